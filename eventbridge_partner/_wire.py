@@ -1,0 +1,233 @@
+"""
+What goes over the wire: AWS JSON 1.1, without HTTP and without signatures.
+
+A `Call` is a request's content and how to read its answer.
+"""
+
+from __future__ import annotations
+
+import calendar
+import email.utils
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Generic, TypeVar, cast
+
+import attrs
+import orjson
+
+from eventbridge_partner import error_codes
+from eventbridge_partner._http import HttpResponse
+from eventbridge_partner.errors import (
+    ClockSkewError,
+    ExpiredCredentialsError,
+    ServiceError,
+    ThrottledError,
+    UnreadableAnswerError,
+)
+from eventbridge_partner.models import PartnerEvent, ResultEntry
+
+CONTENT_TYPE: Final = "application/x-amz-json-1.1"
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+@attrs.frozen
+class Call(Generic[T_co]):
+    """
+    One call of one operation.
+
+    Attributes:
+        operation: The operation's name, as in `X-Amz-Target` behind the dot.
+        body: The request's body, UTF-8 JSON.
+        read: Turns the body of the answer into its value; raises UnreadableAnswerError.
+    """
+
+    operation: str
+    body: bytes = attrs.field(repr=False)
+    read: Callable[[bytes], T_co] = attrs.field(repr=False)
+
+
+# ---------------------------------------------------------------- requests
+
+
+def put_partner_events(events: Iterable[PartnerEvent]) -> Call[tuple[ResultEntry, ...]]:
+    """Ask the service to take events; the answer is one result for each, in their order."""
+    entries = list(map(to_entry, events))
+    return Call(
+        "PutPartnerEvents",
+        orjson.dumps({"Entries": entries}),
+        functools.partial(_read_results, len(entries)),
+    )
+
+
+def to_entry(event: PartnerEvent) -> dict[str, Any]:
+    """Return an event as the members of an entry: what is not there is left out."""
+    entry: dict[str, Any] = {
+        "Source": event.source,
+        "DetailType": event.detail_type,
+        "Detail": event.detail,
+    }
+    if event.resources:
+        entry["Resources"] = event.resources
+    if event.time is not None:
+        # Whole seconds, rounded down, as botocore writes them and EventBridge delivers them.
+        entry["Time"] = calendar.timegm(event.time.utctimetuple())
+    return entry
+
+
+# ---------------------------------------------------------------- answers
+
+
+def answer(call: Call[T], response: HttpResponse) -> T:
+    """
+    Read the answer to a call.
+
+    Raises:
+        ServiceError: The service refused the request.
+        UnreadableAnswerError: It answered with success, but not with an answer.
+    """
+    if response.status != 200:
+        raise read_error(response)
+    return call.read(response.body)
+
+
+def _read_results(sent: int, body: bytes) -> tuple[ResultEntry, ...]:
+    try:
+        content = orjson.loads(body)
+        failed = content["FailedEntryCount"]
+        entries = content["Entries"]
+        results = tuple([_read_result(entry) for entry in entries])
+    except orjson.JSONDecodeError:
+        raise UnreadableAnswerError(f"the answer of {len(body)} bytes is not JSON") from None
+    except (KeyError, TypeError, AttributeError):
+        raise UnreadableAnswerError("the answer is not one to PutPartnerEvents") from None
+    if not results and failed == 0 and type(failed) is int:
+        # moto answers so, whatever it was sent.
+        return (ResultEntry(),) * sent
+    if len(results) != sent:
+        raise UnreadableAnswerError(f"the answer has {len(results)} results for {sent} entries")
+    with_code = sum(1 for result in results if result.error_code is not None)
+    if failed != with_code or type(failed) is not int:
+        raise UnreadableAnswerError(
+            f"the answer counts {_shown_count(failed)} failed entries and lists {with_code}"
+        )
+    return results
+
+
+def _shown_count(count: object) -> str:
+    return str(count) if type(count) is int else f"a {type(count).__name__} of"
+
+
+def _read_result(entry: Any) -> ResultEntry:
+    event_id = entry.get("EventId")
+    code = entry.get("ErrorCode")
+    if not code:
+        if not isinstance(event_id, str) or not event_id:
+            raise TypeError("a result has neither an event id nor an error code")
+        return ResultEntry(event_id)
+    if not isinstance(code, str):
+        raise TypeError("an error code is not text")
+    return ResultEntry(None, code, without_echo(entry.get("ErrorMessage")))
+
+
+# ---------------------------------------------------------------- errors
+
+
+def read_error(response: HttpResponse) -> ServiceError:
+    """Read a refusal in any form that AWS's services, their gateways and proxies give it."""
+    headers = response.headers
+    code, message = _error_in_body(response.body)
+    code = _bare_code(headers.get("x-amzn-errortype") or code)
+    retry_after = headers.get("x-amz-retry-after", "")
+    return _error_class(response.status, code, message)(
+        code or f"HTTP {response.status}",
+        message or f"the answer was HTTP {response.status} with {len(response.body)} bytes",
+        status=response.status,
+        request_id=headers.get("x-amzn-requestid") or headers.get("x-amz-request-id"),
+        retry_after=int(retry_after) / 1000 if retry_after.isdecimal() else None,
+        server_time=_epoch_seconds(headers.get("date")),
+        # A gateway that gave up does not know what became of the request behind it.
+        may_have_been_sent=not code and response.status in (500, 502, 504),
+    )
+
+
+def _error_class(status: int, code: str, message: str) -> type[ServiceError]:
+    if code in error_codes.THROTTLING or (not code and status == 429):
+        return ThrottledError
+    if code in error_codes.EXPIRED_CREDENTIALS:
+        return ExpiredCredentialsError
+    if code in error_codes.CLOCK_SKEW or message.lower().startswith(
+        error_codes.CLOCK_SKEW_MESSAGES
+    ):
+        return ClockSkewError
+    return ServiceError
+
+
+_XML_CODE: Final = re.compile(rb"<Code>\s*([^<\s]{1,200})\s*</Code>")
+_XML_MESSAGE: Final = re.compile(rb"<Message>([^<]{1,2000})</Message>")
+
+
+def _error_in_body(body: bytes) -> tuple[str, str]:
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        code, message = _XML_CODE.search(body), _XML_MESSAGE.search(body)
+        return (
+            code[1].decode(errors="replace") if code else "",
+            without_echo(message[1].decode(errors="replace")) if message else "",
+        )
+    if not isinstance(content, dict):
+        return "", ""
+    members = cast("Mapping[str, object]", content)
+    if isinstance(error := members.get("Error"), dict):
+        members = cast("Mapping[str, object]", error)
+    code = _first_text(members, "__type", "code", "Code")
+    return code, without_echo(_first_text(members, "message", "Message", "errorMessage"))
+
+
+def _first_text(members: Mapping[str, object], *names: str) -> str:
+    for name in names:
+        value = members.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return ""
+
+
+_CODE: Final = re.compile(r"[A-Za-z][\w.\-]{0,127}")
+
+
+def _bare_code(code: str) -> str:
+    """Strip the namespace before `#` and the URI behind `:`."""
+    bare = code.strip().rpartition("#")[2].partition(":")[0]
+    return bare if _CODE.fullmatch(bare) else ""
+
+
+_ECHOED_VALUE: Final = re.compile(r"Value '.*' at '", re.DOTALL)
+_ECHOED_OBJECT: Final = re.compile(r"\{.*\}|\{.*", re.DOTALL)
+_MAX_MESSAGE_CHARACTERS: Final = 500
+
+
+def without_echo(message: object) -> str:
+    """
+    Return a service's message without what it echoes of the request.
+
+    A ValidationException repeats every Detail of the request, and messages are logged.
+    """
+    if not isinstance(message, str):
+        return ""
+    message = _ECHOED_VALUE.sub("Value '…' at '", message)
+    message = _ECHOED_OBJECT.sub("{…}", message)
+    if len(message) > _MAX_MESSAGE_CHARACTERS:
+        message = message[:_MAX_MESSAGE_CHARACTERS] + "…"
+    return message
+
+
+def _epoch_seconds(date: str | None) -> float | None:
+    if not date:
+        return None
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None

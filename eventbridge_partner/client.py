@@ -1,0 +1,493 @@
+"""The client: performs calls, and drives deliveries."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, NoReturn, Self, TypedDict
+
+import attrs
+
+from eventbridge_partner import _wire
+from eventbridge_partner._aws import (
+    AwsConfiguration,
+    Credentials,
+    CredentialsKeeper,
+    SigningEdge,
+    open_session,
+    resolve,
+)
+from eventbridge_partner._http import HttpResponse, Timeouts
+from eventbridge_partner._sigv4 import FrozenCredentials
+from eventbridge_partner.batching import BatchLimits
+from eventbridge_partner.delivery import (
+    Batch,
+    Delivery,
+    DeliverySettings,
+    Finished,
+    Send,
+    Take,
+    Wait,
+)
+from eventbridge_partner.errors import (
+    ClockSkewError,
+    CredentialsError,
+    ExpiredCredentialsError,
+    Finding,
+    InputInterruptedError,
+    InvalidEventError,
+    PartnerEventsError,
+    TransportError,
+)
+from eventbridge_partner.limits import MAX_BATCH_BYTES, MAX_ENTRIES, MAX_ENTRY_BYTES
+from eventbridge_partner.models import (
+    DeliveryReport,
+    GivenEvent,
+    Outcome,
+    PartnerEvent,
+    ResultEntry,
+    entry_size,
+)
+from eventbridge_partner.retry import RetryPolicy, RetryQuota
+from eventbridge_partner.transports import Transport
+from eventbridge_partner.transports.flights import BlockingFlights, WorkerThreads
+
+_log: Final = logging.getLogger("eventbridge_partner")
+
+MAX_IN_FLIGHT: Final = 4
+"""Requests of one call in flight at a time, unless the client is told otherwise."""
+
+_STREAM_BATCHES: Final = 50
+_STREAM_BYTES: Final = 16 * 1024 * 1024
+
+
+class ResultMembers(TypedDict, total=False):
+    """One result of `put_partner_events`: an event id, or an error."""
+
+    EventId: str
+    ErrorCode: str
+    ErrorMessage: str
+
+
+class ResponseMetadata(TypedDict):
+    """What boto3 adds to every answer."""
+
+    RequestId: str
+    HTTPStatusCode: int
+    HTTPHeaders: dict[str, str]
+    RetryAttempts: int
+
+
+class PutPartnerEventsResponse(TypedDict):
+    """The answer of `put_partner_events`, as boto3 gives it."""
+
+    FailedEntryCount: int
+    Entries: list[ResultMembers]
+    ResponseMetadata: ResponseMetadata
+
+
+@attrs.frozen
+class _Flight:
+    """A batch in flight: the call that carries it, and what that was signed with."""
+
+    batch: Batch
+    call: _wire.Call[tuple[ResultEntry, ...]]
+    credentials: FrozenCredentials
+
+
+class PartnerEventsClient:
+    """
+    Sends partner events to Amazon EventBridge.
+
+    Thread-safe, and safe to use on both sides of a fork. Make one and keep it: its connections
+    and its credentials are worth keeping.
+
+    Args:
+        region: The Region of the customers' partner event sources. Without it, `AWS_REGION`,
+            then what botocore finds: `AWS_DEFAULT_REGION`, the profile.
+        endpoint_url: Where to send instead of the Region's endpoint. https, or http on loopback.
+        profile: A profile of AWS's config files.
+        session: A boto3 or botocore session to take all settings from.
+        credentials: What to sign with, instead of what botocore finds: anything with
+            `get_frozen_credentials()`, such as botocore's `Credentials`.
+        retry: When to send failed entries again.
+        timeout: Seconds that one request may take, for both connecting and reading, or
+            `Timeouts` for each. The default is 5 s to connect and 30 s for the answer.
+        max_in_flight: Requests of one call in flight at a time.
+        max_batch_bytes: Up to what size several entries share a request.
+        max_entry_bytes: Events larger than this are refused before sending.
+        transport: What sends requests, instead of `RequestsTransport`. It stays the caller's to
+            close.
+
+    Raises:
+        ConfigurationError: No Region, or a setting that cannot work.
+    """
+
+    def __init__(
+        self,
+        region: str | None = None,
+        *,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+        session: Any = None,
+        credentials: Credentials | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: float | Timeouts | None = None,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        max_batch_bytes: int = MAX_BATCH_BYTES,
+        max_entry_bytes: int = MAX_ENTRY_BYTES,
+        transport: Transport | None = None,
+    ) -> None:
+        if max_in_flight < 1:
+            raise ValueError(f"max_in_flight is {max_in_flight}; allowed: 1 or more")
+        if timeout is None:
+            timeout = Timeouts()
+        elif not isinstance(timeout, Timeouts):
+            timeout = Timeouts(connect=timeout, read=timeout)
+        self._timeouts = timeout
+        self._session = open_session(profile, session)
+        self._given_credentials = credentials
+        self._given_transport = transport
+        self._configuration = resolve(self._session, region=region, endpoint_url=endpoint_url)
+        retry = retry or RetryPolicy()
+        if self._configuration.max_attempts is not None:
+            retry = retry.with_max_attempts(self._configuration.max_attempts)
+        self._settings = DeliverySettings(
+            retry=retry,
+            limits=BatchLimits(max_batch_bytes=max_batch_bytes, max_entry_bytes=max_entry_bytes),
+            max_in_flight=max_in_flight,
+        )
+        self._quota = RetryQuota(retry.tokens)
+        self._process = self._enter_process()
+
+    # ------------------------------------------------------------ sending
+
+    def put_events(
+        self, events: Iterable[GivenEvent], *, deadline: float | None = None
+    ) -> DeliveryReport:
+        """
+        Send events, and send again those that failed for a passing reason.
+
+        Args:
+            events: Any number of `PartnerEvent` or of mappings with an entry's member names; sent
+                in batches of at most 20. A mapping that breaks a limit becomes a `Rejected`
+                outcome, and its neighbours go out.
+            deadline: Seconds for all attempts together; None for no bound.
+
+        Returns:
+            One outcome per event, in the order given. Failures are in the report, not raised.
+
+        Raises:
+            CredentialsError: No usable AWS credentials. Nothing was sent.
+            InputInterruptedError: `events` raised. What had been taken was sent; `report` has its
+                outcomes.
+        """
+        if deadline is not None:
+            if not deadline > 0:
+                raise ValueError(f"deadline is {deadline!r}; allowed: seconds above 0, or None")
+            deadline += time.monotonic()
+        outcomes: list[Outcome] = []
+        try:
+            outcomes.extend(self._deliver(events, self._settings, deadline))
+        except _InputError as error:
+            report = DeliveryReport(outcomes)
+            message = f"the iterable of events raised {error.kind} after {len(report)} events"
+            raise InputInterruptedError(message, report) from error.__cause__
+        return DeliveryReport(outcomes)
+
+    def stream_events(self, events: Iterable[GivenEvent]) -> Iterator[Outcome]:
+        """
+        Send events without end, in bounded memory.
+
+        Events are taken as outcomes are: not more than some 1,000 events (50 batches for each
+        request in flight, if that is more) or 16 MiB of them are undecided at a time.
+
+        Args:
+            events: As for `put_events`, of any length.
+
+        Yields:
+            One outcome per event, in the order given.
+
+        Raises:
+            CredentialsError: No usable AWS credentials. Nothing was sent.
+            InputInterruptedError: `events` raised. Raised after the outcomes of all that had been
+                taken; its own report is empty.
+        """
+        limits = self._settings.limits
+        batches = max(_STREAM_BATCHES, 2 * self._settings.max_in_flight)
+        settings = attrs.evolve(
+            self._settings,
+            max_undecided=batches * limits.max_entries,
+            max_undecided_bytes=max(_STREAM_BYTES, batches * limits.max_entries),
+        )
+        return self._stream(events, settings)
+
+    def _stream(
+        self, events: Iterable[GivenEvent], settings: DeliverySettings
+    ) -> Iterator[Outcome]:
+        count = 0
+        try:
+            for outcome in self._deliver(events, settings, None):
+                yield outcome
+                count += 1
+        except _InputError as error:
+            message = f"the iterable of events raised {error.kind} after {count} events"
+            raise InputInterruptedError(message, DeliveryReport(())) from error.__cause__
+
+    def put_partner_events(
+        self, *, Entries: Sequence[Mapping[str, Any]]
+    ) -> PutPartnerEventsResponse:
+        """
+        Call PutPartnerEvents once, as boto3's method of that name does.
+
+        One request, no retries; entries can fail while the call succeeds. `put_events` takes care
+        of both.
+
+        Args:
+            Entries: 1 to 20 mappings with `Source`, `DetailType` and `Detail`, and `Resources`
+                and `Time` if wanted.
+
+        Returns:
+            `FailedEntryCount`, `Entries` with one result for each entry, in their order, and
+            `ResponseMetadata`.
+
+        Raises:
+            InvalidEventError: An entry breaks a limit, or there are too many. Nothing was sent.
+            CredentialsError: No usable AWS credentials. Nothing was sent.
+            ServiceError: The service refused the request.
+            TransportError: No answer; see its `may_have_been_sent`.
+            UnreadableAnswerError: The answer does not say what became of the entries.
+        """
+        process = self._here()
+        events = _checked_entries(Entries, self._settings.limits)
+        call = _wire.put_partner_events(events)
+        request = process.edge.request(
+            call, process.credentials.frozen(), invocation_id=str(uuid.uuid4()), attempt=1
+        )
+        response = process.transport.send(request, self._timeouts)
+        results = _wire.answer(call, response)
+        failed = sum(result.error_code is not None for result in results)
+        return {
+            "FailedEntryCount": failed,
+            "Entries": [
+                {"ErrorCode": result.error_code, "ErrorMessage": result.error_message or ""}
+                if result.error_code is not None
+                else ({} if result.event_id is None else {"EventId": result.event_id})
+                for result in results
+            ],
+            "ResponseMetadata": {
+                "RequestId": response.headers.get("x-amzn-requestid", ""),
+                "HTTPStatusCode": response.status,
+                "HTTPHeaders": dict(response.headers),
+                "RetryAttempts": 0,
+            },
+        }
+
+    # ------------------------------------------------------------ driving a delivery
+
+    def _deliver(
+        self, events: Iterable[GivenEvent], settings: DeliverySettings, deadline: float | None
+    ) -> Iterator[Outcome]:
+        if isinstance(events, (Mapping, PartnerEvent, str, bytes)):
+            found = type(events).__qualname__
+            raise TypeError(f"events is a {found}; allowed: an iterable of events, such as [event]")
+        iterator = iter(events)
+        process = self._here()
+        process.credentials.frozen()  # before the first event is taken, so that nothing is lost
+        delivery = Delivery(settings, self._quota, deadline=deadline)
+        flights: BlockingFlights[_Flight] = BlockingFlights(process.transport, process.workers)
+        input_error: Exception | None = None
+        now = time.monotonic()
+        while True:
+            match delivery.next_action(now):
+                case Send(batch):
+                    self._send(process, flights, delivery, batch, deadline)
+                case Take(count):
+                    yield from delivery.outcomes()
+                    try:
+                        taken = _take(iterator, count, delivery)
+                    except Exception as error:  # the caller's, whatever it is
+                        input_error = error
+                        taken = 0
+                    if taken < count:
+                        delivery.no_more_events()
+                case Wait(until):
+                    seconds = None if until is None else max(0.0, until - now)
+                    for flight, answer in flights.collect(seconds):
+                        self._receive(process, delivery, flight, answer)
+                case Finished.FINISHED:
+                    break
+            now = time.monotonic()
+        yield from delivery.outcomes()
+        if input_error is not None:
+            raise _InputError(input_error) from input_error
+
+    def _send(
+        self,
+        process: _Process,
+        flights: BlockingFlights[_Flight],
+        delivery: Delivery,
+        batch: Batch,
+        deadline: float | None,
+    ) -> None:
+        call = _wire.put_partner_events(batch.events)
+        try:
+            credentials = process.credentials.frozen()
+        except CredentialsError as error:
+            delivery.failed(batch, error, time.monotonic())
+            return
+        request = process.edge.request(
+            call, credentials, invocation_id=str(uuid.uuid4()), attempt=batch.attempt
+        )
+        timeouts = self._timeouts
+        if deadline is not None:
+            timeouts = timeouts.within(deadline - time.monotonic())
+        flights.submit(_Flight(batch, call, credentials), request, timeouts)
+
+    def _receive(
+        self,
+        process: _Process,
+        delivery: Delivery,
+        flight: _Flight,
+        answer: HttpResponse | TransportError,
+    ) -> None:
+        batch = flight.batch
+        try:
+            if isinstance(answer, TransportError):
+                raise answer
+            results = _wire.answer(flight.call, answer)
+        except PartnerEventsError as error:
+            _log.info("a request of %d entries failed: %s", len(batch), error)
+            failure = _after_remedy(process, flight, error)
+            delivery.failed(batch, failure, time.monotonic())
+        else:
+            delivery.answered(batch, results, time.monotonic())
+
+    # ------------------------------------------------------------ life
+
+    def _here(self) -> _Process:
+        """Return what belongs to this process: after a fork, nothing of the parent's is used."""
+        if self._process.pid != os.getpid():
+            self._quota = RetryQuota(self._settings.retry.tokens)
+            self._process = self._enter_process()
+        return self._process
+
+    def _enter_process(self) -> _Process:
+        configuration = self._configuration
+        credentials = CredentialsKeeper(self._session, self._given_credentials)
+        transport = self._given_transport
+        if transport is None:
+            transport = _default_transport(configuration)
+        return _Process(
+            pid=os.getpid(),
+            transport=transport,
+            workers=WorkerThreads(),
+            credentials=credentials,
+            edge=SigningEdge(configuration),
+        )
+
+    def close(self) -> None:
+        """Close the connections. Using the client again opens new ones."""
+        process = self._process
+        if process.pid != os.getpid():
+            return
+        process.workers.stop()
+        if self._given_transport is None:
+            process.transport.close()
+        self._process = attrs.evolve(process, workers=WorkerThreads())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a PartnerEventsClient cannot be pickled: it holds connections and credentials; "
+            "make one in each process"
+        )
+
+    def __repr__(self) -> str:
+        configuration = self._configuration
+        return f"<PartnerEventsClient {configuration.region} {configuration.url}>"
+
+
+@attrs.frozen
+class _Process:
+    """What of a client belongs to one process and must not cross a fork."""
+
+    pid: int
+    transport: Transport
+    workers: WorkerThreads
+    credentials: CredentialsKeeper
+    edge: SigningEdge
+
+
+class _InputError(Exception):
+    """The caller's iterable raised; on its way to those who know what had been taken."""
+
+    def __init__(self, error: Exception) -> None:
+        self.kind = type(error).__name__
+        super().__init__(self.kind)
+
+
+def _default_transport(configuration: AwsConfiguration) -> Transport:
+    from eventbridge_partner.transports.requests import RequestsTransport
+
+    return RequestsTransport(ca_bundle=configuration.ca_bundle, proxies=configuration.proxies)
+
+
+def _take(iterator: Iterator[GivenEvent], count: int, delivery: Delivery) -> int:
+    taken = 0
+    for event in itertools.islice(iterator, count):
+        delivery.take(event)
+        taken += 1
+    return taken
+
+
+def _after_remedy(
+    process: _Process, flight: _Flight, error: PartnerEventsError
+) -> PartnerEventsError:
+    """Do what one more try may need, and return the error to go on with."""
+    match error:
+        case ExpiredCredentialsError():
+            try:
+                process.credentials.refresh(flight.credentials)
+            except CredentialsError as without:
+                return without
+        case ClockSkewError() if error.server_time is not None:
+            process.edge.correct_clock(error.server_time)
+        case _:
+            pass
+    return error
+
+
+def _checked_entries(entries: Sequence[Mapping[str, Any]], limits: BatchLimits) -> list[PartnerEvent]:
+    findings: list[Finding] = []
+    if not 1 <= len(entries) <= MAX_ENTRIES:
+        found = f"has {len(entries)} entries"
+        findings.append(Finding("Entries", found, f"allowed: 1 to {MAX_ENTRIES}"))
+    events: list[PartnerEvent] = []
+    for index, entry in enumerate(entries):
+        try:
+            events.append(PartnerEvent.from_entry(entry))
+        except InvalidEventError as error:
+            findings += error.at(index).findings
+    size = sum(map(entry_size, events))
+    if size > limits.max_entry_bytes:
+        found = f"has {size} bytes"
+        findings.append(Finding("Entries", found, f"the limit is {limits.max_entry_bytes}"))
+    if findings:
+        raise InvalidEventError(findings)
+    return events

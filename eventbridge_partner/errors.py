@@ -1,0 +1,194 @@
+"""
+The exceptions of this package.
+
+    PartnerEventsError
+    ├── InvalidEventError (ValueError)      the event or entry breaks a limit; nothing was sent
+    ├── ConfigurationError (ValueError)     a setting cannot work: Region, endpoint, retry mode
+    ├── CredentialsError                    no usable AWS credentials
+    ├── ServiceError                        the service refused the whole request
+    │   ├── ThrottledError                  too many requests: wait longer
+    │   ├── ExpiredCredentialsError         the session token has expired
+    │   └── ClockSkewError                  our clock is off by too much
+    ├── TransportError                      no answer: connection, timeout
+    │   └── TlsError                        the peer could not be trusted
+    ├── UnreadableAnswerError               an answer that cannot be understood
+    ├── InputInterruptedError               the caller's iterable raised; holds the report
+    └── UndeliveredError                    from raise_for_undelivered(); holds the report
+
+All can be pickled, and all know `may_have_been_sent`. None has a payload or a credential in its
+message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from eventbridge_partner.models import DeliveryReport
+
+
+class PartnerEventsError(Exception):
+    """Anything that this package raises."""
+
+    may_have_been_sent: bool = False
+    """Whether the service may have carried out the request despite the error."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    cls: type[PartnerEventsError], args: tuple[Any, ...], state: dict[str, Any]
+) -> PartnerEventsError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+@attrs.frozen
+class Finding:
+    """
+    One thing that is wrong with an event.
+
+    Attributes:
+        field: Which field, in Python's names, with the path inside of `detail`: `detail.total`.
+        found: What is there, as a predicate: `has 140 characters`. Never the payload itself.
+        allowed: What may be there: `the limit is 128`.
+        index: Which event of several, from 0; None where there is only one.
+    """
+
+    field: str
+    found: str
+    allowed: str
+    index: int | None = None
+
+    def __str__(self) -> str:
+        where = self.field if self.index is None else f"{self.field} of event {self.index}"
+        return f"{where} {self.found}; {self.allowed}"
+
+
+class InvalidEventError(PartnerEventsError, ValueError):
+    """An event breaks the service's rules. `findings` lists everything that is wrong with it."""
+
+    findings: tuple[Finding, ...]
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = tuple(findings)
+        super().__init__("\n".join(map(str, self.findings)))
+
+    def at(self, index: int) -> Self:
+        """Return the same error, said of event `index` of several."""
+        return type(self)(attrs.evolve(finding, index=index) for finding in self.findings)
+
+
+class ConfigurationError(PartnerEventsError, ValueError):
+    """A setting cannot work, whether an argument, an environment variable or AWS's config file."""
+
+
+class CredentialsError(PartnerEventsError):
+    """No usable AWS credentials. Nothing was sent."""
+
+
+class ServiceError(PartnerEventsError):
+    """
+    The service refused a whole request.
+
+    Attributes:
+        code: The service's error code, without namespace; `HTTP 502` where it gave none.
+        message: The service's message, without what it echoes of the request.
+        status: The HTTP status.
+        request_id: What AWS support asks for; None where the answer had none.
+        retry_after: Seconds after which the service wants the next try; None where it says none.
+        server_time: The service's clock, epoch seconds from its `Date` header; None without one.
+        may_have_been_sent: True where a gateway gave up and nobody knows what became of it.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        server_time: float | None = None,
+        may_have_been_sent: bool = False,
+    ) -> None:
+        self.code = code
+        self.message = message
+        self.status = status
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.server_time = server_time
+        self.may_have_been_sent = may_have_been_sent
+        super().__init__(f"{code}: {message}" if message else code)
+
+
+class ThrottledError(ServiceError):
+    """Too many requests for the quota of the account and Region."""
+
+
+class ExpiredCredentialsError(ServiceError):
+    """The session token that signed the request has expired."""
+
+
+class ClockSkewError(ServiceError):
+    """The request was signed with a time too far from the service's own."""
+
+
+class TransportError(PartnerEventsError):
+    """
+    The request got no answer.
+
+    Attributes:
+        may_have_been_sent: False only if the request certainly did not reach the service.
+    """
+
+    def __init__(self, message: str, *, may_have_been_sent: bool) -> None:
+        self.may_have_been_sent = may_have_been_sent
+        super().__init__(message)
+
+
+class TlsError(TransportError):
+    """The peer's certificate or TLS could not be trusted. Nothing was sent; trying again is no use."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, may_have_been_sent=False)
+
+
+class UnreadableAnswerError(PartnerEventsError):
+    """The service answered something that does not say what became of the entries."""
+
+    may_have_been_sent = True
+
+
+class UndeliveredError(PartnerEventsError):
+    """Some events of a report were not accepted. `report` holds the outcome of every event."""
+
+    may_have_been_sent = True
+
+    def __init__(self, message: str, report: DeliveryReport) -> None:
+        self.report = report
+        super().__init__(message)
+
+
+class InputInterruptedError(PartnerEventsError):
+    """
+    The iterable of events raised midway; its exception is the cause.
+
+    Attributes:
+        report: One outcome for each event that had been taken from the iterable. All of those
+            were sent.
+    """
+
+    may_have_been_sent = True
+
+    def __init__(self, message: str, report: DeliveryReport) -> None:
+        self.report = report
+        super().__init__(message)

@@ -1,0 +1,49 @@
+"""
+The service's limits, each with where it comes from.
+
+"Model" is the `events` 2015-10-07 service model that botocore ships; a test reads the numbers
+from there, so that drift shows. What the model does not state comes from AWS's documentation,
+which is less sure: those limits are settings of the client, and these are their defaults.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MAX_ENTRIES: Final = 20
+"""Entries in one request, at least 1 (model)."""
+
+MAX_SOURCE_CHARACTERS: Final = 256
+"""Characters of `Source`, at least 1 (model)."""
+
+SOURCE_PATTERN: Final = re.compile(r"aws\.partner(/[\.\-_A-Za-z0-9]+){2,}")
+"""What the whole of `Source` must match (model)."""
+
+MAX_DETAIL_TYPE_CHARACTERS: Final = 128
+"""Characters of `DetailType` (PutPartnerEventsRequestEntry in the API reference)."""
+
+MAX_RESOURCE_CHARACTERS: Final = 2048
+"""Characters of one member of `Resources`; any number of members (model)."""
+
+MAX_DETAIL_DEPTH: Final = 1000
+"""Nested objects and arrays in `Detail`, itself counted (recorded for PutEvents)."""
+
+MIN_INTEGER: Final = -(2**63)
+"""The smallest integer in `Detail` (recorded for PutEvents)."""
+
+MAX_INTEGER: Final = 2**63 - 1
+"""The largest integer in `Detail` (recorded for PutEvents)."""
+
+MAX_ENTRY_BYTES: Final = 1024 * 1024 - 1
+"""
+Size of all entries of a request together, and so of one entry: strictly under 1 MiB.
+
+Since 2026-01-29 in most Regions; the partner guide, which is older, says 256 KB.
+"""
+
+MAX_BATCH_BYTES: Final = 256 * 1024 - 1
+"""Up to what size several entries are packed into one request: what every Region accepts."""
+
+TIME_BYTES: Final = 14
+"""What `Time` adds to the size of an entry ("Calculating PutEvents event entry size")."""

@@ -1,0 +1,125 @@
+"""The service's word on an entry, and our final word on an event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from eventbridge_partner.errors import Finding
+from eventbridge_partner.models._event import PartnerEvent
+
+GivenEvent = PartnerEvent | Mapping[str, Any]
+"""An event as the caller gave it."""
+
+
+def _without_payload(event: GivenEvent) -> str:
+    return repr(event) if isinstance(event, PartnerEvent) else "<entry>"
+
+
+@attrs.frozen
+class ResultEntry:
+    """
+    What the service said of one entry of a request.
+
+    Attributes:
+        event_id: The id of the accepted event; None if it failed, or if no id was given.
+        error_code: Why it failed; None if it was accepted.
+        error_message: The service's words for it.
+    """
+
+    event_id: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+@attrs.frozen
+class Accepted:
+    """
+    The service took the event. Nothing is left to do.
+
+    Accepted is not delivered: a source in state PENDING accepts events and drops them.
+
+    Attributes:
+        event_id: The service's id; None from a service that gives none.
+        event: The event, as it was given.
+        index: Its position among the events of the call, from 0.
+        attempts: How many requests carried it.
+    """
+
+    event_id: str | None
+    event: GivenEvent = attrs.field(repr=_without_payload)
+    index: int
+    attempts: int
+
+
+@attrs.frozen
+class Rejected:
+    """
+    Fix the event or drop it: sending it again cannot help.
+
+    Attributes:
+        code: The service's error code; `InvalidEvent` or `EntryTooLarge` if it was never sent.
+        message: What is wrong, without what the service echoes of the event.
+        event: The event, as it was given.
+        index: Its position among the events of the call, from 0.
+        attempts: How many requests carried it; 0 if it was refused before sending.
+        findings: What is wrong, piece by piece, if it was refused before sending.
+        source_is_gone: The partner event source does not exist any more: stop sending to it.
+    """
+
+    code: str
+    message: str
+    event: GivenEvent = attrs.field(repr=_without_payload)
+    index: int
+    attempts: int
+    findings: tuple[Finding, ...] = ()
+    source_is_gone: bool = False
+
+
+@attrs.frozen
+class Exhausted:
+    """
+    It failed for a passing reason up to the last attempt: send it again later.
+
+    Attributes:
+        code: The last error code: the service's, or `DeadlineExceeded`, `TransportError`,
+            `TlsError` or `CredentialsError`.
+        message: The last error's message.
+        event: The event, as it was given.
+        index: Its position among the events of the call, from 0.
+        attempts: How many requests carried it; 0 if the call ended before its turn.
+        code_is_known: False for a code that this package knows nothing about.
+    """
+
+    code: str
+    message: str
+    event: GivenEvent = attrs.field(repr=_without_payload)
+    index: int
+    attempts: int
+    code_is_known: bool = True
+
+
+@attrs.frozen
+class Unconfirmed:
+    """
+    It may have arrived: sending it again may duplicate it.
+
+    An answer was lost, and no later attempt was accepted.
+
+    Attributes:
+        reason: What became of the answer, and of the last attempt.
+        event: The event, as it was given.
+        index: Its position among the events of the call, from 0.
+        attempts: How many requests carried it.
+    """
+
+    reason: str
+    event: GivenEvent = attrs.field(repr=_without_payload)
+    index: int
+    attempts: int
+
+
+Outcome = Accepted | Rejected | Exhausted | Unconfirmed
+"""Our final word on an event."""

@@ -1,0 +1,128 @@
+"""The outcomes of one call."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final, Self, TypeVar, overload
+
+import attrs
+
+from eventbridge_partner.errors import UndeliveredError
+from eventbridge_partner.models._outcomes import (
+    Accepted,
+    Exhausted,
+    Outcome,
+    Rejected,
+    Unconfirmed,
+)
+
+_NAMED: Final = 3
+
+_O = TypeVar("_O", Accepted, Rejected, Exhausted, Unconfirmed)
+
+
+@attrs.frozen
+class OutcomeCounts:
+    """How many events came to which outcome."""
+
+    accepted: int = 0
+    rejected: int = 0
+    exhausted: int = 0
+    unconfirmed: int = 0
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome]) -> Self:
+        """Count outcomes, without keeping them."""
+        counter = Counter(map(type, outcomes))
+        return cls(counter[Accepted], counter[Rejected], counter[Exhausted], counter[Unconfirmed])
+
+    @property
+    def total(self) -> int:
+        """All events."""
+        return self.accepted + self.rejected + self.exhausted + self.unconfirmed
+
+    @property
+    def undelivered(self) -> int:
+        """All events that were not accepted."""
+        return self.total - self.accepted
+
+
+@attrs.frozen(repr=False)
+class DeliveryReport(Sequence[Outcome]):
+    """
+    The outcomes of one call: one for each event, in the order given.
+
+    A sequence, so `report[3]` is the outcome of the fourth event.
+    """
+
+    outcomes: tuple[Outcome, ...] = attrs.field(converter=tuple)
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Outcome, ...]: ...
+    def __getitem__(self, index: int | slice) -> Outcome | tuple[Outcome, ...]:
+        return self.outcomes[index]
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    def _of(self, kind: type[_O]) -> tuple[_O, ...]:
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, kind))
+
+    @property
+    def accepted(self) -> tuple[Accepted, ...]:
+        """What the service took."""
+        return self._of(Accepted)
+
+    @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """What must be fixed or dropped."""
+        return self._of(Rejected)
+
+    @property
+    def exhausted(self) -> tuple[Exhausted, ...]:
+        """What should be sent again later."""
+        return self._of(Exhausted)
+
+    @property
+    def unconfirmed(self) -> tuple[Unconfirmed, ...]:
+        """What may have arrived."""
+        return self._of(Unconfirmed)
+
+    @property
+    def counts(self) -> OutcomeCounts:
+        """How many events came to which outcome."""
+        return OutcomeCounts.of(self.outcomes)
+
+    def raise_for_undelivered(self) -> Self:
+        """
+        Return this report if every event was accepted.
+
+        Raises:
+            UndeliveredError: Some were not. It names the first few and carries this report.
+        """
+        counts = self.counts
+        if not counts.undelivered:
+            return self
+        undelivered = (outcome for outcome in self.outcomes if not isinstance(outcome, Accepted))
+        named = [_named(outcome) for outcome, _ in zip(undelivered, range(_NAMED), strict=False)]
+        if counts.undelivered > _NAMED:
+            named.append(f"and {counts.undelivered - _NAMED} more")
+        message = f"{counts.undelivered} of {counts.total} events were not accepted"
+        raise UndeliveredError(f"{message}: {', '.join(named)}", self)
+
+    def __repr__(self) -> str:
+        counts = self.counts
+        return (
+            f"<DeliveryReport of {counts.total} events: {counts.accepted} accepted, "
+            f"{counts.rejected} rejected, {counts.exhausted} exhausted, "
+            f"{counts.unconfirmed} unconfirmed>"
+        )
+
+
+def _named(outcome: Rejected | Exhausted | Unconfirmed) -> str:
+    what = type(outcome).__name__.lower()
+    why = f" ({outcome.code})" if not isinstance(outcome, Unconfirmed) else ""
+    return f"event {outcome.index} {what}{why}"

@@ -1,0 +1,254 @@
+"""Which failures pass, how long to wait for that, and when to give up."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import threading
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from eventbridge_partner import error_codes
+from eventbridge_partner.errors import (
+    ClockSkewError,
+    CredentialsError,
+    ExpiredCredentialsError,
+    PartnerEventsError,
+    ServiceError,
+    ThrottledError,
+    TlsError,
+    TransportError,
+    UnreadableAnswerError,
+)
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+Wait = Callable[["RetryCallState"], float]
+"""How long to wait, in seconds: any of tenacity's `wait` objects."""
+
+Stop = Callable[["RetryCallState"], bool]
+"""Whether to give up: any of tenacity's `stop` objects."""
+
+
+class Verdict(enum.Enum):
+    """What a failure means for the next attempt."""
+
+    TRANSIENT = "try again soon"
+    THROTTLED = "try again after a longer wait"
+    PERMANENT = "sending again cannot help"
+    SOURCE_GONE = "the partner event source does not exist any more"
+    UNKNOWN = "nothing is known about it: try again within bounds"
+    SPLIT = "some of these entries may pass without the others"
+    FRESH_START = "try again at once, with fresh credentials or a corrected clock"
+    UNTRUSTED = "the endpoint cannot be trusted: send nothing more"
+
+
+_VERDICTS: Final[Mapping[str, Verdict]] = MappingProxyType(
+    dict.fromkeys(error_codes.TRANSIENT, Verdict.TRANSIENT)
+    | dict.fromkeys(error_codes.THROTTLING, Verdict.THROTTLED)
+    | dict.fromkeys(error_codes.PERMANENT, Verdict.PERMANENT)
+    | dict.fromkeys(error_codes.SOURCE_GONE, Verdict.SOURCE_GONE)
+)
+_SPLITTING: Final = error_codes.TOO_LARGE | {"ValidationException", "ValidationError"}
+_TRANSIENT_STATUSES: Final = frozenset({408, 500, 502, 503, 504})
+
+MAX_ATTEMPTS: Final = 3
+"""Attempts in the AWS standard retry mode."""
+
+RETRY_TOKENS: Final = 500
+"""Tokens in the retry quota of the AWS standard mode."""
+
+_TRANSIENT_COST: Final = 14
+_THROTTLED_COST: Final = 5
+_MAX_RETRY_AFTER_EXTRA: Final = 5.0
+
+
+@functools.cache
+def _default_waits() -> tuple[Wait, Wait]:
+    # Imported at the first failure rather than at the first client: tenacity brings asyncio.
+    from tenacity import wait_random_exponential
+
+    return (
+        wait_random_exponential(multiplier=0.05, max=20),
+        wait_random_exponential(multiplier=1, max=20),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """
+    When to send a failed entry again.
+
+    The defaults follow the AWS standard retry mode of 2026: three attempts, full jitter
+    (`rand * min(base * 2**(n-1), 20 s)` with a base of 0.05 s, and of 1 s when throttled), and a
+    retry quota of 500 tokens. `wait` and `stop` are tenacity's, evaluated as values: nothing of
+    tenacity sleeps or calls.
+
+    Attributes:
+        wait: Seconds to wait after a transient failure.
+        throttle_wait: Seconds to wait after a throttled one.
+        stop: When to give up, asked after each failure. Without one, after `AWS_MAX_ATTEMPTS` or
+            `max_attempts` of AWS's config file, or else after 3 attempts.
+        tokens: How many tokens the retry quota holds; None for no quota. A transient failure of
+            a request takes 14, a throttled one 5, a part of the entries that part of it; a
+            success gives them back. Without tokens, failures are final.
+        unknown_attempts: After how many attempts to give up on a code that nobody knows,
+            whatever `stop` says.
+        verdicts: What error codes mean, before this package's own lists. AWS publishes no list.
+    """
+
+    wait: Wait | None = None
+    throttle_wait: Wait | None = None
+    stop: Stop | None = None
+    tokens: int | None = RETRY_TOKENS
+    unknown_attempts: int = MAX_ATTEMPTS
+    verdicts: Mapping[str, Verdict] = attrs.field(factory=dict[str, Verdict])
+
+    def with_max_attempts(self, attempts: int) -> RetryPolicy:
+        """Return this policy, giving up after so many attempts unless it has a `stop`."""
+        if self.stop is not None:
+            return self
+        from tenacity import stop_after_attempt
+
+        return attrs.evolve(self, stop=stop_after_attempt(attempts))
+
+    def verdict_on_entry(self, code: str, message: str) -> Verdict:
+        """Judge the failure of one entry of a request that was answered."""
+        verdict = self.verdicts.get(code) or _VERDICTS.get(code)
+        if error_codes.SOURCE_GONE_MESSAGE in message.lower() and code not in self.verdicts:
+            return Verdict.SOURCE_GONE
+        return verdict or Verdict.UNKNOWN
+
+    def verdict_on_request(self, error: PartnerEventsError) -> Verdict:
+        """Judge the failure of a whole request."""
+        match error:
+            case ServiceError() if error.code in self.verdicts:
+                return self.verdicts[error.code]
+            case ThrottledError():
+                return Verdict.THROTTLED
+            case ExpiredCredentialsError() | ClockSkewError():
+                return Verdict.FRESH_START
+            case ServiceError():
+                return self._verdict_on_code(error)
+            case TlsError():
+                return Verdict.UNTRUSTED
+            case TransportError() | UnreadableAnswerError() | CredentialsError():
+                return Verdict.TRANSIENT
+            case _:
+                return Verdict.UNKNOWN
+
+    def _verdict_on_code(self, error: ServiceError) -> Verdict:
+        # By code first: AWS's own pages disagree on the statuses.
+        if error.code in _SPLITTING or error.status == 413:
+            return Verdict.SPLIT
+        if verdict := _VERDICTS.get(error.code):
+            return verdict
+        if error.status in _TRANSIENT_STATUSES:
+            return Verdict.TRANSIENT
+        if error.status == 429:
+            return Verdict.THROTTLED
+        # Without a code, what is left is a redirect or a refusal of something on the way.
+        return Verdict.PERMANENT if error.code.startswith("HTTP ") else Verdict.UNKNOWN
+
+    def delay_after(
+        self,
+        tries: int,
+        verdict: Verdict,
+        error: PartnerEventsError,
+        *,
+        elapsed: float = 0.0,
+        waited: float = 0.0,
+    ) -> float | None:
+        """
+        Tell how long to wait before the next attempt.
+
+        Args:
+            tries: How many attempts have failed, at least 1.
+            verdict: On the last failure.
+            error: The last failure.
+            elapsed: Seconds since the first attempt.
+            waited: Seconds of them that were spent waiting.
+
+        Returns:
+            Seconds; None to give up.
+        """
+        if verdict is Verdict.UNKNOWN and tries >= self.unknown_attempts:
+            return None
+        if self.stop is None and tries >= MAX_ATTEMPTS:
+            return None
+        state = _call_state(tries, error, elapsed, waited)
+        transient_wait, throttle_wait = _default_waits()
+        if verdict is Verdict.THROTTLED:
+            wait = self.throttle_wait or throttle_wait
+        else:
+            wait = self.wait or transient_wait
+        delay = state.upcoming_sleep = max(0.0, float(wait(state)))
+        if self.stop is not None and self.stop(state):
+            return None
+        if isinstance(error, ServiceError) and error.retry_after is not None:
+            delay = min(max(delay, error.retry_after), delay + _MAX_RETRY_AFTER_EXTRA)
+        return delay
+
+
+def _call_state(
+    tries: int, error: PartnerEventsError, elapsed: float, waited: float
+) -> RetryCallState:
+    from tenacity import Future, RetryCallState
+
+    # No Retrying object stands behind it: a wait or stop reads the state, never its owner.
+    state = RetryCallState(None, None, (), {})  # type: ignore[arg-type] # pyright: ignore
+    state.attempt_number = tries
+    state.outcome = Future.construct(tries, error, has_exception=True)
+    state.start_time = 0.0
+    state.outcome_timestamp = elapsed
+    state.idle_for = waited
+    return state
+
+
+class RetryQuota:
+    """
+    How many retries a client may still make: tokens, taken by failures, given back by successes.
+
+    Shared by all calls of a client; it keeps an outage from being met with three times the load.
+    """
+
+    def __init__(self, tokens: int | None = RETRY_TOKENS) -> None:
+        self._capacity = tokens
+        self._tokens = float(tokens or 0)
+        self._lock = threading.Lock()
+
+    def take(self, verdict: Verdict, share: float) -> float | None:
+        """
+        Take tokens for trying again.
+
+        Args:
+            verdict: On the failure.
+            share: The share of the request's entries that failed so, above 0 and up to 1.
+
+        Returns:
+            The tokens taken; None if there are too few, and nothing may be tried again.
+        """
+        if self._capacity is None:
+            return 0.0
+        cost = (_THROTTLED_COST if verdict is Verdict.THROTTLED else _TRANSIENT_COST) * share
+        with self._lock:
+            if cost > self._tokens:
+                return None
+            self._tokens -= cost
+        return cost
+
+    def give_back(self, tokens: float) -> None:
+        """Give tokens back after a success: those taken for it, or 1 for one at the first try."""
+        if self._capacity is None or self._tokens >= self._capacity:
+            return
+        with self._lock:
+            self._tokens = min(self._tokens + tokens, float(self._capacity))
+
+    @property
+    def tokens(self) -> float:
+        """The tokens left."""
+        return self._tokens

@@ -1,0 +1,143 @@
+"""
+Requests in flight: submitted, and collected when they are answered.
+
+One interface for transports that block, which need a thread for each request in flight, and for
+those that hold many on one thread.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
+from eventbridge_partner.errors import TransportError
+from eventbridge_partner.transports import Transport
+
+K = TypeVar("K")
+Answer = HttpResponse | TransportError
+
+
+class Flights(Protocol[K]):
+    """The requests in flight of one delivery. For one thread."""
+
+    def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
+        """Send a request; `collect` will return its answer under this key."""
+        ...
+
+    def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
+        """Return what has been answered, waiting up to `seconds` (None: without end) for one."""
+        ...
+
+
+class BlockingFlights(Generic[K]):
+    """
+    Flights on a transport that blocks.
+
+    A request that is alone goes out from the caller's own thread, which saves the hand-over; so
+    the newest is held until another one comes or the caller collects.
+    """
+
+    def __init__(self, transport: Transport, workers: WorkerThreads) -> None:
+        self._transport = transport
+        self._workers = workers
+        self._held: tuple[K, HttpRequest, Timeouts] | None = None
+        self._answers: queue.SimpleQueue[tuple[K, Answer | BaseException]] = queue.SimpleQueue()
+        self._in_workers = 0
+
+    def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
+        """Send a request. See `Flights.submit`."""
+        self._hand_over()
+        self._held = (key, request, timeouts)
+
+    def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
+        """Return what has been answered. See `Flights.collect`."""
+        if self._held and not self._in_workers:
+            key, request, timeouts = self._held
+            self._held = None
+            return [(key, self._send(request, timeouts))]
+        self._hand_over()
+        try:
+            collected = [self._answers.get(timeout=seconds)]
+            while not self._answers.empty():
+                collected.append(self._answers.get_nowait())
+        except queue.Empty:
+            return []
+        self._in_workers -= len(collected)
+        answers: list[tuple[K, Answer]] = []
+        for key, answer in collected:
+            if isinstance(answer, (HttpResponse, TransportError)):
+                answers.append((key, answer))
+            else:
+                raise answer
+        return answers
+
+    def _send(self, request: HttpRequest, timeouts: Timeouts) -> Answer:
+        try:
+            return self._transport.send(request, timeouts)
+        except TransportError as error:
+            return error
+
+    def _hand_over(self) -> None:
+        if self._held is None:
+            return
+        key, request, timeouts = self._held
+        self._held = None
+        self._in_workers += 1
+        answers = self._answers
+
+        def job() -> None:
+            try:
+                answers.put((key, self._send(request, timeouts)))
+            except BaseException as error:  # whatever it is, the collector is to see it
+                answers.put((key, error))
+
+        self._workers.run(job)
+
+
+class WorkerThreads:
+    """
+    Daemon threads that run jobs; as many as jobs have run at a time.
+
+    Not `ThreadPoolExecutor`: at the end of the process that one waits for every request that is
+    still in flight, so that Ctrl-C would hang for as long as a read timeout.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._threads: list[threading.Thread] = []
+        weakref.finalize(self, _stop, self._jobs, self._threads).atexit = False
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Run a job on an idle thread, or on a new one."""
+        self._jobs.put(job)
+        if not self._idle.acquire(blocking=False):
+            thread = threading.Thread(
+                target=_work,
+                args=(self._jobs, self._idle),
+                name="eventbridge-partner",
+                daemon=True,
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """Let the threads end, each after the job it is at."""
+        _stop(self._jobs, self._threads)
+
+
+def _work(jobs: queue.SimpleQueue[Any], idle: threading.Semaphore) -> None:
+    while (job := jobs.get()) is not None:
+        job()
+        del job
+        idle.release()
+
+
+def _stop(jobs: queue.SimpleQueue[Any], threads: list[threading.Thread]) -> None:
+    for _ in threads:
+        jobs.put(None)
+    threads.clear()
