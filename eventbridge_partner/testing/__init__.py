@@ -1,0 +1,59 @@
+"""
+The service on your own machine, for tests: it checks what AWS checks and fails when you say so.
+
+    service = FakeEventBridge()
+    service.play(FailEntries("ThrottlingException", indexes=[0]))
+    with service.serve() as server:
+        ...  # send to server.url with service.credentials
+    assert service.accepted_count == 20
+"""
+
+from eventbridge_partner.testing._faults import (
+    CloseConnection,
+    CutAnswer,
+    EmptyAnswer,
+    ExpireToken,
+    FailEntries,
+    FailRequest,
+    Fault,
+    GarbleAnswer,
+    LoseAnswer,
+    MiscountFailures,
+    RefuseRequestContaining,
+    SlowAnswer,
+    WrongClock,
+    WrongLength,
+)
+from eventbridge_partner.testing._records import (
+    AcceptedEntry,
+    Answer,
+    EntryResult,
+    RequestRecord,
+)
+from eventbridge_partner.testing._server import LocalServer
+from eventbridge_partner.testing._service import FakeEventBridge
+from eventbridge_partner.testing._transport import LocalTransport
+
+__all__ = [
+    "AcceptedEntry",
+    "Answer",
+    "CloseConnection",
+    "CutAnswer",
+    "EmptyAnswer",
+    "EntryResult",
+    "ExpireToken",
+    "FailEntries",
+    "FailRequest",
+    "FakeEventBridge",
+    "Fault",
+    "GarbleAnswer",
+    "LocalServer",
+    "LocalTransport",
+    "LoseAnswer",
+    "MiscountFailures",
+    "RefuseRequestContaining",
+    "RequestRecord",
+    "SlowAnswer",
+    "WrongClock",
+    "WrongLength",
+]

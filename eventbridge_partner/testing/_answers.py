@@ -1,0 +1,118 @@
+"""The bodies that the local service answers with, good, bad and wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from html import escape
+from http import HTTPStatus
+from typing import Any
+
+from eventbridge_partner.testing._faults import (
+    EmptyAnswer,
+    FailRequest,
+    Fault,
+    GarbleAnswer,
+    MiscountFailures,
+    Reshaping,
+    WrongLength,
+)
+from eventbridge_partner.testing._records import EntryResult
+from eventbridge_partner.testing._rules import Refusal
+
+
+def too_large(limit: int) -> Refusal:
+    """Return the refusal of a body that is larger than the service reads."""
+    message = f"The request body is larger than {limit} bytes."
+    return Refusal("RequestEntityTooLargeException", message, 413)
+
+
+def phrase(status: int) -> str:
+    """Return the words that go with an HTTP status, also with one that nobody registered."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def reshaping_among(hits: Sequence[Fault], results: Sequence[EntryResult]) -> Reshaping | None:
+    """Return the first of the faults that changes what an answer with these results says."""
+    for fault in hits:
+        match fault:
+            case GarbleAnswer() | WrongLength() | MiscountFailures():
+                return fault
+            case EmptyAnswer() if all(result.error_code is None for result in results):
+                return fault
+            case _:
+                pass
+    return None
+
+
+def results_body(results: Sequence[EntryResult], reshaping: Reshaping | None) -> bytes:
+    """Return the answer that tells the results, or tells them wrong."""
+    entries: list[dict[str, Any]] = [
+        {"EventId": result.event_id}
+        if result.event_id is not None
+        else {"ErrorCode": result.error_code, "ErrorMessage": result.error_message}
+        for result in results
+    ]
+    failures = sum(result.error_code is not None for result in results)
+    match reshaping:
+        case GarbleAnswer():
+            return reshaping.body
+        case EmptyAnswer():
+            entries = []
+        case WrongLength():
+            wanted = len(entries) + reshaping.difference
+            if wanted <= 0:
+                # No entries and no failures would be moto's answer, which clients may understand.
+                wanted = len(entries) + 1
+            entries = [entries[place % len(entries)] for place in range(wanted)]
+        case MiscountFailures():
+            counted = failures + reshaping.difference
+            failures = counted if counted >= 0 else failures - reshaping.difference
+        case None:
+            pass
+    return json.dumps({"FailedEntryCount": failures, "Entries": entries}).encode()
+
+
+def refusal_body(refusal: Refusal, form: FailRequest | None, headers: dict[str, str]) -> bytes:
+    """Return the body of an error answer, and put into `headers` what belongs to its form."""
+    code, message = refusal.code, refusal.message
+    kind = "__type" if form is None else form.form
+    if form is not None:
+        headers.update((name.lower(), value) for name, value in form.headers.items())
+    match kind:
+        case "__type":
+            return _json({"__type": code, "message": message})
+        case "namespace":
+            return _json({"__type": f"com.amazon.coral.service#{code}", "Message": message})
+        case "header":
+            uri = "http://internal.amazon.com/coral/com.amazon.coral.service/"
+            headers["x-amzn-errortype"] = f"{code}:{uri}"
+            return _json({"message": message})
+        case "code":
+            return _json({"code": code, "message": message})
+        case "html":
+            headers["content-type"] = "text/html"
+            title = f"{refusal.status} {phrase(refusal.status)}"
+            return f"<html><head><title>{title}</title></head><body></body></html>\r\n".encode()
+        case "empty":
+            del headers["content-type"]
+            return b""
+        case "xml":
+            headers["content-type"] = "text/xml"
+            return (
+                f"<ErrorResponse><Error><Type>Sender</Type><Code>{escape(code)}</Code>"
+                f"<Message>{escape(message)}</Message></Error>"
+                f"<RequestId>{headers['x-amzn-requestid']}</RequestId></ErrorResponse>"
+            ).encode()
+
+
+def error_body(refusal: Refusal) -> bytes:
+    """Return an error in the form of AWS's JSON protocol."""
+    return _json({"__type": refusal.code, "message": refusal.message})
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document).encode()

@@ -1,0 +1,363 @@
+"""
+The faults that the local service can play, as values, and the script that decides what plays.
+
+A fault with a number of `times` is a line of a script: each request plays at most one such line,
+the first of those played that concerns it. A fault with `times=None` is a standing condition: it
+holds for every request, together with whatever else plays.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final, Literal, get_args
+
+import attrs
+
+Entry = Mapping[str, Any]
+"""One entry of a request, with the wire's own member names."""
+
+ErrorForm = Literal["__type", "namespace", "header", "code", "html", "empty", "xml"]
+"""How an error answer names its code; AWS services and what stands before them use all of these."""
+
+MESSAGES: Final[Mapping[str, str]] = {
+    "ConcurrentModificationException": "The resource is being modified by another request.",
+    "InternalException": "An internal error occurred. Try again.",
+    "InternalFailure": "Unexpected error occurred while processing the request.",
+    "NotAuthorizedForSourceException": "Not authorized for the source.",
+    "ResourceNotFoundException": "Event Bus Not Found",
+    "ServiceUnavailable": "The service is temporarily unavailable.",
+    "ThrottlingException": "Rate exceeded",
+}
+"""What a fault says where it was given no message of its own."""
+
+
+def _share(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{attribute.name} is {value!r}; allowed: 0 to 1")
+
+
+def _not_negative(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not value >= 0:
+        raise ValueError(f"{attribute.name} is {value!r}; allowed: 0 and above")
+
+
+def _times(_: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ValueError(f"{attribute.name} is {value!r}; allowed: 1 and above, or None")
+
+
+def _not_zero(_: object, attribute: attrs.Attribute[Any], value: int) -> None:
+    if value == 0:
+        raise ValueError(f"{attribute.name} is 0, which would change nothing")
+
+
+def _frozen(indexes: Collection[int] | None) -> frozenset[int] | None:
+    return None if indexes is None else frozenset(indexes)
+
+
+@attrs.frozen
+class Visit:
+    """
+    A request as faults see it before they are played.
+
+    Attributes:
+        entries: The entries that it carries; empty if its body cannot be read.
+        identity: The access key ID and session token that it came with.
+    """
+
+    entries: tuple[Entry, ...]
+    identity: tuple[str, str]
+
+
+@attrs.frozen
+class Fault:
+    """
+    Something that goes wrong at the service.
+
+    Attributes:
+        times: How many requests it hits, 1 unless the fault says otherwise; None for every one
+            until the faults are cleared.
+        after: How many requests pass first, counted from when the fault was played.
+        share: Which share of the requests it hits, 0 to 1, drawn from the service's seed.
+    """
+
+    times: int | None = attrs.field(default=1, kw_only=True, validator=_times)
+    after: int = attrs.field(default=0, kw_only=True, validator=_not_negative)
+    share: float = attrs.field(default=1.0, kw_only=True, validator=_share)
+
+    def concerns(self, visit: Visit) -> bool:
+        """Whether this request is one that the fault could hit at all."""
+        return True
+
+
+# What is refused
+
+
+@attrs.frozen
+class FailEntries(Fault):
+    """
+    Some entries fail, each with this error; the others are accepted.
+
+    Attributes:
+        code: The entry's `ErrorCode`.
+        message: The entry's `ErrorMessage`; None for the usual one.
+        indexes: Which places in the request, from 0; None for all.
+        matching: Which entries, as a predicate on the wire's members; None for all.
+        entry_share: Which share of those entries, drawn from the service's seed.
+    """
+
+    code: str
+    message: str | None = None
+    indexes: frozenset[int] | None = attrs.field(default=None, converter=_frozen)
+    matching: Callable[[Entry], bool] | None = attrs.field(default=None, kw_only=True)
+    entry_share: float = attrs.field(default=1.0, kw_only=True, validator=_share)
+
+    def concerns(self, visit: Visit) -> bool:
+        """Whether the request has an entry at one of the indexes that matches."""
+        return any(self.selects(index, entry) for index, entry in enumerate(visit.entries))
+
+    def selects(self, index: int, entry: Entry) -> bool:
+        """Whether this entry is one that could fail, before the share is drawn."""
+        if self.indexes is not None and index not in self.indexes:
+            return False
+        return self.matching is None or self.matching(entry)
+
+
+@attrs.frozen
+class FailRequest(Fault):
+    """
+    The whole request is refused; nothing of it is accepted.
+
+    Attributes:
+        code: The error code.
+        status: The HTTP status.
+        message: The error's message; None for the usual one.
+        headers: Further headers of the answer, such as `x-amz-retry-after`.
+        form: How the answer names the code. `html` and `empty` do not name it.
+    """
+
+    code: str
+    status: int = 400
+    message: str | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    form: ErrorForm = attrs.field(
+        default="__type", validator=attrs.validators.in_(get_args(ErrorForm))
+    )
+
+
+@attrs.frozen
+class RefuseRequestContaining(Fault):
+    """
+    A request is refused whole if one of its entries is poison, however many others it carries.
+
+    The message repeats every `Detail` of the request, as the service's own does.
+
+    Attributes:
+        poison: Which entries, as a predicate on the wire's members.
+        code: The error code.
+        status: The HTTP status.
+        times: As for every fault, but poison stays poison unless this says otherwise.
+    """
+
+    poison: Callable[[Entry], bool]
+    code: str = "ValidationException"
+    status: int = 400
+    times: int | None = attrs.field(default=None, kw_only=True, validator=_times)
+
+    def concerns(self, visit: Visit) -> bool:
+        """Whether the request has an entry that is poison."""
+        return any(map(self.poison, visit.entries))
+
+
+@attrs.frozen
+class ExpireToken(Fault):
+    """
+    The credentials that a request came with have expired.
+
+    Attributes:
+        times: How many requests are refused; None (the default) for all that come with the same
+            credentials as the first that was hit, until the client comes with others
+            (`FakeEventBridge.rotate_credentials`).
+    """
+
+    times: int | None = attrs.field(default=None, kw_only=True, validator=_times)
+
+
+@attrs.frozen
+class WrongClock(Fault):
+    """
+    The service's clock is off, so that to the service the client's is.
+
+    A request signed with more than 300 seconds of difference is refused with a `Date` header that
+    tells the service's time; a client that corrects itself by it is served.
+
+    Attributes:
+        offset: Seconds that the service's clock is ahead; negative for behind.
+        code: `RequestTimeTooSkewed`, `RequestExpired` or `InvalidSignatureException`, all of
+            which AWS services use.
+        times: As for every fault, but a clock stays wrong unless this says otherwise.
+    """
+
+    offset: float
+    code: str = "RequestTimeTooSkewed"
+    times: int | None = attrs.field(default=None, kw_only=True, validator=_times)
+
+
+# What happens to the answer
+
+
+@attrs.frozen
+class LoseAnswer(Fault):
+    """The request is carried out; then the connection closes without an answer."""
+
+
+@attrs.frozen
+class CutAnswer(Fault):
+    """
+    The request is carried out; then the connection closes in the middle of the answer.
+
+    Attributes:
+        after_bytes: How much of the answer's body is sent, at most all but its last byte.
+    """
+
+    after_bytes: int = attrs.field(default=0, validator=_not_negative)
+
+
+@attrs.frozen
+class GarbleAnswer(Fault):
+    """
+    The request is carried out; the answer has status 200 and a body that is not JSON.
+
+    Attributes:
+        body: That body.
+    """
+
+    body: bytes = b'{"FailedEntryCount":0,"Entries":[{"Even'
+
+
+@attrs.frozen
+class WrongLength(Fault):
+    """
+    The request is carried out; the answer lists more or fewer entries than were sent.
+
+    Attributes:
+        difference: How many more; negative for fewer.
+    """
+
+    difference: int = attrs.field(default=-1, validator=_not_zero)
+
+
+@attrs.frozen
+class MiscountFailures(Fault):
+    """
+    The request is carried out; the answer's `FailedEntryCount` is not that of its entries.
+
+    Attributes:
+        difference: How many more; negative for fewer.
+    """
+
+    difference: int = attrs.field(default=1, validator=_not_zero)
+
+
+@attrs.frozen
+class EmptyAnswer(Fault):
+    """
+    All entries are accepted; the answer lists none and counts no failure, as moto's does.
+
+    Not played on a request of which an entry failed: its answer would be a lie.
+    """
+
+
+@attrs.frozen
+class SlowAnswer(Fault):
+    """
+    The request is carried out; its answer comes late.
+
+    Attributes:
+        seconds: How late.
+    """
+
+    seconds: float = attrs.field(validator=_not_negative)
+
+
+@attrs.frozen
+class CloseConnection(Fault):
+    """The connection closes before anything of the request is carried out."""
+
+
+Silent = LoseAnswer | CloseConnection
+"""Faults with which no byte of an answer is sent."""
+
+Reshaping = GarbleAnswer | WrongLength | MiscountFailures | EmptyAnswer
+"""Faults that change what a good answer says."""
+
+
+@attrs.define
+class _Played:
+    """A fault in force, and what is left of it."""
+
+    fault: Fault
+    left: int | None
+    skip: int
+    expired: tuple[str, str] | None = None
+
+
+class Script:
+    """
+    Decides which faults hit a request. Not thread-safe: the service holds its lock around it.
+
+    Args:
+        dice: Draws the shares.
+    """
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+        self._played: list[_Played] = []
+
+    def add(self, faults: Iterable[Fault]) -> None:
+        """Put faults in force, after those that already are."""
+        self._played.extend(_Played(fault, fault.times, fault.after) for fault in faults)
+
+    def clear(self) -> None:
+        """Put no fault in force."""
+        self._played.clear()
+
+    def hits(self, visit: Visit) -> list[Fault]:
+        """
+        Return the faults that hit this request, in the order played.
+
+        Of those with a number of `times` at most one is among them. It is not used up until
+        `spend` says that it had an effect.
+        """
+        if not self._played:
+            return []
+        found: list[Fault] = []
+        line_found = False
+        for played in self._played:
+            if played.skip:
+                played.skip -= 1
+            elif not (line_found and played.left is not None) and self._hits(played, visit):
+                line_found = line_found or played.left is not None
+                found.append(played.fault)
+        return found
+
+    def _hits(self, played: _Played, visit: Visit) -> bool:
+        fault = played.fault
+        if played.expired is not None:
+            return played.expired == visit.identity
+        if not fault.concerns(visit):
+            return False
+        return fault.share >= 1 or self._dice.random() < fault.share
+
+    def spend(self, fault: Fault, visit: Visit) -> None:
+        """Note that a fault had an effect on this request."""
+        for place, played in enumerate(self._played):
+            if played.fault is fault:
+                if played.left is not None:
+                    played.left -= 1
+                    if not played.left:
+                        del self._played[place]
+                elif isinstance(fault, ExpireToken):
+                    played.expired = visit.identity
+                return

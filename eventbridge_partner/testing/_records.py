@@ -1,0 +1,106 @@
+"""What the local service remembers of the requests that reached it, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from eventbridge_partner.testing._faults import Entry, Fault
+
+
+@attrs.frozen
+class AcceptedEntry:
+    """
+    An entry that the service accepted.
+
+    Attributes:
+        event_id: The id that it was given.
+        source: As received.
+        detail_type: As received.
+        detail: As received: JSON text.
+        resources: As received.
+        time: Epoch seconds as received; None where the entry had no time.
+        request_index: Which request carried it, from 0.
+        entry_index: Its place in that request, from 0.
+    """
+
+    event_id: str
+    source: str
+    detail_type: str
+    detail: str = attrs.field(repr=False)
+    resources: tuple[str, ...]
+    time: float | None
+    request_index: int
+    entry_index: int
+
+
+@attrs.frozen
+class EntryResult:
+    """What the service said of one entry: an id, or an error."""
+
+    event_id: str | None = None
+    error_code: str | None = None
+    error_message: str | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class RequestRecord:
+    """
+    A request that reached the service.
+
+    Attributes:
+        index: Its number, from 0, in the order in which the service dealt with them.
+        operation: From `X-Amz-Target`; empty if there was none.
+        entries: As received; empty if the body could not be read.
+        headers: As received, names in lower case, without what holds credentials.
+        results: What the service decided on each entry; empty if it refused the request whole.
+        status: The status of the answer; None if the connection was closed before there was one.
+        error_code: Why the request was refused whole; None if it was not.
+        faults: Those that had an effect.
+        answer_delivered: Whether the client got an answer that says what became of the request.
+            False if it was lost, cut, garbled, miscounted, or came when the client had left.
+        unknown_members: Names in the body that the service does not know and passes over.
+        time: When the service dealt with it: epoch seconds by the service's own `clock`.
+    """
+
+    index: int
+    operation: str
+    entries: tuple[Entry, ...] = attrs.field(repr=False)
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    results: tuple[EntryResult, ...]
+    status: int | None
+    error_code: str | None
+    faults: tuple[Fault, ...]
+    answer_delivered: bool
+    unknown_members: tuple[str, ...]
+    time: float
+
+    @property
+    def entry_count(self) -> int:
+        """How many entries it carried."""
+        return len(self.entries)
+
+
+@attrs.frozen
+class Answer:
+    """
+    What the service answers, and how it gets to the client.
+
+    Attributes:
+        request_index: The record that it belongs to.
+        status: The HTTP status; 0 if the connection is closed before there is one.
+        headers: All but `Content-Length` and `Connection`; names in lower case.
+        body: The whole body, even if not all of it is sent.
+        delay: Seconds to wait before anything is sent.
+        is_silent: The connection closes and nothing is sent.
+        cut_after: How many bytes of the body are sent before the connection closes; None for all.
+    """
+
+    request_index: int
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=lambda body: f"<{len(body)} bytes>")
+    delay: float = 0.0
+    is_silent: bool = False
+    cut_after: int | None = None

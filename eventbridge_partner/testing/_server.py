@@ -1,0 +1,344 @@
+"""
+The local service over real HTTP/1.1, with a thread for each connection.
+
+Written on sockets rather than on `http.server`, which reads headers through the email package and
+takes longer for that than the service for all the rest; and faults need the socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from eventbridge_partner.testing import _answers
+from eventbridge_partner.testing._rules import Refusal
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from eventbridge_partner.testing._records import Answer
+    from eventbridge_partner.testing._service import FakeEventBridge
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Request line and headers; AWS takes less."""
+
+IDLE_SECONDS: Final = 300.0
+"""After which a connection that sends nothing is closed, so that abandoned ones do not pile up."""
+
+GRACE_SECONDS: Final = 5.0
+"""How long `close` waits for requests that are being answered."""
+
+LINGER_SECONDS: Final = 2.0
+"""How long the rest of a refused body is read, so that its sender gets to read the answer."""
+
+_logger = logging.getLogger(__name__)
+
+
+class LocalServer:
+    """
+    Serves HTTP for a local service until closed. Made by `FakeEventBridge.serve`.
+
+    Attributes:
+        host: The address it listens on.
+        port: The port it listens on.
+        url: What clients take as `endpoint_url`.
+    """
+
+    def __init__(self, service: FakeEventBridge, host: str, port: int) -> None:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        self._service = service
+        self._listener = socket.socket(family, kind, protocol)
+        try:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._listener.bind(address)
+            self._listener.listen(1024)
+        except OSError:
+            self._listener.close()
+            raise
+        self._listener.setblocking(False)
+        self.host: str = self._listener.getsockname()[0]
+        self.port: int = self._listener.getsockname()[1]
+        bracketed = f"[{self.host}]" if ":" in self.host else self.host
+        self.url = f"http://{bracketed}:{self.port}"
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._connections: dict[_Connection, threading.Thread] = {}
+        self._wake, self._woken = socket.socketpair()
+        self._acceptor = threading.Thread(
+            target=self._accept, name=f"eventbridge-local-{self.port}", daemon=True
+        )
+        self._acceptor.start()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closing.is_set() else f"{len(self._connections)} connections"
+        return f"<LocalServer {self.url}: {state}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish the answers under way, close all connections and free the port."""
+        with self._lock:
+            first = not self._closing.is_set()
+            self._closing.set()
+        if first:
+            self._wake.close()
+        self._acceptor.join()
+        with self._lock:
+            connections = dict(self._connections)
+        for connection in connections:
+            connection.close_if_idle()
+        deadline = time.monotonic() + GRACE_SECONDS
+        for connection, thread in connections.items():
+            thread.join(max(deadline - time.monotonic(), 0))
+            if thread.is_alive():
+                connection.abort()
+                thread.join(GRACE_SECONDS)
+
+    def _accept(self) -> None:
+        with selectors.DefaultSelector() as selector, self._listener, self._woken:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while not self._closing.is_set():
+                selector.select()
+                try:
+                    peer, _ = self._listener.accept()
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    # Out of file descriptors, or the client has left already.
+                    self._closing.wait(0.01)
+                    continue
+                self._start(peer)
+
+    def _start(self, peer: socket.socket) -> None:
+        connection = _Connection(self._service, peer, self._closing)
+        thread = threading.Thread(
+            target=self._run, args=(connection,), name=f"{self._acceptor.name}-peer", daemon=True
+        )
+        with self._lock:
+            self._connections[connection] = thread
+        try:
+            thread.start()
+        except RuntimeError:
+            # No more threads: this client is turned away, the others are served.
+            connection.abort()
+            with self._lock:
+                del self._connections[connection]
+
+    def _run(self, connection: _Connection) -> None:
+        try:
+            connection.serve()
+        except OSError:
+            pass  # The client has left; what it did not get is on record.
+        except Exception:
+            # A predicate of the user's raised: it must not look like a fault of the network.
+            _logger.exception("the local service failed")
+        finally:
+            connection.abort()
+            with self._lock:
+                del self._connections[connection]
+
+
+@attrs.frozen
+class _Head:
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    keeps_alive: bool
+    length: int
+
+
+class _BadRequestError(Exception):
+    """What came is not an HTTP request that this server can read."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(refusal.code)
+
+
+class _Connection:
+    """One connection: reads requests, writes answers."""
+
+    def __init__(
+        self, service: FakeEventBridge, peer: socket.socket, closing: threading.Event
+    ) -> None:
+        self._service = service
+        self._socket = peer
+        self._closing = closing
+        self._received = b""
+        self._lock = threading.Lock()
+        self._answering = False
+        peer.settimeout(IDLE_SECONDS)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def serve(self) -> None:
+        """Answer requests until either side closes the connection."""
+        while not self._closing.is_set():
+            try:
+                head = self._read_head()
+                if head is None:
+                    return
+                if head.length > self._service.max_body_bytes:
+                    answer = self._service.refuse_unread(head.headers)
+                    self._deliver(answer, keeps_alive=False)
+                    self._linger()
+                    return
+                body = self._read_body(head)
+            except _BadRequestError as error:
+                self._refuse(error.refusal)
+                return
+            if body is None or not self._begin():
+                return
+            answer = self._service.handle(head.method, head.path, head.headers, body)
+            if not self._deliver(answer, head.keeps_alive) or not self._end():
+                return
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless a request is being answered; that one ends it itself."""
+        with self._lock:
+            if not self._answering:
+                self._shut_down()
+
+    def abort(self) -> None:
+        """Close the connection."""
+        self._shut_down()
+        self._socket.close()
+
+    def _shut_down(self) -> None:
+        # Wakes a thread that waits in recv, which close alone does not.
+        with contextlib.suppress(OSError):  # The peer was first.
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _begin(self) -> bool:
+        with self._lock:
+            self._answering = not self._closing.is_set()
+            return self._answering
+
+    def _end(self) -> bool:
+        with self._lock:
+            self._answering = False
+            return not self._closing.is_set()
+
+    def _read_head(self) -> _Head | None:
+        while (end := self._received.find(b"\r\n\r\n")) < 0:
+            if len(self._received) > MAX_HEAD_BYTES:
+                raise _BadRequestError(Refusal("RequestHeaderSectionTooLarge", "", 431))
+            chunk = self._socket.recv(65536)
+            if not chunk:
+                return None
+            self._received += chunk
+        head = self._received[:end].decode("latin-1")
+        self._received = self._received[end + 4 :]
+        return _parse_head(head)
+
+    def _read_body(self, head: _Head) -> bytes | None:
+        missing = head.length - len(self._received)
+        if missing > 0 and head.headers.get("expect", "").lower() == "100-continue":
+            self._socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        chunks = [self._received]
+        while missing > 0:
+            chunk = self._socket.recv(min(missing, 1 << 20))
+            if not chunk:
+                return None
+            chunks.append(chunk)
+            missing -= len(chunk)
+        received = b"".join(chunks)
+        self._received = received[head.length :]
+        return received[: head.length]
+
+    def _deliver(self, answer: Answer, keeps_alive: bool) -> bool:
+        """Send an answer, or what its fault leaves of it; return whether the connection lives."""
+        if answer.delay and (self._closing.wait(answer.delay) or self._peer_has_left()):
+            self._service.note_undelivered(answer)
+            return False
+        if answer.is_silent:
+            return False
+        keeps_alive = keeps_alive and not self._closing.is_set()
+        head = _head(answer.status, answer.headers, len(answer.body), keeps_alive)
+        try:
+            self._socket.sendall(head + answer.body[: answer.cut_after])
+        except OSError:
+            self._service.note_undelivered(answer)
+            raise
+        return keeps_alive and answer.cut_after is None
+
+    def _peer_has_left(self) -> bool:
+        self._socket.settimeout(0)
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        finally:
+            self._socket.settimeout(IDLE_SECONDS)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        body = _answers.error_body(refusal)
+        headers = {"content-type": "application/x-amz-json-1.1"}
+        self._socket.sendall(_head(refusal.status, headers, len(body), keeps_alive=False) + body)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Let the client read the answer: closing with its bytes unread would take it back."""
+        self._socket.shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + LINGER_SECONDS
+        while (left := deadline - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            if not self._socket.recv(1 << 20):
+                return
+
+
+def _parse_head(text: str) -> _Head:
+    first, *lines = text.lstrip("\r\n").split("\r\n")
+    words = first.split(" ")
+    if len(words) != 3 or words[2] not in ("HTTP/1.1", "HTTP/1.0"):
+        raise _bad_request("The request line is not one of HTTP/1.1.")
+    method, path, version = words
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not name or name != name.strip():
+            raise _bad_request("A header line is malformed.")
+        name, value = name.lower(), value.strip(" \t")
+        if name in headers:
+            if name in ("content-length", "host"):
+                raise _bad_request(f"More than one {name} header.")
+            value = f"{headers[name]},{value}"
+        headers[name] = value
+    if "transfer-encoding" in headers:
+        raise _BadRequestError(Refusal("MissingContentLength", "Chunked bodies are not read.", 411))
+    length = headers.get("content-length", "" if method == "POST" else "0")
+    if not length:
+        raise _BadRequestError(Refusal("MissingContentLength", "Content-Length is required.", 411))
+    if not (length.isascii() and length.isdigit()):
+        raise _bad_request("Content-Length is not a number.")
+    wishes = {wish.strip() for wish in headers.get("connection", "").lower().split(",")}
+    keeps_alive = "keep-alive" in wishes if version == "HTTP/1.0" else "close" not in wishes
+    return _Head(method, path, headers, keeps_alive, int(length))
+
+
+def _bad_request(message: str) -> _BadRequestError:
+    return _BadRequestError(Refusal("BadRequest", message, 400))
+
+
+def _head(status: int, headers: Mapping[str, str], length: int, keeps_alive: bool) -> bytes:
+    connection = "keep-alive" if keeps_alive else "close"
+    lines = [f"HTTP/1.1 {status} {_answers.phrase(status)}"]
+    lines += (f"{name}: {value}" for name, value in headers.items())
+    lines += (f"Content-Length: {length}", f"Connection: {connection}", "", "")
+    return "\r\n".join(lines).encode("latin-1")

@@ -1,0 +1,398 @@
+"""The local service over real HTTP: boto3's own client, raw requests, many threads, clean ends."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import logging
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import boto3
+import pytest
+import requests
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from eventbridge_partner.testing import (
+    FailEntries,
+    FailRequest,
+    FakeEventBridge,
+    LoseAnswer,
+    RefuseRequestContaining,
+    SlowAnswer,
+)
+
+
+@pytest.fixture
+def server(service):
+    with service.serve() as running:
+        yield running
+
+
+@contextlib.contextmanager
+def boto3_client(service, server, **config):
+    """AWS's own client, which sends each request once."""
+    own = service.credentials
+    client = boto3.client(
+        "events",
+        region_name=service.region,
+        endpoint_url=server.url,
+        aws_access_key_id=own.access_key,
+        aws_secret_access_key=own.secret_key,
+        aws_session_token=own.token,
+        config=Config(retries={"total_max_attempts": 1}, **config),
+    )
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def exchange(server, request):
+    """Send bytes, and return all that comes until the server closes the connection."""
+    with socket.create_connection((server.host, server.port), timeout=2) as peer:
+        peer.sendall(request)
+        answer = b""
+        while chunk := peer.recv(65536):
+            answer += chunk
+        return answer
+
+
+def threads_of(server):
+    return [
+        t for t in threading.enumerate() if t.name.startswith(f"eventbridge-local-{server.port}")
+    ]
+
+
+# With AWS's own client
+
+
+@pytest.mark.parametrize("token", [None, "a/token+with=signs"])
+def test_boto3_delivers(entry, token):
+    """A genuine signed request of 20 entries gets 20 ids."""
+    service = FakeEventBridge(session_token=token)
+    with service.serve() as server, boto3_client(service, server) as client:
+        detail = json.dumps({"name": "Ада 🦆"}, ensure_ascii=False)
+        answer = client.put_partner_events(
+            Entries=[entry(Detail=detail, Time=1_700_000_000, Resources=["r"])] * 20
+        )
+    assert answer["FailedEntryCount"] == 0
+    ids = [result["EventId"] for result in answer["Entries"]]
+    assert [accepted.event_id for accepted in service.accepted] == ids
+    assert {accepted.detail for accepted in service.accepted} == {detail}
+    assert {accepted.time for accepted in service.accepted} == {1_700_000_000}
+
+
+def test_boto3_sees_entries_fail(service, server, entry):
+    """Per entry, in the places that the script names."""
+    service.play(FailEntries("ThrottlingException", indexes=[1]))
+    with boto3_client(service, server) as client:
+        answer = client.put_partner_events(Entries=[entry()] * 3)
+    assert answer["FailedEntryCount"] == 1
+    assert answer["Entries"][1] == {
+        "ErrorCode": "ThrottlingException",
+        "ErrorMessage": "Rate exceeded",
+    }
+
+
+@pytest.mark.parametrize("form", ["__type", "namespace"])
+def test_boto3_reads_the_errors(service, server, entry, form):
+    """Code, message, status and request id arrive; of the other forms boto3 reads no code."""
+    service.play(FailRequest("OperationDisabledException", 400, "Not now", form=form))
+    with boto3_client(service, server) as client, pytest.raises(ClientError) as caught:
+        client.put_partner_events(Entries=[entry()])
+    answer = caught.value.response
+    assert answer["Error"] == {"Code": "OperationDisabledException", "Message": "Not now"}
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert len(answer["ResponseMetadata"]["RequestId"]) == 36
+
+
+def test_boto3_is_told_the_limits(service, server, entry):
+    """Which it does not check itself."""
+    with boto3_client(service, server) as client, pytest.raises(ClientError) as caught:
+        client.put_partner_events(Entries=[entry()] * 21)
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
+
+
+def test_boto3_with_another_secret_is_refused(service, server, entry):
+    """The signature is recomputed, not taken on trust."""
+    other = FakeEventBridge(secret_access_key="another")
+    with boto3_client(other, server) as client, pytest.raises(ClientError) as caught:
+        client.put_partner_events(Entries=[entry()])
+    assert caught.value.response["Error"]["Code"] == "InvalidSignatureException"
+    assert service.accepted_count == 0
+
+
+def test_boto3_loses_an_answer(service, server, entry):
+    """The connection closes, the entry is accepted, and the next request works."""
+    service.play(LoseAnswer())
+    with boto3_client(service, server) as client:
+        with pytest.raises(ConnectionClosedError):
+            client.put_partner_events(Entries=[entry()])
+        client.put_partner_events(Entries=[entry()])
+    assert [record.answer_delivered for record in service.requests] == [False, True]
+    assert service.accepted_count == 2
+
+
+def test_an_entry_just_under_the_limit_is_accepted(service, server, entry):
+    """A megabyte that triples on boto3's wire still is what the service counts: under 1 MiB."""
+    detail = '{"text": "%s"}' % ("é" * 500_000)
+    with boto3_client(service, server) as client:
+        answer = client.put_partner_events(Entries=[entry(Detail=detail)])
+    assert answer["FailedEntryCount"] == 0
+    assert service.accepted[0].detail == detail
+
+
+# Raw HTTP
+
+
+def test_a_connection_is_kept_alive(server):
+    """Many requests, one connection; also errors keep it open."""
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=2)
+    with contextlib.closing(connection):
+        connection.request("POST", "/", b"{}")
+        connection.getresponse().read()
+        peer = connection.sock
+        for _ in range(3):
+            connection.request("POST", "/", b"{}")
+            answer = connection.getresponse()
+            assert answer.status == 400
+            assert json.loads(answer.read())["__type"] == "MissingAuthenticationTokenException"
+        assert connection.sock is peer
+
+
+@pytest.mark.parametrize(
+    ("request_line", "header"),
+    [("POST / HTTP/1.1", "Connection: close"), ("POST / HTTP/1.0", "Accept: */*")],
+)
+def test_a_connection_is_closed_on_request(server, request_line, header):
+    """Where the client asks for it, or speaks HTTP/1.0."""
+    answer = exchange(
+        server, f"{request_line}\r\n{header}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+    )
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"\r\nConnection: close\r\n" in answer
+
+
+def test_requests_may_follow_each_other_unanswered(server):
+    """Two requests in one packet get two answers."""
+    one = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
+    last = b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+    assert exchange(server, one + last).count(b"HTTP/1.1 400 ") == 2
+
+
+def test_a_request_may_come_in_pieces(server):
+    """However the network splits it."""
+    with socket.create_connection((server.host, server.port), timeout=2) as peer:
+        for byte in b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}":
+            peer.sendall(bytes([byte]))
+        assert peer.recv(65536).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST /", 400),
+        (b"POST / HTTP/2", 400),
+        (b"hello", 400),
+        (b"POST / HTTP/1.1\r\nno colon", 400),
+        (b"POST / HTTP/1.1\r\nName : x", 400),
+        (b"POST / HTTP/1.1\r\nA: b\r\n folded", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1x", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2", 400),
+        (b"POST / HTTP/1.1\r\nHost: a", 411),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked", 411),
+        (b"POST / HTTP/1.1\r\nA: " + b"a" * 70_000, 431),
+    ],
+    ids=repr,
+)
+def test_what_is_not_http_is_refused(service, server, head, status):
+    """With a status that says what is wrong; and the connection is closed."""
+    answer = exchange(server, head + b"\r\n\r\n" if status != 431 else head)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert service.request_count == 0
+
+
+def test_a_huge_body_is_refused_unread(entry):
+    """413 arrives even though the client is still sending; the request is on record."""
+    service = FakeEventBridge(max_request_bytes=1000)
+    head = b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n"
+    with service.serve() as server:
+        with socket.create_connection((server.host, server.port), timeout=2) as peer:
+            peer.sendall(head + b"x" * 100_000)
+            time.sleep(0.1)
+            peer.sendall(b"x" * 100_000)
+            time.sleep(0.1)
+            assert peer.recv(65536).startswith(b"HTTP/1.1 413 ")
+        answer = requests.post(server.url, data=b"x" * 5_000_000, timeout=5)
+    assert answer.status_code == 413
+    assert answer.json()["__type"] == "RequestEntityTooLargeException"
+    assert [record.status for record in service.requests] == [413, 413]
+
+
+def test_a_client_may_ask_before_it_sends(server):
+    """Some send `Expect: 100-continue` before larger bodies."""
+    with socket.create_connection((server.host, server.port), timeout=2) as peer:
+        peer.sendall(
+            b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
+        )
+        assert peer.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        peer.sendall(b"{}")
+        assert peer.recv(65536).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_failing_predicate_does_not_look_like_the_network(service, server, client, entry, caplog):
+    """A mistake in the test's own fault is logged, and later requests are served."""
+    service.play(RefuseRequestContaining(lambda entry: entry["NotThere"]))
+    body = json.dumps({"Entries": [entry()]}).encode()
+    with caplog.at_level(logging.ERROR):
+        with pytest.raises(requests.ConnectionError):
+            requests.post(server.url, body, headers=client.signed(body), timeout=2)
+        service.clear_faults()
+        headers = {**client.signed(body), "Host": "127.0.0.1"}
+        assert requests.post(server.url, body, headers=headers, timeout=2).status_code == 200
+    assert "NotThere" in caplog.text
+
+
+# Many at once
+
+
+def test_many_threads_are_counted_rightly(service, server, entry):
+    """What eight clients were told together is what the service remembers."""
+    service.play(FailEntries("ThrottlingException", entry_share=0.3, times=None))
+
+    def run(number):
+        with boto3_client(service, server) as client:
+            answers = [
+                client.put_partner_events(Entries=[entry(DetailType=f"t{number}")] * 20)
+                for _ in range(15)
+            ]
+        return [result for answer in answers for result in answer["Entries"]]
+
+    # boto3 sessions are not to be made in several threads at once; botocore's clients are.
+    lock = threading.Lock()
+    real = boto3.client
+
+    def locked(*args, **kwargs):
+        with lock:
+            return real(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(8) as pool:
+        patch.setattr(boto3, "client", locked)
+        results = [result for part in pool.map(run, range(8)) for result in part]
+    told = {result["EventId"] for result in results if "EventId" in result}
+    assert len(results) == 8 * 15 * 20
+    assert told == {accepted.event_id for accepted in service.accepted}
+    assert service.accepted_count == len(told)
+    assert service.request_count == 120
+    assert [record.index for record in service.requests] == list(range(120))
+    for record in service.requests:
+        assert len({entry["DetailType"] for entry in record.entries}) == 1
+    acknowledged = [r.event_id for record in service.requests for r in record.results if r.event_id]
+    assert acknowledged == [accepted.event_id for accepted in service.accepted]
+
+
+# Clean ends
+
+
+def test_closing_leaves_nothing_behind(service, entry):
+    """No thread, no open port, and idle connections are told at once."""
+    server = service.serve()
+    idle = socket.create_connection((server.host, server.port), timeout=2)
+    half = socket.create_connection((server.host, server.port), timeout=2)
+    half.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+    with boto3_client(service, server) as client, idle, half:
+        client.put_partner_events(Entries=[entry()])
+        started = time.monotonic()
+        server.close()
+        assert time.monotonic() - started < 1
+        assert idle.recv(1) == b""
+        assert half.recv(1) == b""
+    assert threads_of(server) == []
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((server.host, server.port), timeout=2)
+
+
+def test_a_port_can_be_used_again(service):
+    """At once, also with connections that were open."""
+    server = service.serve()
+    with socket.create_connection((server.host, server.port), timeout=2) as peer:
+        peer.sendall(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
+        assert peer.recv(65536)
+        server.close()
+        assert peer.recv(65536) == b""
+    with service.serve(port=server.port) as again:
+        assert again.port == server.port
+        assert requests.post(again.url, b"{}", timeout=2).status_code == 400
+
+
+def test_a_port_that_is_taken_is_reported(service, server):
+    """When starting, to who starts it."""
+    with pytest.raises(OSError, match="in use"):
+        service.serve(port=server.port)
+
+
+def test_closing_twice_is_harmless(service):
+    """By hand and by `with`."""
+    with service.serve() as server:
+        server.close()
+    server.close()
+    assert "closed" in repr(server)
+
+
+def test_an_answer_under_way_is_finished(service, client, entry):
+    """Closing waits for the decision on a request, not for the delay of a slow answer."""
+    decided, go_on = threading.Event(), threading.Event()
+
+    def slow(_):
+        decided.set()
+        return not go_on.wait(2)
+
+    service.play(FailEntries("E", matching=slow))
+    server = service.serve()
+    body = json.dumps({"Entries": [entry()]}).encode()
+    headers = {**client.signed(body), "Host": "127.0.0.1"}
+    with ThreadPoolExecutor(2) as pool:
+        answer = pool.submit(requests.post, server.url, body, headers=headers, timeout=5)
+        assert decided.wait(2)
+        closing = pool.submit(server.close)
+        time.sleep(0.05)
+        go_on.set()
+        assert answer.result().status_code == 200
+        assert answer.result().headers["connection"] == "close"
+        closing.result()
+    assert threads_of(server) == []
+
+
+def test_a_slow_answer_does_not_hold_up_the_end(service, client, entry):
+    """It is given up, and recorded as not delivered."""
+    service.play(SlowAnswer(60))
+    body = json.dumps({"Entries": [entry()]}).encode()
+    headers = {**client.signed(body), "Host": "127.0.0.1"}
+    server = service.serve()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(requests.post, server.url, body, headers=headers, timeout=5)
+        while not service.request_count:
+            time.sleep(0.01)
+        started = time.monotonic()
+        server.close()
+        assert time.monotonic() - started < 1
+        with pytest.raises(requests.ConnectionError):
+            answer.result()
+    assert not service.requests[0].answer_delivered
+    assert service.accepted_count == 1
+
+
+def test_two_servers_may_share_a_service(service, entry):
+    """Two ports, one memory."""
+    with service.serve() as one, service.serve() as two:
+        assert one.url != two.url
+        for server in (one, two):
+            with boto3_client(service, server) as client:
+                client.put_partner_events(Entries=[entry()])
+    assert service.accepted_count == 2
