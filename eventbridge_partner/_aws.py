@@ -127,9 +127,15 @@ def open_session(profile: str | None, session: Any = None) -> botocore.session.S
 
 
 def _region(session: botocore.session.Session, region: str | None) -> str:
-    # botocore does not read AWS_REGION, which every newer SDK and Lambda itself sets.
-    default = _client_setting(session, "region_name") or session.get_config_variable("region")
-    found = region or os.environ.get("AWS_REGION") or default
+    # botocore does not read AWS_REGION, which every newer SDK and Lambda itself sets. What was
+    # said in code of this session goes before it.
+    found = (
+        region
+        or _client_setting(session, "region_name")
+        or session.instance_variables().get("region")
+        or os.environ.get("AWS_REGION")
+        or session.get_config_variable("region")
+    )
     if not found:
         raise ConfigurationError(
             "region is not set; needed: the argument region, AWS_REGION, AWS_DEFAULT_REGION or "
@@ -205,6 +211,8 @@ def checked_endpoint(endpoint_url: str) -> tuple[str, str]:
         raise refused("holds a user name or password")
     if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host):
         raise refused("has no host" if not host else "has a host that is none")
+    if port == 0:
+        raise refused("has the port 0")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise refused("has a path, a query or a fragment")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
@@ -216,7 +224,8 @@ def checked_endpoint(endpoint_url: str) -> tuple[str, str]:
 
 
 def _ca_bundle(session: botocore.session.Session) -> str | bool:
-    path = session.get_config_variable("ca_bundle")
+    # botocore falls back on what requests reads.
+    path = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
     if not path:
         return True
     if not os.path.exists(path):
@@ -301,6 +310,7 @@ class CredentialsKeeper:
         self._session = session
         self._given = given
         self._source = given
+        self._remembered: FrozenCredentials | None = None
         self._lock = threading.Lock()
 
     def frozen(self) -> FrozenCredentials:
@@ -310,21 +320,31 @@ class CredentialsKeeper:
         Raises:
             CredentialsError: There are none, or they could not be fetched or refreshed.
         """
-        with _translated_credentials_errors():
-            source = self._source
-            if source is None:
-                source = self._find()
-            read = source.get_frozen_credentials()
+        try:
+            read = (self._source or self._find()).get_frozen_credentials()
+        except CredentialsError:
+            raise
+        except Exception as error:
+            raise _not_fetched(error) from error
         access_key, secret_key = read.access_key, read.secret_key
+        known = self._remembered
+        if known is not None and (known.access_key, known.secret_key, known.token) == (
+            access_key,
+            secret_key,
+            read.token or None,
+        ):
+            return known
         if not access_key or not secret_key:
             raise CredentialsError("the AWS credentials lack an access key id or a secret key")
         for part in (access_key, secret_key, read.token or ""):
-            if not part.isascii() or not part.isprintable():
+            if not part.isascii() or not part.isprintable() or " " in part:
                 raise CredentialsError(
-                    "the AWS credentials hold a line break or another character that no AWS "
-                    "credential has"
+                    "the AWS credentials hold a space, a line break or another character that no "
+                    "AWS credential has"
                 )
-        return FrozenCredentials(access_key, secret_key, read.token or None)
+        frozen = FrozenCredentials(access_key, secret_key, read.token or None)
+        self._remembered = frozen
+        return frozen
 
     def _find(self) -> Credentials:
         with self._lock:
@@ -345,11 +365,22 @@ class CredentialsKeeper:
         Raises:
             CredentialsError: There are none now.
         """
-        with self._lock, _translated_credentials_errors():
+        try:
+            self._look_again(stale)
+        except CredentialsError:
+            raise
+        except Exception as error:
+            raise _not_fetched(error) from error
+
+    def _look_again(self, stale: FrozenCredentials) -> None:
+        with self._lock:
             if self._given is not None or self._source is None:
                 return  # whoever gave them refreshes them
             current = self._source.get_frozen_credentials()
             if (current.access_key, current.token) != (stale.access_key, stale.token):
+                return
+            method = getattr(self._source, "method", _GIVEN_TO_THE_SESSION)
+            if method == _GIVEN_TO_THE_SESSION:
                 return
             from botocore.credentials import create_credential_resolver
 
@@ -357,19 +388,19 @@ class CredentialsKeeper:
             found: Any = create_credential_resolver(self._session).load_credentials()
             if found is None:
                 raise CredentialsError("the AWS credentials have expired and there are no others")
-            self._source = found
+            # From elsewhere they may be another identity's, such as the machine's own role.
+            if found.method == method:
+                self._source = found
 
 
-@contextmanager
-def _translated_credentials_errors() -> Iterator[None]:
-    from botocore.exceptions import BotoCoreError, ClientError
+_GIVEN_TO_THE_SESSION: Final = "explicit"
 
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        # Its kind, not its text: a provider's error may quote what it read.
-        kind = type(error).__name__
-        raise CredentialsError(f"the AWS credentials could not be fetched ({kind})") from error
+
+def _not_fetched(error: Exception) -> CredentialsError:
+    # Providers raise what they like: botocore's errors, and those of processes, of JSON, of files
+    # and of callers' own functions. Its kind, not its text, which may quote what was read.
+    kind = type(error).__name__
+    return CredentialsError(f"the AWS credentials could not be fetched ({kind})")
 
 
 # ---------------------------------------------------------------- the edge

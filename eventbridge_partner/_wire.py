@@ -6,7 +6,7 @@ A `Call` is a request's content and how to read its answer.
 
 from __future__ import annotations
 
-import calendar
+import datetime
 import email.utils
 import functools
 import re
@@ -73,8 +73,12 @@ def to_entry(event: PartnerEvent) -> dict[str, Any]:
         entry["Resources"] = event.resources
     if event.time is not None:
         # Whole seconds, rounded down, as botocore writes them and EventBridge delivers them.
-        entry["Time"] = calendar.timegm(event.time.utctimetuple())
+        entry["Time"] = (event.time - _EPOCH) // _SECOND
     return entry
+
+
+_EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_SECOND: Final = datetime.timedelta(seconds=1)
 
 
 # ---------------------------------------------------------------- answers
@@ -88,7 +92,8 @@ def answer(call: Call[T], response: HttpResponse) -> T:
         ServiceError: The service refused the request.
         UnreadableAnswerError: It answered with success, but not with an answer.
     """
-    if response.status != 200:
+    # Success that is not 200 comes from something on the way; it is read as strictly.
+    if not 200 <= response.status < 300:
         raise read_error(response)
     return call.read(response.body)
 
@@ -98,6 +103,8 @@ def _read_results(sent: int, body: bytes) -> tuple[ResultEntry, ...]:
         content = orjson.loads(body)
         failed = content["FailedEntryCount"]
         entries = content["Entries"]
+        if type(entries) is not list:
+            raise TypeError("the results are not a list")
         results = tuple([_read_result(entry) for entry in entries])
     except orjson.JSONDecodeError:
         raise UnreadableAnswerError(f"the answer of {len(body)} bytes is not JSON") from None
@@ -123,13 +130,13 @@ def _shown_count(count: object) -> str:
 def _read_result(entry: Any) -> ResultEntry:
     event_id = entry.get("EventId")
     code = entry.get("ErrorCode")
-    if not code:
+    if code is None or code == "":
         if not isinstance(event_id, str) or not event_id:
             raise TypeError("a result has neither an event id nor an error code")
         return ResultEntry(event_id)
     if not isinstance(code, str):
         raise TypeError("an error code is not text")
-    return ResultEntry(None, code, without_echo(entry.get("ErrorMessage")))
+    return ResultEntry(None, _one_line(code), without_echo(entry.get("ErrorMessage")))
 
 
 # ---------------------------------------------------------------- errors
@@ -139,14 +146,13 @@ def read_error(response: HttpResponse) -> ServiceError:
     """Read a refusal in any form that AWS's services, their gateways and proxies give it."""
     headers = response.headers
     code, message = _error_in_body(response.body)
-    code = _bare_code(headers.get("x-amzn-errortype") or code)
-    retry_after = headers.get("x-amz-retry-after", "")
+    code = _bare_code(headers.get("x-amzn-errortype", "")) or _bare_code(code)
     return _error_class(response.status, code, message)(
         code or f"HTTP {response.status}",
         message or f"the answer was HTTP {response.status} with {len(response.body)} bytes",
         status=response.status,
         request_id=headers.get("x-amzn-requestid") or headers.get("x-amz-request-id"),
-        retry_after=int(retry_after) / 1000 if retry_after.isdecimal() else None,
+        retry_after=_seconds(headers.get("x-amz-retry-after", "")),
         server_time=_epoch_seconds(headers.get("date")),
         # A gateway that gave up does not know what became of the request behind it.
         may_have_been_sent=not code and response.status in (500, 502, 504),
@@ -199,14 +205,21 @@ _CODE: Final = re.compile(r"[A-Za-z][\w.\-]{0,127}")
 
 
 def _bare_code(code: str) -> str:
-    """Strip the namespace before `#` and the URI behind `:`."""
-    bare = code.strip().rpartition("#")[2].partition(":")[0]
+    """Strip the URI behind `:`, which may hold a `#`, and the namespace before `#`."""
+    bare = code.strip().partition(":")[0].rpartition("#")[2]
     return bare if _CODE.fullmatch(bare) else ""
 
 
-_ECHOED_VALUE: Final = re.compile(r"Value '.*' at '", re.DOTALL)
-_ECHOED_OBJECT: Final = re.compile(r"\{.*\}|\{.*", re.DOTALL)
+_MILLISECONDS: Final = re.compile(r"[0-9]{1,9}")
+
+
+def _seconds(milliseconds: str) -> float | None:
+    return int(milliseconds) / 1000 if _MILLISECONDS.fullmatch(milliseconds) else None
+
+
+_ECHOES: Final = (("Value '", "' at '"), ("{", "}"))
 _MAX_MESSAGE_CHARACTERS: Final = 500
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def without_echo(message: object) -> str:
@@ -217,17 +230,30 @@ def without_echo(message: object) -> str:
     """
     if not isinstance(message, str):
         return ""
-    message = _ECHOED_VALUE.sub("Value '…' at '", message)
-    message = _ECHOED_OBJECT.sub("{…}", message)
+    for opening, closing in _ECHOES:
+        before, found, rest = message.partition(opening)
+        if found:
+            # From the first beginning to the last end; what begins behind that was cut off.
+            after = rest.rpartition(closing)[2] if closing in rest else ""
+            after, cut_off, _ = after.partition(opening)
+            message = f"{before}{opening}…{closing}{after}{'…' if cut_off else ''}"
     if len(message) > _MAX_MESSAGE_CHARACTERS:
         message = message[:_MAX_MESSAGE_CHARACTERS] + "…"
-    return message
+    return _one_line(message)
+
+
+def _one_line(text: str) -> str:
+    """Return text that cannot pass for another line of a log."""
+    return _CONTROL.sub(" ", text)
 
 
 def _epoch_seconds(date: str | None) -> float | None:
     if not date:
         return None
     try:
-        return email.utils.parsedate_to_datetime(date).timestamp()
+        found = email.utils.parsedate_to_datetime(date)
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=datetime.UTC)
+        return found.timestamp()
     except (ValueError, OverflowError):
         return None

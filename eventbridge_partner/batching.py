@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
@@ -50,27 +52,20 @@ class Packing(list[S]):
 
     def __init__(self, limits: BatchLimits) -> None:
         super().__init__()
-        self._limits = limits
+        self._max_entries = limits.max_entries
+        self._max_bytes = limits.max_batch_bytes
         self._bytes = 0
 
-    def take(self, item: S) -> bool:
-        """Pack an item if there is room for it. The first always has room."""
-        size = item.size
-        if self and (
-            len(self) >= self._limits.max_entries
-            or self._bytes + size > self._limits.max_batch_bytes
-        ):
-            return False
-        self._bytes += size
-        self.append(item)
-        return True
-
-    @property
-    def is_full(self) -> bool:
-        """Whether nothing more can be packed."""
-        return (
-            len(self) >= self._limits.max_entries or self._bytes >= self._limits.max_batch_bytes
-        )
+    def take_from(self, waiting: deque[S]) -> None:
+        """Take items from the front of a queue while there is room; the first always has room."""
+        packed_bytes = self._bytes
+        while waiting and len(self) < self._max_entries:
+            size = waiting[0].size
+            if self and packed_bytes + size > self._max_bytes:
+                break
+            packed_bytes += size
+            self.append(waiting.popleft())
+        self._bytes = packed_bytes
 
 
 @attrs.frozen
@@ -93,12 +88,13 @@ def plan_batches(
         Batches, in the order of the events.
     """
     limits = limits or BatchLimits()
-    packing: Packing[_SizedEvent] = Packing(limits)
-    for event in events:
-        item = _SizedEvent(event, entry_size(event))
-        if not packing.take(item):
-            yield tuple(packed.event for packed in packing)
-            packing = Packing(limits)
-            packing.take(item)
-    if packing:
+    waiting: deque[_SizedEvent] = deque()
+    arriving = iter(events)
+    while True:
+        for event in itertools.islice(arriving, limits.max_entries - len(waiting)):
+            waiting.append(_SizedEvent(event, entry_size(event)))
+        if not waiting:
+            return
+        packing: Packing[_SizedEvent] = Packing(limits)
+        packing.take_from(waiting)
         yield tuple(packed.event for packed in packing)

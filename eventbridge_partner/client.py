@@ -187,20 +187,20 @@ class PartnerEventsClient:
             InputInterruptedError: `events` raised. What had been taken was sent; `report` has its
                 outcomes.
         """
-        if deadline is not None:
-            if not deadline > 0:
-                raise ValueError(f"deadline is {deadline!r}; allowed: seconds above 0, or None")
-            deadline += time.monotonic()
+        _check_deadline(deadline)
         outcomes: list[Outcome] = []
         try:
-            outcomes.extend(self._deliver(events, self._settings, deadline))
+            for decided in self._deliver(events, self._settings, deadline):
+                outcomes += decided
         except _InputError as error:
             report = DeliveryReport(outcomes)
             message = f"the iterable of events raised {error.kind} after {len(report)} events"
             raise InputInterruptedError(message, report) from error.__cause__
         return DeliveryReport(outcomes)
 
-    def stream_events(self, events: Iterable[GivenEvent]) -> Iterator[Outcome]:
+    def stream_events(
+        self, events: Iterable[GivenEvent], *, deadline: float | None = None
+    ) -> Iterator[Outcome]:
         """
         Send events without end, in bounded memory.
 
@@ -209,6 +209,8 @@ class PartnerEventsClient:
 
         Args:
             events: As for `put_events`, of any length.
+            deadline: Seconds for all attempts together, from the first outcome asked for; None for
+                no bound. What is left of `events` then is taken, but not sent.
 
         Yields:
             One outcome per event, in the order given.
@@ -218,6 +220,7 @@ class PartnerEventsClient:
             InputInterruptedError: `events` raised. Raised after the outcomes of all that had been
                 taken; its own report is empty.
         """
+        _check_deadline(deadline)
         limits = self._settings.limits
         batches = max(_STREAM_BATCHES, 2 * self._settings.max_in_flight)
         settings = attrs.evolve(
@@ -225,16 +228,16 @@ class PartnerEventsClient:
             max_undecided=batches * limits.max_entries,
             max_undecided_bytes=max(_STREAM_BYTES, batches * limits.max_entries),
         )
-        return self._stream(events, settings)
+        return self._stream(events, settings, deadline)
 
     def _stream(
-        self, events: Iterable[GivenEvent], settings: DeliverySettings
+        self, events: Iterable[GivenEvent], settings: DeliverySettings, deadline: float | None
     ) -> Iterator[Outcome]:
         count = 0
         try:
-            for outcome in self._deliver(events, settings, None):
-                yield outcome
-                count += 1
+            for decided in self._deliver(events, settings, deadline):
+                yield from decided
+                count += len(decided)
         except _InputError as error:
             message = f"the iterable of events raised {error.kind} after {count} events"
             raise InputInterruptedError(message, DeliveryReport(())) from error.__cause__
@@ -292,13 +295,15 @@ class PartnerEventsClient:
 
     def _deliver(
         self, events: Iterable[GivenEvent], settings: DeliverySettings, deadline: float | None
-    ) -> Iterator[Outcome]:
+    ) -> Iterator[list[Outcome]]:
         if isinstance(events, (Mapping, PartnerEvent, str, bytes)):
             found = type(events).__qualname__
             raise TypeError(f"events is a {found}; allowed: an iterable of events, such as [event]")
         iterator = iter(events)
         process = self._here()
         process.credentials.frozen()  # before the first event is taken, so that nothing is lost
+        if deadline is not None:
+            deadline += time.monotonic()
         delivery = Delivery(settings, self._quota, deadline=deadline)
         flights: BlockingFlights[_Flight] = BlockingFlights(process.transport, process.workers)
         input_error: Exception | None = None
@@ -308,7 +313,7 @@ class PartnerEventsClient:
                 case Send(batch):
                     self._send(process, flights, delivery, batch, deadline)
                 case Take(count):
-                    yield from delivery.outcomes()
+                    yield delivery.outcomes()
                     try:
                         taken = _take(iterator, count, delivery)
                     except Exception as error:  # the caller's, whatever it is
@@ -323,7 +328,7 @@ class PartnerEventsClient:
                 case Finished.FINISHED:
                     break
             now = time.monotonic()
-        yield from delivery.outcomes()
+        yield delivery.outcomes()
         if input_error is not None:
             raise _InputError(input_error) from input_error
 
@@ -440,6 +445,11 @@ class _InputError(Exception):
     def __init__(self, error: Exception) -> None:
         self.kind = type(error).__name__
         super().__init__(self.kind)
+
+
+def _check_deadline(deadline: float | None) -> None:
+    if deadline is not None and not deadline > 0:
+        raise ValueError(f"deadline is {deadline!r}; allowed: seconds above 0, or None")
 
 
 def _default_transport(configuration: AwsConfiguration) -> Transport:

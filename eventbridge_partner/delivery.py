@@ -17,7 +17,7 @@ import enum
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -49,44 +49,72 @@ INVALID_EVENT: Final = "InvalidEvent"
 ENTRY_TOO_LARGE: Final = "EntryTooLarge"
 
 
+@attrs.define(eq=False)
+class Trouble:
+    """
+    What went wrong with an entry so far.
+
+    Attributes:
+        tries: Failed attempts that count for the retry policy.
+        error: The code and the message of the last failure.
+        tokens: What it holds of the retry quota.
+        delay: Seconds to wait before the next attempt.
+        due_at: When that is over.
+        waited: Seconds of all its waits.
+        doubt: Which attempt may have arrived without our knowing, and why.
+    """
+
+    tries: int = 0
+    error: tuple[str, str] = ("", "")
+    tokens: float = 0.0
+    delay: float = 0.0
+    due_at: float = 0.0
+    waited: float = 0.0
+    doubt: tuple[int, str] | None = None
+
+
 class Entry:
-    """One event on its way to its outcome."""
+    """
+    One event on its way to its outcome.
+
+    Attributes:
+        index: Its position among the events of the call, from 0.
+        given: The event as the caller gave it.
+        event: What is sent of it.
+        size: In bytes, as the service counts.
+        attempts: Requests that carried it.
+        first_sent: When the first of them went out.
+        trouble: What went wrong, once something has.
+        outcome: Our final word, once there is one.
+    """
 
     __slots__ = (
         "attempts",
-        "delay",
-        "doubt",
-        "due_at",
         "event",
         "first_sent",
         "given",
         "index",
-        "last_error",
         "outcome",
         "size",
-        "tokens",
-        "tries",
-        "waited",
+        "trouble",
     )
+
+    event: PartnerEvent
+    size: int
+    first_sent: float
 
     def __init__(self, index: int, given: GivenEvent) -> None:
         self.index = index
         self.given = given
+        self.attempts = 0
+        self.trouble: Trouble | None = None
         self.outcome: Outcome | None = None
-        self.attempts = 0  # requests that carried it
-        self.tries = 0  # of those, the ones that count for the retry policy
-        self.tokens = 0.0  # held of the retry quota
-        self.waited = 0.0  # seconds
-        self.doubt: tuple[int, str] | None = None  # which attempt may have arrived, and why
 
-    # Set when the event turns out to be good.
-    event: PartnerEvent
-    size: int
-    # Set when it is first sent, when it fails, and when it is to be sent again.
-    first_sent: float
-    last_error: tuple[str, str]
-    delay: float
-    due_at: float
+    def in_trouble(self) -> Trouble:
+        """Return what went wrong with it so far, to be added to."""
+        if self.trouble is None:
+            self.trouble = Trouble()
+        return self.trouble
 
 
 @attrs.define(eq=False)
@@ -191,7 +219,7 @@ class Delivery:
         self._limits = settings.limits
         self._quota = quota
         self._deadline = deadline
-        self._indexes = itertools.count()
+        self._taken = 0
         self._sequence = itertools.count()
         # Every event without an outcome, and those that wait for an earlier one's, in order.
         self._undecided: deque[Entry] = deque()
@@ -210,7 +238,8 @@ class Delivery:
 
     def take(self, given: GivenEvent) -> None:
         """Take one more event. What cannot be sent gets its outcome at once."""
-        entry = Entry(next(self._indexes), given)
+        entry = Entry(self._taken, given)
+        self._taken += 1
         self._undecided.append(entry)
         try:
             event = given if type(given) is PartnerEvent else _read(given)
@@ -237,12 +266,14 @@ class Delivery:
         """Say that the input has ended."""
         self._input_ended = True
 
-    def outcomes(self) -> Iterator[Outcome]:
+    def outcomes(self) -> list[Outcome]:
         """Hand out what is decided and was not handed out yet, in the order of the events."""
         undecided = self._undecided
+        decided: list[Outcome] = []
         while undecided and (outcome := undecided[0].outcome) is not None:
             undecided.popleft()
-            yield outcome
+            decided.append(outcome)
+        return decided
 
     # ------------------------------------------------------------ what to do next
 
@@ -281,10 +312,9 @@ class Delivery:
         if not fresh and not (due and self._is_worth_a_request(now)):
             return None
         packing: Packing[Entry] = Packing(self._limits)
-        while due and packing.take(due[0]):
-            due.popleft()
-        while fresh and packing.take(fresh[0]):
-            fresh.popleft()
+        packing.take_from(due)
+        if not due:
+            packing.take_from(fresh)
         return Batch(packing)
 
     def _is_worth_a_request(self, now: float) -> bool:
@@ -302,7 +332,7 @@ class Delivery:
         )
 
     def _company_until(self) -> float:
-        first = self._due[0]
+        first = self._due[0].in_trouble()
         return first.due_at + min(first.delay, _MAX_COMPANY_SECONDS)
 
     def _next_time(self) -> float | None:
@@ -341,9 +371,12 @@ class Delivery:
         tokens = 1.0
         for entry, result in zip(batch.entries, results, strict=True):
             if (code := result.error_code) is None:
-                tokens += entry.tokens
-                outcome = Accepted(result.event_id, entry.given, entry.index, entry.attempts)
-                self._decide(entry, outcome)
+                if entry.trouble is not None:
+                    tokens += entry.trouble.tokens
+                self._undecided_bytes -= entry.size
+                entry.outcome = Accepted(
+                    result.event_id, entry.given, entry.index, entry.attempts
+                )
             else:
                 message = result.error_message or ""
                 verdict = self._policy.verdict_on_entry(code, message)
@@ -369,7 +402,8 @@ class Delivery:
                 entry.attempts -= 1  # there was nothing to sign with, so no request carried it
         if error.may_have_been_sent:
             for entry in batch.entries:
-                entry.doubt = (entry.attempts, f"its answer was lost: {error}")
+                doubt = (entry.attempts, f"its answer was lost: {error}")
+                entry.in_trouble().doubt = doubt
         match verdict:
             case Verdict.SPLIT if len(batch) > 1:
                 middle = len(batch) // 2
@@ -399,13 +433,14 @@ class Delivery:
         """Decide on entries that failed for the same reason: final, or again after a while."""
         code, message = _named(error)
         for entry in entries:
-            entry.tries += 1
-            entry.last_error = (code, message)
+            trouble = entry.in_trouble()
+            trouble.tries += 1
+            trouble.error = (code, message)
         match verdict:
             case Verdict.PERMANENT | Verdict.SOURCE_GONE:
                 for entry in entries:
                     gone = verdict is Verdict.SOURCE_GONE
-                    self._decide(
+                    self._fail(
                         entry,
                         Rejected(
                             code,
@@ -433,12 +468,10 @@ class Delivery:
         known = verdict is not Verdict.UNKNOWN
         by_tries: dict[int, list[Entry]] = {}
         for entry in entries:
-            by_tries.setdefault(entry.tries, []).append(entry)
+            by_tries.setdefault(entry.in_trouble().tries, []).append(entry)
         for tries, peers in by_tries.items():
-            first = peers[0]
-            delay = self._policy.delay_after(
-                tries, verdict, error, elapsed=now - first.first_sent, waited=first.waited
-            )
+            elapsed, waited = now - peers[0].first_sent, peers[0].in_trouble().waited
+            delay = self._policy.delay_after(tries, verdict, error, elapsed=elapsed, waited=waited)
             tokens = None
             if delay is not None and (self._deadline is None or now + delay < self._deadline):
                 tokens = self._quota.take(verdict, len(peers) / len(batch))
@@ -447,31 +480,33 @@ class Delivery:
                     self._exhaust(entry, known=known)
                 continue
             for entry in peers:
-                entry.tokens += tokens / len(peers)
-                entry.waited += delay
-                entry.delay = delay
-                entry.due_at = now + delay
+                trouble = entry.in_trouble()
+                trouble.tokens += tokens / len(peers)
+                trouble.delay = delay
+                trouble.waited += delay
+                trouble.due_at = now + delay
             if batch.alone and len(peers) == len(batch):
                 self._again(Batch(peers, alone=True), now + delay)
                 continue
             for entry in peers:
-                heapq.heappush(self._waiting, (entry.due_at, next(self._sequence), entry))
+                heapq.heappush(self._waiting, (now + delay, next(self._sequence), entry))
 
     # ------------------------------------------------------------ outcomes
 
-    def _decide(self, entry: Entry, outcome: Outcome) -> None:
-        if entry.doubt and not isinstance(outcome, Accepted):
-            attempt, reason = entry.doubt
+    def _fail(self, entry: Entry, outcome: Rejected | Exhausted) -> None:
+        """Give an entry its outcome, unless an attempt of it may have arrived all the same."""
+        self._undecided_bytes -= entry.size
+        entry.outcome = outcome
+        if entry.trouble is not None and entry.trouble.doubt is not None:
+            attempt, reason = entry.trouble.doubt
             reason = f"attempt {attempt} may have arrived: {reason}"
             if attempt < entry.attempts:
-                reason += f"; attempt {entry.attempts} failed with {entry.last_error[0]}"
-            outcome = Unconfirmed(reason, entry.given, entry.index, entry.attempts)
-        entry.outcome = outcome
-        self._undecided_bytes -= entry.size
+                reason += f"; attempt {entry.attempts} failed with {outcome.code}"
+            entry.outcome = Unconfirmed(reason, entry.given, entry.index, entry.attempts)
 
     def _exhaust(self, entry: Entry, *, known: bool = True) -> None:
-        code, message = entry.last_error
-        self._decide(
+        code, message = entry.in_trouble().error
+        self._fail(
             entry, Exhausted(code, message, entry.given, entry.index, entry.attempts, known)
         )
 
@@ -480,15 +515,16 @@ class Delivery:
         self._halted = (code, message)
         for entry in self._take_back():
             if not entry.attempts:
-                entry.last_error = (code, message)
+                entry.in_trouble().error = (code, message)
             self._exhaust(entry)
 
     def _give_up(self) -> None:
         """End at the deadline: an answer that is not here by now is a lost one."""
         for batch in self._in_flight:
             for entry in batch.entries:
-                entry.doubt = (entry.attempts, "the deadline passed before its answer")
-                entry.last_error = (DEADLINE_EXCEEDED, "the deadline passed")
+                trouble = entry.in_trouble()
+                trouble.doubt = (entry.attempts, "the deadline passed before its answer")
+                trouble.error = (DEADLINE_EXCEEDED, "the deadline passed")
                 self._exhaust(entry)
         self._in_flight.clear()
         self._halt(DEADLINE_EXCEEDED, "the deadline passed before it was sent")

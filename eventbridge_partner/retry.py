@@ -186,11 +186,12 @@ class RetryPolicy:
             wait = self.throttle_wait or throttle_wait
         else:
             wait = self.wait or transient_wait
-        delay = state.upcoming_sleep = max(0.0, float(wait(state)))
-        if self.stop is not None and self.stop(state):
-            return None
+        delay = max(0.0, float(wait(state)))
         if isinstance(error, ServiceError) and error.retry_after is not None:
             delay = min(max(delay, error.retry_after), delay + _MAX_RETRY_AFTER_EXTRA)
+        state.upcoming_sleep = delay
+        if self.stop is not None and self.stop(state):
+            return None
         return delay
 
 

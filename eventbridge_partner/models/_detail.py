@@ -14,6 +14,7 @@ import datetime
 import decimal
 import enum
 import functools
+import json
 import math
 import re
 import uuid
@@ -26,7 +27,9 @@ import orjson
 from eventbridge_partner.errors import Finding
 from eventbridge_partner.limits import MAX_DETAIL_DEPTH, MAX_INTEGER, MIN_INTEGER
 
-_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+_OPTIONS: Final = (
+    orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_STRICT_INTEGER
+)
 
 _ALLOWED_DETAIL: Final = "allowed: a mapping, an attrs instance or dataclass, or JSON text"
 _ALLOWED_VALUE: Final = (
@@ -42,6 +45,8 @@ _ALLOWED_TEXT: Final = "allowed: text that UTF-8 can express"
 # for nineteen of them finds the candidates; no regular expression comes near in speed.
 _DIGITS_ALIKE: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _LONG_NUMBER: Final = b"0" * 19
+_LONG_NUMBERS: Final = re.compile(rb"[0-9]{19,}")
+_LARGEST_NUMBER: Final = b"%d" % MAX_INTEGER
 
 
 def read_detail(detail: object) -> tuple[bytes, tuple[Finding, ...]]:
@@ -53,20 +58,45 @@ def read_detail(detail: object) -> tuple[bytes, tuple[Finding, ...]]:
     if isinstance(detail, Mapping):
         return _from_mapping(dict(cast("Mapping[object, object]", detail)))
     if _is_record(detail):
-        members = _unstructured(detail)
+        try:
+            members = _unstructured(detail)
+        except TypeError as error:
+            return b"", (Finding("detail", str(error), _ALLOWED_DETAIL),)
         if isinstance(members, dict):
             return _from_mapping(cast("dict[object, object]", members))
     return b"", (Finding("detail", f"is {_kind(detail)}", _ALLOWED_DETAIL),)
 
 
 def _from_mapping(detail: dict[object, object]) -> tuple[bytes, tuple[Finding, ...]]:
+    # What orjson writes is less than 255 deep, and so strict about integers that none is too
+    # large. Only NaN is left, as null.
     try:
         raw = orjson.dumps(detail, _with_json_type, _OPTIONS)
     except orjson.JSONEncodeError:
-        return _written(detail)
-    if b"null" in raw or _is_suspect(raw):
+        try:
+            # Ids of more than 53 bits are common, and fine.
+            raw = orjson.dumps(detail, _with_json_type, _OPTIONS & ~orjson.OPT_STRICT_INTEGER)
+        except orjson.JSONEncodeError:
+            return _written(detail)
+        if _has_large_integer(raw):
+            return _written(detail)
+    if b"null" in raw and not _is_finite(detail):
         return _written(detail)
     return raw, ()
+
+
+def _is_finite(detail: dict[object, object]) -> bool:
+    """Tell whether what orjson wrote had no NaN and no infinity in it."""
+    try:
+        _finite_encoder().encode(detail)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+@functools.cache
+def _finite_encoder() -> json.JSONEncoder:
+    return json.JSONEncoder(allow_nan=False, check_circular=False, default=_with_json_type)
 
 
 def _from_text(text: str) -> tuple[bytes, tuple[Finding, ...]]:
@@ -103,9 +133,17 @@ _JSON_NAMES: Final[dict[type, str]] = {
 
 def _is_suspect(raw: bytes) -> bool:
     """Tell whether valid JSON may be too deep, or have an integer of more than 64 bits."""
-    return (
-        _LONG_NUMBER in raw.translate(_DIGITS_ALIKE)
-        or raw.count(b"{") + raw.count(b"[") > MAX_DETAIL_DEPTH
+    return _has_large_integer(raw) or (
+        # Each level takes two bytes, so short text cannot be deep.
+        len(raw) > 2 * MAX_DETAIL_DEPTH and raw.count(b"{") + raw.count(b"[") > MAX_DETAIL_DEPTH
+    )
+
+
+def _has_large_integer(raw: bytes) -> bool:
+    """Tell whether digits stand in JSON, perhaps in its texts, that are beyond 63 bits."""
+    return _LONG_NUMBER in raw.translate(_DIGITS_ALIKE) and any(
+        len(digits) > len(_LARGEST_NUMBER) or digits > _LARGEST_NUMBER
+        for digits in _LONG_NUMBERS.findall(raw)
     )
 
 
@@ -156,7 +194,13 @@ def _is_record(value: object) -> bool:
 
 
 def _unstructured(record: object) -> object:
-    return _unstructure()(record)
+    try:
+        return _unstructure()(record)
+    except RecursionError:
+        raise TypeError(f"is {_kind(record)} nested too deep") from None
+    except Exception as error:  # a field that is not of its type makes cattrs raise anything
+        found = f"is {_kind(record)} that cannot be read ({type(error).__name__})"
+        raise TypeError(found) from error
 
 
 @functools.cache
@@ -181,86 +225,99 @@ def _written(detail: dict[object, object]) -> tuple[bytes, tuple[Finding, ...]]:
     findings: list[Finding] = []
     pieces: list[bytes] = []
     # What is still to be written, the next at the end: ready bytes, or a value with its place.
-    todo: list[bytes | tuple[object, str, int]] = [(detail, "detail", 1)]
+    todo: list[_Step] = [(detail, None, 1)]
     while todo:
         step = todo.pop()
         if isinstance(step, bytes):
             pieces.append(step)
             continue
-        value, path, depth = step
+        value, place, depth = step
         match value:
             case None | bool():
                 pieces.append(orjson.dumps(value))
             case enum.Enum():
-                todo.append((value.value, path, depth))
+                todo.append((value.value, place, depth))
             case str():
-                pieces.append(_written_text(value, path, findings))
+                pieces.append(_written_text(value, place, findings))
             case int():
                 if not MIN_INTEGER <= value <= MAX_INTEGER:
                     found = f"is an integer of {value.bit_length()} bits"
-                    findings.append(Finding(path, found, _ALLOWED_INTEGER))
+                    findings.append(Finding(_path_to(place), found, _ALLOWED_INTEGER))
                 else:
                     pieces.append(b"%d" % value)
             case float():
                 if not math.isfinite(value):
                     found = "is NaN" if math.isnan(value) else "is infinite"
-                    findings.append(Finding(path, found, _ALLOWED_NUMBER))
+                    findings.append(Finding(_path_to(place), found, _ALLOWED_NUMBER))
                 else:
                     pieces.append(orjson.dumps(float(value)))
             case dict() | list() | tuple() if depth > MAX_DETAIL_DEPTH:
                 # No further: in a value that holds itself there is no end to what follows.
-                return b"", (*findings, _too_deep(path))
+                return b"", (*findings, _too_deep(_path_to(place)))
             case dict():
                 members = cast("dict[object, object]", value)
-                todo += reversed(list(_object_steps(members, path, depth, findings)))
+                todo += reversed(list(_object_steps(members, place, depth, findings)))
             case list() | tuple():
                 items = cast("Iterable[object]", value)
-                todo += reversed(list(_array_steps(items, path, depth)))
+                todo += reversed(list(_array_steps(items, place, depth)))
             case _:
                 try:
-                    todo.append((_with_json_type(value), path, depth))
+                    todo.append((_with_json_type(value), place, depth))
                 except TypeError as error:
-                    findings.append(Finding(path, str(error), _ALLOWED_VALUE))
+                    findings.append(Finding(_path_to(place), str(error), _ALLOWED_VALUE))
     return b"".join(pieces), tuple(findings)
 
 
-def _written_text(text: str, path: str, findings: list[Finding]) -> bytes:
+# Where a value is: the place of what holds it, and its key or position in there. Its path is
+# written only when something is wrong: those of all values of a deep detail would fill the memory.
+_Place = tuple[Any, str | int] | None
+_Step = bytes | tuple[object, _Place, int]
+
+
+def _path_to(place: _Place) -> str:
+    places: list[str | int] = []
+    while place is not None:
+        place, last = place
+        places.append(last)
+    return _path(reversed(places))
+
+
+def _written_text(text: str, place: _Place, findings: list[Finding]) -> bytes:
     try:
-        return orjson.dumps(str(text))
+        # What the text is, not what a subclass shows of it.
+        return orjson.dumps(str.__str__(text))
     except orjson.JSONEncodeError:
-        findings.append(Finding(path, "has a lone surrogate", _ALLOWED_TEXT))
+        findings.append(Finding(_path_to(place), "has a lone surrogate", _ALLOWED_TEXT))
         return b""
 
 
 def _object_steps(
-    members: dict[object, object], path: str, depth: int, findings: list[Finding]
-) -> Iterator[bytes | tuple[object, str, int]]:
+    members: dict[object, object], place: _Place, depth: int, findings: list[Finding]
+) -> Iterator[_Step]:
     separator = b"{"
     for key, value in members.items():
         if not isinstance(key, str):
             found = f"has a key that is {_kind(key)}"
-            findings.append(Finding(path, found, "allowed: str keys"))
+            findings.append(Finding(_path_to(place), found, "allowed: str keys"))
             continue
-        inner = _member_path(path, key)
+        inner = place, str.__str__(key)
         yield separator + _written_text(key, inner, findings) + b":"
         yield value, inner, depth + 1
         separator = b","
     yield b"{}" if separator == b"{" else b"}"
 
 
-def _array_steps(
-    items: Iterable[object], path: str, depth: int
-) -> Iterator[bytes | tuple[object, str, int]]:
+def _array_steps(items: Iterable[object], place: _Place, depth: int) -> Iterator[_Step]:
     separator = b"["
     for position, item in enumerate(items):
         yield separator
-        yield item, f"{path}[{position}]", depth + 1
+        yield item, (place, position), depth + 1
         separator = b","
     yield b"[]" if separator == b"[" else b"]"
 
 
 def _too_deep(path: str) -> Finding:
-    return Finding(_shortened(path), f"is nested more than {MAX_DETAIL_DEPTH} deep", _ALLOWED_DEPTH)
+    return Finding(path, f"is nested more than {MAX_DETAIL_DEPTH} deep", _ALLOWED_DEPTH)
 
 
 def _member_path(path: str, key: str) -> str:
@@ -274,7 +331,9 @@ def _shortened(path: str) -> str:
 # ---------------------------------------------------------------- the thorough way, for ready text
 
 _TOKEN: Final = re.compile(
-    r'(?P<text>"(?:[^"\\]|\\.)*")|(?P<number>-?\d[\d.eE+\-]*)|(?P<mark>[{}\[\],:])', re.DOTALL
+    # Possessive, and content with text that never ends: else broken JSON takes quadratic time.
+    r'(?P<text>"(?:[^"\\]++|\\.)*+"?)|(?P<number>-?\d[\d.eE+\-]*)|(?P<mark>[{}\[\],:])',
+    re.DOTALL,
 )
 _INTEGER: Final = re.compile(r"-?\d+")
 
@@ -285,11 +344,10 @@ def _findings_in_text(text: str) -> Iterator[Finding]:
             if len(places) >= MAX_DETAIL_DEPTH:
                 yield _too_deep(_path(places))
                 return
-        elif len(token) >= len(_LONG_NUMBER) and _INTEGER.fullmatch(token):
-            if not _in_64_bits(token):
-                digits = len(token.removeprefix("-"))
-                found = f"is an integer of {digits} digits"
-                yield Finding(_path(places), found, _ALLOWED_INTEGER)
+        elif _INTEGER.fullmatch(token) and not _in_64_bits(token):
+            digits = len(token.removeprefix("-"))
+            found = f"is an integer of {digits} digits"
+            yield Finding(_path(places), found, _ALLOWED_INTEGER)
 
 
 def _in_64_bits(token: str) -> bool:
@@ -321,7 +379,7 @@ def _tokens(text: str) -> Iterator[tuple[list[str | int], str]]:
                 if places:
                     places[-1] = last_text
             case _ if match.lastgroup == "text":
-                last_text = token[1:-1]
+                last_text = token[1:].removesuffix('"')
             case _:
                 yield places, token
 
@@ -330,4 +388,4 @@ def _path(places: Iterable[str | int]) -> str:
     path = "detail"
     for place in places:
         path = f"{path}[{place}]" if isinstance(place, int) else _member_path(path, place)
-    return path
+    return _shortened(path)

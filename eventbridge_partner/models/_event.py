@@ -24,10 +24,6 @@ _ALLOWED_RESOURCES: Final = "allowed: an iterable of str, one for each resource"
 _ALLOWED_TIME: Final = "allowed: a datetime with a time zone, or nothing at all"
 _ALLOWED_TEXT: Final = "allowed: text that UTF-8 can express"
 
-# A backend sends for the same sources again and again; what was found good is not looked at twice.
-_remembered_source_findings = functools.lru_cache(maxsize=8192)(source_findings)
-
-
 @attrs.frozen(init=False)
 class PartnerEvent:
     """
@@ -78,9 +74,13 @@ class PartnerEvent:
         """
         if type(source) is SourceName:
             source = str(source)
-        raw, findings = read_detail(detail)
-        findings = _source_findings(source) + _detail_type_findings(detail_type) + findings
-        size = len(raw)
+        if type(source) is str and type(detail_type) is str:
+            findings, size = _remembered_names(source, detail_type)
+        else:
+            findings, size = _read_names(source, detail_type)
+        raw, detail_findings = read_detail(detail)
+        findings += detail_findings
+        size += len(raw)
         if resources != ():
             resources, resource_findings = _read_resources(resources)
             findings += resource_findings
@@ -90,14 +90,13 @@ class PartnerEvent:
             size += TIME_BYTES
         if findings:
             raise InvalidEventError(findings)
-        text = detail if type(detail) is str else raw.decode()
         keep = object.__setattr__
         keep(self, "source", source)
         keep(self, "detail_type", detail_type)
-        keep(self, "detail", text)
+        keep(self, "detail", detail if type(detail) is str else raw.decode())
         keep(self, "resources", resources)
         keep(self, "time", time)
-        keep(self, "_size", size + len(source) + _utf8_length(detail_type))  # type: ignore[arg-type]
+        keep(self, "_size", size)
 
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> Self:
@@ -172,10 +171,14 @@ def _utf8_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
-def _source_findings(source: object) -> tuple[Finding, ...]:
-    if type(source) is str:
-        return _remembered_source_findings(source)
-    return source_findings(source)
+def _read_names(source: object, detail_type: object) -> tuple[tuple[Finding, ...], int]:
+    """Return what is wrong with the names of an event, and their size in bytes."""
+    findings = source_findings(source) + _detail_type_findings(detail_type)
+    return findings, 0 if findings else _utf8_length(f"{source}{detail_type}")
+
+
+# A backend sends for the same customers again and again: their names are not read twice.
+_remembered_names = functools.lru_cache(maxsize=8192)(_read_names)
 
 
 def _detail_type_findings(detail_type: object) -> tuple[Finding, ...]:

@@ -28,9 +28,18 @@ def source_findings(source: object) -> tuple[Finding, ...]:
         found = f"has {len(source)} characters"
         findings.append(Finding("source", found, f"the limit is {MAX_SOURCE_CHARACTERS}"))
     if not SOURCE_PATTERN.fullmatch(source):
-        shown = source if len(source) <= 64 else source[:64] + "…"
-        findings.append(Finding("source", f"is {shown!a}", ALLOWED_SOURCE))
+        findings.append(Finding("source", f"is {_shown(source)}", ALLOWED_SOURCE))
     return tuple(findings)
+
+
+def _shown(text: object) -> str:
+    if not isinstance(text, str):
+        return "None" if text is None else f"a value of type {type(text).__qualname__}"
+    return ascii(text) if len(text) <= 64 else f"{text[:64]!a}…"
+
+
+def _is_segment(segment: object) -> bool:
+    return isinstance(segment, str) and _SEGMENT.fullmatch(segment) is not None
 
 
 def _segments(segments: str | Iterable[str]) -> tuple[str, ...]:
@@ -60,9 +69,9 @@ class SourceName:
 
     def __attrs_post_init__(self) -> None:
         findings = [
-            Finding("source", f"has {segment!a} as a segment", ALLOWED_SOURCE)
+            Finding("source", f"has {_shown(segment)} as a segment", ALLOWED_SOURCE)
             for segment in (self.partner, *self.namespace, self.name)
-            if not _SEGMENT.fullmatch(segment)
+            if not _is_segment(segment)
         ]
         findings += () if findings else source_findings(str(self))
         if findings:
