@@ -1,0 +1,168 @@
+"""
+A urllib3 pool that posts the short way.
+
+urllib3 keeps the connections, checks whether they were dropped, verifies certificates and tunnels
+through proxies. What it adds to each request on top of http.client (retries, redirects, copies of
+headers and timeouts, a response that can decode and stream) is two thirds of what a small request
+costs, and none of it is used here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import time
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import urllib3
+import urllib3.connection
+import urllib3.exceptions
+
+from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpResponse
+from eventbridge_partner.errors import TlsError, TransportError
+
+_CHUNK_BYTES: Final = 65536
+
+
+class _Posting(http.client.HTTPConnection):
+    """Writes a request's headers and body in one piece: one system call, one TLS record."""
+
+    _rest = b""
+
+    def post(self, path: str, headers: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        if not lines.count("\r") == lines.count("\n") == len(headers):
+            raise ValueError("a header holds a line break")
+        self._rest = lines.encode("latin-1") + b"\r\n" + body
+        self.putrequest("POST", path, skip_accept_encoding=True)
+        self.endheaders()
+        # http.client's own: urllib3's makes more of an answer than is read of it.
+        return http.client.HTTPConnection.getresponse(self)
+
+    def send(self, data: Any) -> None:
+        if self._rest:
+            data, self._rest = data.removesuffix(b"\r\n") + self._rest, b""
+        super().send(data)
+
+
+class _Connection(_Posting, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _TlsConnection(_Posting, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _PostingPool(urllib3.HTTPConnectionPool):
+    """A pool whose answers are whole; through a proxy it is a pool like any other."""
+
+    ConnectionCls = _Connection
+
+    def urlopen(self, method: str, url: str, **request: Any) -> Any:  # type: ignore[override]
+        """
+        Post the short way, and return an HttpResponse.
+
+        Raises:
+            TransportError: There was no answer, or it was cut short.
+        """
+        if self.proxy is not None:
+            return super().urlopen(method, url, **request)
+        timeout: urllib3.Timeout = request["timeout"]
+        connection: Any = self._get_conn()
+        try:
+            _connect(connection, timeout.connect_timeout)
+            read_seconds: Any = timeout.read_timeout
+            connection.sock.settimeout(read_seconds)
+            # Leaving closes the answer, not the connection.
+            with connection.post(url, request["headers"], request["body"]) as answer:
+                body = read(answer, time.monotonic() + read_seconds)
+        except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
+            connection.close()
+            raise TransportError(cause_of(error), may_have_been_sent=True) from error
+        except BaseException:
+            # Not even an interrupt leaves a half-read connection to the next request.
+            connection.close()
+            raise
+        finally:
+            self._put_conn(connection)
+        return HttpResponse(answer.status, lower_case(answer.headers), body)
+
+
+class _TlsPostingPool(_PostingPool, urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+POOLS: Final = {"http": _PostingPool, "https": _TlsPostingPool}
+"""The classes of pools by scheme, for urllib3's `PoolManager`."""
+
+
+def _connect(connection: Any, seconds: Any) -> None:
+    """Open a connection that is not open; whatever goes wrong here, nothing was sent."""
+    if connection.sock is not None:
+        return
+    connection.timeout = seconds
+    try:
+        connection.connect()
+    except (ssl.SSLError, urllib3.exceptions.SSLError) as error:
+        raise TlsError(f"the endpoint could not be trusted ({_words(error)})") from error
+    except (OSError, urllib3.exceptions.HTTPError) as error:
+        message = f"no connection to the endpoint ({_words(error)})"
+        raise TransportError(message, may_have_been_sent=False) from error
+
+
+class Readable(Protocol):
+    """An answer of http.client or of urllib3."""
+
+    headers: Any
+
+    def read1(self, amount: int, /) -> bytes: ...
+
+
+def read(answer: Readable, until: float) -> bytes:
+    """
+    Read the body of an answer, bounded in bytes and in time.
+
+    Raises:
+        http.client.HTTPException: It is shorter than it says, too long, or takes too long.
+    """
+    declared = answer.headers.get("Content-Length") or ""
+    length = int(declared) if declared.isdecimal() else None
+    chunks: list[bytes] = []
+    received = 0
+    while received != length and (chunk := answer.read1(_CHUNK_BYTES)):
+        chunks.append(chunk)
+        received += len(chunk)
+        if received > MAX_ANSWER_BYTES:
+            raise http.client.HTTPException(f"it has more than {MAX_ANSWER_BYTES} bytes")
+        if received != length and time.monotonic() > until:
+            raise TimeoutError
+    if length is not None and received != length:
+        raise http.client.HTTPException(f"it ended after {received} of {length} bytes")
+    return b"".join(chunks)
+
+
+def lower_case(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers with their names in lower case."""
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def cause_of(error: Exception) -> str:
+    """Say what became of a request that went out."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return f"the answer was lost ({_words(error)})"
+
+
+def _words(error: BaseException) -> str:
+    """Describe an error without what libraries add: URLs, addresses of objects, the proxy."""
+    root = error
+    while isinstance(root, urllib3.exceptions.HTTPError) and root.__cause__ is not None:
+        root = root.__cause__
+    if isinstance(root, ssl.SSLError):
+        return getattr(root, "verify_message", "") or root.reason or "TLS"
+    if isinstance(root, OSError) and root.strerror:
+        return root.strerror
+    if type(root) is http.client.HTTPException:
+        return str(root)
+    return type(root).__name__
