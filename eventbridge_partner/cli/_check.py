@@ -1,0 +1,132 @@
+"""`check`: validate and size the events of a file, without sending."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from eventbridge_partner import PartnerEvent, entry_size, plan_batches
+from eventbridge_partner.cli._exits import (
+    ALL_ACCEPTED,
+    NOT_ALL_ACCEPTED,
+    UsageError,
+    reason,
+)
+from eventbridge_partner.cli._input import EntryReader
+from eventbridge_partner.cli._interruption import Interruption
+from eventbridge_partner.cli._output import amount
+
+_SHOWN_SOURCES: Final = 10
+_COUNTED_SOURCES: Final = 100_000
+
+_EPILOG: Final = """\
+Findings are lines of FILE:LINE: what is wrong. Neither credentials nor a network are needed.
+Exit status: 0 all events can be sent; 1 some cannot; 2 wrong usage.
+"""
+
+
+def add_parser(subparsers: Any, **settings: Any) -> None:
+    """Add the command to a parser."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "check",
+        help="validate and size the events of a file, without sending",
+        description="Validate and size the events of a file, without sending. "
+        "`send --help` says what the file holds.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **settings,
+    )
+    parser.add_argument("file", metavar="FILE", help="the events; - for standard input")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
+    """
+    Carry the command out.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: The file cannot be read.
+        Interrupted: The user did not want to wait.
+    """
+    name = "standard input" if arguments.file == "-" else arguments.file
+    with interruption.allowed:
+        try:
+            with (
+                contextlib.nullcontext(sys.stdin.buffer)
+                if arguments.file == "-"
+                else Path(arguments.file).open("rb")
+            ) as stream:
+                checking = _Checking(name, EntryReader(stream))
+                for _ in plan_batches(checking.good_events()):
+                    checking.batches += 1
+        except BrokenPipeError:
+            raise  # of standard output
+        except OSError as error:
+            raise UsageError(f"cannot read {name}: {reason(error)}") from error
+        sys.stdout.writelines(f"{line}\n" for line in checking.summary())
+    return NOT_ALL_ACCEPTED if checking.bad else ALL_ACCEPTED
+
+
+@attrs.define
+class _Checking:
+    """What was found so far."""
+
+    name: str
+    reader: EntryReader
+    good: int = 0
+    bad: int = 0
+    bytes: int = 0
+    batches: int = 0
+    largest: int = 0
+    largest_line: int = 0
+    sources: Counter[str] = attrs.Factory(Counter[str])
+
+    def good_events(self) -> Iterator[PartnerEvent]:
+        """Yield the events that can be sent; write what is wrong with the others."""
+        for entry in self.reader:
+            if entry.event is None:
+                self.bad += 1
+                for finding in entry.findings:
+                    sys.stdout.write(f"{self.name}:{entry.line}: {finding}\n")
+                continue
+            self.good += 1
+            size = entry_size(entry.event)
+            self.bytes += size
+            if size > self.largest:
+                self.largest, self.largest_line = size, entry.line
+            source = entry.event.source
+            is_counted = source in self.sources or len(self.sources) < _COUNTED_SOURCES
+            self.sources[source if is_counted else "others"] += 1
+            yield entry.event
+
+    def summary(self) -> Iterator[str]:
+        """Yield what is to be said at the end."""
+        total = self.good + self.bad
+        if not total:
+            yield "0 events"
+            return
+        bad = f"{self.bad:,} cannot be sent" if self.bad else "all can be sent"
+        yield f"{amount(total, 'event')}: {bad}"
+        if not self.good:
+            return
+        of_these = "of those that can, " if self.bad else ""
+        yield (
+            f"{of_these}{amount(self.bytes, 'byte')} as the service counts them, in "
+            f"{amount(self.batches, 'request')}; "
+            f"the largest has {self.largest:,}, on line {self.largest_line:,}"
+        )
+        yield f"{amount(len(self.sources), 'source')}:"
+        for source, count in self.sources.most_common(_SHOWN_SOURCES):
+            yield f"{count:>9,}  {source}"
+        if (more := len(self.sources) - _SHOWN_SOURCES) > 0:
+            yield f"           and {more:,} more"

@@ -1,0 +1,358 @@
+"""
+Reading entries from a file of any size, each with the line on which it starts.
+
+The input is cut into the texts of its entries before any of them is read as JSON: at line ends in
+JSON Lines, at the commas between elements in an array. So a broken entry stays alone, and nothing
+but one entry is held at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+import attrs
+import orjson
+
+from eventbridge_partner import (
+    BatchLimits,
+    Finding,
+    InvalidEventError,
+    PartnerEvent,
+    entry_size,
+)
+from eventbridge_partner.cli._exits import UsageError
+
+MAX_TEXT_BYTES: Final = 16 * 1024 * 1024
+"""
+How long the text of one entry may be; longer ones are refused without being held.
+
+The largest entry has 1 MiB. Each of its bytes takes up to 7 in JSON text within JSON text, and
+pretty-printing adds white space.
+"""
+
+_CHUNK_BYTES: Final = 64 * 1024
+_WHITE: Final = b" \t\r\n"
+_BOM: Final = b"\xef\xbb\xbf"
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+
+# What opens a document that is not JSON Lines, and what may yet turn out to.
+_OPENING: Final = re.compile(rb'\[|\{\s*"Entries"\s*:\s*\[')
+_PERHAPS_OPENING: Final = re.compile(rb'\{\s*(?:"[A-Za-z]{0,7}(?:"\s*(?::\s*)?)?)?')
+
+# Inside of a string, up to its end if that is there.
+_REST_OF_STRING: Final = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*(")?', re.DOTALL)
+_MARK: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(")?|[{}\[\],]', re.DOTALL)
+_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
+_COLON: Final = re.compile(rb"[ \t\r\n]*:")
+_NOT_WHITE: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^" \t\r\n]+', re.DOTALL)
+_LINE_END: Final = re.compile(rb"[ \t]*[\r\n]+[ \t]*")
+
+_ALLOWED_ENTRY: Final = "allowed: a JSON object with Source, DetailType and Detail"
+
+
+@attrs.frozen
+class InputEntry:
+    """
+    One entry of the input.
+
+    Attributes:
+        line: On which line it starts, from 1.
+        text: As it stands in the input; empty if it was too long to be held.
+        event: What it says; None if it was refused.
+        code: Why it was refused, as outcomes name it.
+        findings: All that is wrong with it.
+    """
+
+    line: int
+    text: bytes = attrs.field(repr=False)
+    event: PartnerEvent | None = attrs.field(repr=False)
+    code: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def text_on_one_line(self) -> bytes:
+        """The text without line ends: in JSON they are never part of a value."""
+        return _LINE_END.sub(b" ", self.text)
+
+
+class EntryReader:
+    """
+    Reads entries: JSON Lines, or the array that `aws events put-partner-events` takes.
+
+    Args:
+        stream: What to read, from where it stands.
+
+    Attributes:
+        bytes_read: How much of the input was read.
+
+    Raises:
+        UsageError: The input cannot be what this program reads.
+        OSError: It cannot be read.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._is_stopped = False
+        self.bytes_read = 0
+        self._source = _Source(self._chunks())
+        self._source.look_at(max(map(len, (_BOM, *_UTF_16))))
+        start = self._source.take()
+        if start.startswith(_UTF_16):
+            raise UsageError("the input is UTF-16; needed: UTF-8")
+        self._source.put_back(start.removeprefix(_BOM))
+
+    def __iter__(self) -> Iterator[InputEntry]:
+        for piece in _pieces(self._source):
+            yield _read(piece)
+            if self._is_stopped:
+                return
+
+    def stop(self) -> None:
+        """Read no further: what was handed out last is the last entry."""
+        self._is_stopped = True
+
+    def _chunks(self) -> Iterator[bytes]:
+        # What is there, however little: who pipes events in is not to wait for 64 KiB of them.
+        read = getattr(self._stream, "read1", self._stream.read)
+        while chunk := read(_CHUNK_BYTES):
+            self.bytes_read += len(chunk)
+            yield chunk
+
+
+# ---------------------------------------------------------------- cutting
+
+
+class _Source:
+    """Chunks of the input, with what was read too early put back."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._put_back = b""
+
+    def take(self) -> bytes:
+        """Return what comes next; nothing at the end."""
+        if self._put_back:
+            taken, self._put_back = self._put_back, b""
+            return taken
+        return next(self._chunks, b"")
+
+    def put_back(self, rest: bytes) -> None:
+        """Let this come next."""
+        self._put_back = rest + self._put_back
+
+    def look_at(self, count: int) -> None:
+        """Have at least so many bytes come next, if there are as many."""
+        while len(self._put_back) < count and (chunk := next(self._chunks, b"")):
+            self._put_back += chunk
+
+
+@attrs.frozen
+class _Piece:
+    """The text of one entry: None if it is too long."""
+
+    line: int
+    text: bytes | None
+
+
+class _Growing:
+    """The text of an entry while it is coming in, without the white space around it."""
+
+    def __init__(self) -> None:
+        self.line = 1
+        self._start: int | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, part: bytes) -> None:
+        """Add what comes next, and count its lines."""
+        if self._start is None:
+            stripped = part.lstrip(_WHITE)
+            self.line += part.count(b"\n", 0, len(part) - len(stripped))
+            if not stripped:
+                return
+            part = stripped
+            self._start = self.line
+        self.line += part.count(b"\n")
+        self._size += len(part)
+        if self._size > MAX_TEXT_BYTES:
+            self._parts.clear()
+        else:
+            self._parts.append(part)
+
+    def end(self) -> _Piece | None:
+        """Return what has come in, and start anew; None if there was nothing."""
+        if self._start is None:
+            return None
+        text = b"".join(self._parts).rstrip(_WHITE) if self._size <= MAX_TEXT_BYTES else None
+        piece = _Piece(self._start, text)
+        self._start = None
+        self._parts = []
+        self._size = 0
+        return piece
+
+
+def _pieces(source: _Source) -> Iterator[_Piece]:
+    """Cut the input into entries: any number of arrays, or JSON Lines to the end."""
+    growing = _Growing()
+    while head := _next_head(source, growing):
+        opening = _OPENING.match(head)
+        if not opening:
+            source.put_back(head)
+            yield from _lines(source, growing)
+            return
+        growing.add(opening[0])
+        growing.end()
+        source.put_back(head[opening.end() :])
+        yield from _elements(source, growing)
+        if opening[0] != b"[" and (head := _next_head(source, growing)):
+            source.put_back(head.removeprefix(b"}"))
+
+
+def _next_head(source: _Source, growing: _Growing) -> bytes:
+    """Return what comes after white space: as much as shows which kind of document it is."""
+    head = b""
+    while chunk := source.take():
+        head += chunk
+        stripped = head.lstrip(_WHITE)
+        growing.add(head[: len(head) - len(stripped)])
+        head = stripped
+        if head and not _PERHAPS_OPENING.fullmatch(head):
+            break
+    return head
+
+
+def _lines(source: _Source, growing: _Growing) -> Iterator[_Piece]:
+    while chunk := source.take():
+        *ended, rest = chunk.split(b"\n")
+        for part in ended:
+            growing.add(part)
+            if piece := growing.end():
+                yield piece
+            growing.line += 1
+        growing.add(rest)
+    if piece := growing.end():
+        yield piece
+
+
+def _elements(source: _Source, growing: _Growing) -> Iterator[_Piece]:
+    """Cut an array at the commas between its elements, up to the bracket that closes it."""
+    depth = 0
+    is_in_string = False
+    is_escaped = False
+    while chunk := source.take():
+        begin = 0  # of what is not added yet
+        at = 1 if is_escaped else 0
+        if is_in_string and (rest := _REST_OF_STRING.match(chunk, at)):
+            at = rest.end()
+            is_in_string = rest[1] is None
+        for mark in () if is_in_string else _MARK.finditer(chunk, at):
+            at = mark.end()
+            match mark[0]:
+                case b"{" | b"[":
+                    depth += 1
+                case b"}" | b"]" if depth:
+                    depth -= 1
+                case b"," | b"]" if not depth:
+                    growing.add(chunk[begin : at - 1])
+                    if piece := growing.end():
+                        yield piece
+                    if mark[0] == b"]":
+                        source.put_back(chunk[at:])
+                        return
+                    begin = at
+                case b"}" | b",":
+                    pass
+                case _:
+                    is_in_string = mark[1] is None
+        # A string that goes on stops short of its chunk's end at a backslash only.
+        is_escaped = is_in_string and at < len(chunk)
+        growing.add(chunk[begin:])
+    if piece := growing.end():
+        yield piece
+
+
+# ---------------------------------------------------------------- reading one
+
+
+def _read(piece: _Piece) -> InputEntry:
+    line = piece.line
+    if piece.text is None:
+        found = f"has more than {MAX_TEXT_BYTES:,} bytes of text"
+        finding = Finding("entry", found, f"the limit is {BatchLimits().max_entry_bytes:,}")
+        return InputEntry(line, b"", None, "EntryTooLarge", (finding,))
+    text = piece.text
+    try:
+        event = _event(text)
+    except InvalidEventError as error:
+        return InputEntry(line, text, None, "InvalidEvent", error.findings)
+    limit = BatchLimits().max_entry_bytes
+    if (size := entry_size(event)) > limit:
+        finding = Finding("entry", f"has {size:,} bytes", f"the limit is {limit:,}")
+        return InputEntry(line, text, None, "EntryTooLarge", (finding,))
+    return InputEntry(line, text, event)
+
+
+def _event(text: bytes) -> PartnerEvent:
+    try:
+        members = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        found = f"is not JSON ({error.msg} at {_place(text, error)})"
+        try:
+            text.decode()
+        except UnicodeDecodeError as undecoded:
+            found = f"is not UTF-8 (byte {undecoded.start + 1} of it)"
+        raise InvalidEventError([Finding("entry", found, _ALLOWED_ENTRY)]) from None
+    if not isinstance(members, dict):
+        found = f"is a JSON {_JSON_NAMES[type(members)]}"
+        raise InvalidEventError([Finding("entry", found, _ALLOWED_ENTRY)])
+    if isinstance(members.get("Detail"), dict):
+        members["Detail"] = _without_white(_text_of_object(text, "Detail")).decode()
+    return PartnerEvent.from_entry(members)
+
+
+def _place(text: bytes, error: orjson.JSONDecodeError) -> str:
+    column = f"column {error.colno}"
+    return f"its line {error.lineno} {column}" if b"\n" in text else column
+
+
+_JSON_NAMES: Final[dict[type, str]] = {
+    list: "array",
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
+
+
+def _text_of_object(text: bytes, name: str) -> bytes:
+    """
+    Return an object's member of that name, which is an object, as it is written.
+
+    Reading and writing it again would change numbers: 1.10 and 12345678901234567890.
+    """
+    depth = 0
+    start: int | None = None
+    found = b""
+    is_named = False
+    for token in _TOKEN.finditer(text):
+        match token[0][:1]:
+            case b'"':
+                if depth == 1 and _COLON.match(text, token.end()):
+                    is_named = orjson.loads(token[0]) == name
+            case b"{" | b"[":
+                if depth == 1 and is_named:
+                    start = token.start()
+                depth += 1
+            case _:
+                depth -= 1
+                if depth == 1 and start is not None:
+                    found = text[start : token.end()]
+                    start = None
+    return found
+
+
+def _without_white(text: bytes) -> bytes:
+    return b"".join(_NOT_WHITE.findall(text))

@@ -1,0 +1,95 @@
+"""The local service, with the faults that the command line asks for."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Generator
+from typing import Any, Final
+
+from eventbridge_partner.cli import _types
+from eventbridge_partner.testing import (
+    FailEntries,
+    FailRequest,
+    FakeEventBridge,
+    Fault,
+    LoseAnswer,
+    SlowAnswer,
+)
+
+REGION: Final = "us-east-1"
+KEEP: Final = 16
+"""Requests that the service remembers: what it has to say of them is said at once."""
+
+_FAULTS: Final = ("throttle", "fail_requests", "lose_answers", "slow", "seed")
+
+
+def add_fault_options(parser: argparse.ArgumentParser, *, title: str) -> None:
+    """Add the options that make the local service fail."""
+    group = parser.add_argument_group(title)
+    shares = {
+        "--throttle": "throttle this share of the entries, 0 to 1",
+        "--fail-requests": "fail this share of the requests, 0 to 1",
+        "--lose-answers": "carry out this share of the requests, 0 to 1, but give no answer",
+    }
+    for option, meaning in shares.items():
+        group.add_argument(option, type=_types.share, metavar="SHARE", help=meaning)
+    group.add_argument(
+        "--slow", type=_types.seconds, metavar="SECONDS", help="answer each request so much later"
+    )
+    group.add_argument(
+        "--seed", type=int, metavar="N", help="what the shares are drawn from (default: 0)"
+    )
+
+
+def fault_options(arguments: argparse.Namespace) -> list[str]:
+    """Return the options about faults that were given."""
+    return [
+        f"--{name.replace('_', '-')}" for name in _FAULTS if getattr(arguments, name) is not None
+    ]
+
+
+def play_faults(service: FakeEventBridge, arguments: argparse.Namespace) -> None:
+    """Put the faults in force that were asked for."""
+    faults: list[Fault] = []
+    if arguments.throttle:
+        faults.append(
+            FailEntries("ThrottlingException", entry_share=arguments.throttle, times=None)
+        )
+    if arguments.fail_requests:
+        share = arguments.fail_requests
+        faults.append(FailRequest("InternalFailure", 500, share=share, times=None))
+    if arguments.lose_answers:
+        faults.append(LoseAnswer(share=arguments.lose_answers, times=None))
+    if arguments.slow:
+        faults.append(SlowAnswer(arguments.slow, times=None))
+    service.play(*faults)
+
+
+def local_service(arguments: argparse.Namespace, **settings: Any) -> FakeEventBridge:
+    """Return a service as the command line wants it, which remembers little."""
+    service = FakeEventBridge(
+        arguments.region or REGION, keep=KEEP, seed=arguments.seed or 0, **settings
+    )
+    play_faults(service, arguments)
+    return service
+
+
+@contextlib.contextmanager
+def without_aws_settings() -> Generator[None, None, None]:
+    """
+    Hide the environment's AWS and proxy settings, and AWS's files.
+
+    What runs on this machine alone is to run on every machine, whatever profile it has.
+    """
+    kept = dict(os.environ)
+    for name in kept:
+        if name.upper().startswith("AWS_") or name.upper().endswith("_PROXY"):
+            del os.environ[name]
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)

@@ -1,0 +1,228 @@
+"""Where results, failed entries and summaries go."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import attrs
+import orjson
+
+from eventbridge_partner import (
+    Accepted,
+    Exhausted,
+    Outcome,
+    OutcomeCounts,
+    PartnerEvent,
+    Rejected,
+    Unconfirmed,
+)
+from eventbridge_partner.cli._exits import UsageError, reason
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_SHOWN_CODES: Final = 5
+_COUNTED_CODES: Final = 1000
+
+
+class OutputError(Exception):
+    """An output cannot be written any more."""
+
+
+class LineFile:
+    """
+    A file that lines are written to, or standard output.
+
+    An existing file is opened to see that it can be written, and emptied only by `begin`.
+
+    Args:
+        path: None for standard output.
+        through: What shows a line instead, if given.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+
+    def __init__(self, path: Path | None, through: Callable[[str], None] | None = None) -> None:
+        self._name = "standard output" if path is None else str(path)
+        self._through = through
+        self._closes = path is not None
+        self._stream: BinaryIO
+        if path is None:
+            self._stream = sys.stdout.buffer
+            return
+        try:
+            self._stream = path.open("ab")
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {reason(error)}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # What `flush` complained about once is not worth a second word.
+        with contextlib.suppress(OSError, ValueError):
+            if self._closes:
+                self._stream.close()
+
+    def begin(self) -> None:
+        """Empty the file of what it had before."""
+        if self._closes and stat.S_ISREG(os.fstat(self._stream.fileno()).st_mode):
+            self._stream.truncate(0)
+
+    def write(self, line: bytes) -> None:
+        """
+        Write a line so that it is there whatever happens next.
+
+        Raises:
+            OutputError: It cannot be written. Nothing more will be.
+        """
+        if self._through:
+            self._through(line.decode())
+            return
+        try:
+            self._stream.write(line + b"\n")
+            self._stream.flush()
+        except OSError as error:
+            if not self._closes:
+                forget_standard_output()
+            raise OutputError(f"cannot write {self._name}: {reason(error)}") from error
+
+
+def forget_standard_output() -> None:
+    """Keep the interpreter from complaining at its end that nobody reads standard output."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# ---------------------------------------------------------------- results
+
+
+def result_line(line: int, event: PartnerEvent | None, outcome: Outcome) -> bytes:
+    """
+    Return an outcome as a JSON line: which event, what became of it and why, never its payload.
+
+    Args:
+        line: On which line of the input the event starts.
+        event: The event; None if it was refused before it was one.
+        outcome: Its outcome.
+    """
+    members: dict[str, object] = {"line": line, "outcome": type(outcome).__name__.lower()}
+    if event is not None:
+        members["source"] = event.source
+    match outcome:
+        case Accepted():
+            members["event_id"] = outcome.event_id
+        case Rejected():
+            members |= {"code": outcome.code, "message": outcome.message}
+            if outcome.source_is_gone:
+                members["source_is_gone"] = True
+        case Exhausted():
+            members |= {"code": outcome.code, "message": outcome.message}
+        case Unconfirmed():
+            members["reason"] = outcome.reason
+    if outcome.attempts or not isinstance(outcome, Unconfirmed):  # else nobody knows how many
+        members["attempts"] = outcome.attempts
+    return orjson.dumps(members)
+
+
+# ---------------------------------------------------------------- the summary
+
+
+@attrs.define
+class Tally:
+    """Counts of outcomes, in memory that does not grow with their number."""
+
+    accepted: int = 0
+    rejected: int = 0
+    exhausted: int = 0
+    unconfirmed: int = 0
+    sent_again: int = 0
+    sources_gone: int = 0
+    rejected_codes: Counter[str] = attrs.Factory(Counter[str])
+    exhausted_codes: Counter[str] = attrs.Factory(Counter[str])
+
+    def count(self, outcome: Outcome) -> None:
+        """Count one more outcome."""
+        if outcome.attempts > 1:
+            self.sent_again += 1
+        match outcome:
+            case Accepted():
+                self.accepted += 1
+            case Rejected():
+                self.rejected += 1
+                self.sources_gone += outcome.source_is_gone
+                _count_code(self.rejected_codes, outcome.code)
+            case Exhausted():
+                self.exhausted += 1
+                _count_code(self.exhausted_codes, outcome.code)
+            case Unconfirmed():
+                self.unconfirmed += 1
+
+    @property
+    def counts(self) -> OutcomeCounts:
+        """How many events came to which outcome."""
+        return OutcomeCounts(self.accepted, self.rejected, self.exhausted, self.unconfirmed)
+
+
+def _count_code(codes: Counter[str], code: str) -> None:
+    codes[code if code in codes or len(codes) < _COUNTED_CODES else "others"] += 1
+
+
+def summary(tally: Tally, *, seconds: float, failed: Path | None) -> Iterable[str]:
+    """
+    Yield the lines that say what became of the events, and what to do next.
+
+    Args:
+        tally: The outcomes.
+        seconds: How long it took.
+        failed: Where the entries that were not accepted are.
+    """
+    counts = tally.counts
+    rate = f"{counts.total / seconds:,.0f} events/s" if seconds > 0 else "at once"
+    named = [
+        f"{count:,} {name}"
+        for name, count in attrs.asdict(counts).items()
+        if count or name == "accepted"
+    ]
+    yield f"{amount(counts.total, 'event')} in {seconds:.1f} s ({rate}): {', '.join(named)}"
+    if tally.sent_again:
+        yield f"  {tally.sent_again:,} of them were sent more than once"
+    if counts.rejected:
+        yield f"  rejected, to be fixed or dropped: {_top(tally.rejected_codes)}"
+    if tally.sources_gone:
+        yield f"  {tally.sources_gone:,} of these are for sources that do not exist any more"
+    if counts.exhausted:
+        yield f"  exhausted, to be sent again later: {_top(tally.exhausted_codes)}"
+    if counts.unconfirmed:
+        yield "  unconfirmed: they may have arrived, and sending them again may duplicate them"
+    if counts.undelivered:
+        if failed is None:
+            yield "  --failed FILE would keep what was not accepted, to be sent again"
+        else:
+            yield f"  what was not accepted is in {failed}, to be sent again"
+
+
+def amount(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 event`, `1,200 events`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _top(codes: Counter[str]) -> str:
+    named = [f"{code} {count:,}" for code, count in codes.most_common(_SHOWN_CODES)]
+    if len(codes) > _SHOWN_CODES:
+        named.append("…")
+    return ", ".join(named)

@@ -1,0 +1,130 @@
+"""Progress on a terminal: through rich where it is installed, else a plain counter."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_INTERVAL: Final = 0.1
+"""Seconds between two looks at the counts."""
+
+
+class Progress(Protocol):
+    """Shows how far it is."""
+
+    def show(self, *, decided: int, undelivered: int, bytes_read: int) -> None:
+        """Show new counts, if it is time to."""
+        ...
+
+    def write_above(self, line: str) -> None:
+        """Write a line that stays, for when the same terminal shows standard output."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+def open_progress(terminal: TextIO, total_bytes: int | None) -> Progress:
+    """
+    Return progress on a terminal.
+
+    Args:
+        terminal: Where to show it.
+        total_bytes: The size of the input; None if nobody knows.
+    """
+    if importlib.util.find_spec("rich") is None:
+        return _Counter(terminal)
+    return _RichProgress(terminal, total_bytes)
+
+
+class _Pace:
+    """Lets one look in each interval pass."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def lets_pass(self) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + _INTERVAL
+        return True
+
+
+def _text(decided: int, undelivered: int) -> str:
+    return f"{decided:,} events" + (f", {undelivered:,} not accepted" if undelivered else "")
+
+
+class _Counter:
+    """One line, written over and over."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+        self._pace = _Pace()
+        self._shown = ""
+
+    def show(self, *, decided: int, undelivered: int, bytes_read: int) -> None:
+        if self._pace.lets_pass():
+            self._shown = _text(decided, undelivered)
+            self._write(f"\r{self._shown}\x1b[K")
+
+    def write_above(self, line: str) -> None:
+        self._write(f"\r\x1b[K{line}\n{self._shown}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        self._terminal.write(text)
+        self._terminal.flush()
+
+
+class _RichProgress:
+    """A bar of how much of the input was read, with counts and time."""
+
+    def __init__(self, terminal: TextIO, total_bytes: int | None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = Console(file=terminal)
+        self._progress = Progress(
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task(_text(0, 0), total=total_bytes)
+        self._pace = _Pace()
+
+    def show(self, *, decided: int, undelivered: int, bytes_read: int) -> None:
+        if self._pace.lets_pass():
+            text = _text(decided, undelivered)
+            self._progress.update(self._task, description=text, completed=bytes_read)
+
+    def write_above(self, line: str) -> None:
+        self._console.out(line, highlight=False)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()

@@ -1,0 +1,391 @@
+"""`send`: deliver the events of a file."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import stat
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from eventbridge_partner import (
+    Accepted,
+    GivenEvent,
+    InputInterruptedError,
+    Outcome,
+    PartnerEventsClient,
+    Rejected,
+    RetryPolicy,
+    Unconfirmed,
+)
+from eventbridge_partner.cli import _local, _types
+from eventbridge_partner.cli._exits import (
+    ALL_ACCEPTED,
+    NOT_ALL_ACCEPTED,
+    UsageError,
+    reason,
+)
+from eventbridge_partner.cli._input import EntryReader, InputEntry
+from eventbridge_partner.cli._interruption import Interrupted, Interruption
+from eventbridge_partner.cli._output import (
+    LineFile,
+    OutputError,
+    Tally,
+    amount,
+    result_line,
+    summary,
+)
+from eventbridge_partner.cli._progress import Progress, open_progress
+from eventbridge_partner.testing import FakeEventBridge
+
+_REFUSED: Final[Mapping[str, Any]] = {}
+"""Given to the client in place of an entry that was refused, to hold its place in the order."""
+
+_INTERRUPTED: Final = Unconfirmed("interrupted before its answer", _REFUSED, 0, 0)
+
+_EPILOG: Final = """\
+The file holds JSON Lines, one entry on each line, or the array (or the object with "Entries")
+that `aws events put-partner-events` takes. An entry has Source, DetailType and Detail, and
+Resources and Time if wanted. Detail is JSON text, which is sent to the letter, or an object,
+which is sent as it is written but for white space. From a pipe, events wait until 20 of them
+are there or the pipe is closed.
+
+Each result is a JSON line: `line` of the input, `outcome`, `source`, `attempts`, and
+  accepted      event_id        nothing is left to do
+  rejected      code, message   fix or drop it: sending it again cannot help
+  exhausted     code, message   it failed for a passing reason: send it again later
+  unconfirmed   reason          it may have arrived: sending it again may duplicate it
+Without --results, standard output has the results of the events that were not accepted.
+
+Exit status: 0 all events were accepted; 1 some were not; 2 wrong usage; 3 credentials or
+configuration; 130 interrupted by Ctrl-C, 143 by SIGTERM. After an interruption, what was read
+but has no outcome yet is unconfirmed, and the summary says where reading ended.
+"""
+
+
+def add_parser(subparsers: Any, **settings: Any) -> None:
+    """Add the command to a parser."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "send",
+        help="deliver the events of a file",
+        description="Deliver the events of a file to the partner event buses of your customers.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **settings,
+    )
+    parser.add_argument("file", metavar="FILE", help="the events; - for standard input")
+    where = parser.add_argument_group("where to send")
+    where.add_argument(
+        "--local",
+        action="store_true",
+        help="send to a local service that runs only for this command, over HTTP",
+    )
+    where.add_argument("--region", help="the Region of the event sources")
+    where.add_argument("--endpoint-url", metavar="URL", help="instead of the Region's endpoint")
+    where.add_argument("--profile", help="a profile of AWS's config files")
+    how = parser.add_argument_group("how to send")
+    how.add_argument(
+        "--deadline",
+        type=_types.seconds,
+        metavar="SECONDS",
+        help="for all attempts together; what is left then is exhausted (DeadlineExceeded)",
+    )
+    how.add_argument(
+        "--max-attempts",
+        type=_types.positive_int,
+        metavar="N",
+        help="requests that may carry an event (default: AWS_MAX_ATTEMPTS, or 3)",
+    )
+    how.add_argument(
+        "--max-in-flight",
+        type=_types.positive_int,
+        metavar="N",
+        default=4,
+        help="requests in flight at a time (default: 4)",
+    )
+    output = parser.add_argument_group("what to write")
+    output.add_argument(
+        "--results", metavar="FILE", help="write the results of all events; - for standard output"
+    )
+    output.add_argument(
+        "--failed",
+        metavar="FILE",
+        help="write the entries that were not accepted, to be sent again; empty if there are none",
+    )
+    output.add_argument("--no-progress", action="store_true", help="show no progress on a terminal")
+    output.add_argument(
+        "--quiet", action="store_true", help="show neither progress nor, if all went well, summary"
+    )
+    _local.add_fault_options(parser, title="how the local service fails (with --local)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
+    """
+    Carry the command out.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: It cannot work as given; nothing was sent.
+        CredentialsError: Likewise.
+        ConfigurationError: Likewise.
+        Interrupted: Before anything was sent.
+    """
+    _check(arguments)
+    with contextlib.ExitStack() as stack:
+        stream = _open_input(arguments.file, stack)
+        results = None if arguments.results in (None, "-") else Path(arguments.results)
+        failed = None if arguments.failed is None else Path(arguments.failed)
+        _check_paths(stream, {"--results": results, "--failed": failed})
+        with interruption.allowed:
+            service = _local.local_service(arguments) if arguments.local else None
+            client = stack.enter_context(_client(arguments, service, stack))
+            reader = _reader(arguments.file, stream)
+        progress = None
+        if not (arguments.quiet or arguments.no_progress) and sys.stderr.isatty():
+            progress = open_progress(sys.stderr, _size(stream))
+        is_shared = progress is not None and results is None and sys.stdout.isatty()
+        through = progress.write_above if progress is not None and is_shared else None
+        sending = _Sending(
+            reader,
+            stack.enter_context(LineFile(results, through)),
+            None if failed is None else stack.enter_context(LineFile(failed)),
+            progress,
+            shows_accepted=arguments.results is not None,
+        )
+        began = time.monotonic()
+        with contextlib.nullcontext() if progress is None else progress:
+            end = sending.send(client, arguments.deadline, interruption)
+        seconds = time.monotonic() - began
+        undelivered = sending.tally.counts.undelivered
+        status = NOT_ALL_ACCEPTED if end or undelivered else ALL_ACCEPTED
+        if status or not arguments.quiet:
+            lines = [*summary(sending.tally, seconds=seconds, failed=failed)]
+            if service:
+                requests = amount(service.request_count, "request")
+                lines.append(f"  local service: {requests} over HTTP, signatures verified")
+            if end:
+                lines.append(f"{end}; {sending.where_reading_ended}")
+            sys.stderr.writelines(f"{line}\n" for line in lines)
+        return interruption.status if sending.was_interrupted else status
+
+
+class _Sending:
+    """
+    Takes entries from the input to their results.
+
+    Each entry that was read has its place in `_undecided` until its outcome is written, so that
+    whatever ends the sending, each has one result.
+    """
+
+    def __init__(
+        self,
+        reader: EntryReader,
+        results: LineFile,
+        failed: LineFile | None,
+        progress: Progress | None,
+        *,
+        shows_accepted: bool,
+    ) -> None:
+        self._reader = reader
+        self._results: LineFile | None = results
+        self._failed = failed
+        self._progress = progress
+        self._shows_accepted = shows_accepted
+        self._undecided: deque[InputEntry] = deque()
+        self._last_line = 0
+        self._has_begun = False
+        self._problem = ""
+        self.tally = Tally()
+        self.was_interrupted = False
+
+    def send(
+        self, client: PartnerEventsClient, deadline: float | None, interruption: Interruption
+    ) -> str:
+        """
+        Send all entries and write their results.
+
+        Returns:
+            What ended it before the end of the input; empty if nothing did.
+
+        Raises:
+            CredentialsError: No usable AWS credentials. Nothing was sent.
+            Interrupted: Before anything was read.
+        """
+        outcomes = client.stream_events(self._entries(), deadline=deadline)
+        try:
+            while True:
+                with interruption.allowed:
+                    outcome = next(outcomes, None)
+                if outcome is None:
+                    break
+                self._settle(outcome)
+        except InputInterruptedError as error:
+            cause = error.__cause__
+            why = reason(cause) if isinstance(cause, OSError) else str(cause)
+            self._problem = self._problem or f"the input cannot be read further: {why}"
+        except Interrupted:
+            if not self._has_begun:
+                raise
+            self.was_interrupted = True
+            self._problem = "interrupted"
+            while self._undecided:
+                self._settle(_INTERRUPTED)
+        if not self._has_begun:
+            self._begin()
+        return self._problem
+
+    @property
+    def where_reading_ended(self) -> str:
+        """From where on the input was not read."""
+        if not self._last_line:
+            return "nothing of the input was read"
+        return f"the input was read up to the entry on line {self._last_line:,}"
+
+    def _entries(self) -> Iterator[GivenEvent]:
+        for entry in self._reader:
+            if not self._has_begun:
+                self._begin()
+            self._undecided.append(entry)
+            self._last_line = entry.line
+            yield _REFUSED if entry.event is None else entry.event
+
+    def _begin(self) -> None:
+        self._has_begun = True
+        for output in (self._results, self._failed):
+            if output is not None:
+                output.begin()
+
+    def _settle(self, outcome: Outcome) -> None:
+        """Write the result of the first entry that has none."""
+        entry = self._undecided[0]
+        if entry.event is None:
+            message = "; ".join(map(str, entry.findings))
+            outcome = Rejected(entry.code, message, _REFUSED, 0, 0, entry.findings)
+        self.tally.count(outcome)
+        accepted = isinstance(outcome, Accepted)
+        if self._results and (self._shows_accepted or not accepted):
+            try:
+                self._results.write(result_line(entry.line, entry.event, outcome))
+            except OutputError as error:
+                self._results = None
+                self._stop(error)
+        if self._failed and not accepted and entry.text:
+            try:
+                self._failed.write(entry.text_on_one_line)
+            except OutputError as error:
+                self._failed = None
+                self._stop(error)
+        self._undecided.popleft()
+        if self._progress:
+            counts = self.tally.counts
+            self._progress.show(
+                decided=counts.total,
+                undelivered=counts.undelivered,
+                bytes_read=self._reader.bytes_read,
+            )
+
+    def _stop(self, error: OutputError) -> None:
+        """Read no further: what cannot be told should not be done."""
+        self._problem = self._problem or str(error)
+        self._reader.stop()
+
+
+# ---------------------------------------------------------------- before anything is sent
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.local:
+        others = {"--endpoint-url": arguments.endpoint_url, "--profile": arguments.profile}
+        for option, value in others.items():
+            if value is not None:
+                raise UsageError(f"--local has its own endpoint and credentials, without {option}")
+    elif options := _local.fault_options(arguments):
+        raise UsageError(f"{options[0]} is for the local service: add --local")
+    if arguments.failed == "-":
+        raise UsageError("--failed needs a file: standard output has results")
+
+
+def _open_input(file: str, stack: contextlib.ExitStack) -> BinaryIO:
+    if file == "-":
+        return sys.stdin.buffer
+    try:
+        return stack.enter_context(Path(file).open("rb"))
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {reason(error)}") from error
+
+
+def _reader(file: str, stream: BinaryIO) -> EntryReader:
+    try:
+        return EntryReader(stream)
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {reason(error)}") from error
+
+
+def _size(stream: BinaryIO) -> int | None:
+    """Return the size of an input that is a file."""
+    status = _status(stream)
+    return status.st_size if status and stat.S_ISREG(status.st_mode) else None
+
+
+def _status(stream: BinaryIO) -> os.stat_result | None:
+    try:
+        return os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return None
+
+
+def _check_paths(stream: BinaryIO, outputs: Mapping[str, Path | None]) -> None:
+    """Refuse to write over the input, or two outputs into one file."""
+    status = _status(stream)
+    seen: dict[object, str] = {}
+    if status and stat.S_ISREG(status.st_mode):
+        seen[status.st_dev, status.st_ino] = "the input"
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        try:
+            found = path.stat()
+        except OSError:
+            key: object = path.resolve()
+        else:
+            if not stat.S_ISREG(found.st_mode):
+                continue
+            key = (found.st_dev, found.st_ino)
+        if key in seen:
+            raise UsageError(f"{option} is the same file as {seen[key]}")
+        seen[key] = option
+
+
+def _client(
+    arguments: argparse.Namespace,
+    service: FakeEventBridge | None,
+    stack: contextlib.ExitStack,
+) -> PartnerEventsClient:
+    retry = RetryPolicy()
+    if arguments.max_attempts is not None:
+        retry = retry.with_max_attempts(arguments.max_attempts)
+    if service is None:
+        return PartnerEventsClient(
+            arguments.region,
+            endpoint_url=arguments.endpoint_url,
+            profile=arguments.profile,
+            retry=retry,
+            max_in_flight=arguments.max_in_flight,
+        )
+    server = stack.enter_context(service.serve())
+    with _local.without_aws_settings():
+        return PartnerEventsClient(
+            service.region,
+            endpoint_url=server.url,
+            credentials=service.credentials,
+            retry=retry,
+            max_in_flight=arguments.max_in_flight,
+        )

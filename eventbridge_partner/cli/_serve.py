@@ -1,0 +1,152 @@
+"""`serve`: run the local service until interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from eventbridge_partner.cli import _local, _types
+from eventbridge_partner.cli._exits import ALL_ACCEPTED, UsageError, reason
+from eventbridge_partner.cli._interruption import Interrupted, Interruption
+from eventbridge_partner.cli._output import amount
+from eventbridge_partner.testing import FakeEventBridge
+
+if TYPE_CHECKING:
+    from eventbridge_partner.testing import Answer
+
+_EPILOG: Final = """\
+Prints the environment variables that point the AWS SDKs and this program to the service, ready
+for a shell, and then to standard error a line for each request. It remembers only the newest
+requests, so it can run for as long as you like. Ctrl-C or SIGTERM ends it with exit status 0.
+"""
+
+
+def add_parser(subparsers: Any, **settings: Any) -> None:
+    """Add the command to a parser."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "serve",
+        help="run the local service",
+        description="Run the local service over HTTP, for development and tests.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **settings,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=_types.port, default=0, help="0, the default, for any free one"
+    )
+    parser.add_argument(
+        "--region", default=_local.REGION, help=f"to be signed for (default: {_local.REGION})"
+    )
+    parser.add_argument("--access-key-id", metavar="ID", help="of the account that it knows")
+    parser.add_argument("--secret-access-key", metavar="KEY", help="of the same account")
+    parser.add_argument("--session-token", metavar="TOKEN", help="for credentials that have one")
+    parser.add_argument(
+        "--no-verify-signatures",
+        dest="verify_signatures",
+        action="store_false",
+        help="take requests with any signature, or none",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print no line for each request")
+    _local.add_fault_options(parser, title="how it fails")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
+    """
+    Carry the command out.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: It cannot listen there.
+    """
+    if (arguments.access_key_id is None) != (arguments.secret_access_key is None):
+        raise UsageError("--access-key-id and --secret-access-key go together: give both or none")
+    settings: dict[str, Any] = {
+        name: getattr(arguments, name)
+        for name in ("access_key_id", "secret_access_key", "session_token")
+        if getattr(arguments, name) is not None
+    }
+    service = _RequestPrinter(
+        arguments.region,
+        keep=_local.KEEP,
+        seed=arguments.seed or 0,
+        verify_signatures=arguments.verify_signatures,
+        **settings,
+    )
+    service.prints = not arguments.quiet
+    _local.play_faults(service, arguments)
+    try:
+        server = service.serve(arguments.host, arguments.port)
+    except OSError as error:
+        where = f"{arguments.host}:{arguments.port}"
+        raise UsageError(f"cannot listen on {where}: {reason(error)}") from error
+    with server:
+        try:
+            with interruption.allowed:
+                _print_settings(service, server.url)
+                threading.Event().wait()
+        except Interrupted:
+            pass
+    requests = amount(service.request_count, "request")
+    sys.stderr.write(f"{requests}, {amount(service.accepted_count, 'event')} accepted\n")
+    return ALL_ACCEPTED
+
+
+def _print_settings(service: FakeEventBridge, url: str) -> None:
+    credentials = service.credentials
+    lines = [f"# EventBridge for partners, on this machine only: {url} (Ctrl-C ends it)"]
+    values = {
+        "AWS_ENDPOINT_URL_EVENTBRIDGE": url,
+        "AWS_REGION": service.region,
+        "AWS_DEFAULT_REGION": service.region,
+        "AWS_ACCESS_KEY_ID": credentials.access_key,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
+    }
+    if credentials.token:
+        values["AWS_SESSION_TOKEN"] = credentials.token
+    else:
+        lines.append("unset AWS_SESSION_TOKEN")
+    lines += (f"export {name}={shlex.quote(str(value))}" for name, value in values.items())
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+class _RequestPrinter(FakeEventBridge):
+    """Prints a line for each request."""
+
+    prints = True
+
+    def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Deal with one request."""
+        answer = super().handle(method, path, headers, body)
+        if len(body) <= self.max_body_bytes:
+            self._print(answer)
+        return answer
+
+    def refuse_unread(self, headers: Mapping[str, str]) -> Answer:
+        """Refuse a request whose body is too large to be read."""
+        answer = super().refuse_unread(headers)
+        self._print(answer)
+        return answer
+
+    def _print(self, answer: Answer) -> None:
+        if not self.prints:
+            return
+        index = answer.request_index
+        line = f"request {index:,}: {answer.status or 'no answer'}"
+        for record in self.requests:
+            if record.index == index:
+                accepted = sum(result.event_id is not None for result in record.results)
+                line += f", {accepted} of {record.entry_count} entries accepted"
+                reasons = {record.error_code, *(result.error_code for result in record.results)}
+                names = sorted(reason for reason in reasons if reason)
+                names += (type(fault).__name__ for fault in record.faults)
+                line += f" ({', '.join(dict.fromkeys(names))})" if names else ""
+        sys.stderr.write(f"{line}\n")

@@ -1,0 +1,52 @@
+"""What the arguments of the command line may be."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+
+def positive_int(text: str) -> int:
+    """Read a number from 1."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!a}; allowed: a number from 1")
+    return number
+
+
+def seconds(text: str) -> float:
+    """Read seconds above 0."""
+    number = _finite(text)
+    if number is None or number <= 0:
+        raise argparse.ArgumentTypeError(f"{text!a}; allowed: seconds above 0")
+    return number
+
+
+def share(text: str) -> float:
+    """Read a share, 0 to 1."""
+    number = _finite(text)
+    if number is None or not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!a}; allowed: 0 to 1")
+    return number
+
+
+def port(text: str) -> int:
+    """Read the number of a port; 0 for any free one."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!a}; allowed: 0 to 65535, 0 for any free port")
+    return number
+
+
+def _finite(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,221 @@
+"""The program as a process: signals, pipes and terminals."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventbridge_partner.cli._interruption import Interrupted, Interruption
+from tests.cli.program import entry, json_lines, read_lines
+
+ROOT = Path(__file__).parents[2]
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start the program as a process in an empty directory; none outlives its test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str, python: tuple[str, ...] = (), **streams: Any) -> Any:
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(
+            [sys.executable, *(python or ("-m", "eventbridge_partner")), *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"},
+            **pipes | streams,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(holds: Callable[[], Any], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.01)
+
+
+def numbered(count: int) -> list[dict[str, Any]]:
+    return [entry(Detail={"id": number}) for number in range(count)]
+
+
+def lines_of(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_module_is_the_program(start):
+    """`python -m eventbridge_partner` reads standard input and ends with the status."""
+    process = start("send", "--local", "-", "--results", "-", stdin=subprocess.PIPE)
+    out, err = process.communicate(json_lines(*numbered(3), "nonsense").encode())
+    assert process.returncode == 1
+    assert [each["outcome"] for each in read_lines(out)] == ["accepted"] * 3 + ["rejected"]
+    assert b"3 accepted, 1 rejected" in err
+    assert b"\r" not in err
+
+
+@pytest.mark.parametrize(
+    ("number", "times", "status"),
+    [(signal.SIGINT, 1, 130), (signal.SIGINT, 2, 130), (signal.SIGTERM, 1, 143)],
+)
+def test_interruption_is_prompt_and_loses_nothing(start, tmp_path, number, times, status):
+    """All that was read has a result; what was not accepted is kept; no traceback."""
+    entries = numbered(400)
+    entries[5] = {"Source": "bad"}
+    (tmp_path / "events.jsonl").write_text(json_lines(*entries))
+    process = start(
+        *("send", "--local", "--slow", "0.4", "events.jsonl"),
+        *("--results", "results.jsonl", "--failed", "failed.jsonl"),
+    )
+    results_file = tmp_path / "results.jsonl"
+    wait_until(lambda: lines_of(results_file) >= 20)
+    began = time.monotonic()
+    for _ in range(times):
+        process.send_signal(number)
+    _, err = process.communicate(timeout=10)
+    assert time.monotonic() - began < 2
+    assert process.returncode == status
+    assert b"Traceback" not in err
+    results = read_lines(results_file.read_bytes())
+    assert [each["line"] for each in results] == list(range(1, len(results) + 1))
+    assert len(results) < 400
+    assert {each["outcome"] for each in results} == {"accepted", "rejected", "unconfirmed"}
+    assert results[-1]["reason"] == "interrupted before its answer"
+    kept = read_lines((tmp_path / "failed.jsonl").read_bytes())
+    expected = [entries[each["line"] - 1] for each in results if each["outcome"] != "accepted"]
+    assert kept == expected
+    assert f"interrupted; the input was read up to the entry on line {len(results)}\n" in (
+        err.decode()
+    )
+
+
+def test_interruption_while_standard_input_is_silent(start):
+    """Ctrl-C is heard while the program waits for more input, and nothing read is lost."""
+    reading, writing = os.pipe()
+    process = start("send", "--local", "-", "--results", "-", stdin=reading)
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.write(json_lines(*numbered(3)).encode())
+        pipe.flush()
+        wait_until(lambda: not unread_bytes(pipe.fileno()))
+        time.sleep(0.5)  # what it took in is not yet read as entries
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert len(read_lines(out)) == 3
+    assert b"line 3" in err
+    assert b"Traceback" not in err
+
+
+def unread_bytes(pipe: int) -> int:
+    """Return how much of what was written to a pipe waits in it."""
+    waiting = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, waiting)
+    return waiting[0]
+
+
+def test_reader_that_leaves_ends_the_sending(start, tmp_path):
+    """With `| head`, no more is read than can be told, and the rest is not sent."""
+    (tmp_path / "events.jsonl").write_text(json_lines(*numbered(20_000)))
+    process = start("send", "--local", "events.jsonl", "--results", "-")
+    assert process.stdout
+    assert process.stderr
+    process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read().decode()
+    assert process.wait(timeout=10) == 1
+    assert "cannot write standard output: Broken pipe; the input was read up to" in err
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+
+
+def test_check_survives_a_reader_that_leaves(start, tmp_path):
+    """`check FILE | head` ends without a traceback."""
+    (tmp_path / "events.jsonl").write_text("nonsense\n" * 20_000)
+    process = start("check", "events.jsonl")
+    assert process.stdout
+    assert process.stderr
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=10) == 1
+
+
+WITHOUT_RICH = """\
+import importlib.util, sys
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "rich" else find(name, *rest)
+from eventbridge_partner.cli import main
+sys.exit(main())
+"""
+
+
+def read_terminal(terminal: int, process: subprocess.Popen[bytes]) -> str:
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end has closed
+        while select.select([terminal], [], [], 10)[0] and (chunk := os.read(terminal, 65536)):
+            shown += chunk
+    process.wait(timeout=10)
+    return shown.decode()
+
+
+@pytest.mark.parametrize("python", [(), ("-c", WITHOUT_RICH)], ids=["rich", "plain"])
+@pytest.mark.parametrize("option", ["", "--no-progress"])
+def test_progress_is_for_terminals(start, tmp_path, python, option):
+    """Counts move on a terminal, with and without rich; the summary stays there."""
+    (tmp_path / "events.jsonl").write_text(json_lines(*numbered(300), "nonsense"))
+    ours, theirs = pty.openpty()
+    arguments = ["send", "--local", "--slow", "0.05", "events.jsonl", *filter(None, [option])]
+    process = start(*arguments, python=python, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = read_terminal(ours, process)
+    os.close(ours)
+    assert process.returncode == 1
+    assert shown.count('"code":"InvalidEvent"') == 1
+    assert "300 accepted, 1 rejected" in shown
+    assert ("\x1b[" in shown) is not bool(option)
+    if not option:
+        result = next(line for line in shown.split("\r\n") if "InvalidEvent" in line)
+        assert json.loads(result[result.index("{") :])["line"] == 301
+        assert "events" in shown[: shown.index("InvalidEvent")]
+
+
+def test_signal_waits_for_the_end_of_what_must_be_whole():
+    """A signal that comes while nothing may be torn interrupts the next block that allows it."""
+    steps: list[str] = []
+    interruption = Interruption()
+
+    def work() -> None:
+        with interruption:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            steps.append("whole")
+            with interruption.allowed:
+                steps.append("interrupted")
+
+    with pytest.raises(Interrupted):
+        work()
+    assert steps == ["whole"]
+    assert interruption.status == 130
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

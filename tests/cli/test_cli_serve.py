@@ -1,0 +1,153 @@
+"""`serve`: the local service for other programs."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventbridge_partner import PartnerEventsClient, RetryPolicy
+from tests.cli.program import entry
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+
+class Served:
+    """A service that runs in its own process."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "eventbridge_partner", "serve", *arguments],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout
+        self.lines: list[str] = []
+        for line in self.process.stdout:  # the secret key is the last, or the token after it
+            self.lines.append(line.rstrip())
+            if "SESSION_TOKEN=" in line or (
+                "SECRET" in line and "--session-token" not in arguments
+            ):
+                break
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment variables that it wants set."""
+        exports = (re.fullmatch(r"export (\w+)=(.*)", line) for line in self.lines)
+        return {export[1]: export[2] for export in exports if export}
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """End it; return its status and what it said on standard error."""
+        self.process.send_signal(number)
+        _, err = self.process.communicate(timeout=10)
+        return self.process.returncode, err
+
+
+@pytest.fixture
+def serve() -> Iterator[Any]:
+    started: list[Served] = []
+
+    def serve(*arguments: str) -> Served:
+        started.append(Served(*arguments))
+        return started[-1]
+
+    yield serve
+    for served in started:
+        served.process.kill()
+        served.process.communicate()
+
+
+def send(count: int, **settings: Any) -> Any:
+    with PartnerEventsClient(retry=RetryPolicy().with_max_attempts(1), **settings) as client:
+        return client.put_events([entry()] * count)
+
+
+def test_printed_settings_are_all_that_a_client_needs(serve, monkeypatch):
+    """With the variables that it prints, any program sends to it; each request gets a line."""
+    served = serve()
+    assert re.search(r"http://127\.0\.0\.1:\d+ ", served.lines[0])
+    assert "unset AWS_SESSION_TOKEN" in served.lines
+    for name, value in served.settings.items():
+        monkeypatch.setenv(name, value)
+    assert send(21).counts.accepted == 21
+    status, err = served.end(signal.SIGINT)
+    assert status == 0
+    # Two requests in flight: either may be the first.
+    assert sorted(line.partition(": ")[2] for line in err.splitlines()[:2]) == [
+        "200, 1 of 1 entries accepted",
+        "200, 20 of 20 entries accepted",
+    ]
+    assert err.endswith("2 requests, 21 events accepted\n")
+    assert "Traceback" not in err
+
+
+def test_it_verifies_the_credentials_that_it_was_given(serve, monkeypatch):
+    """Its own credentials, Region and token are the ones to sign with."""
+    served = serve(
+        *("--access-key-id", "AKIDX", "--secret-access-key", "s$e", "--session-token", "t"),
+        *("--region", "eu-west-1", "--quiet"),
+    )
+    assert served.settings["AWS_SECRET_ACCESS_KEY"] == "'s$e'"
+    for name, value in served.settings.items():
+        monkeypatch.setenv(name, value.strip("'"))
+    assert send(1).counts.accepted == 1
+    assert send(1, region="us-east-1").rejected
+    status, err = served.end()
+    assert (status, err) == (0, "2 requests, 1 event accepted\n")
+
+
+def test_it_can_take_any_signature(serve, monkeypatch):
+    """Without verification, anybody's credentials will do."""
+    served = serve("--no-verify-signatures")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "other")
+    url = served.settings["AWS_ENDPOINT_URL_EVENTBRIDGE"]
+    assert send(1, region="us-east-1", endpoint_url=url).counts.accepted == 1
+
+
+def test_it_fails_as_told(serve, monkeypatch):
+    """Faults come from the command line, and the line of a request names them."""
+    served = serve("--throttle", "1")
+    for name, value in served.settings.items():
+        monkeypatch.setenv(name, value)
+    assert send(2).exhausted[0].code == "ThrottlingException"
+    _, err = served.end()
+    assert err.startswith(
+        "request 0: 200, 0 of 2 entries accepted (ThrottlingException, FailEntries)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--port", "70000"], "allowed: 0 to 65535"),
+        (["--port", "http"], "allowed: 0 to 65535"),
+        (["--access-key-id", "x"], "give both or none"),
+        (["--slow", "-1"], "allowed: seconds above 0"),
+        (["--host", "203.0.113.7"], "cannot listen on 203.0.113.7:0"),
+    ],
+)
+def test_wrong_usage(run, arguments, says):
+    """Exit 2, with what is wrong."""
+    ended = run("serve", *arguments)
+    assert ended.status == 2
+    assert says in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_port_in_use(run, service, endpoint):
+    """A port that another program has is named."""
+    ended = run("serve", "--port", endpoint.rpartition(":")[2])
+    assert ended.status == 2
+    assert "Address already in use" in ended.err
