@@ -10,9 +10,8 @@ Deliver a SaaS vendor's events to its customers' Amazon EventBridge partner even
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
-
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
+from eventbridge_partner._version import __version__
 from eventbridge_partner.batching import BatchLimits, plan_batches
 from eventbridge_partner.client import PartnerEventsClient
 from eventbridge_partner.errors import (
@@ -82,6 +81,7 @@ __all__ = [
     "UndeliveredError",
     "UnreadableAnswerError",
     "Verdict",
+    "__version__",
     "entry_size",
     "plan_batches",
 ]

@@ -14,15 +14,16 @@ import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
-import eventbridge_partner
 from eventbridge_partner._http import HttpRequest
 from eventbridge_partner._sigv4 import FrozenCredentials, Signer
+from eventbridge_partner._version import __version__
 from eventbridge_partner._wire import CONTENT_TYPE, Call
 from eventbridge_partner.errors import ConfigurationError, CredentialsError
 
@@ -228,7 +229,7 @@ def _ca_bundle(session: botocore.session.Session) -> str | bool:
     path = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
     if not path:
         return True
-    if not os.path.exists(path):
+    if not Path(path).exists():
         raise ConfigurationError(
             f"ca_bundle is {path!a}, which does not exist; allowed: a file of certificates"
         )
@@ -249,7 +250,7 @@ def _user_agent(session: botocore.session.Session) -> str:
     import botocore
 
     words = [
-        f"eventbridge-partner/{eventbridge_partner.__version__}",
+        f"eventbridge-partner/{__version__}",
         f"lang/python#{platform.python_version()}",
         f"md/botocore#{botocore.__version__}",
     ]
@@ -287,7 +288,7 @@ def _client_setting(session: botocore.session.Session, name: str) -> Any:
 
 
 @contextmanager
-def _translated_errors() -> Iterator[None]:
+def _translated_errors() -> Generator[None]:
     from botocore.exceptions import BotoCoreError
 
     try:

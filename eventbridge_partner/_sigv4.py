@@ -8,9 +8,9 @@ tests is botocore's signer. Source: "Create a signed AWS API request" in the IAM
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import hmac
-import time
 from typing import Final
 
 import attrs
@@ -62,7 +62,8 @@ class Signer:
             attempt: The value of `amz-sdk-request`.
             epoch_seconds: The time of the signature, by the service's clock.
         """
-        timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(epoch_seconds))
+        now = datetime.datetime.fromtimestamp(epoch_seconds, datetime.UTC)
+        timestamp = now.strftime("%Y%m%dT%H%M%SZ")
         date = timestamp[:8]
         names = (
             "amz-sdk-invocation-id;amz-sdk-request;content-type;host;x-amz-date;"

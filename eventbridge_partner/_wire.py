@@ -72,13 +72,18 @@ def to_entry(event: PartnerEvent) -> dict[str, Any]:
     if event.resources:
         entry["Resources"] = event.resources
     if event.time is not None:
-        # Whole seconds, rounded down, as botocore writes them and EventBridge delivers them.
-        entry["Time"] = (event.time - _EPOCH) // _SECOND
+        entry["Time"] = _epoch_number(event.time)
     return entry
 
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_SECOND: Final = datetime.timedelta(seconds=1)
+_MICROSECOND: Final = datetime.timedelta(microseconds=1)
+
+
+def _epoch_number(time: datetime.datetime) -> float:
+    """Return epoch seconds as botocore writes them: with a fraction only if there is one."""
+    microseconds = (time - _EPOCH) // _MICROSECOND
+    return microseconds / 1_000_000 if time.microsecond else microseconds // 1_000_000
 
 
 # ---------------------------------------------------------------- answers
@@ -179,10 +184,10 @@ def _error_in_body(body: bytes) -> tuple[str, str]:
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:
-        code, message = _XML_CODE.search(body), _XML_MESSAGE.search(body)
+        named, said = _XML_CODE.search(body), _XML_MESSAGE.search(body)
         return (
-            code[1].decode(errors="replace") if code else "",
-            without_echo(message[1].decode(errors="replace")) if message else "",
+            named[1].decode(errors="replace") if named else "",
+            without_echo(said[1].decode(errors="replace")) if said else "",
         )
     if not isinstance(content, dict):
         return "", ""

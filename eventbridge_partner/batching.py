@@ -39,9 +39,12 @@ class BatchLimits:
 
 
 class Sized(Protocol):
-    """Something to be packed: it knows its size in bytes."""
+    """Something to be packed."""
 
-    size: int
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        ...
 
 
 S = TypeVar("S", bound=Sized)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
+import threading
 import time
 import uuid
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self, TypedDict
@@ -19,6 +22,8 @@ from eventbridge_partner._aws import (
     Credentials,
     CredentialsKeeper,
     SigningEdge,
+    checked_endpoint,
+    checked_region,
     open_session,
     resolve,
 )
@@ -105,7 +110,8 @@ class PartnerEventsClient:
     Sends partner events to Amazon EventBridge.
 
     Thread-safe, and safe to use on both sides of a fork. Make one and keep it: its connections
-    and its credentials are worth keeping.
+    and its credentials are worth keeping. What is not given is looked up at the first use, so
+    making one is cheap and reads no file.
 
     Args:
         region: The Region of the customers' partner event sources. Without it, `AWS_REGION`,
@@ -125,8 +131,11 @@ class PartnerEventsClient:
             close.
 
     Raises:
-        ConfigurationError: No Region, or a setting that cannot work.
+        ConfigurationError: A Region or endpoint is given that cannot work. What is looked up, and
+            that no Region is found, is reported by the first call.
     """
+
+    _process: _Process | None
 
     def __init__(
         self,
@@ -150,20 +159,44 @@ class PartnerEventsClient:
         elif not isinstance(timeout, Timeouts):
             timeout = Timeouts(connect=timeout, read=timeout)
         self._timeouts = timeout
-        self._session = open_session(profile, session)
-        self._given_credentials = credentials
+        self._open_session = functools.partial(open_session, profile, session)
+        self._resolve = functools.partial(resolve, region=region, endpoint_url=endpoint_url)
+        if region is not None:
+            checked_region(region)
+        if endpoint_url is not None:
+            checked_endpoint(endpoint_url)
+        self._credentials = credentials
         self._given_transport = transport
-        self._configuration = resolve(self._session, region=region, endpoint_url=endpoint_url)
-        retry = retry or RetryPolicy()
-        if self._configuration.max_attempts is not None:
-            retry = retry.with_max_attempts(self._configuration.max_attempts)
         self._settings = DeliverySettings(
-            retry=retry,
+            retry=retry or RetryPolicy(),
             limits=BatchLimits(max_batch_bytes=max_batch_bytes, max_entry_bytes=max_entry_bytes),
             max_in_flight=max_in_flight,
         )
-        self._quota = RetryQuota(retry.tokens)
-        self._process = self._enter_process()
+        self._forget_process()
+        _clients.add(self)
+
+    def look_up(self) -> Self:
+        """
+        Look up now what the first call would look up: Region, endpoint and settings.
+
+        Returns:
+            This client.
+
+        Raises:
+            ConfigurationError: No Region, or a setting that cannot work.
+        """
+        self._here()
+        return self
+
+    @property
+    def region(self) -> str:
+        """The Region that events are sent to; looked up, if need be."""
+        return self._here().configuration.region
+
+    @property
+    def endpoint_url(self) -> str:
+        """The URL that events are sent to; looked up, if need be."""
+        return self._here().configuration.url
 
     # ------------------------------------------------------------ sending
 
@@ -183,6 +216,7 @@ class PartnerEventsClient:
             One outcome per event, in the order given. Failures are in the report, not raised.
 
         Raises:
+            ConfigurationError: No Region, or a setting that cannot work. Nothing was sent.
             CredentialsError: No usable AWS credentials. Nothing was sent.
             InputInterruptedError: `events` raised. What had been taken was sent; `report` has its
                 outcomes.
@@ -190,7 +224,7 @@ class PartnerEventsClient:
         _check_deadline(deadline)
         outcomes: list[Outcome] = []
         try:
-            for decided in self._deliver(events, self._settings, deadline):
+            for decided in self._deliver(events, self._here().settings, deadline):
                 outcomes += decided
         except _InputError as error:
             report = DeliveryReport(outcomes)
@@ -213,18 +247,21 @@ class PartnerEventsClient:
                 no bound. What is left of `events` then is taken, but not sent.
 
         Yields:
-            One outcome per event, in the order given.
+            One outcome per event, in the order given. Whoever stops asking gets no outcome for
+            what is in flight then.
 
         Raises:
+            ConfigurationError: No Region, or a setting that cannot work. Nothing was sent.
             CredentialsError: No usable AWS credentials. Nothing was sent.
             InputInterruptedError: `events` raised. Raised after the outcomes of all that had been
                 taken; its own report is empty.
         """
         _check_deadline(deadline)
-        limits = self._settings.limits
-        batches = max(_STREAM_BATCHES, 2 * self._settings.max_in_flight)
+        settings = self._here().settings
+        limits = settings.limits
+        batches = max(_STREAM_BATCHES, 2 * settings.max_in_flight)
         settings = attrs.evolve(
-            self._settings,
+            settings,
             max_undecided=batches * limits.max_entries,
             max_undecided_bytes=max(_STREAM_BYTES, batches * limits.max_entries),
         )
@@ -267,7 +304,7 @@ class PartnerEventsClient:
             UnreadableAnswerError: The answer does not say what became of the entries.
         """
         process = self._here()
-        events = _checked_entries(Entries, self._settings.limits)
+        events = _checked_entries(Entries, process.settings.limits)
         call = _wire.put_partner_events(events)
         request = process.edge.request(
             call, process.credentials.frozen(), invocation_id=str(uuid.uuid4()), attempt=1
@@ -316,7 +353,7 @@ class PartnerEventsClient:
                     yield delivery.outcomes()
                     try:
                         taken = _take(iterator, count, delivery)
-                    except Exception as error:  # the caller's, whatever it is
+                    except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
                         input_error = error
                         taken = 0
                     if taken < count:
@@ -376,35 +413,47 @@ class PartnerEventsClient:
     # ------------------------------------------------------------ life
 
     def _here(self) -> _Process:
-        """Return what belongs to this process: after a fork, nothing of the parent's is used."""
-        if self._process.pid != os.getpid():
-            self._quota = RetryQuota(self._settings.retry.tokens)
-            self._process = self._enter_process()
+        """Return what belongs to this process, made at the first use in it."""
+        if self._process is None:
+            with self._resolving:
+                if self._process is None:
+                    self._process = self._enter_process()
         return self._process
 
     def _enter_process(self) -> _Process:
-        configuration = self._configuration
-        credentials = CredentialsKeeper(self._session, self._given_credentials)
+        session = self._open_session()
+        configuration = self._resolve(session)
+        settings = self._settings
+        if configuration.max_attempts is not None:
+            retry = settings.retry.with_max_attempts(configuration.max_attempts)
+            settings = attrs.evolve(settings, retry=retry)
         transport = self._given_transport
-        if transport is None:
-            transport = _default_transport(configuration)
         return _Process(
-            pid=os.getpid(),
-            transport=transport,
+            configuration=configuration,
+            settings=settings,
+            transport=_default_transport(configuration) if transport is None else transport,
             workers=WorkerThreads(),
-            credentials=credentials,
+            credentials=CredentialsKeeper(session, self._credentials),
             edge=SigningEdge(configuration),
         )
 
+    def _forget_process(self) -> None:
+        """Start as if nothing had been used yet: a lock may be held for ever after a fork."""
+        self._resolving = threading.Lock()
+        self._process = None
+        self._quota = RetryQuota(self._settings.retry.tokens)
+
     def close(self) -> None:
-        """Close the connections. Using the client again opens new ones."""
+        """
+        Close the connections, but not those of a `transport` that was given.
+
+        Using the client again opens new ones.
+        """
         process = self._process
-        if process.pid != os.getpid():
-            return
-        process.workers.stop()
-        if self._given_transport is None:
-            process.transport.close()
-        self._process = attrs.evolve(process, workers=WorkerThreads())
+        if process is not None:
+            process.workers.stop()
+            if self._given_transport is None:
+                process.transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -424,7 +473,9 @@ class PartnerEventsClient:
         )
 
     def __repr__(self) -> str:
-        configuration = self._configuration
+        if self._process is None:
+            return "<PartnerEventsClient, not used yet>"
+        configuration = self._process.configuration
         return f"<PartnerEventsClient {configuration.region} {configuration.url}>"
 
 
@@ -432,11 +483,24 @@ class PartnerEventsClient:
 class _Process:
     """What of a client belongs to one process and must not cross a fork."""
 
-    pid: int
+    configuration: AwsConfiguration
+    settings: DeliverySettings
     transport: Transport
     workers: WorkerThreads
     credentials: CredentialsKeeper
     edge: SigningEdge
+
+
+_clients: Final[weakref.WeakSet[PartnerEventsClient]] = weakref.WeakSet()
+
+
+def _forget_parent() -> None:
+    for client in _clients:
+        client._forget_process()  # pyright: ignore[reportPrivateUsage]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)
 
 
 class _InputError(Exception):
@@ -483,7 +547,9 @@ def _after_remedy(
     return error
 
 
-def _checked_entries(entries: Sequence[Mapping[str, Any]], limits: BatchLimits) -> list[PartnerEvent]:
+def _checked_entries(
+    entries: Sequence[Mapping[str, Any]], limits: BatchLimits
+) -> list[PartnerEvent]:
     findings: list[Finding] = []
     if not 1 <= len(entries) <= MAX_ENTRIES:
         found = f"has {len(entries)} entries"

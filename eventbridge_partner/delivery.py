@@ -17,8 +17,8 @@ import enum
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import attrs
 
@@ -56,7 +56,7 @@ class Trouble:
 
     Attributes:
         tries: Failed attempts that count for the retry policy.
-        error: The code and the message of the last failure.
+        error: The code and the message of the last failure that counted as a try.
         tokens: What it holds of the retry quota.
         delay: Seconds to wait before the next attempt.
         due_at: When that is over.
@@ -65,7 +65,7 @@ class Trouble:
     """
 
     tries: int = 0
-    error: tuple[str, str] = ("", "")
+    error: tuple[str, str] | None = None
     tokens: float = 0.0
     delay: float = 0.0
     due_at: float = 0.0
@@ -248,6 +248,10 @@ class Delivery:
             message = "; ".join(map(str, findings))
             entry.outcome = Rejected(INVALID_EVENT, message, given, entry.index, 0, findings)
             return
+        except Exception as error:  # noqa: BLE001  # the caller's mapping can raise anything
+            message = f"entry of event {entry.index} raised {type(error).__name__} when it was read"
+            entry.outcome = Rejected(INVALID_EVENT, message, given, entry.index, 0)
+            return
         entry.event = event
         entry.size = size = entry_size(event)
         if size > self._limits.max_entry_bytes:
@@ -374,9 +378,7 @@ class Delivery:
                 if entry.trouble is not None:
                     tokens += entry.trouble.tokens
                 self._undecided_bytes -= entry.size
-                entry.outcome = Accepted(
-                    result.event_id, entry.given, entry.index, entry.attempts
-                )
+                entry.outcome = Accepted(result.event_id, entry.given, entry.index, entry.attempts)
             else:
                 message = result.error_message or ""
                 verdict = self._policy.verdict_on_entry(code, message)
@@ -505,17 +507,16 @@ class Delivery:
             entry.outcome = Unconfirmed(reason, entry.given, entry.index, entry.attempts)
 
     def _exhaust(self, entry: Entry, *, known: bool = True) -> None:
-        code, message = entry.in_trouble().error
-        self._fail(
-            entry, Exhausted(code, message, entry.given, entry.index, entry.attempts, known)
-        )
+        code, message = entry.in_trouble().error or _OUT_OF_TIME
+        self._fail(entry, Exhausted(code, message, entry.given, entry.index, entry.attempts, known))
 
     def _halt(self, code: str, message: str) -> None:
         """Send nothing more: what is not in flight has failed, and so will what comes."""
         self._halted = (code, message)
         for entry in self._take_back():
-            if not entry.attempts:
-                entry.in_trouble().error = (code, message)
+            trouble = entry.in_trouble()
+            if trouble.error is None:
+                trouble.error = (code, message)
             self._exhaust(entry)
 
     def _give_up(self) -> None:
@@ -524,10 +525,10 @@ class Delivery:
             for entry in batch.entries:
                 trouble = entry.in_trouble()
                 trouble.doubt = (entry.attempts, "the deadline passed before its answer")
-                trouble.error = (DEADLINE_EXCEEDED, "the deadline passed")
+                trouble.error = _OUT_OF_TIME
                 self._exhaust(entry)
         self._in_flight.clear()
-        self._halt(DEADLINE_EXCEEDED, "the deadline passed before it was sent")
+        self._halt(*_OUT_OF_TIME)
 
     def _take_back(self) -> list[Entry]:
         """Return every entry that is not in flight, and forget where it was."""
@@ -544,10 +545,11 @@ class Delivery:
         return entries
 
 
+_OUT_OF_TIME: Final = (DEADLINE_EXCEEDED, "the deadline passed")
 _MAX_COMPANY_SECONDS: Final = 1.0
 
 
-def _read(given: Mapping[str, Any]) -> PartnerEvent:
+def _read(given: GivenEvent) -> PartnerEvent:
     return given if isinstance(given, PartnerEvent) else PartnerEvent.from_entry(given)
 
 

@@ -102,7 +102,12 @@ EXPIRED_CREDENTIALS: Final = frozenset({"ExpiredToken", "ExpiredTokenException"}
 """The session token has expired: the same request may succeed with fresh credentials."""
 
 CLOCK_SKEW: Final = frozenset(
-    {"RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed", "RequestTimeTooSkewedException"}
+    {
+        "RequestExpired",
+        "RequestInTheFuture",
+        "RequestTimeTooSkewed",
+        "RequestTimeTooSkewedException",
+    }
 )
 """Our clock is off: the same request may succeed when signed with the service's time."""
 

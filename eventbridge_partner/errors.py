@@ -156,7 +156,7 @@ class TransportError(PartnerEventsError):
 
 
 class TlsError(TransportError):
-    """The peer's certificate or TLS could not be trusted. Nothing was sent; trying again is no use."""
+    """The peer's TLS could not be trusted. Nothing was sent, and trying again is no use."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, may_have_been_sent=False)

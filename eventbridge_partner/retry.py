@@ -201,7 +201,7 @@ def _call_state(
     from tenacity import Future, RetryCallState
 
     # No Retrying object stands behind it: a wait or stop reads the state, never its owner.
-    state = RetryCallState(None, None, (), {})  # type: ignore[arg-type] # pyright: ignore
+    state = RetryCallState(None, None, (), {})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     state.attempt_number = tries
     state.outcome = Future.construct(tries, error, has_exception=True)
     state.start_time = 0.0

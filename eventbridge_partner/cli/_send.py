@@ -382,10 +382,12 @@ def _client(
         )
     server = stack.enter_context(service.serve())
     with _local.without_aws_settings():
-        return PartnerEventsClient(
+        client = PartnerEventsClient(
             service.region,
             endpoint_url=server.url,
             credentials=service.credentials,
             retry=retry,
             max_in_flight=arguments.max_in_flight,
         )
+        client.look_up()
+    return client

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self
 
@@ -14,6 +13,7 @@ from eventbridge_partner.errors import Finding, InvalidEventError
 from eventbridge_partner.limits import (
     MAX_DETAIL_TYPE_CHARACTERS,
     MAX_RESOURCE_CHARACTERS,
+    MAX_SOURCE_CHARACTERS,
     TIME_BYTES,
 )
 from eventbridge_partner.models._detail import read_detail
@@ -23,6 +23,7 @@ _ALLOWED_DETAIL_TYPE: Final = f"allowed: 1 to {MAX_DETAIL_TYPE_CHARACTERS} chara
 _ALLOWED_RESOURCES: Final = "allowed: an iterable of str, one for each resource"
 _ALLOWED_TIME: Final = "allowed: a datetime with a time zone, or nothing at all"
 _ALLOWED_TEXT: Final = "allowed: text that UTF-8 can express"
+
 
 @attrs.frozen(init=False)
 class PartnerEvent:
@@ -74,7 +75,11 @@ class PartnerEvent:
         """
         if type(source) is SourceName:
             source = str(source)
-        if type(source) is str and type(detail_type) is str:
+        if (
+            type(source) is str
+            and type(detail_type) is str
+            and len(source) + len(detail_type) <= _MAX_REMEMBERED_CHARACTERS
+        ):
             findings, size = _remembered_names(source, detail_type)
         else:
             findings, size = _read_names(source, detail_type)
@@ -125,7 +130,9 @@ class PartnerEvent:
             for member in _NEEDED_MEMBERS
             if member not in entry
         ]
-        values = {_MEMBERS[member]: entry[member] for member in entry if member in _MEMBERS}
+        values: dict[str, Any] = {
+            _MEMBERS[member]: entry[member] for member in entry if member in _MEMBERS
+        }
         if "resources" in values and values["resources"] is None:
             findings.append(Finding("resources", "is None", _ALLOWED_RESOURCES))
             del values["resources"]
@@ -138,7 +145,11 @@ class PartnerEvent:
         if not findings:
             return cls(**values)
         # Whatever can still be said of the members that are there belongs to the same error.
-        stand_ins = {"source": "aws.partner/x/x", "detail_type": "x", "detail": "{}"}
+        stand_ins: dict[str, Any] = {
+            "source": "aws.partner/x/x",
+            "detail_type": "x",
+            "detail": "{}",
+        }
         try:
             cls(**(stand_ins | values))
         except InvalidEventError as error:
@@ -178,6 +189,7 @@ def _read_names(source: object, detail_type: object) -> tuple[tuple[Finding, ...
 
 
 # A backend sends for the same customers again and again: their names are not read twice.
+_MAX_REMEMBERED_CHARACTERS: Final = MAX_SOURCE_CHARACTERS + MAX_DETAIL_TYPE_CHARACTERS
 _remembered_names = functools.lru_cache(maxsize=8192)(_read_names)
 
 
@@ -228,11 +240,11 @@ def _read_time(time: object) -> datetime.datetime | Finding:
             return time
         case bool():
             return Finding("time", "is a bool", allowed)
-        case int() | float() if math.isfinite(time):
+        case int() | float():
             try:
                 return _EPOCH + datetime.timedelta(seconds=time)
-            except OverflowError:
-                return Finding("time", "is out of the range of a datetime", allowed)
+            except (OverflowError, ValueError):  # ValueError for NaN
+                return Finding("time", "is beyond what a datetime can say", allowed)
         case str():
             try:
                 return datetime.datetime.fromisoformat(time)

@@ -48,6 +48,10 @@ class OutcomeCounts:
         return self.total - self.accepted
 
 
+def _as_tuple(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
+    return tuple(outcomes)
+
+
 @attrs.frozen(repr=False)
 class DeliveryReport(Sequence[Outcome]):
     """
@@ -56,7 +60,7 @@ class DeliveryReport(Sequence[Outcome]):
     A sequence, so `report[3]` is the outcome of the fourth event.
     """
 
-    outcomes: tuple[Outcome, ...] = attrs.field(converter=tuple)
+    outcomes: tuple[Outcome, ...] = attrs.field(converter=_as_tuple)
 
     @overload
     def __getitem__(self, index: int) -> Outcome: ...

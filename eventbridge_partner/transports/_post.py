@@ -57,7 +57,7 @@ class _TlsConnection(_Posting, urllib3.connection.HTTPSConnection):
 class _PostingPool(urllib3.HTTPConnectionPool):
     """A pool whose answers are whole; through a proxy it is a pool like any other."""
 
-    ConnectionCls = _Connection
+    ConnectionCls: Any = _Connection
 
     def urlopen(self, method: str, url: str, **request: Any) -> Any:  # type: ignore[override]
         """
@@ -69,7 +69,10 @@ class _PostingPool(urllib3.HTTPConnectionPool):
         if self.proxy is not None:
             return super().urlopen(method, url, **request)
         timeout: urllib3.Timeout = request["timeout"]
-        connection: Any = self._get_conn()
+        try:
+            connection: Any = self._get_conn()
+        except urllib3.exceptions.ClosedPoolError as error:
+            raise TransportError("the client was closed", may_have_been_sent=False) from error
         try:
             _connect(connection, timeout.connect_timeout)
             read_seconds: Any = timeout.read_timeout
@@ -89,8 +92,8 @@ class _PostingPool(urllib3.HTTPConnectionPool):
         return HttpResponse(answer.status, lower_case(answer.headers), body)
 
 
-class _TlsPostingPool(_PostingPool, urllib3.HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
+class _TlsPostingPool(_PostingPool, urllib3.HTTPSConnectionPool):  # pyright: ignore[reportIncompatibleMethodOverride]
+    ConnectionCls: Any = _TlsConnection
 
 
 POOLS: Final = {"http": _PostingPool, "https": _TlsPostingPool}

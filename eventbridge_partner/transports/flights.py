@@ -11,7 +11,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner.errors import TransportError
@@ -19,6 +19,8 @@ from eventbridge_partner.transports import Transport
 
 K = TypeVar("K")
 Answer = HttpResponse | TransportError
+Job = Callable[[], None]
+Jobs = queue.SimpleQueue[Job | None]
 
 
 class Flights(Protocol[K]):
@@ -80,6 +82,12 @@ class BlockingFlights(Generic[K]):
             return self._transport.send(request, timeouts)
         except TransportError as error:
             return error
+        except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
+            failure = TransportError(
+                f"the transport raised {type(error).__name__}", may_have_been_sent=True
+            )
+            failure.__cause__ = error
+            return failure
 
     def _hand_over(self) -> None:
         if self._held is None:
@@ -92,7 +100,7 @@ class BlockingFlights(Generic[K]):
         def job() -> None:
             try:
                 answers.put((key, self._send(request, timeouts)))
-            except BaseException as error:  # whatever it is, the collector is to see it
+            except BaseException as error:  # noqa: BLE001  # the collector is to see it
                 answers.put((key, error))
 
         self._workers.run(job)
@@ -107,37 +115,44 @@ class WorkerThreads:
     """
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        # The queue of each thread that has not been told to end: all the same one but for those
+        # that started before the last stop.
+        self._listening: list[Jobs] = []
+        self._jobs: Jobs = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
-        self._threads: list[threading.Thread] = []
-        weakref.finalize(self, _stop, self._jobs, self._threads).atexit = False
+        weakref.finalize(self, _dismiss, self._listening).atexit = False
 
-    def run(self, job: Callable[[], None]) -> None:
+    def run(self, job: Job) -> None:
         """Run a job on an idle thread, or on a new one."""
-        self._jobs.put(job)
-        if not self._idle.acquire(blocking=False):
+        with self._lock:
+            self._jobs.put(job)
+            if self._idle.acquire(blocking=False):
+                return
             thread = threading.Thread(
                 target=_work,
                 args=(self._jobs, self._idle),
                 name="eventbridge-partner",
                 daemon=True,
             )
-            self._threads.append(thread)
+            self._listening.append(self._jobs)
             thread.start()
 
     def stop(self) -> None:
-        """Let the threads end, each after the job it is at."""
-        _stop(self._jobs, self._threads)
+        """Let the threads end, each after the jobs that it has; new jobs get new threads."""
+        with self._lock:
+            _dismiss(self._listening)
+            self._jobs = queue.SimpleQueue()
+            self._idle = threading.Semaphore(0)
 
 
-def _work(jobs: queue.SimpleQueue[Any], idle: threading.Semaphore) -> None:
+def _work(jobs: Jobs, idle: threading.Semaphore) -> None:
     while (job := jobs.get()) is not None:
         job()
-        del job
+        del job  # an idle thread holds on to nothing
         idle.release()
 
 
-def _stop(jobs: queue.SimpleQueue[Any], threads: list[threading.Thread]) -> None:
-    for _ in threads:
-        jobs.put(None)
-    threads.clear()
+def _dismiss(listening: list[Jobs]) -> None:
+    while listening:
+        listening.pop().put(None)

@@ -99,7 +99,7 @@ class _ResolvedAdapter(requests.adapters.HTTPAdapter):
         pool = self._pools.get(url)
         if pool is None:
             pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-            super().cert_verify(pool, url, verify, cert)
+            super().cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
             self._pools[url] = pool
         return pool
 
