@@ -117,8 +117,8 @@ def check_ledger(
     assert len(by_number) == len(events)
 
     accepted_ids: dict[int, set[str | None]] = {}
-    for entry in service.accepted:
-        accepted_ids.setdefault(_number(entry.detail), set()).add(entry.event_id)
+    for accepted in service.accepted:
+        accepted_ids.setdefault(_number(accepted.detail), set()).add(accepted.event_id)
     attempts: dict[int, int] = {}
     acknowledged: dict[int, str | None] = {}
     for record in service.requests:

@@ -252,6 +252,23 @@ def test_a_mapping_that_breaks_a_limit_is_rejected_and_its_neighbours_go_out(run
     assert outcomes[0].event is good
 
 
+class Raising(dict[str, Any]):
+    """A mapping whose members are fetched when they are asked for, and cannot be."""
+
+    def __iter__(self) -> Any:
+        raise RuntimeError("secret")
+
+
+def test_a_mapping_that_cannot_be_read_is_rejected_and_its_neighbours_go_out(run: Run) -> None:
+    """Whatever a lazy mapping raises, it is this one event's outcome."""
+    outcomes = run([event(0), Raising(), event(2)], accept)
+
+    rejected = outcomes[1]
+    assert isinstance(rejected, Rejected)
+    assert "RuntimeError" in rejected.message and "secret" not in rejected.message
+    assert run.sent == [[0, 2]]
+
+
 def test_no_more_requests_are_in_flight_than_allowed(run: Run) -> None:
     """With room for three, three go out together."""
     run(map(event, range(200)), accept, max_in_flight=3)
@@ -639,6 +656,21 @@ def test_events_never_sent_by_the_deadline_are_exhausted(run: Run) -> None:
     last = outcomes[-1]
     assert isinstance(last, Exhausted)
     assert (last.code, last.attempts) == ("DeadlineExceeded", 0)
+
+
+def test_parts_of_a_split_batch_that_the_deadline_catches_are_exhausted() -> None:
+    """They have been sent, but what they failed of is the deadline."""
+    late = Delivery(DeliverySettings(), RetryQuota(), deadline=10.0)
+    late.take(event(0))
+    late.take(event(1))
+    late.no_more_events()
+    sent = late.next_action(0.0)
+    assert isinstance(sent, Send)
+    late.failed(sent.batch, service_error("ValidationException"), 11.0)
+    assert late.next_action(11.0) is FINISHED
+    assert [getattr(outcome, "code", None) for outcome in late.outcomes()] == [
+        "DeadlineExceeded"
+    ] * 2
 
 
 def test_a_retry_that_would_come_after_the_deadline_is_not_waited_for(run: Run) -> None:

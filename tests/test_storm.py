@@ -78,6 +78,6 @@ def test_eight_threads_on_one_client_account_for_every_event_of_a_storm(
         thread.join()
     server.close()
 
-    for thread in range(8):
-        assert [outcome.index for outcome in outcomes[thread]] == list(range(EVENTS // 8))
+    for part in outcomes:
+        assert [outcome.index for outcome in part] == list(range(EVENTS // 8))
     check_ledger(service, events, [outcome for part in outcomes for outcome in part])

@@ -1,0 +1,288 @@
+"""An event is checked as a whole when it is made, and what is made can be sent."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import pickle
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventbridge_partner import Finding, InvalidEventError, PartnerEvent, SourceName, entry_size
+from tests.strategies import SOURCE, events
+
+UTC = datetime.UTC
+NOON = datetime.datetime(2030, 1, 2, 12, tzinfo=UTC)
+TEXT = "allowed: text that UTF-8 can express"
+TYPE = "allowed: 1 to 128 characters"
+TIME = "allowed: a datetime with a time zone, or nothing at all"
+LIST = "allowed: an iterable of str, one for each resource"
+
+
+def refusal(**fields):
+    given_fields = {"source": SOURCE, "detail_type": "t", "detail": {}, **fields}
+    with pytest.raises(InvalidEventError) as caught:
+        PartnerEvent(**given_fields)
+    return [str(finding) for finding in caught.value.findings]
+
+
+def entry_refusal(**members):
+    entry = {"Source": SOURCE, "DetailType": "t", "Detail": "{}", **members}
+    with pytest.raises(InvalidEventError) as caught:
+        PartnerEvent.from_entry({key: value for key, value in entry.items() if value != "left out"})
+    return [str(finding) for finding in caught.value.findings]
+
+
+def test_what_is_kept():
+    """Fields are plain values: source as str, resources as a tuple, time as it was."""
+    event = PartnerEvent(
+        SourceName.parse(SOURCE), "t", {"a": [1]}, resources=iter(["r", "s"]), time=NOON
+    )
+    assert event.source == SOURCE
+    assert type(event.source) is str
+    assert event.detail_type == "t"
+    assert event.detail == '{"a":[1]}'
+    assert event.resources == ("r", "s")
+    assert event.time == NOON
+
+
+@given(events)
+def test_events_are_values(event):
+    """Equal, hashed and copied by what they say; pickled whole, size included."""
+    for twin in (copy.deepcopy(event), pickle.loads(pickle.dumps(event))):
+        assert twin == event
+        assert hash(twin) == hash(event)
+        assert entry_size(twin) == entry_size(event)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        event.detail = "{}"
+
+
+@given(events)
+def test_size_is_by_the_documented_rule(event):
+    """14 for the time, and the UTF-8 bytes of source, detail type, detail and each resource."""
+    texts = [event.source, event.detail_type, event.detail, *event.resources]
+    expected = sum(len(text.encode()) for text in texts) + (14 if event.time is not None else 0)
+    assert entry_size(event) == expected
+
+
+@given(events)
+def test_repr_shows_no_payload(event):
+    """The repr names the event, and gives the detail's length in its place."""
+    canary = PartnerEvent(
+        event.source, "t", {"k": "s3cr3t-canary"}, resources=["s3cr3t-canary"], time=event.time
+    )
+    assert "s3cr3t-canary" not in repr(canary)
+    assert event.source in repr(canary)
+    assert "<21 characters>" in repr(canary)
+
+
+@pytest.mark.parametrize(
+    ("detail_type", "expected"),
+    [
+        ("", f"detail_type has 0 characters; {TYPE}"),
+        ("x" * 129, "detail_type has 129 characters; the limit is 128"),
+        ("é" * 129, "detail_type has 129 characters; the limit is 128"),
+        (None, f"detail_type is None; {TYPE}"),
+        (5, f"detail_type is of type int; {TYPE}"),
+        (b"t", f"detail_type is of type bytes; {TYPE}"),
+        ("a\ud800", f"detail_type has a lone surrogate; {TEXT}"),
+    ],
+    ids=ascii,
+)
+def test_detail_type(detail_type, expected):
+    """1 to 128 characters of text."""
+    assert refusal(detail_type=detail_type) == [expected]
+
+
+@pytest.mark.parametrize("detail_type", ["x", "x" * 128, "😀" * 128, " ", "\x00"], ids=ascii)
+def test_detail_type_within_the_limit(detail_type):
+    """Characters are counted, not bytes."""
+    event = PartnerEvent(SOURCE, detail_type, {})
+    assert entry_size(event) == len(SOURCE) + len(detail_type.encode()) + 2
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ("arn", f"resources is of type str; {LIST}"),
+        (b"arn", f"resources is of type bytes; {LIST}"),
+        (None, f"resources is None; {LIST}"),
+        ({"a": 1}, f"resources is of type dict; {LIST}"),
+        (5, f"resources is of type int; {LIST}"),
+        (["r", None], "resources[1] is None; allowed: str"),
+        ([b"r"], "resources[0] is of type bytes; allowed: str"),
+        (["x" * 2049], "resources[0] has 2049 characters; the limit is 2048"),
+        (["x\udfff"], f"resources[0] has a lone surrogate; {TEXT}"),
+    ],
+    ids=ascii,
+)
+def test_resources(resources, expected):
+    """An iterable of str, each up to 2,048 characters."""
+    assert refusal(resources=resources) == [expected]
+
+
+def test_resources_within_the_limit():
+    """Any number of them; none at all is an empty tuple in any form."""
+    assert len(PartnerEvent(SOURCE, "t", {}, resources=["é" * 2048] * 500).resources) == 500
+    assert PartnerEvent(SOURCE, "t", {}, resources=[]).resources == ()
+    assert PartnerEvent(SOURCE, "t", {}, resources={"r"}).resources == ("r",)
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        (datetime.datetime(2030, 1, 1), f"time has no time zone; {TIME}"),
+        (datetime.date(2030, 1, 1), f"time is of type date; {TIME}"),
+        (1234567890, f"time is of type int; {TIME}"),
+        ("2030-01-01T00:00:00Z", f"time is of type str; {TIME}"),
+    ],
+    ids=str,
+)
+def test_time(time, expected):
+    """A naive time is a guess, and anything else than a datetime is for `from_entry`."""
+    assert refusal(time=time) == [expected]
+
+
+def test_everything_that_is_wrong_at_once():
+    """Five bad fields, each with its own findings, in the order of the fields."""
+    found = refusal(
+        source="x",
+        detail_type="",
+        detail={"a": float("nan"), "b": 2**70},
+        resources=[1, "x" * 3000],
+        time=datetime.datetime(2030, 1, 1),
+    )
+    assert [finding.split(" ")[0] for finding in found] == [
+        "source",
+        "detail_type",
+        "detail.a",
+        "detail.b",
+        "resources[0]",
+        "resources[1]",
+        "time",
+    ]
+
+
+# ---------------------------------------------------------------- from an entry's members
+
+
+@given(events)
+def test_entry_round_trip(event):
+    """The members of an entry, as boto3 takes them, make the same event."""
+    entry = {"Source": event.source, "DetailType": event.detail_type, "Detail": event.detail}
+    entry |= {"Resources": list(event.resources)} if event.resources else {}
+    entry |= {"Time": event.time} if event.time else {}
+    assert PartnerEvent.from_entry(entry) == event
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        NOON,
+        NOON.timestamp(),
+        int(NOON.timestamp()),
+        "2030-01-02T12:00:00Z",
+        "2030-01-02T13:00:00+01:00",
+        "20300102T120000+0000",
+    ],
+    ids=str,
+)
+def test_forms_of_time(time):
+    """A datetime, epoch seconds or ISO 8601 text: all that boto3 takes and is no guess."""
+    entry = {"Source": SOURCE, "DetailType": "t", "Detail": "{}", "Time": time}
+    assert PartnerEvent.from_entry(entry).time == NOON
+
+
+MEMBERS = "allowed: Source, DetailType, Detail, Resources, Time"
+ALLOWED_TIME = "allowed: an aware datetime, epoch seconds, or ISO 8601 text with an offset"
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"Source": "left out"}, ["source is missing; needed: the member Source"]),
+        ({"DetailType": "left out"}, ["detail_type is missing; needed: the member DetailType"]),
+        ({"Detail": "left out"}, ["detail is missing; needed: the member Detail"]),
+        (
+            {"EventBusName": "b"},
+            [f"EventBusName is not a member of an entry; {MEMBERS}"],
+        ),
+        ({"DetailType": None}, [f"detail_type is None; {TYPE}"]),
+        ({"Resources": None}, [f"resources is None; {LIST}"]),
+        ({"Resources": "arn"}, [f"resources is of type str; {LIST}"]),
+        ({"Time": None}, [f"time is None; {ALLOWED_TIME}"]),
+        ({"Time": True}, [f"time is a bool; {ALLOWED_TIME}"]),
+        ({"Time": "yesterday"}, [f"time is not ISO 8601 text; {ALLOWED_TIME}"]),
+        ({"Time": 1e300}, [f"time is beyond what a datetime can say; {ALLOWED_TIME}"]),
+        ({"Time": float("nan")}, [f"time is beyond what a datetime can say; {ALLOWED_TIME}"]),
+        ({"Time": "2030-01-02T12:00:00"}, [f"time has no time zone; {TIME}"]),
+        ({"Time": "2030-01-02"}, [f"time has no time zone; {TIME}"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_bad_entries(members, expected):
+    """A member that is missing, unknown, null or wrong is named."""
+    assert entry_refusal(**members) == expected
+
+
+@pytest.mark.parametrize("entry", [None, 5, "x", ["Source"], [("Source", "x")]], ids=str)
+def test_entries_that_are_no_mapping(entry):
+    """What is no mapping is refused like any other bad entry."""
+    with pytest.raises(InvalidEventError, match="entry is of type"):
+        PartnerEvent.from_entry(entry)
+
+
+def test_bad_members_and_bad_values_together():
+    """One error holds all: an unknown member, one that is missing, and two bad values."""
+    found = entry_refusal(
+        Extra=1, Source="x", DetailType="left out", Detail="[]", Time="never", Resources=[None]
+    )
+    fields = sorted(finding.split(" ")[0] for finding in found)
+    assert fields == ["Extra", "detail", "detail_type", "resources[0]", "source", "time"]
+
+
+def test_findings_are_said_of_their_event():
+    """Of several events, the message says which."""
+    with pytest.raises(InvalidEventError) as caught:
+        PartnerEvent(SOURCE, "x" * 140, {})
+    error = caught.value.at(7)
+    assert str(error) == "detail_type of event 7 has 140 characters; the limit is 128"
+    assert error.findings == (
+        Finding("detail_type", "has 140 characters", "the limit is 128", index=7),
+    )
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["Source", "DetailType", "Detail", "Resources", "Time", "Other"])
+        | st.text(),
+        st.none()
+        | st.booleans()
+        | st.integers(-(10**15), 10**15)
+        | st.floats()
+        | st.text()
+        | st.binary()
+        | st.lists(st.text() | st.none())
+        | st.dictionaries(st.text() | st.integers(), st.floats()),
+    )
+)
+def test_any_mapping_is_an_event_or_a_refusal(entry):
+    """Whatever stands in an entry, nothing else comes out than an event or its findings."""
+    try:
+        event = PartnerEvent.from_entry(entry)
+    except InvalidEventError as error:
+        assert error.findings
+    else:
+        assert isinstance(event, PartnerEvent)
+
+
+@pytest.mark.parametrize("time", [10**400, float("nan"), float("inf"), 1e300])
+def test_a_time_that_no_calendar_has_is_refused(time):
+    """Numbers without end are a finding like any other, not an OverflowError."""
+    with pytest.raises(InvalidEventError, match="time"):
+        PartnerEvent.from_entry(
+            {"Source": "aws.partner/a/b", "DetailType": "x", "Detail": "{}", "Time": time}
+        )

@@ -1,0 +1,65 @@
+"""Outcomes are values that carry the event, and never show what is in it."""
+
+from __future__ import annotations
+
+import pickle
+
+import attrs
+import pytest
+
+from eventbridge_partner import (
+    Accepted,
+    Exhausted,
+    Finding,
+    PartnerEvent,
+    Rejected,
+    ResultEntry,
+    Unconfirmed,
+)
+from tests.strategies import SOURCE
+
+CANARY = "s3cr3t-canary"
+GIVEN = {
+    "event": PartnerEvent(SOURCE, "t", {"k": CANARY}, resources=[CANARY]),
+    "mapping": {"Source": SOURCE, "Detail": CANARY, CANARY: 1},
+    "nothing like an event": CANARY,
+}
+OUTCOMES = {
+    "accepted": lambda event: Accepted("id", event, 4, 1),
+    "rejected": lambda event: Rejected("C", "m", event, 4, 1, (Finding("f", "x", "y", 4),)),
+    "exhausted": lambda event: Exhausted("C", "m", event, 4, 3),
+    "unconfirmed": lambda event: Unconfirmed("lost", event, 4, 2),
+}
+
+
+@pytest.mark.parametrize("event", GIVEN.values(), ids=GIVEN)
+@pytest.mark.parametrize("make", OUTCOMES.values(), ids=OUTCOMES)
+def test_outcomes(make, event):
+    """Each carries the event as it was given, its index and the attempts; its repr no payload."""
+    outcome = make(event)
+    assert outcome.event is event
+    assert outcome.index == 4
+    assert outcome.attempts in (1, 2, 3)
+    assert CANARY not in repr(outcome)
+    assert "index=4" in repr(outcome)
+    assert pickle.loads(pickle.dumps(outcome)) == outcome
+    assert outcome == make(event)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        outcome.index = 5
+
+
+def test_defaults():
+    """A rejection has no findings and its source is there; a code is known; all unless said."""
+    event = GIVEN["event"]
+    assert Rejected("C", "m", event, 0, 1).findings == ()
+    assert not Rejected("C", "m", event, 0, 1).source_is_gone
+    assert Exhausted("C", "m", event, 0, 1).code_is_known
+    assert ResultEntry() == ResultEntry(None, None, None)
+
+
+def test_outcomes_match_by_position():
+    """`match` takes an outcome apart in the documented order."""
+    match Rejected("C", "m", GIVEN["event"], 7, 1):
+        case Rejected(code, message, event, index, attempts):
+            assert (code, message, index, attempts) == ("C", "m", 7, 1)
+            assert event is GIVEN["event"]

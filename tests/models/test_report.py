@@ -1,0 +1,103 @@
+"""A report holds one outcome for each event, in order, and shows no payload."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventbridge_partner import (
+    Accepted,
+    DeliveryReport,
+    Exhausted,
+    OutcomeCounts,
+    PartnerEvent,
+    Rejected,
+    Unconfirmed,
+    UndeliveredError,
+)
+from tests.strategies import SOURCE
+
+EVENT = PartnerEvent(SOURCE, "t", {"k": "s3cr3t-canary"})
+
+
+def outcomes_of(kinds):
+    make = {
+        "accepted": lambda index: Accepted("id", EVENT, index, 1),
+        "rejected": lambda index: Rejected("MalformedDetail", "m", EVENT, index, 1),
+        "exhausted": lambda index: Exhausted("InternalFailure", "m", EVENT, index, 3),
+        "unconfirmed": lambda index: Unconfirmed("lost", EVENT, index, 2),
+    }
+    return [make[kind](index) for index, kind in enumerate(kinds)]
+
+
+kinds = st.lists(st.sampled_from(["accepted", "rejected", "exhausted", "unconfirmed"]), max_size=30)
+
+
+@given(kinds)
+def test_report_is_a_sequence_of_its_outcomes(kinds):
+    """Length, order, slices and counts are those of the outcomes; every one is in one list."""
+    outcomes = outcomes_of(kinds)
+    report = DeliveryReport(iter(outcomes))
+    assert list(report) == outcomes
+    assert len(report) == len(outcomes)
+    assert report[1:3] == tuple(outcomes[1:3])
+    assert list(reversed(report)) == outcomes[::-1]
+    if outcomes:
+        assert report[-1] is outcomes[-1]
+        assert outcomes[0] in report
+    for kind in ("accepted", "rejected", "exhausted", "unconfirmed"):
+        expected = [outcome for outcome, name in zip(outcomes, kinds, strict=True) if name == kind]
+        assert list(getattr(report, kind)) == expected
+        assert getattr(report.counts, kind) == len(expected)
+    assert report.counts.total == len(outcomes)
+    assert report.counts.undelivered == len(outcomes) - kinds.count("accepted")
+    assert report.counts == OutcomeCounts.of(iter(outcomes))
+    assert pickle.loads(pickle.dumps(report)) == report
+
+
+@given(kinds)
+def test_raise_for_undelivered(kinds):
+    """It returns the report itself if, and only if, every event was accepted."""
+    report = DeliveryReport(outcomes_of(kinds))
+    if set(kinds) <= {"accepted"}:
+        assert report.raise_for_undelivered() is report
+        return
+    with pytest.raises(UndeliveredError) as caught:
+        report.raise_for_undelivered()
+    assert caught.value.report is report
+    failed = len(kinds) - kinds.count("accepted")
+    assert f"{failed} of {len(kinds)} events were not accepted: event " in str(caught.value)
+    assert ("more" in str(caught.value)) == (failed > 3)
+    assert "s3cr3t" not in str(caught.value)
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert copied.report == report
+
+
+def test_message_names_the_first_few():
+    """Index, outcome and code of the first three, and how many more there are."""
+    kinds = ["accepted", "rejected", "unconfirmed", "exhausted", "rejected", "rejected"]
+    with pytest.raises(UndeliveredError) as caught:
+        DeliveryReport(outcomes_of(kinds)).raise_for_undelivered()
+    assert str(caught.value) == (
+        "5 of 6 events were not accepted: event 1 rejected (MalformedDetail), event 2 "
+        "unconfirmed, event 3 exhausted (InternalFailure), and 2 more"
+    )
+
+
+def test_empty_report():
+    """No events, nothing undelivered."""
+    report = DeliveryReport([])
+    assert report.raise_for_undelivered() is report
+    assert not report
+    assert report.counts == OutcomeCounts(0, 0, 0, 0)
+
+
+def test_repr_is_a_summary():
+    """A report of a million events has a repr of one line."""
+    report = DeliveryReport(outcomes_of(["accepted", "exhausted", "accepted"]))
+    assert repr(report) == (
+        "<DeliveryReport of 3 events: 2 accepted, 0 rejected, 1 exhausted, 0 unconfirmed>"
+    )

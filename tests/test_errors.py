@@ -1,0 +1,129 @@
+"""Errors say what to do, survive a pickle, and know whether anything may have been sent."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+import eventbridge_partner
+from eventbridge_partner import (
+    ClockSkewError,
+    ConfigurationError,
+    CredentialsError,
+    DeliveryReport,
+    Exhausted,
+    ExpiredCredentialsError,
+    Finding,
+    InputInterruptedError,
+    InvalidEventError,
+    PartnerEvent,
+    PartnerEventsError,
+    ServiceError,
+    ThrottledError,
+    TlsError,
+    TransportError,
+    UndeliveredError,
+    UnreadableAnswerError,
+)
+from tests.strategies import SOURCE
+
+REPORT = DeliveryReport(
+    [Exhausted("C", "m", PartnerEvent(SOURCE, "t", {"k": "s3cr3t-canary"}), 0, 3)]
+)
+SERVICE = {
+    "status": 503,
+    "request_id": "r",
+    "retry_after": 1.5,
+    "server_time": 5.0,
+    "may_have_been_sent": True,
+}
+ERRORS = {
+    "invalid event": (InvalidEventError([Finding("detail.a", "is NaN", "allowed: x", 3)]), False),
+    "configuration": (ConfigurationError("region is not set"), False),
+    "credentials": (CredentialsError("none"), False),
+    "service": (ServiceError("C", "m", status=400), False),
+    "service, all attributes": (ServiceError("C", "m", **SERVICE), True),
+    "throttled": (ThrottledError("C", "m", **SERVICE), True),
+    "expired": (ExpiredCredentialsError("C", "m", status=400), False),
+    "clock": (ClockSkewError("C", "", status=403, server_time=1.0), False),
+    "transport, sent": (TransportError("no answer", may_have_been_sent=True), True),
+    "transport, not sent": (TransportError("no connection", may_have_been_sent=False), False),
+    "TLS": (TlsError("expired"), False),
+    "unreadable": (UnreadableAnswerError("not JSON"), True),
+    "undelivered": (UndeliveredError("1 of 1", REPORT), True),
+    "input": (InputInterruptedError("raised", REPORT), True),
+}
+
+
+@pytest.mark.parametrize(("error", "sent"), ERRORS.values(), ids=ERRORS)
+def test_errors(error, sent):
+    """Each is ours, knows what may have been sent, and keeps all of itself in a pickle and a copy."""
+    assert isinstance(error, PartnerEventsError)
+    assert error.may_have_been_sent is sent
+    assert "s3cr3t" not in str(error) + repr(error)
+    error.add_note("seen in a worker")
+    for twin in (
+        *(pickle.loads(pickle.dumps(error, protocol)) for protocol in range(2, 6)),
+        copy.copy(error),
+        copy.deepcopy(error),
+    ):
+        assert type(twin) is type(error)
+        assert str(twin) == str(error)
+        assert twin.args == error.args
+        assert vars(twin) == vars(error)
+        assert twin.may_have_been_sent is sent
+
+
+def test_every_error_is_in_the_table():
+    """A new error class has to show here that it can be pickled."""
+    exported = {
+        value
+        for value in vars(eventbridge_partner).values()
+        if isinstance(value, type) and issubclass(value, PartnerEventsError)
+    }
+    assert exported == {type(error) for error, _ in ERRORS.values()} | {PartnerEventsError}
+
+
+@pytest.mark.parametrize("kind", [InvalidEventError, ConfigurationError])
+def test_wrong_values_are_value_errors(kind):
+    """Who catches ValueError for bad arguments catches these."""
+    assert issubclass(kind, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parent"),
+    [
+        (ThrottledError, ServiceError),
+        (ExpiredCredentialsError, ServiceError),
+        (ClockSkewError, ServiceError),
+        (TlsError, TransportError),
+    ],
+)
+def test_tree(kind, parent):
+    """The tree is the one drawn in the module."""
+    assert issubclass(kind, parent)
+
+
+def test_message_of_a_finding():
+    """Field, found and allowed; of several events, which one."""
+    finding = Finding("detail_type", "has 140 characters", "the limit is 128")
+    assert str(finding) == "detail_type has 140 characters; the limit is 128"
+    assert str(InvalidEventError([finding]).at(7)) == (
+        "detail_type of event 7 has 140 characters; the limit is 128"
+    )
+
+
+def test_all_findings_in_one_message():
+    """One line for each finding."""
+    findings = [Finding("a", "is x", "allowed: y"), Finding("b", "is z", "allowed: y")]
+    error = InvalidEventError(iter(findings))
+    assert error.findings == tuple(findings)
+    assert str(error) == "a is x; allowed: y\nb is z; allowed: y"
+
+
+def test_message_of_a_service_error():
+    """Code and message, or the code alone."""
+    assert str(ServiceError("C", "m", status=400)) == "C: m"
+    assert str(ServiceError("C", "", status=400)) == "C"

@@ -1,0 +1,84 @@
+"""What is imported when: nothing heavy with the package, no more than a send needs with a client."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import json, sys
+import eventbridge_partner
+from eventbridge_partner import *
+{code}
+print(json.dumps(sorted(sys.modules)))
+"""
+CLIENT = """
+client = PartnerEventsClient("us-east-1", credentials=object())
+"""
+LOOK_UP = "client.look_up()\n"
+TEST_TOOLS = {"boto3", "hypothesis", "moto", "pytest", "responses", "rich", "sybil"}
+
+
+def loaded(code=""):
+    finished = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(code=code)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return set(json.loads(finished.stdout))
+
+
+@pytest.fixture(scope="module")
+def with_package():
+    return loaded()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("requests", "urllib3", "botocore", "tenacity", "cattrs", "asyncio", "ssl", "http.client"),
+        *sorted(TEST_TOOLS),
+        "eventbridge_partner.transports.requests",
+        "eventbridge_partner.testing",
+        "eventbridge_partner.cli",
+    ],
+)
+def test_package_does_not_load(with_package, name):
+    """An import costs milliseconds: what a send needs comes with the client."""
+    assert name not in with_package
+
+
+def test_making_events_loads_nothing_more(with_package):
+    """Events of mappings and of text need neither cattrs nor anything else."""
+    events = loaded(
+        "PartnerEvent('aws.partner/a/b', 't', {'a': [1, 2.5, None, 'é']})\n"
+        "PartnerEvent('aws.partner/a/b', 't', '{}')\n"
+    )
+    more = {name.partition(".")[0] for name in events - with_package}
+    assert more <= {"eventbridge_partner", "json", "_json"}
+
+
+def test_making_a_client_loads_nothing_more(with_package):
+    """What is looked up is looked up at the first use, and so is what looks it up."""
+    assert loaded(CLIENT) - with_package <= {"eventbridge_partner"}
+
+
+def test_the_first_use_loads_what_a_send_needs():
+    """botocore's session and requests; no retry library, no test tool."""
+    names = loaded(CLIENT + LOOK_UP)
+    assert "botocore.session" in names
+    assert "requests" in names
+    assert not {"tenacity", "cattrs", "asyncio", *TEST_TOOLS} & names
+    assert "awscrt" not in names
+
+
+def test_a_given_transport_needs_no_requests():
+    """Who brings a transport does not pay for the default one."""
+    names = loaded(
+        CLIENT.replace("credentials=", "transport=object(), credentials=") + ".look_up()"
+    )
+    assert "eventbridge_partner.transports.requests" not in names
