@@ -1,0 +1,1 @@
+"""What this package costs, side by side with its peers: `python -m benchmarks`."""
