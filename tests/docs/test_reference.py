@@ -1,0 +1,62 @@
+"""The reference names what there is."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import eventbridge_partner.testing
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs/reference"
+
+
+@pytest.mark.parametrize("command", ["send", "check", "serve"])
+def test_options_of_the_command_line_are_described(command: str) -> None:
+    """Each option that `--help` shows stands on the page, and no other does."""
+    shown = subprocess.run(
+        [sys.executable, "-m", "eventbridge_partner", command, "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"},
+    ).stdout
+    options = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", shown, re.MULTILINE)) - {"--help"}
+    page = (REFERENCE / "cli.md").read_text()
+    section = page.partition(f"## {command}\n")[2].partition("\n## ")[0]
+    described = set(re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE))
+    if command == "serve":  # the faults are described once, at `send`
+        described |= {"--throttle", "--fail-requests", "--lose-answers", "--slow", "--seed"}
+    assert described == options
+
+
+def test_local_service_is_described_whole() -> None:
+    """Each name that `testing` exports stands on its page."""
+    page = (REFERENCE / "testing.md").read_text()
+    described = set(re.findall(r"autoclass:: eventbridge_partner\.testing\.(\w+)", page))
+    assert described == set(eventbridge_partner.testing.__all__)
+
+
+def test_readme_commands_are_marked_once() -> None:
+    """The gate takes README's commands from behind these marks."""
+    readme = (ROOT / "README.md").read_text()
+    for mark in ("run-command", "test-command"):
+        assert len(re.findall(rf"<!-- {mark} -->\n```bash\n[^`]+```\n", readme)) == 1
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """A relative link in README, the changelog or the docs names a file that exists."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("benchmarks/*.md")]
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert broken == []
