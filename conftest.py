@@ -1,0 +1,93 @@
+"""
+What holds for every test and every example of the documentation.
+
+No setting of the machine reaches them: no credentials, Region, proxy or configuration file. And
+they reach nothing but this machine: a connection to another host fails at once.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
+
+ENVIRONMENT = pytest.MonkeyPatch()
+
+
+class OutsideConnectionError(AssertionError):
+    """A test or an example wanted to talk to another machine."""
+
+
+def pytest_configure() -> None:
+    for name in tuple(os.environ):
+        if name.startswith("AWS_") or name.upper().endswith(("_PROXY", "_CA_BUNDLE")):
+            ENVIRONMENT.delenv(name)
+    ENVIRONMENT.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    ENVIRONMENT.setenv("AWS_CONFIG_FILE", os.devnull)
+    ENVIRONMENT.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    ENVIRONMENT.setattr(socket, "getaddrinfo", _only_addresses(socket.getaddrinfo))
+    ENVIRONMENT.setattr(socket.socket, "connect", _only_loopback(socket.socket.connect))
+    ENVIRONMENT.setattr(socket.socket, "connect_ex", _only_loopback(socket.socket.connect_ex))
+
+
+def pytest_unconfigure() -> None:
+    ENVIRONMENT.undo()
+
+
+def _only_loopback(connect: Any) -> Any:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
+            self.close()
+            raise OutsideConnectionError(f"connection to {address[0]}; allowed: loopback only")
+        return connect(self, address)
+
+    return guarded
+
+
+def _only_addresses(look_up: Any) -> Any:
+    def guarded(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host not in (None, "", "localhost", socket.gethostname()) and not _is_address(host):
+            raise OutsideConnectionError(f"look-up of {host}; allowed: localhost and addresses")
+        return look_up(host, *args, **kwargs)
+
+    return guarded
+
+
+def _is_address(host: str | bytes) -> bool:
+    try:
+        ipaddress.ip_address(host if isinstance(host, str) else host.decode())
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _enter_empty_directory(namespace: dict[str, Any]) -> None:
+    directory = tempfile.TemporaryDirectory()
+    namespace["_left"] = Path.cwd(), directory
+    os.chdir(directory.name)
+
+
+def _leave_directory(namespace: dict[str, Any]) -> None:
+    origin, directory = namespace["_left"]
+    os.chdir(origin)
+    directory.cleanup()
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), SkipParser()],
+    patterns=["README.md", "docs/*.md", "docs/**/*.md"],
+    excludes=["docs/_build/**"],
+    setup=_enter_empty_directory,
+    teardown=_leave_directory,
+).pytest()
