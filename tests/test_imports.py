@@ -78,7 +78,5 @@ def test_the_first_use_loads_what_a_send_needs():
 
 def test_a_given_transport_needs_no_requests():
     """Who brings a transport does not pay for the default one."""
-    names = loaded(
-        CLIENT.replace("credentials=", "transport=object(), credentials=") + ".look_up()"
-    )
+    names = loaded(CLIENT.replace("credentials=", "transport=object(), credentials=") + LOOK_UP)
     assert "eventbridge_partner.transports.requests" not in names
