@@ -11,7 +11,7 @@ Deliver a SaaS vendor's events to its customers' Amazon EventBridge partner even
 from __future__ import annotations
 
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
-from eventbridge_partner._version import __version__
+from eventbridge_partner._version import __version__ as __version__
 from eventbridge_partner.batching import BatchLimits, plan_batches
 from eventbridge_partner.client import PartnerEventsClient
 from eventbridge_partner.errors import (
@@ -81,7 +81,6 @@ __all__ = [
     "UndeliveredError",
     "UnreadableAnswerError",
     "Verdict",
-    "__version__",
     "entry_size",
     "plan_batches",
 ]

@@ -104,9 +104,9 @@ class Entry:
     first_sent: float
 
     def __init__(self, index: int, given: GivenEvent) -> None:
-        self.index = index
-        self.given = given
-        self.attempts = 0
+        self.index: int = index
+        self.given: GivenEvent = given
+        self.attempts: int = 0
         self.trouble: Trouble | None = None
         self.outcome: Outcome | None = None
 

@@ -69,7 +69,7 @@ class LocalServer:
         self.host: str = self._listener.getsockname()[0]
         self.port: int = self._listener.getsockname()[1]
         bracketed = f"[{self.host}]" if ":" in self.host else self.host
-        self.url = f"http://{bracketed}:{self.port}"
+        self.url: str = f"http://{bracketed}:{self.port}"
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._connections: dict[_Connection, threading.Thread] = {}

@@ -127,7 +127,7 @@ class FakeEventBridge:
         self.region = region
         self.max_request_bytes = max_request_bytes
         # One byte of an entry's size takes up to six in JSON (\u0001), and there is JSON around.
-        self.max_body_bytes = 6 * max_request_bytes + 64 * 1024
+        self.max_body_bytes: int = 6 * max_request_bytes + 64 * 1024
         self._verify_signatures = verify_signatures
         self._clock = clock
         self._newest = (access_key_id, secret_access_key, session_token)
