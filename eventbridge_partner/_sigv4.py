@@ -39,6 +39,7 @@ class Signer:
         self._region = region
         self._host = host
         self._content_type = content_type
+        self._remembered_timestamp = (0, "19700101T000000Z")
         self._remembered: tuple[str, str, hmac.HMAC] = ("", "", hmac.new(b"", digestmod="sha256"))
 
     def signed_headers(
@@ -62,8 +63,7 @@ class Signer:
             attempt: The value of `amz-sdk-request`.
             epoch_seconds: The time of the signature, by the service's clock.
         """
-        now = datetime.datetime.fromtimestamp(epoch_seconds, datetime.UTC)
-        timestamp = now.strftime("%Y%m%dT%H%M%SZ")
+        timestamp = self._timestamp(int(epoch_seconds))
         date = timestamp[:8]
         names = (
             "amz-sdk-invocation-id;amz-sdk-request;content-type;host;x-amz-date;"
@@ -95,6 +95,14 @@ class Signer:
         if credentials.token:
             headers["X-Amz-Security-Token"] = credentials.token
         return headers
+
+    def _timestamp(self, second: int) -> str:
+        remembered_second, timestamp = self._remembered_timestamp
+        if remembered_second != second:
+            now = datetime.datetime.fromtimestamp(second, datetime.UTC)
+            timestamp = now.strftime("%Y%m%dT%H%M%SZ")
+            self._remembered_timestamp = (second, timestamp)
+        return timestamp
 
     def _day_key(self, secret_key: str, date: str) -> hmac.HMAC:
         """Return an HMAC with the signing key of a day, to be copied."""

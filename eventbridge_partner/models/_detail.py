@@ -105,7 +105,12 @@ def _from_text(text: str) -> tuple[bytes, tuple[Finding, ...]]:
     if type(value) is not dict:
         found = f"is a JSON {_JSON_NAMES[type(value)]}"
         return b"", (Finding("detail", found, "allowed: a JSON object"),)
-    return raw, thorough.text_findings(text) if _is_suspect(raw) else ()
+    if _has_large_integer(raw) or (
+        # Each level takes two bytes, so short text cannot be deep.
+        len(raw) > 2 * MAX_DETAIL_DEPTH and raw.count(b"{") + raw.count(b"[") > MAX_DETAIL_DEPTH
+    ):
+        return raw, thorough.text_findings(text)
+    return raw, ()
 
 
 _JSON_NAMES: Final[dict[type, str]] = {
@@ -116,14 +121,6 @@ _JSON_NAMES: Final[dict[type, str]] = {
     bool: "boolean",
     type(None): "null",
 }
-
-
-def _is_suspect(raw: bytes) -> bool:
-    """Tell whether valid JSON may be too deep, or have an integer of more than 64 bits."""
-    return _has_large_integer(raw) or (
-        # Each level takes two bytes, so short text cannot be deep.
-        len(raw) > 2 * MAX_DETAIL_DEPTH and raw.count(b"{") + raw.count(b"[") > MAX_DETAIL_DEPTH
-    )
 
 
 def _has_large_integer(raw: bytes) -> bool:

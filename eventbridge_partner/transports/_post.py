@@ -10,10 +10,12 @@ costs, and none of it is used here.
 from __future__ import annotations
 
 import http.client
+import itertools
 import ssl
 import time
+import types
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 import urllib3
 import urllib3.connection
@@ -23,11 +25,56 @@ from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpResponse
 from eventbridge_partner.errors import TlsError, TransportError
 
 _CHUNK_BYTES: Final = 65536
+_MAX_LINE_BYTES: Final = 65536  # as in http.client
+_MAX_HEADERS: Final = 100  # likewise
+
+
+def read_headers(fp: BinaryIO, _class: Any = None) -> http.client.HTTPMessage:
+    """
+    Read the headers of an answer: `http.client.parse_headers` without email's parser.
+
+    Raises:
+        http.client.HTTPException: They are too many, too long, or no headers.
+    """
+    message = http.client.HTTPMessage()
+    name = value = ""
+    for count in itertools.count():
+        line = fp.readline(_MAX_LINE_BYTES + 1).decode("latin-1")
+        if line in ("\r\n", "\n", ""):
+            break
+        if count >= _MAX_HEADERS or len(line) > _MAX_LINE_BYTES:
+            raise http.client.HTTPException("it has too many or too long headers")
+        if line[0] in " \t" and name:
+            value = f"{value} {line.strip()}"
+            continue
+        if name:
+            message[name] = value
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise http.client.HTTPException("it has a header without a colon")
+        name, value = name.strip(), value.strip()
+    if name:
+        message[name] = value
+    return message
+
+
+class _Answer(http.client.HTTPResponse):
+    """
+    http.client's answer, with one function replaced of those that its `begin` calls.
+
+    Five headers through email's parser are a third of what a request costs here.
+    """
+
+    begin = types.FunctionType(
+        http.client.HTTPResponse.begin.__code__,
+        {**vars(http.client), "parse_headers": read_headers},
+    )
 
 
 class _Posting(http.client.HTTPConnection):
     """Writes a request's headers and body in one piece: one system call, one TLS record."""
 
+    response_class: Any = _Answer
     _rest = b""
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import socket
 import ssl
 import threading
@@ -13,9 +15,12 @@ from pathlib import Path
 import pytest
 import responses
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpRequest, Timeouts
 from eventbridge_partner.errors import TlsError, TransportError
+from eventbridge_partner.transports._post import read_headers
 from eventbridge_partner.transports.requests import RequestsTransport
 
 PATIENCE = Timeouts(connect=2, read=0.5)
@@ -194,6 +199,7 @@ def test_redirects_are_not_followed(transport: RequestsTransport) -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}",
         b"this is no HTTP\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"X-A: 1\r\n" * 101 + b"\r\n",
         b"HTTP/1.1 200 OK\r\nX-A: " + b"1" * 70_000 + b"\r\n\r\n",
     ],
@@ -203,6 +209,7 @@ def test_redirects_are_not_followed(transport: RequestsTransport) -> None:
         "cut in a chunk",
         "a bad chunk",
         "not HTTP",
+        "a bad header",
         "headers without end",
         "a header without end",
     ],
@@ -391,3 +398,31 @@ def test_responses_stands_in_for_the_service(transport: RequestsTransport) -> No
     responses.replace(responses.POST, url, body=ConnectionResetError("reset"))
     with pytest.raises(TransportError):
         transport.send(HttpRequest(url, {}, b"{}"), PATIENCE)
+
+
+header_lines = st.lists(
+    st.tuples(
+        st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,12}", fullmatch=True),
+        st.from_regex(r"[!-~\xa0-\xff]([ \t!-~]{0,20}[!-~])?", fullmatch=True) | st.just(""),
+    ),
+    max_size=10,
+)
+
+
+@given(header_lines, st.sampled_from([b"\r\n", b"\n"]), st.booleans())
+def test_headers_are_read_as_http_client_reads_them(
+    lines: list[tuple[str, str]], ending: bytes, folds: bool
+) -> None:
+    """The quick reader of headers agrees with the one that it replaces."""
+    block = b"".join(f"{name}: {value}".encode("latin-1") + ending for name, value in lines)
+    if folds and lines:
+        block += b"  folded" + ending
+    block += ending
+
+    ours = read_headers(io.BytesIO(block))
+    theirs = http.client.parse_headers(io.BytesIO(block))
+
+    def unfolded(headers: http.client.HTTPMessage) -> list[tuple[str, str]]:
+        return [(name, " ".join(value.split())) for name, value in headers.items()]
+
+    assert unfolded(ours) == unfolded(theirs)
