@@ -7,11 +7,13 @@ those that hold many on one thread.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner.errors import TransportError
@@ -35,49 +37,83 @@ class Flights(Protocol[K]):
         ...
 
 
+_HAND_OVER_SECONDS: Final = 0.002
+"""
+From what answer time on a request is worth a thread of its own.
+
+Handing a request over and its answer back costs some 0.2 ms of CPU, the half of a whole request.
+"""
+
+
 class BlockingFlights(Generic[K]):
     """
     Flights on a transport that blocks.
 
-    A request that is alone goes out from the caller's own thread, which saves the hand-over; so
-    the newest is held until another one comes or the caller collects.
+    A request goes out from a worker thread if it is worth the hand-over: others are to be in
+    flight with it, and answers take their time. So the newest is held until another one comes or
+    the caller collects.
     """
 
     def __init__(self, transport: Transport, workers: WorkerThreads) -> None:
         self._transport = transport
         self._workers = workers
         self._held: tuple[K, HttpRequest, Timeouts] | None = None
-        self._answers: queue.SimpleQueue[tuple[K, Answer | BaseException]] = queue.SimpleQueue()
+        self._answered: list[tuple[K, Answer]] = []
+        self._from_workers: queue.SimpleQueue[tuple[K, Answer | BaseException]]
+        self._from_workers = queue.SimpleQueue()
         self._in_workers = 0
 
     def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
         """Send a request. See `Flights.submit`."""
-        self._hand_over()
+        self._send_held(alone=False)
         self._held = (key, request, timeouts)
 
     def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
         """Return what has been answered. See `Flights.collect`."""
-        if self._held and not self._in_workers:
-            key, request, timeouts = self._held
-            self._held = None
-            return [(key, self._send(request, timeouts))]
-        self._hand_over()
+        self._send_held(alone=not self._in_workers)
+        collected, self._answered = self._answered, []
+        if collected:
+            seconds = 0.0
+        if not self._in_workers and (collected or seconds is None):
+            return collected
         try:
-            collected = [self._answers.get(timeout=seconds)]
-            while not self._answers.empty():
-                collected.append(self._answers.get_nowait())
+            self._take(collected, self._from_workers.get(timeout=seconds))
+            while not self._from_workers.empty():
+                self._take(collected, self._from_workers.get_nowait())
         except queue.Empty:
-            return []
-        self._in_workers -= len(collected)
-        answers: list[tuple[K, Answer]] = []
-        for key, answer in collected:
-            if isinstance(answer, (HttpResponse, TransportError)):
-                answers.append((key, answer))
-            else:
-                raise answer
-        return answers
+            pass
+        return collected
+
+    def _take(
+        self, collected: list[tuple[K, Answer]], arrived: tuple[K, Answer | BaseException]
+    ) -> None:
+        self._in_workers -= 1
+        key, answer = arrived
+        if not isinstance(answer, (HttpResponse, TransportError)):
+            raise answer
+        collected.append((key, answer))
+
+    def _send_held(self, *, alone: bool) -> None:
+        if self._held is None:
+            return
+        key, request, timeouts = self._held
+        self._held = None
+        if alone or self._workers.answer_seconds < _HAND_OVER_SECONDS:
+            self._answered.append((key, self._send(request, timeouts)))
+            return
+        from_workers = self._from_workers
+
+        def job() -> None:
+            try:
+                from_workers.put((key, self._send(request, timeouts)))
+            except BaseException as error:  # noqa: BLE001  # the collector is to see it
+                from_workers.put((key, error))
+
+        self._in_workers += 1
+        self._workers.run(job)
 
     def _send(self, request: HttpRequest, timeouts: Timeouts) -> Answer:
+        started = time.monotonic()
         try:
             return self._transport.send(request, timeouts)
         except TransportError as error:
@@ -88,22 +124,8 @@ class BlockingFlights(Generic[K]):
             )
             failure.__cause__ = error
             return failure
-
-    def _hand_over(self) -> None:
-        if self._held is None:
-            return
-        key, request, timeouts = self._held
-        self._held = None
-        self._in_workers += 1
-        answers = self._answers
-
-        def job() -> None:
-            try:
-                answers.put((key, self._send(request, timeouts)))
-            except BaseException as error:  # noqa: BLE001  # the collector is to see it
-                answers.put((key, error))
-
-        self._workers.run(job)
+        finally:
+            self._workers.answer_seconds = time.monotonic() - started
 
 
 class WorkerThreads:
@@ -112,9 +134,13 @@ class WorkerThreads:
 
     Not `ThreadPoolExecutor`: at the end of the process that one waits for every request that is
     still in flight, so that Ctrl-C would hang for as long as a read timeout.
+
+    Attributes:
+        answer_seconds: How long the newest answer took; infinite before the first.
     """
 
     def __init__(self) -> None:
+        self.answer_seconds = math.inf
         self._lock = threading.Lock()
         # The queue of each thread that has not been told to end: all the same one but for those
         # that started before the last stop.
