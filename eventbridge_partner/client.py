@@ -67,7 +67,9 @@ _log: Final = logging.getLogger("eventbridge_partner")
 MAX_IN_FLIGHT: Final = 4
 """Requests of one call in flight at a time, unless the client is told otherwise."""
 
-_STREAM_BATCHES: Final = 50
+# An event that waits for its retry holds back the outcomes of those behind it, and by default
+# waits up to 3 s in all. So many events can go by meanwhile.
+_STREAM_EVENTS: Final = 10_000
 _STREAM_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -238,8 +240,8 @@ class PartnerEventsClient:
         """
         Send events without end, in bounded memory.
 
-        Events are taken as outcomes are: not more than some 1,000 events (50 batches for each
-        request in flight, if that is more) or 16 MiB of them are undecided at a time.
+        Events are taken as outcomes are: not more than some 10,000 events or 16 MiB of them are
+        taken and not handed out again at a time.
 
         Args:
             events: As for `put_events`, of any length.
@@ -258,13 +260,7 @@ class PartnerEventsClient:
         """
         _check_deadline(deadline)
         settings = self._here().settings
-        limits = settings.limits
-        batches = max(_STREAM_BATCHES, 2 * settings.max_in_flight)
-        settings = attrs.evolve(
-            settings,
-            max_undecided=batches * limits.max_entries,
-            max_undecided_bytes=max(_STREAM_BYTES, batches * limits.max_entries),
-        )
+        settings = attrs.evolve(settings, max_held=_STREAM_EVENTS, max_held_bytes=_STREAM_BYTES)
         return self._stream(events, settings, deadline)
 
     def _stream(
@@ -350,7 +346,8 @@ class PartnerEventsClient:
                 case Send(batch):
                     self._send(process, flights, delivery, batch, deadline)
                 case Take(count):
-                    yield delivery.outcomes()
+                    if decided := delivery.outcomes():
+                        yield decided
                     try:
                         taken = _take(iterator, count, delivery)
                     except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
@@ -362,6 +359,8 @@ class PartnerEventsClient:
                     seconds = None if until is None else max(0.0, until - now)
                     for flight, answer in flights.collect(seconds):
                         self._receive(process, delivery, flight, answer)
+                    if decided := delivery.outcomes():
+                        yield decided
                 case Finished.FINISHED:
                     break
             now = time.monotonic()

@@ -100,12 +100,12 @@ class Entry:
     )
 
     event: PartnerEvent
-    size: int
     first_sent: float
 
     def __init__(self, index: int, given: GivenEvent) -> None:
         self.index: int = index
         self.given: GivenEvent = given
+        self.size: int = 0
         self.attempts: int = 0
         self.trouble: Trouble | None = None
         self.outcome: Outcome | None = None
@@ -189,15 +189,15 @@ class DeliverySettings:
         retry: When to send again.
         limits: How much goes into one request.
         max_in_flight: Requests in flight at a time.
-        max_undecided: Events without an outcome at a time; None for no bound.
-        max_undecided_bytes: Their size together; None for no bound.
+        max_held: Events that are taken and whose outcome is not handed out; None for no bound.
+        max_held_bytes: Their size together; None for no bound.
     """
 
     retry: RetryPolicy = attrs.field(factory=RetryPolicy)
     limits: BatchLimits = attrs.field(factory=BatchLimits)
     max_in_flight: int = 1
-    max_undecided: int | None = None
-    max_undecided_bytes: int | None = None
+    max_held: int | None = None
+    max_held_bytes: int | None = None
 
 
 class Delivery:
@@ -221,9 +221,9 @@ class Delivery:
         self._deadline = deadline
         self._taken = 0
         self._sequence = itertools.count()
-        # Every event without an outcome, and those that wait for an earlier one's, in order.
-        self._undecided: deque[Entry] = deque()
-        self._undecided_bytes = 0
+        # Every event whose outcome is not handed out: it has none, or an earlier one has none.
+        self._held: deque[Entry] = deque()
+        self._held_bytes = 0
         # Where an entry is: never sent; due for another attempt; waiting until it is; or in a
         # batch that goes as it is.
         self._fresh: deque[Entry] = deque()
@@ -240,7 +240,7 @@ class Delivery:
         """Take one more event. What cannot be sent gets its outcome at once."""
         entry = Entry(self._taken, given)
         self._taken += 1
-        self._undecided.append(entry)
+        self._held.append(entry)
         try:
             event = given if type(given) is PartnerEvent else _read(given)
         except InvalidEventError as error:
@@ -254,6 +254,7 @@ class Delivery:
             return
         entry.event = event
         entry.size = size = entry_size(event)
+        self._held_bytes += size
         if size > self._limits.max_entry_bytes:
             message = (
                 f"entry of event {entry.index} has {size} bytes; "
@@ -263,7 +264,6 @@ class Delivery:
         elif self._halted:
             entry.outcome = Exhausted(*self._halted, given, entry.index, 0)
         else:
-            self._undecided_bytes += size
             self._fresh.append(entry)
 
     def no_more_events(self) -> None:
@@ -272,10 +272,10 @@ class Delivery:
 
     def outcomes(self) -> list[Outcome]:
         """Hand out what is decided and was not handed out yet, in the order of the events."""
-        undecided = self._undecided
+        held = self._held
         decided: list[Outcome] = []
-        while undecided and (outcome := undecided[0].outcome) is not None:
-            undecided.popleft()
+        while held and (outcome := held[0].outcome) is not None:
+            self._held_bytes -= held.popleft().size
             decided.append(outcome)
         return decided
 
@@ -301,11 +301,8 @@ class Delivery:
         if self._input_ended or len(self._fresh) >= self._limits.max_entries:
             return False
         settings = self._settings
-        return (
-            settings.max_undecided is None or len(self._undecided) < settings.max_undecided
-        ) and (
-            settings.max_undecided_bytes is None
-            or self._undecided_bytes < settings.max_undecided_bytes
+        return (settings.max_held is None or len(self._held) < settings.max_held) and (
+            settings.max_held_bytes is None or self._held_bytes < settings.max_held_bytes
         )
 
     def _pack(self, now: float) -> Batch | None:
@@ -377,7 +374,6 @@ class Delivery:
             if (code := result.error_code) is None:
                 if entry.trouble is not None:
                     tokens += entry.trouble.tokens
-                self._undecided_bytes -= entry.size
                 entry.outcome = Accepted(result.event_id, entry.given, entry.index, entry.attempts)
             else:
                 message = result.error_message or ""
@@ -497,7 +493,6 @@ class Delivery:
 
     def _fail(self, entry: Entry, outcome: Rejected | Exhausted) -> None:
         """Give an entry its outcome, unless an attempt of it may have arrived all the same."""
-        self._undecided_bytes -= entry.size
         entry.outcome = outcome
         if entry.trouble is not None and entry.trouble.doubt is not None:
             attempt, reason = entry.trouble.doubt

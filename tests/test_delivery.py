@@ -82,7 +82,7 @@ class Run:
     sent: list[list[int]] = attrs.field(factory=list)
     sent_at: list[float] = attrs.field(factory=list)
     most_in_flight: int = 0
-    most_undecided: int = 0
+    most_held: int = 0
     now: float = 0.0
 
     def __call__(
@@ -111,7 +111,7 @@ class Run:
                     for arrived in itertools.islice(arriving, count):
                         delivery.take(arrived)
                         taken += 1
-                    self.most_undecided = max(self.most_undecided, taken - len(self.outcomes))
+                    self.most_held = max(self.most_held, taken - len(self.outcomes))
                     if taken - before < count:
                         delivery.no_more_events()
                 case Send(batch):
@@ -134,6 +134,7 @@ class Run:
                         delivery.failed(batch, answer, self.now)
                     else:
                         delivery.answered(batch, answer, self.now)
+                    self.outcomes += delivery.outcomes()
                 case Finished():
                     break
         self.outcomes += delivery.outcomes()
@@ -276,26 +277,26 @@ def test_no_more_requests_are_in_flight_than_allowed(run: Run) -> None:
     assert run.most_in_flight == 3
 
 
-def test_undecided_events_are_bounded_in_number(run: Run) -> None:
-    """No more events are taken than the bound allows, even while the first waits for its retry."""
+def test_events_held_are_bounded_in_number(run: Run) -> None:
+    """No more are taken than the bound allows, even while the first waits for its retry."""
     service = entries_failing("InternalFailure", [0], times=2)
 
-    outcomes = run(map(event, range(1000)), service, max_in_flight=4, max_undecided=100)
+    outcomes = run(map(event, range(1000)), service, max_in_flight=4, max_held=100)
 
-    assert run.most_undecided <= 100 + 20
+    assert run.most_held <= 100 + 20
     assert OutcomeCounts.of(outcomes) == OutcomeCounts(accepted=1000)
 
 
-def test_undecided_events_are_bounded_in_bytes(run: Run) -> None:
-    """Large events are taken a few at a time."""
+def test_events_held_are_bounded_in_bytes(run: Run) -> None:
+    """Large events are taken a few at a time, also those that wait only for the first's outcome."""
     run(
         (event(n, size=10_000) for n in range(500)),
-        accept,
+        entries_failing("InternalFailure", [0], times=2),
         max_in_flight=4,
-        max_undecided_bytes=100_000,
+        max_held_bytes=100_000,
     )
 
-    assert run.most_undecided <= 10 + 20 + 1
+    assert run.most_held <= 10 + 20 + 1
 
 
 # ---------------------------------------------------------------- retries
@@ -789,7 +790,7 @@ def test_every_event_gets_one_true_outcome(
         quota=RetryQuota(tokens),
         deadline=deadline,
         max_in_flight=in_flight,
-        max_undecided=bound,
+        max_held=bound,
         limits=BatchLimits(max_batch_bytes=2000),
     )
 
