@@ -226,7 +226,10 @@ class PartnerEventsClient:
         _check_deadline(deadline)
         outcomes: list[Outcome] = []
         try:
-            for decided in self._deliver(events, self._here().settings, deadline):
+            # Lists and tuples have the next event at once; all else may let us wait for it.
+            pauses = not isinstance(events, (list, tuple))
+            settings = self._here().settings
+            for decided in self._deliver(events, settings, deadline, pauses=pauses):
                 outcomes += decided
         except _InputError as error:
             report = DeliveryReport(outcomes)
@@ -268,7 +271,7 @@ class PartnerEventsClient:
     ) -> Iterator[Outcome]:
         count = 0
         try:
-            for decided in self._deliver(events, settings, deadline):
+            for decided in self._deliver(events, settings, deadline, pauses=True):
                 yield from decided
                 count += len(decided)
         except _InputError as error:
@@ -327,7 +330,12 @@ class PartnerEventsClient:
     # ------------------------------------------------------------ driving a delivery
 
     def _deliver(
-        self, events: Iterable[GivenEvent], settings: DeliverySettings, deadline: float | None
+        self,
+        events: Iterable[GivenEvent],
+        settings: DeliverySettings,
+        deadline: float | None,
+        *,
+        pauses: bool,
     ) -> Iterator[list[Outcome]]:
         if isinstance(events, (Mapping, PartnerEvent, str, bytes)):
             found = type(events).__qualname__
@@ -346,6 +354,8 @@ class PartnerEventsClient:
                 case Send(batch):
                     self._send(process, flights, delivery, batch, deadline)
                 case Take(count):
+                    if pauses:
+                        flights.flush()
                     if decided := delivery.outcomes():
                         yield decided
                     try:

@@ -395,6 +395,28 @@ def test_a_stream_takes_no_more_than_it_can_hold(service: FakeEventBridge) -> No
     assert next(taken) <= 500 + 10 * 20
 
 
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("seconds", [0.0, 0.02])
+def test_no_request_waits_for_a_slow_input(
+    service: FakeEventBridge, server: LocalServer, streams: bool, seconds: float
+) -> None:
+    """A full batch goes out before the next event is asked for, not when it comes."""
+    service.play(SlowAnswer(seconds, times=None))
+    arrived: list[int] = []
+
+    def slow() -> Iterator[PartnerEvent]:
+        for part in range(3):
+            yield from events(20)
+            time.sleep(0.15)
+            arrived.append(service.accepted_count - 20 * part)
+
+    with http_client_of(service, server) as client:
+        sent = client.stream_events(slow()) if streams else client.put_events(slow())
+        assert len(list(sent)) == 60
+
+    assert arrived == [20, 20, 20]
+
+
 def test_a_stream_grows_no_memory() -> None:
     """Twenty thousand events leave no trace behind the first five thousand."""
     service = FakeEventBridge(keep=10, verify_signatures=False)

@@ -32,6 +32,10 @@ class Flights(Protocol[K]):
         """Send a request; `collect` will return its answer under this key."""
         ...
 
+    def flush(self) -> None:
+        """Send now what was submitted: the caller may be away for a while."""
+        ...
+
     def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
         """Return what has been answered, waiting up to `seconds` (None: without end) for one."""
         ...
@@ -50,8 +54,8 @@ class BlockingFlights(Generic[K]):
     Flights on a transport that blocks.
 
     A request goes out from a worker thread if it is worth the hand-over: others are to be in
-    flight with it, and answers take their time. So the newest is held until another one comes or
-    the caller collects.
+    flight with it, and answers take their time. So the newest is held until another one comes,
+    the caller collects, or says that it will be away.
     """
 
     def __init__(self, transport: Transport, workers: WorkerThreads) -> None:
@@ -67,6 +71,10 @@ class BlockingFlights(Generic[K]):
         """Send a request. See `Flights.submit`."""
         self._send_held(alone=False)
         self._held = (key, request, timeouts)
+
+    def flush(self) -> None:
+        """Send now what is held. See `Flights.flush`."""
+        self._send_held(alone=False)
 
     def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
         """Return what has been answered. See `Flights.collect`."""

@@ -103,6 +103,20 @@ def test_quick_requests_are_not_worth_a_thread() -> None:
     assert len(set(transport.threads)) > 1, "slow answers are worth threads again"
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.05])
+def test_flushed_requests_are_under_way(seconds: float) -> None:
+    """Nothing is held back from a caller who will be away."""
+    transport = Slow(seconds)
+    flights = flights_on(transport)
+
+    flights.submit("a", request(), TIMEOUTS)
+    flights.flush()
+    time.sleep(0.02)
+
+    assert len(transport.threads) == 1
+    assert set(collected(flights, 1)) == {"a"}
+
+
 def test_collecting_waits_no_longer_than_asked() -> None:
     """Nothing is there in time, and comes later."""
     flights = flights_on(Slow(0.2))
