@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import botocore.session
 
 SERVICE: Final = "events"
+_API_VERSION: Final = "2015-10-07"
 _TARGET_PREFIX: Final = "AWSEvents"
 
 
@@ -167,7 +168,8 @@ def _endpoint(session: botocore.session.Session, region: str) -> str:
         if configured:
             return str(configured)
     loader = session.get_component("data_loader")
-    rules = loader.load_service_model(SERVICE, "endpoint-rule-set-1")
+    # By its path: looking for the newest version lists the folders of all services.
+    rules = loader.load_data(f"{SERVICE}/{_API_VERSION}/endpoint-rule-set-1")
     endpoint = EndpointProvider(rules, loader.load_data("partitions")).resolve_endpoint(
         Region=region,
         UseFIPS=bool(_setting(session, "use_fips_endpoint")),
