@@ -267,16 +267,16 @@ def _user_agent(session: botocore.session.Session) -> str:
 def _max_attempts(session: botocore.session.Session) -> int | None:
     try:
         found = session.get_config_variable("max_attempts")
+        if found is None:
+            return None
+        if int(found) >= 1:
+            return int(found)
     except ValueError:
-        found = os.environ.get("AWS_MAX_ATTEMPTS", "")
-        raise ConfigurationError(
-            f"AWS_MAX_ATTEMPTS or max_attempts is {found[:32]!a}; allowed: a number from 1"
-        ) from None
-    if found is None:
-        return None
-    if int(found) < 1:
-        raise ConfigurationError(f"max_attempts is {found}; allowed: a number from 1")
-    return int(found)
+        pass
+    shown = os.environ.get("AWS_MAX_ATTEMPTS") or session.get_scoped_config().get("max_attempts")
+    raise ConfigurationError(
+        f"AWS_MAX_ATTEMPTS or max_attempts is {str(shown)[:32]!a}; allowed: a number from 1"
+    )
 
 
 def _setting(session: botocore.session.Session, name: str) -> Any:

@@ -108,28 +108,24 @@ def _read_results(sent: int, body: bytes) -> tuple[ResultEntry, ...]:
         content = orjson.loads(body)
         failed = content["FailedEntryCount"]
         entries = content["Entries"]
-        if type(entries) is not list:
-            raise TypeError("the results are not a list")
+        if type(failed) is not int or type(entries) is not list:
+            raise TypeError("a member is not of its type")
         results = tuple([_read_result(entry) for entry in entries])
     except orjson.JSONDecodeError:
         raise UnreadableAnswerError(f"the answer of {len(body)} bytes is not JSON") from None
     except (KeyError, TypeError, AttributeError):
         raise UnreadableAnswerError("the answer is not one to PutPartnerEvents") from None
-    if not results and failed == 0 and type(failed) is int:
+    if not results and failed == 0:
         # moto answers so, whatever it was sent.
         return (ResultEntry(),) * sent
     if len(results) != sent:
         raise UnreadableAnswerError(f"the answer has {len(results)} results for {sent} entries")
     with_code = sum(1 for result in results if result.error_code is not None)
-    if failed != with_code or type(failed) is not int:
+    if failed != with_code:
         raise UnreadableAnswerError(
-            f"the answer counts {_shown_count(failed)} failed entries and lists {with_code}"
+            f"the answer counts {failed} failed entries and lists {with_code}"
         )
     return results
-
-
-def _shown_count(count: object) -> str:
-    return str(count) if type(count) is int else f"a {type(count).__name__} of"
 
 
 def _read_result(entry: Any) -> ResultEntry:

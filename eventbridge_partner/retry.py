@@ -99,6 +99,10 @@ class RetryPolicy:
         unknown_attempts: After how many attempts to give up on a code that nobody knows,
             whatever `stop` says.
         verdicts: What error codes mean, before this package's own lists. AWS publishes no list.
+
+    Raises:
+        ValueError: A number is below what it can be.
+        TypeError: A `wait` or `stop` cannot be called.
     """
 
     wait: Wait | None = None
@@ -107,6 +111,20 @@ class RetryPolicy:
     tokens: int | None = RETRY_TOKENS
     unknown_attempts: int = MAX_ATTEMPTS
     verdicts: Mapping[str, Verdict] = attrs.field(factory=dict[str, Verdict])
+
+    def __attrs_post_init__(self) -> None:
+        # Now, and not at the first failure of a delivery that is under way.
+        for name in ("wait", "throttle_wait", "stop"):
+            value: object = getattr(self, name)
+            if value is not None and not callable(value):
+                found = type(value).__qualname__
+                raise TypeError(
+                    f"{name} is of type {found}; allowed: tenacity's {name[-4:]} objects"
+                )
+        if self.tokens is not None and self.tokens < 0:
+            raise ValueError(f"tokens is {self.tokens}; allowed: 0 or more, or None for no quota")
+        if self.unknown_attempts < 1:
+            raise ValueError(f"unknown_attempts is {self.unknown_attempts}; allowed: 1 or more")
 
     def with_max_attempts(self, attempts: int) -> RetryPolicy:
         """Return this policy, giving up after so many attempts unless it has a `stop`."""

@@ -342,9 +342,13 @@ def test_attempts(files, environment):
 
 @pytest.mark.parametrize("attempts", ["0", "-1", "many", "1.5"])
 def test_attempts_that_cannot_be(files, environment, attempts):
-    """At least one."""
+    """At least one, and what was found is named, wherever it stands."""
+    files(f"[default]\nmax_attempts = {attempts}\n")
+    with pytest.raises(ConfigurationError, match=f"max_attempts is '{attempts}'; allowed: "):
+        found(region="us-east-1")
+    files("[default]\nmax_attempts = 4\n")
     environment(AWS_MAX_ATTEMPTS=attempts)
-    with pytest.raises(ConfigurationError, match="max_attempts is "):
+    with pytest.raises(ConfigurationError, match=f"max_attempts is '{attempts}'; allowed: "):
         found(region="us-east-1")
 
 

@@ -305,6 +305,23 @@ def test_max_attempts_of_the_configuration():
 # ---------------------------------------------------------------- the quota
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"stop": 3}, "stop is of type int; allowed: tenacity's stop objects"),
+        ({"wait": 0.5}, "wait is of type float; allowed: tenacity's wait objects"),
+        ({"throttle_wait": "1"}, "throttle_wait is of type str; allowed: tenacity's wait objects"),
+        ({"tokens": -1}, "tokens is -1; allowed: 0 or more, or None for no quota"),
+        ({"unknown_attempts": 0}, "unknown_attempts is 0; allowed: 1 or more"),
+    ],
+)
+def test_policies_that_cannot_work(settings, message):
+    """They are refused when they are made, and not at the first failure of a delivery."""
+    with pytest.raises((TypeError, ValueError)) as caught:
+        RetryPolicy(**settings)
+    assert str(caught.value) == message
+
+
 def test_costs():
     """14 tokens for a transient failure, 5 for a throttled one, a part for a part."""
     quota = RetryQuota()

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
 from eventbridge_partner import PartnerEvent, entry_size, plan_batches
-from eventbridge_partner.cli._exits import (
-    ALL_ACCEPTED,
-    NOT_ALL_ACCEPTED,
-    UsageError,
-    reason,
-)
-from eventbridge_partner.cli._input import EntryReader
+from eventbridge_partner.cli._exits import ALL_ACCEPTED, NOT_ALL_ACCEPTED
+from eventbridge_partner.cli._input import EntryReader, name_of, open_input, unreadable
 from eventbridge_partner.cli._interruption import Interruption
-from eventbridge_partner.cli._output import amount
+from eventbridge_partner.cli._output import amount, count_up
 
 _SHOWN_SOURCES: Final = 10
 _COUNTED_SOURCES: Final = 100_000
@@ -58,21 +51,15 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         UsageError: The file cannot be read.
         Interrupted: The user did not want to wait.
     """
-    name = "standard input" if arguments.file == "-" else arguments.file
-    with interruption.allowed:
+    with interruption.allowed, open_input(arguments.file) as stream:
         try:
-            with (
-                contextlib.nullcontext(sys.stdin.buffer)
-                if arguments.file == "-"
-                else Path(arguments.file).open("rb")
-            ) as stream:
-                checking = _Checking(name, EntryReader(stream))
-                for _ in plan_batches(checking.good_events()):
-                    checking.batches += 1
+            checking = _Checking(name_of(arguments.file), EntryReader(stream))
+            for _ in plan_batches(checking.good_events()):
+                checking.batches += 1
         except BrokenPipeError:
             raise  # of standard output
         except OSError as error:
-            raise UsageError(f"cannot read {name}: {reason(error)}") from error
+            raise unreadable(arguments.file, error) from error
         sys.stdout.writelines(f"{line}\n" for line in checking.summary())
     return NOT_ALL_ACCEPTED if checking.bad else ALL_ACCEPTED
 
@@ -105,8 +92,7 @@ class _Checking:
             if size > self.largest:
                 self.largest, self.largest_line = size, entry.line
             source = entry.event.source
-            is_counted = source in self.sources or len(self.sources) < _COUNTED_SOURCES
-            self.sources[source if is_counted else "others"] += 1
+            count_up(self.sources, source, _COUNTED_SOURCES)
             yield entry.event
 
     def summary(self) -> Iterator[str]:

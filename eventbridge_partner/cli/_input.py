@@ -8,8 +8,11 @@ but one entry is held at a time.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import BinaryIO, Final
 
 import attrs
@@ -22,7 +25,7 @@ from eventbridge_partner import (
     PartnerEvent,
     entry_size,
 )
-from eventbridge_partner.cli._exits import UsageError
+from eventbridge_partner.cli._exits import UsageError, reason
 
 MAX_TEXT_BYTES: Final = 16 * 1024 * 1024
 """
@@ -50,6 +53,35 @@ _NOT_WHITE: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^" \t\r\n]+', re.DOT
 _LINE_END: Final = re.compile(rb"[ \t]*[\r\n]+[ \t]*")
 
 _ALLOWED_ENTRY: Final = "allowed: a JSON object with Source, DetailType and Detail"
+
+
+def name_of(file: str) -> str:
+    """Return what messages call an argument `FILE`."""
+    return "standard input" if file == "-" else file
+
+
+@contextlib.contextmanager
+def open_input(file: str) -> Generator[BinaryIO, None, None]:
+    """
+    Open an argument `FILE`, and close it unless it is standard input.
+
+    Raises:
+        UsageError: It cannot be opened.
+    """
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = Path(file).open("rb")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise unreadable(file, error) from error
+    with stream:
+        yield stream
+
+
+def unreadable(file: str, error: OSError) -> UsageError:
+    """Return the complaint about an argument `FILE` that cannot be read."""
+    return UsageError(f"cannot read {name_of(file)}: {reason(error)}")
 
 
 @attrs.frozen
@@ -307,8 +339,15 @@ def _event(text: bytes) -> PartnerEvent:
     if not isinstance(members, dict):
         found = f"is a JSON {_JSON_NAMES[type(members)]}"
         raise InvalidEventError([Finding("entry", found, _ALLOWED_ENTRY)])
-    if isinstance(members.get("Detail"), dict):
-        members["Detail"] = _without_white(_text_of_object(text, "Detail")).decode()
+    match members:
+        case {"Detail": dict()}:
+            members["Detail"] = _without_white(_text_of_object(text, "Detail")).decode()
+        case {"Detail": list()}:
+            members["Detail"] = "[]"  # refused, in JSON's words rather than in Python's
+        case {"Detail": int() | float() | None}:
+            members["Detail"] = orjson.dumps(members["Detail"]).decode()  # likewise
+        case _:
+            pass
     return PartnerEvent.from_entry(members)
 
 

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from eventbridge_partner.cli import _types
 from eventbridge_partner.testing import (
@@ -18,8 +18,10 @@ from eventbridge_partner.testing import (
     SlowAnswer,
 )
 
+S = TypeVar("S", bound=FakeEventBridge)
+
 REGION: Final = "us-east-1"
-KEEP: Final = 16
+_KEEP: Final = 16
 """Requests that the service remembers: what it has to say of them is said at once."""
 
 _FAULTS: Final = ("throttle", "fail_requests", "lose_answers", "slow", "seed")
@@ -50,8 +52,7 @@ def fault_options(arguments: argparse.Namespace) -> list[str]:
     ]
 
 
-def play_faults(service: FakeEventBridge, arguments: argparse.Namespace) -> None:
-    """Put the faults in force that were asked for."""
+def _play_faults(service: FakeEventBridge, arguments: argparse.Namespace) -> None:
     faults: list[Fault] = []
     if arguments.throttle:
         faults.append(
@@ -67,12 +68,10 @@ def play_faults(service: FakeEventBridge, arguments: argparse.Namespace) -> None
     service.play(*faults)
 
 
-def local_service(arguments: argparse.Namespace, **settings: Any) -> FakeEventBridge:
+def local_service(arguments: argparse.Namespace, kind: type[S], **settings: Any) -> S:
     """Return a service as the command line wants it, which remembers little."""
-    service = FakeEventBridge(
-        arguments.region or REGION, keep=KEEP, seed=arguments.seed or 0, **settings
-    )
-    play_faults(service, arguments)
+    service = kind(arguments.region or REGION, keep=_KEEP, seed=arguments.seed or 0, **settings)
+    _play_faults(service, arguments)
     return service
 
 

@@ -165,10 +165,10 @@ class Tally:
             case Rejected():
                 self.rejected += 1
                 self.sources_gone += outcome.source_is_gone
-                _count_code(self.rejected_codes, outcome.code)
+                count_up(self.rejected_codes, outcome.code, _COUNTED_CODES)
             case Exhausted():
                 self.exhausted += 1
-                _count_code(self.exhausted_codes, outcome.code)
+                count_up(self.exhausted_codes, outcome.code, _COUNTED_CODES)
             case Unconfirmed():
                 self.unconfirmed += 1
 
@@ -178,8 +178,9 @@ class Tally:
         return OutcomeCounts(self.accepted, self.rejected, self.exhausted, self.unconfirmed)
 
 
-def _count_code(codes: Counter[str], code: str) -> None:
-    codes[code if code in codes or len(codes) < _COUNTED_CODES else "others"] += 1
+def count_up(counter: Counter[str], name: str, most: int) -> None:
+    """Count one more of a name; beyond so many names, as one of the others."""
+    counter[name if name in counter or len(counter) < most else "others"] += 1
 
 
 def summary(tally: Tally, *, seconds: float, failed: Path | None) -> Iterable[str]:

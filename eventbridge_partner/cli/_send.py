@@ -30,7 +30,7 @@ from eventbridge_partner.cli._exits import (
     UsageError,
     reason,
 )
-from eventbridge_partner.cli._input import EntryReader, InputEntry
+from eventbridge_partner.cli._input import EntryReader, InputEntry, open_input, unreadable
 from eventbridge_partner.cli._interruption import Interrupted, Interruption
 from eventbridge_partner.cli._output import (
     LineFile,
@@ -41,6 +41,7 @@ from eventbridge_partner.cli._output import (
     summary,
 )
 from eventbridge_partner.cli._progress import Progress, open_progress
+from eventbridge_partner.client import MAX_IN_FLIGHT
 from eventbridge_partner.testing import FakeEventBridge
 
 _REFUSED: Final[Mapping[str, Any]] = {}
@@ -105,8 +106,8 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         "--max-in-flight",
         type=_types.positive_int,
         metavar="N",
-        default=4,
-        help="requests in flight at a time (default: 4)",
+        default=MAX_IN_FLIGHT,
+        help=f"requests in flight at a time (default: {MAX_IN_FLIGHT})",
     )
     output = parser.add_argument_group("what to write")
     output.add_argument(
@@ -140,12 +141,12 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
     """
     _check(arguments)
     with contextlib.ExitStack() as stack:
-        stream = _open_input(arguments.file, stack)
+        stream = stack.enter_context(open_input(arguments.file))
         results = None if arguments.results in (None, "-") else Path(arguments.results)
         failed = None if arguments.failed is None else Path(arguments.failed)
         _check_paths(stream, {"--results": results, "--failed": failed})
         with interruption.allowed:
-            service = _local.local_service(arguments) if arguments.local else None
+            service = _local.local_service(arguments, FakeEventBridge) if arguments.local else None
             client = stack.enter_context(_client(arguments, service, stack))
             reader = _reader(arguments.file, stream)
         progress = None
@@ -313,20 +314,11 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--failed needs a file: standard output has results")
 
 
-def _open_input(file: str, stack: contextlib.ExitStack) -> BinaryIO:
-    if file == "-":
-        return sys.stdin.buffer
-    try:
-        return stack.enter_context(Path(file).open("rb"))
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {reason(error)}") from error
-
-
 def _reader(file: str, stream: BinaryIO) -> EntryReader:
     try:
         return EntryReader(stream)
     except OSError as error:
-        raise UsageError(f"cannot read {file}: {reason(error)}") from error
+        raise unreadable(file, error) from error
 
 
 def _size(stream: BinaryIO) -> int | None:

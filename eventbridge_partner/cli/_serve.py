@@ -73,15 +73,10 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         for name in ("access_key_id", "secret_access_key", "session_token")
         if getattr(arguments, name) is not None
     }
-    service = _RequestPrinter(
-        arguments.region,
-        keep=_local.KEEP,
-        seed=arguments.seed or 0,
-        verify_signatures=arguments.verify_signatures,
-        **settings,
+    service = _local.local_service(
+        arguments, _RequestPrinter, verify_signatures=arguments.verify_signatures, **settings
     )
     service.prints = not arguments.quiet
-    _local.play_faults(service, arguments)
     try:
         server = service.serve(arguments.host, arguments.port)
     except OSError as error:

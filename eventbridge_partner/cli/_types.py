@@ -8,11 +8,8 @@ import math
 
 def positive_int(text: str) -> int:
     """Read a number from 1."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
+    number = _whole(text)
+    if number is None or number < 1:
         raise argparse.ArgumentTypeError(f"{text!a}; allowed: a number from 1")
     return number
 
@@ -35,13 +32,17 @@ def share(text: str) -> float:
 
 def port(text: str) -> int:
     """Read the number of a port; 0 for any free one."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = -1
-    if not 0 <= number <= 65535:
+    number = _whole(text)
+    if number is None or not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"{text!a}; allowed: 0 to 65535, 0 for any free port")
     return number
+
+
+def _whole(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
 
 
 def _finite(text: str) -> float | None:

@@ -110,9 +110,7 @@ def read_put_partner_events(body: bytes, max_size: int) -> Reading:
     for entry in received:
         unknown.update(name for name in entry if name not in MEMBERS)
     names = tuple(sorted(unknown))
-    refusal = (
-        _mistyped(received) or _out_of_model(received) or _without_use(received, max_size) or None
-    )
+    refusal = _mistyped(received) or _out_of_model(received) or _without_use(received, max_size)
     if refusal is not None:
         return Reading(received, refusal, unknown_members=names)
     errors = tuple(entry_error(entry) for entry in received)

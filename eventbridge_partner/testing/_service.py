@@ -82,7 +82,7 @@ def _showable(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 
 @attrs.define
-class _Verdict:
+class _Decision:
     """What becomes of a request: refused whole, or a result for each entry."""
 
     refusal: Refusal | None = None
@@ -109,6 +109,11 @@ class FakeEventBridge:
         seed: Decides the shares of faults; the same seed and requests fail alike.
         keep: How many of the newest requests and accepted entries are remembered; None for all.
             The counters count all the same.
+
+    Attributes:
+        region: As given.
+        max_request_bytes: As given.
+        max_body_bytes: Requests whose body is larger are refused unread, with status 413.
     """
 
     def __init__(
@@ -274,11 +279,11 @@ class FakeEventBridge:
 
     def refuse_unread(self, headers: Mapping[str, str]) -> Answer:
         """Refuse a request whose body has more than `max_body_bytes`; what plays has no part."""
-        verdict = _Verdict(_answers.too_large(self.max_body_bytes))
+        decision = _Decision(_answers.too_large(self.max_body_bytes))
         received = _received_unread(headers)
         with self._lock:
-            answer = self._answer(verdict, (), self._clock())
-            self._remember(received, verdict, answer)
+            answer = self._answer(decision, (), self._clock())
+            self._remember(received, decision, answer)
             return answer
 
     def note_undelivered(self, answer: Answer) -> None:
@@ -329,53 +334,53 @@ class FakeEventBridge:
         signed = received.signed
         visit = Visit(received.reading.entries, (signed.access_key_id, signed.token))
         hits = self._script.hits(visit)
-        verdict = _Verdict()
+        decision = _Decision()
         if closing := _first(hits, CloseConnection):
-            verdict.effective.append(closing)
+            decision.effective.append(closing)
             answer = Answer(self._request_count, 0, {}, b"", is_silent=True)
         else:
-            now = self._decide(verdict, received, hits)
-            answer = self._answer(verdict, hits, now)
-        for fault in verdict.effective:
+            now = self._decide(decision, received, hits)
+            answer = self._answer(decision, hits, now)
+        for fault in decision.effective:
             self._script.spend(fault, visit)
-        self._remember(received, verdict, answer)
+        self._remember(received, decision, answer)
         return answer
 
-    def _decide(self, verdict: _Verdict, received: _Received, hits: Sequence[Fault]) -> float:
-        """Reach a verdict on the request; return the time by the clock that the service shows."""
+    def _decide(self, decision: _Decision, received: _Received, hits: Sequence[Fault]) -> float:
+        """Decide on the request; return the time by the clock that the service shows."""
         now = self._clock()
         wrong = _first(hits, WrongClock)
         if wrong:
             now += wrong.offset
         late = _signatures.skew(received.signed, now) if self._verify_signatures or wrong else None
         if received.signature_problem:
-            verdict.refusal = received.signature_problem
+            decision.refusal = received.signature_problem
         elif late:
-            verdict.refusal = late
+            decision.refusal = late
             if wrong:
-                verdict.effective.append(wrong)
-                verdict.refusal = _too_skewed(wrong, late)
+                decision.effective.append(wrong)
+                decision.refusal = _too_skewed(wrong, late)
         elif expired := _first(hits, ExpireToken):
-            verdict.effective.append(expired)
-            verdict.refusal = Refusal(
+            decision.effective.append(expired)
+            decision.refusal = Refusal(
                 "ExpiredTokenException", "The security token included in the request is expired"
             )
         elif failed := _first(hits, FailRequest):
-            verdict.effective.append(failed)
-            verdict.form = failed
+            decision.effective.append(failed)
+            decision.form = failed
             message = _message(failed.code, failed.message)
-            verdict.refusal = Refusal(failed.code, message, failed.status)
+            decision.refusal = Refusal(failed.code, message, failed.status)
         elif refusal := received.protocol_problem or received.reading.refusal:
-            verdict.refusal = refusal
+            decision.refusal = refusal
         elif poisoned := _first(hits, RefuseRequestContaining):
-            verdict.effective.append(poisoned)
+            decision.effective.append(poisoned)
             message = _rules.echoing_message(received.reading.entries)
-            verdict.refusal = Refusal(poisoned.code, message, poisoned.status)
+            decision.refusal = Refusal(poisoned.code, message, poisoned.status)
         else:
-            self._decide_entries(verdict, received.reading, hits)
+            self._decide_entries(decision, received.reading, hits)
         return now
 
-    def _decide_entries(self, verdict: _Verdict, reading: Reading, hits: Sequence[Fault]) -> None:
+    def _decide_entries(self, decision: _Decision, reading: Reading, hits: Sequence[Fault]) -> None:
         errors = list(reading.errors)
         for fault in hits:
             if not isinstance(fault, FailEntries):
@@ -388,31 +393,31 @@ class FakeEventBridge:
                 and (fault.entry_share >= 1 or self._dice.random() < fault.entry_share)
             ]
             if failing:
-                verdict.effective.append(fault)
+                decision.effective.append(fault)
             for place in failing:
                 errors[place] = EntryError(fault.code, _message(fault.code, fault.message))
-        verdict.results = tuple(
+        decision.results = tuple(
             EntryResult(event_id=event_id)
             if error is None
             else EntryResult(error_code=error.code, error_message=error.message)
             for error, event_id in zip(errors, _new_ids(len(errors)), strict=True)
         )
 
-    def _answer(self, verdict: _Verdict, hits: Sequence[Fault], now: float) -> Answer:
+    def _answer(self, decision: _Decision, hits: Sequence[Fault], now: float) -> Answer:
         headers = {
             "x-amzn-requestid": _new_ids(1)[0],
             "content-type": CONTENT_TYPE,
             "date": formatdate(now, usegmt=True),
         }
         status = 200
-        if verdict.refusal is not None:
-            status = verdict.refusal.status
-            body = _answers.refusal_body(verdict.refusal, verdict.form, headers)
+        if decision.refusal is not None:
+            status = decision.refusal.status
+            body = _answers.refusal_body(decision.refusal, decision.form, headers)
         else:
-            reshaping = _answers.reshaping_among(hits, verdict.results)
-            body = _answers.results_body(verdict.results, reshaping)
+            reshaping = _answers.reshaping_among(hits, decision.results)
+            body = _answers.results_body(decision.results, reshaping)
             if reshaping is not None:
-                verdict.effective.append(reshaping)
+                decision.effective.append(reshaping)
         answer = Answer(self._request_count, status, headers, body)
         for fault in hits:
             match fault:
@@ -425,12 +430,12 @@ class FakeEventBridge:
                     answer = attrs.evolve(answer, cut_after=shown)
                 case _:
                     continue
-            verdict.effective.append(fault)
+            decision.effective.append(fault)
         return answer
 
-    def _remember(self, received: _Received, verdict: _Verdict, answer: Answer) -> None:
+    def _remember(self, received: _Received, decision: _Decision, answer: Answer) -> None:
         entries = received.reading.entries
-        for place, result in enumerate(verdict.results):
+        for place, result in enumerate(decision.results):
             if result.event_id is None:
                 continue
             entry = entries[place]
@@ -449,17 +454,17 @@ class FakeEventBridge:
             )
         misleads = any(
             isinstance(fault, GarbleAnswer | WrongLength | MiscountFailures)
-            for fault in verdict.effective
+            for fault in decision.effective
         )
         record = RequestRecord(
             index=self._request_count,
             operation=received.operation,
             entries=entries,
             headers=received.headers,
-            results=verdict.results,
+            results=decision.results,
             status=answer.status or None,
-            error_code=verdict.refusal.code if verdict.refusal else None,
-            faults=tuple(verdict.effective),
+            error_code=decision.refusal.code if decision.refusal else None,
+            faults=tuple(decision.effective),
             answer_delivered=not (misleads or answer.is_silent or answer.cut_after is not None),
             unknown_members=received.reading.unknown_members,
             time=self._clock(),

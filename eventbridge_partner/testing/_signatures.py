@@ -41,7 +41,7 @@ MISMATCH: Final = Refusal(
 @attrs.frozen
 class Signed:
     """
-    What a request says about who signed it and when. `found` on a request without a signature.
+    What a request says about who signed it and when. Empty, but for `problem`, if nobody did.
 
     Attributes:
         access_key_id: Empty where the request names none.

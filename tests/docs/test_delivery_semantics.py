@@ -54,6 +54,7 @@ from eventbridge_partner.testing import (
 
 PAGE = Path(__file__).parents[2] / "docs/explanation/delivery-semantics.md"
 SOURCE = "aws.partner/example.com/acme"
+ENTRY = {"Source": SOURCE, "DetailType": "counted", "Detail": "{}"}
 AT_ONCE = RetryPolicy(wait=wait_none(), throttle_wait=wait_none())
 
 
@@ -308,6 +309,24 @@ def _() -> Any:
     recovered = the_outcome(SlowAnswer(9), timeout=0.01)
     assert described(recovered) == ("`Accepted`", 2)
     return described(the_outcome(SlowAnswer(9, times=None), timeout=0.01))
+
+
+class BrokenTransport:
+    """Has a bug."""
+
+    def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
+        raise ZeroDivisionError
+
+    def close(self) -> None: ...
+
+
+@story("A transport of yours raises")
+def _() -> Any:
+    client = client_of(FakeEventBridge(), transport=BrokenTransport())
+    with pytest.raises(ZeroDivisionError):
+        client.put_partner_events(Entries=[ENTRY])
+    (outcome,) = client.put_events(events())
+    return described(outcome)
 
 
 @story("An answer is lost, and the next attempt is accepted")

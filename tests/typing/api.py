@@ -6,39 +6,121 @@ Each block must pass mypy and pyright in their strict modes, without a cast or a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import assert_never, assert_type
+import dataclasses
+import datetime
+from collections.abc import Iterator, Mapping
+from typing import Any, assert_never, assert_type
+
+import attrs
+import boto3
+from botocore.credentials import Credentials
+from tenacity import (
+    RetryCallState,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_fixed,
+    wait_none,
+    wait_random_exponential,
+)
 
 from eventbridge_partner import (
     Accepted,
+    BatchLimits,
+    ConfigurationError,
     DeliveryReport,
     Exhausted,
+    Finding,
+    GivenEvent,
+    HttpRequest,
+    HttpResponse,
+    InputInterruptedError,
+    InvalidEventError,
     Outcome,
+    OutcomeCounts,
     PartnerEvent,
     PartnerEventsClient,
+    PartnerEventsError,
     Rejected,
+    RetryPolicy,
+    ServiceError,
+    SourceName,
+    Timeouts,
+    Transport,
+    TransportError,
     Unconfirmed,
+    UndeliveredError,
+    Verdict,
+    entry_size,
+    plan_batches,
 )
+from eventbridge_partner.client import PutPartnerEventsResponse, ResultMembers
+from eventbridge_partner.testing import FailEntries, FakeEventBridge, LoseAnswer
+
+# ------------------------------------------------------------ events
+
+
+@attrs.frozen
+class Ticket:
+    """A detail as a class of attrs."""
+
+    number: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Closing:
+    """A detail as a dataclass."""
+
+    number: int
+
+
+source = SourceName("example.com", "acme", namespace=["tickets"])
+assert_type(SourceName.parse("aws.partner/example.com/acme"), SourceName)
+assert_type(source.namespace, tuple[str, ...])
 
 event = PartnerEvent(
     "aws.partner/example.com/tickets",
     "ticket.created",
     {"id": 1, "tags": ["new", None], "customer": {"name": "Zoë"}},
     resources=["arn:aws:s3:::bucket"],
+    time=datetime.datetime.now(datetime.UTC),
 )
 PartnerEvent("aws.partner/example.com/tickets", "ticket.created", '{"id": 1}')
-PartnerEvent.from_entry({"Source": "s", "DetailType": "t", "Detail": "{}"})
+PartnerEvent(source, "ticket.created", Ticket(1), resources=(name for name in ("a", "b")))
+assert_type(PartnerEvent.from_entry({"Source": "s", "DetailType": "t"}), PartnerEvent)
+assert_type(event.detail, str)
+assert_type(event.resources, tuple[str, ...])
+assert_type(event.time, datetime.datetime | None)
+assert_type(entry_size(event), int)
+for batch in plan_batches([event], BatchLimits(max_entries=10)):
+    assert_type(batch, tuple[PartnerEvent, ...])
+
+
+def what_is_wrong(entry: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """All findings at once, each of them in parts."""
+    try:
+        PartnerEvent.from_entry(entry)
+    except InvalidEventError as error:
+        assert_type(
+            [(f.field, f.found, f.allowed) for f in error.findings], list[tuple[str, str, str]]
+        )
+        return error.findings
+    return ()
+
+
+# ------------------------------------------------------------ sending
 
 
 def all_events(client: PartnerEventsClient) -> DeliveryReport:
     """Events and entries may be mixed, in any iterable."""
     client.put_events([event, {"Source": "s", "DetailType": "t", "Detail": "{}"}], deadline=5)
+    entries: list[dict[str, str]] = []
+    client.put_events(entries, deadline=None)
     return client.put_events(event for _ in range(3)).raise_for_undelivered()
 
 
 def events_without_end(client: PartnerEventsClient) -> Iterator[Outcome]:
     """A stream of outcomes is an iterator of the union."""
-    yield from client.stream_events(iter([event]))
+    yield from client.stream_events(iter([event]), deadline=60.0)
 
 
 def each_outcome(report: DeliveryReport) -> str:
@@ -47,13 +129,152 @@ def each_outcome(report: DeliveryReport) -> str:
         match outcome:
             case Accepted():
                 assert_type(outcome.event_id, str | None)
-            case Rejected(code=code) | Exhausted(code=code):
+            case Rejected(code, message, given, index):
+                assert_type(given, GivenEvent)
+                return f"{index}: {code}, {message}"
+            case Exhausted(code=code):
+                assert_type(outcome.code_is_known, bool)
                 return code
-            case Unconfirmed():
-                return outcome.reason
+            case Unconfirmed(reason):
+                return reason
             case _:
                 assert_never(outcome)
     assert_type(report[0], Outcome)
     assert_type(report[1:], tuple[Outcome, ...])
-    assert_type(report.rejected, tuple[Rejected, ...])
     return ""
+
+
+def by_kind(report: DeliveryReport) -> list[GivenEvent]:
+    """Each kind of outcome is typed as itself, and what was given comes back."""
+    assert_type(report.accepted, tuple[Accepted, ...])
+    assert_type(report.rejected, tuple[Rejected, ...])
+    assert_type(report.exhausted, tuple[Exhausted, ...])
+    assert_type(report.unconfirmed, tuple[Unconfirmed, ...])
+    assert_type(report.counts, OutcomeCounts)
+    assert_type(report.counts.undelivered, int)
+    gone = {
+        rejected.event.source
+        for rejected in report.rejected
+        if rejected.source_is_gone and isinstance(rejected.event, PartnerEvent)
+    }
+    assert_type(gone, set[str])
+    return [o.event for o in report if isinstance(o, (Exhausted, Unconfirmed))]
+
+
+def one_raw_call(client: PartnerEventsClient) -> list[str]:
+    """What boto3 calls the members, with types."""
+    entries = [{"Source": "s", "DetailType": "t", "Detail": "{}"}]
+    answer = client.put_partner_events(Entries=entries)
+    assert_type(answer, PutPartnerEventsResponse)
+    assert_type(answer["FailedEntryCount"], int)
+    assert_type(answer["Entries"], list[ResultMembers])
+    assert_type(answer["ResponseMetadata"]["HTTPStatusCode"], int)
+    assert_type(answer["ResponseMetadata"]["HTTPHeaders"], dict[str, str])
+    return [result["EventId"] for result in answer["Entries"] if "EventId" in result]
+
+
+def every_error(client: PartnerEventsClient) -> DeliveryReport | None:
+    """What is raised carries what there is to know."""
+    try:
+        return client.put_events([event]).raise_for_undelivered()
+    except (UndeliveredError, InputInterruptedError) as error:
+        return error.report
+    except ServiceError as error:
+        assert_type((error.code, error.status, error.request_id), tuple[str, int, str | None])
+    except TransportError as error:
+        assert_type(error.may_have_been_sent, bool)
+    except ConfigurationError as error:
+        configuration: ValueError = error
+        raise configuration from None
+    except PartnerEventsError as error:
+        assert_type(error.may_have_been_sent, bool)
+    return None
+
+
+# ------------------------------------------------------------ settings
+
+
+def patience(state: RetryCallState) -> float:
+    """A `wait` of one's own is a function."""
+    return 2.0 * state.attempt_number
+
+
+patient = RetryPolicy(
+    wait=wait_random_exponential(multiplier=0.1, max=20) + wait_fixed(1),
+    throttle_wait=patience,
+    stop=stop_after_attempt(10) | stop_after_delay(datetime.timedelta(minutes=5)),
+    tokens=None,
+    unknown_attempts=2,
+    verdicts={"SomethingNew": Verdict.PERMANENT},
+)
+RetryPolicy(wait=wait_none(), stop=lambda state: state.attempt_number >= 2)
+assert_type(patient.with_max_attempts(3), RetryPolicy)
+assert_type(
+    patient.delay_after(1, Verdict.TRANSIENT, ServiceError("c", "m", status=500)), float | None
+)
+
+
+class Recorder:
+    """A transport of one's own needs two methods and no base class."""
+
+    def __init__(self) -> None:
+        self.sent: list[HttpRequest] = []
+
+    def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
+        """Remember a request and give up on it."""
+        self.sent.append(request)
+        if timeouts.read < 1:
+            raise TransportError("no answer in time", may_have_been_sent=True)
+        return HttpResponse(200, {}, b'{"FailedEntryCount": 0, "Entries": []}')
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@attrs.frozen
+class Keys:
+    """What to sign with, from one's own store."""
+
+    access_key: str
+    secret_key: str
+    token: str | None = None
+
+
+class Vault:
+    """Credentials of one's own need one method and no base class."""
+
+    def get_frozen_credentials(self) -> Keys:
+        """Read what is to be signed with now."""
+        return Keys("AKIDEXAMPLE", "a secret")
+
+
+transport: Transport = Recorder()
+PartnerEventsClient("us-east-1", transport=Recorder(), credentials=Vault())
+PartnerEventsClient(region="us-east-1", credentials=Credentials("AKIDEXAMPLE", "a secret"))
+PartnerEventsClient(session=boto3.Session(region_name="us-east-1"), timeout=2)
+PartnerEventsClient(profile="partner", endpoint_url="https://example.com", max_in_flight=8)
+with PartnerEventsClient(
+    retry=patient, timeout=Timeouts(connect=1, read=3), max_batch_bytes=1, max_entry_bytes=1
+) as opened:
+    assert_type(opened, PartnerEventsClient)
+    assert_type(opened.look_up(), PartnerEventsClient)
+    assert_type((opened.region, opened.endpoint_url), tuple[str, str])
+
+
+# ------------------------------------------------------------ tests of one's own
+
+
+def against_the_local_service() -> int:
+    """The local service fits in where a transport, credentials or an endpoint do."""
+    service = FakeEventBridge(seed=1)
+    service.play(
+        LoseAnswer(share=0.1, times=None),
+        FailEntries("InternalFailure", matching=lambda entry: "poison" in entry["Detail"]),
+    )
+    PartnerEventsClient(
+        service.region, credentials=service.credentials, transport=service.transport()
+    ).put_events([event])
+    with service.serve(port=0) as server:
+        PartnerEventsClient(endpoint_url=server.url, credentials=service.credentials)
+    assert_type([entry.detail for entry in service.accepted], list[str])
+    return service.request_count
