@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 import tempfile
 from pathlib import Path
@@ -26,6 +27,8 @@ class OutsideConnectionError(AssertionError):
 
 
 def pytest_configure() -> None:
+    # A shell starts what it runs in the background with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in tuple(os.environ):
         if name.startswith("AWS_") or name.upper().endswith(("_PROXY", "_CA_BUNDLE")):
             ENVIRONMENT.delenv(name)

@@ -10,10 +10,11 @@ Deliver a SaaS vendor's events to its customers' Amazon EventBridge partner even
 
 from __future__ import annotations
 
+from eventbridge_partner._aws import Credentials, ReadCredentials
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner._version import __version__ as __version__
 from eventbridge_partner.batching import BatchLimits, plan_batches
-from eventbridge_partner.client import PartnerEventsClient
+from eventbridge_partner.client import PartnerEventsClient, PutPartnerEventsResponse
 from eventbridge_partner.errors import (
     ClockSkewError,
     ConfigurationError,
@@ -52,6 +53,7 @@ __all__ = [
     "BatchLimits",
     "ClockSkewError",
     "ConfigurationError",
+    "Credentials",
     "CredentialsError",
     "DeliveryReport",
     "Exhausted",
@@ -67,6 +69,8 @@ __all__ = [
     "PartnerEvent",
     "PartnerEventsClient",
     "PartnerEventsError",
+    "PutPartnerEventsResponse",
+    "ReadCredentials",
     "Rejected",
     "ResultEntry",
     "RetryPolicy",

@@ -39,11 +39,19 @@ class ReadCredentials(Protocol):
     """What `get_frozen_credentials()` returns: botocore's ReadOnlyCredentials."""
 
     @property
-    def access_key(self) -> str | None: ...
+    def access_key(self) -> str | None:
+        """The access key ID."""
+        ...
+
     @property
-    def secret_key(self) -> str | None: ...
+    def secret_key(self) -> str | None:
+        """The secret access key."""
+        ...
+
     @property
-    def token(self) -> str | None: ...
+    def token(self) -> str | None:
+        """The session token; None or empty for credentials that last."""
+        ...
 
 
 class Credentials(Protocol):

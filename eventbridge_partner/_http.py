@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
@@ -25,9 +26,14 @@ class HttpResponse:
     body: bytes = attrs.field(repr=lambda body: f"<{len(body)} bytes>")
 
 
+_LONGEST_TIMEOUT: Final = 1_000_000
+"""Not much more fits into the milliseconds that a socket waits."""
+
+
 def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} is {value!r}; allowed: seconds above 0")
+    if not 0 < value <= _LONGEST_TIMEOUT:
+        allowed = f"allowed: seconds above 0, at most {_LONGEST_TIMEOUT:,}"
+        raise ValueError(f"{attribute.name} is {value!r}; {allowed}")
 
 
 @attrs.frozen
@@ -37,18 +43,21 @@ class Timeouts:
 
     Attributes:
         connect: To open a connection, TLS handshake included.
-        read: From the request's last byte to the answer's last byte.
+        read: From the request's first byte to the answer's last byte.
+        total: Both together; None for the sum of the two.
     """
 
     connect: float = attrs.field(default=5.0, validator=_positive)
     read: float = attrs.field(default=30.0, validator=_positive)
+    total: float | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
 
     def within(self, seconds: float) -> Timeouts:
-        """Return these timeouts, each cut to at most `seconds` (and to a millisecond at least)."""
-        if seconds >= self.connect and seconds >= self.read:
+        """Return these timeouts, cut to `seconds` in all (to a millisecond at least)."""
+        total = self.connect + self.read if self.total is None else self.total
+        if seconds >= total:
             return self
         bound = max(seconds, 0.001)
-        return Timeouts(connect=min(self.connect, bound), read=min(self.read, bound))
+        return Timeouts(min(self.connect, bound), min(self.read, bound), bound)
 
 
 MAX_ANSWER_BYTES = 1024 * 1024

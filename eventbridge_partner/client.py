@@ -27,7 +27,7 @@ from eventbridge_partner._aws import (
     open_session,
     resolve,
 )
-from eventbridge_partner._http import HttpResponse, Timeouts
+from eventbridge_partner._http import Timeouts
 from eventbridge_partner._sigv4 import FrozenCredentials
 from eventbridge_partner.batching import BatchLimits
 from eventbridge_partner.delivery import (
@@ -41,6 +41,7 @@ from eventbridge_partner.delivery import (
 )
 from eventbridge_partner.errors import (
     ClockSkewError,
+    ConfigurationError,
     CredentialsError,
     ExpiredCredentialsError,
     Finding,
@@ -71,6 +72,9 @@ MAX_IN_FLIGHT: Final = 4
 # waits up to 3 s in all. So many events can go by meanwhile.
 _STREAM_EVENTS: Final = 10_000
 _STREAM_BYTES: Final = 16 * 1024 * 1024
+
+_LONGEST_WAIT: Final = 3600.0
+"""A longer wait is one of several: no clock takes infinity, which is a deadline like any other."""
 
 
 class ResultMembers(TypedDict, total=False):
@@ -116,8 +120,9 @@ class PartnerEventsClient:
     making one is cheap and reads no file.
 
     Args:
-        region: The Region of the customers' partner event sources. Without it, `AWS_REGION`,
-            then what botocore finds: `AWS_DEFAULT_REGION`, the profile.
+        region: The Region of the customers' partner event sources. Without it, that of a
+            `session` that was given one, `AWS_REGION`, then what botocore finds:
+            `AWS_DEFAULT_REGION`, the profile.
         endpoint_url: Where to send instead of the Region's endpoint. https, or http on loopback.
         profile: A profile of AWS's config files.
         session: A boto3 or botocore session to take all settings from.
@@ -126,7 +131,8 @@ class PartnerEventsClient:
         retry: When to send failed entries again.
         timeout: Seconds that one request may take, for both connecting and reading, or
             `Timeouts` for each. The default is 5 s to connect and 30 s for the answer.
-        max_in_flight: Requests of one call in flight at a time.
+        max_in_flight: Requests of one call in flight at a time, at most: each takes a thread, so
+            there are more than one only where answers take more than 2 ms.
         max_batch_bytes: Up to what size several entries share a request.
         max_entry_bytes: Events larger than this are refused before sending.
         transport: What sends requests, instead of `RequestsTransport`. It stays the caller's to
@@ -161,6 +167,8 @@ class PartnerEventsClient:
         elif not isinstance(timeout, Timeouts):
             timeout = Timeouts(connect=timeout, read=timeout)
         self._timeouts = timeout
+        if profile is not None and session is not None:
+            raise ConfigurationError("profile is given with a session; allowed: one of the two")
         self._open_session = functools.partial(open_session, profile, session)
         self._resolve = functools.partial(resolve, region=region, endpoint_url=endpoint_url)
         if region is not None:
@@ -212,7 +220,8 @@ class PartnerEventsClient:
             events: Any number of `PartnerEvent` or of mappings with an entry's member names; sent
                 in batches of at most 20. A mapping that breaks a limit becomes a `Rejected`
                 outcome, and its neighbours go out.
-            deadline: Seconds for all attempts together; None for no bound.
+            deadline: Seconds for all attempts together; None for no bound. It cannot be looked at
+                while `events` lets us wait for the next event.
 
         Returns:
             One outcome per event, in the order given. Failures are in the report, not raised.
@@ -356,6 +365,7 @@ class PartnerEventsClient:
                 case Take(count):
                     if pauses:
                         flights.flush()
+                        self._receive(process, delivery, flights, 0.0)
                     if decided := delivery.outcomes():
                         yield decided
                     try:
@@ -365,10 +375,11 @@ class PartnerEventsClient:
                         taken = 0
                     if taken < count:
                         delivery.no_more_events()
+                    if pauses:  # answers that came meanwhile came in time
+                        self._receive(process, delivery, flights, 0.0)
                 case Wait(until):
-                    seconds = None if until is None else max(0.0, until - now)
-                    for flight, answer in flights.collect(seconds):
-                        self._receive(process, delivery, flight, answer)
+                    seconds = None if until is None else min(max(0.0, until - now), _LONGEST_WAIT)
+                    self._receive(process, delivery, flights, seconds)
                     if decided := delivery.outcomes():
                         yield decided
                 case Finished.FINISHED:
@@ -390,7 +401,7 @@ class PartnerEventsClient:
         try:
             credentials = process.credentials.frozen()
         except CredentialsError as error:
-            delivery.failed(batch, error, time.monotonic())
+            delivery.not_sent(batch, error, time.monotonic())
             return
         request = process.edge.request(
             call, credentials, invocation_id=str(uuid.uuid4()), attempt=batch.attempt
@@ -404,27 +415,28 @@ class PartnerEventsClient:
         self,
         process: _Process,
         delivery: Delivery,
-        flight: _Flight,
-        answer: HttpResponse | TransportError,
+        flights: BlockingFlights[_Flight],
+        seconds: float | None,
     ) -> None:
-        batch = flight.batch
-        try:
-            if isinstance(answer, TransportError):
-                raise answer
-            results = _wire.answer(flight.call, answer)
-        except PartnerEventsError as error:
-            _log.info("a request of %d entries failed: %s", len(batch), error)
-            failure = _after_remedy(process, flight, error)
-            delivery.failed(batch, failure, time.monotonic())
-        else:
-            delivery.answered(batch, results, time.monotonic())
+        for flight, answer in flights.collect(seconds):
+            batch = flight.batch
+            try:
+                if isinstance(answer, TransportError):
+                    raise answer
+                results = _wire.answer(flight.call, answer)
+            except PartnerEventsError as error:
+                _log.info("a request of %d entries failed: %s", len(batch), error)
+                failure = _after_remedy(process, flight, error)
+                delivery.failed(batch, failure, time.monotonic())
+            else:
+                delivery.answered(batch, results, time.monotonic())
 
     # ------------------------------------------------------------ life
 
     def _here(self) -> _Process:
         """Return what belongs to this process, made at the first use in it."""
         if self._process is None:
-            with self._resolving:
+            with _first_use:
                 if self._process is None:
                     self._process = self._enter_process()
         return self._process
@@ -448,7 +460,6 @@ class PartnerEventsClient:
 
     def _forget_process(self) -> None:
         """Start as if nothing had been used yet: a lock may be held for ever after a fork."""
-        self._resolving = threading.Lock()
         self._process = None
         self._quota = RetryQuota(self._settings.retry.tokens)
 
@@ -502,14 +513,23 @@ class _Process:
 
 _clients: Final[weakref.WeakSet[PartnerEventsClient]] = weakref.WeakSet()
 
+# No fork happens in the middle of a first use: it imports modules, and one that is half imported
+# by a thread that the child does not have would be waited for in there for ever.
+_first_use: Final = threading.RLock()
+
 
 def _forget_parent() -> None:
     for client in _clients:
         client._forget_process()  # pyright: ignore[reportPrivateUsage]
+    _first_use.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parent)
+    os.register_at_fork(
+        before=_first_use.acquire,
+        after_in_parent=_first_use.release,
+        after_in_child=_forget_parent,
+    )
 
 
 class _InputError(Exception):

@@ -229,7 +229,7 @@ class Delivery:
         self._fresh: deque[Entry] = deque()
         self._due: deque[Entry] = deque()
         self._waiting: list[tuple[float, int, Entry]] = []
-        self._groups: list[tuple[float, int, Batch]] = []
+        self._kept_batches: list[tuple[float, int, Batch]] = []
         self._in_flight: set[Batch] = set()
         self._input_ended = False
         self._halted: tuple[str, str] | None = None
@@ -287,13 +287,13 @@ class Delivery:
             self._give_up()
             return FINISHED if self._input_ended else Take(self._limits.max_entries)
         if len(self._in_flight) < self._settings.max_in_flight:
-            if self._groups and self._groups[0][0] <= now:
-                return self._send(heapq.heappop(self._groups)[2], now)
+            if self._kept_batches and self._kept_batches[0][0] <= now:
+                return self._send(heapq.heappop(self._kept_batches)[2], now)
             if self._wants_events():
                 return Take(self._limits.max_entries - len(self._fresh))
             if batch := self._pack(now):
                 return self._send(batch, now)
-        if not (self._in_flight or self._fresh or self._due or self._waiting or self._groups):
+        if not (self._in_flight or self._fresh or self._due or self._waiting or self._kept_batches):
             return FINISHED if self._input_ended else Take(self._limits.max_entries)
         return Wait(self._next_time())
 
@@ -340,8 +340,8 @@ class Delivery:
         """Return when, at the latest, there is something to do without an answer."""
         times = [] if self._deadline is None else [self._deadline]
         if len(self._in_flight) < self._settings.max_in_flight:
-            if self._groups:
-                times.append(self._groups[0][0])
+            if self._kept_batches:
+                times.append(self._kept_batches[0][0])
             if self._waiting:
                 times.append(self._waiting[0][0])
             if self._due:
@@ -395,12 +395,9 @@ class Delivery:
         """
         self._in_flight.discard(batch)
         verdict = self._policy.verdict_on_request(error)
-        if isinstance(error, CredentialsError):
-            for entry in batch.entries:
-                entry.attempts -= 1  # there was nothing to sign with, so no request carried it
         if error.may_have_been_sent:
             for entry in batch.entries:
-                doubt = (entry.attempts, f"its answer was lost: {error}")
+                doubt = (entry.attempts, str(error))
                 entry.in_trouble().doubt = doubt
         match verdict:
             case Verdict.SPLIT if len(batch) > 1:
@@ -417,8 +414,21 @@ class Delivery:
             case _:
                 self._after_failure(batch, batch.entries, verdict, error, now)
 
+    def not_sent(self, batch: Batch, error: CredentialsError, now: float) -> None:
+        """
+        Take that no request carried a batch, for there was nothing to sign it with.
+
+        Args:
+            batch: The batch that was to be sent.
+            error: Why there was nothing.
+            now: When that showed.
+        """
+        for entry in batch.entries:
+            entry.attempts -= 1
+        self.failed(batch, error, now)
+
     def _again(self, batch: Batch, when: float) -> None:
-        heapq.heappush(self._groups, (when, next(self._sequence), batch))
+        heapq.heappush(self._kept_batches, (when, next(self._sequence), batch))
 
     def _after_failure(
         self,
@@ -531,12 +541,12 @@ class Delivery:
             *self._fresh,
             *self._due,
             *(entry for _, _, entry in self._waiting),
-            *(entry for _, _, batch in self._groups for entry in batch.entries),
+            *(entry for _, _, batch in self._kept_batches for entry in batch.entries),
         ]
         self._fresh.clear()
         self._due.clear()
         self._waiting.clear()
-        self._groups.clear()
+        self._kept_batches.clear()
         return entries
 
 

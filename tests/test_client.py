@@ -198,6 +198,18 @@ def test_missing_credentials_take_nothing_from_the_iterable(service: FakeEventBr
     assert len(list(given)) == 3
 
 
+@pytest.mark.parametrize("deadline", [1e11, float("inf")])
+def test_a_deadline_may_be_beyond_all_clocks(
+    service: FakeEventBridge, server: LocalServer, deadline: float
+) -> None:
+    """It is then no deadline."""
+    service.play(FailEntries("InternalFailure"), SlowAnswer(0.01, times=None))
+    with http_client_of(service, server) as client:
+        report = client.put_events(events(60), deadline=deadline)
+
+    assert report.counts.accepted == 60
+
+
 @pytest.mark.parametrize("deadline", [0, -1, float("nan")])
 def test_a_deadline_that_makes_no_sense_is_refused(
     service: FakeEventBridge, deadline: float
@@ -219,6 +231,7 @@ def test_a_deadline_that_makes_no_sense_is_refused(
         {"endpoint_url": "https://example.com\r\nX: 1"},
         {"region": "us east"},
         {"region": "us-east-1\r\n"},
+        {"profile": "x", "session": object()},
     ],
 )
 def test_settings_that_cannot_work_are_refused_at_once(settings: dict[str, Any]) -> None:
@@ -352,7 +365,6 @@ def send(first):
     assert len(client.put_events(events).accepted) == 100
 
 send(0)
-client._resolving.acquire()  # held by some thread at the moment of the fork
 child = os.fork()
 if child == 0:
     try:
@@ -360,7 +372,6 @@ if child == 0:
         os._exit(0)
     except BaseException:
         os._exit(1)
-client._resolving.release()
 send(200)
 _, status = os.waitpid(child, 0)
 assert status == 0, status
@@ -376,6 +387,36 @@ client.close()
 
     assert finished.returncode == 0, finished.stderr
     assert sorted(numbers(service)) == list(range(300))
+
+
+def test_a_fork_in_the_middle_of_a_first_use_hangs_no_child(
+    service: FakeEventBridge, server: LocalServer
+) -> None:
+    """What a thread imports at its first use is not half imported in the child."""
+    script = f"""
+import os, sys, threading, time
+from eventbridge_partner import PartnerEventsClient
+
+client = PartnerEventsClient("us-east-1", endpoint_url={server.url!r})
+threading.Thread(target=client.look_up).start()
+while "botocore" not in sys.modules:
+    time.sleep(0.0001)
+child = os.fork()
+if child == 0:
+    client.look_up()
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+"""
+    finished = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_a_stream_takes_no_more_than_it_can_hold(service: FakeEventBridge) -> None:
@@ -415,6 +456,23 @@ def test_no_request_waits_for_a_slow_input(
         assert len(list(sent)) == 60
 
     assert arrived == [20, 20, 20]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02])
+def test_answers_that_come_while_the_input_pauses_come_in_time(
+    service: FakeEventBridge, server: LocalServer, seconds: float
+) -> None:
+    """A deadline that passes in the pause makes no accepted event doubtful."""
+    service.play(SlowAnswer(seconds, times=None))
+
+    def pausing() -> Iterator[PartnerEvent]:
+        yield from events(40)
+        time.sleep(0.5)
+
+    with http_client_of(service, server) as client:
+        report = client.put_events(pausing(), deadline=0.3)
+
+    assert len(report.accepted) == 40
 
 
 def test_a_stream_grows_no_memory() -> None:
@@ -482,6 +540,24 @@ def test_credentials_that_stay_expired_are_no_fault_of_the_events(
 
     assert {outcome.code for outcome in report.exhausted} == {"ExpiredTokenException"}
     assert [outcome.attempts for outcome in report] == [2] * 20
+
+
+def test_credentials_that_expire_and_are_gone_hide_no_attempt(
+    environment: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that was refused for its token did carry its entries."""
+    service = environment
+    client = client_of(service, credentials=None)
+    client.put_events(events(1)).raise_for_undelivered()
+    sent = service.request_count
+
+    service.play(ExpireToken(times=None))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    outcome = client.put_events(events(1))[0]
+
+    assert isinstance(outcome, Exhausted) and outcome.code == "CredentialsError"
+    assert outcome.attempts == service.request_count - sent > 0
 
 
 def test_refreshable_credentials_are_frozen_for_each_signature(service: FakeEventBridge) -> None:

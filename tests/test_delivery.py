@@ -130,7 +130,9 @@ class Run:
                     self.now = answered_at
                     batch = in_flight.pop(0)[2]
                     answer = service(batch)
-                    if isinstance(answer, PartnerEventsError):
+                    if isinstance(answer, CredentialsError):
+                        delivery.not_sent(batch, answer, self.now)
+                    elif isinstance(answer, PartnerEventsError):
                         delivery.failed(batch, answer, self.now)
                     else:
                         delivery.answered(batch, answer, self.now)

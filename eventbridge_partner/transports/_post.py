@@ -9,14 +9,18 @@ costs, and none of it is used here.
 
 from __future__ import annotations
 
+import functools
 import http.client
+import io
 import itertools
+import socket
 import ssl
 import time
 import types
 from collections.abc import Mapping
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol, cast
 
+import attrs
 import urllib3
 import urllib3.connection
 import urllib3.exceptions
@@ -58,6 +62,41 @@ def read_headers(fp: BinaryIO, _class: Any = None) -> http.client.HTTPMessage:
     return message
 
 
+class _TimedReads(io.RawIOBase):
+    """Reads from a socket until a time; a timeout of the socket would start anew with each byte."""
+
+    def __init__(self, sock: socket.socket, until: float) -> None:
+        super().__init__()
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        self._until = until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+@attrs.frozen
+class _TimedSocket:
+    """What http.client's answer wants of a socket."""
+
+    sock: socket.socket
+    until: float
+
+    def makefile(self, _mode: str) -> BinaryIO:
+        return cast("BinaryIO", io.BufferedReader(_TimedReads(self.sock, self.until)))
+
+
 class _Answer(http.client.HTTPResponse):
     """
     http.client's answer, with one function replaced of those that its `begin` calls.
@@ -70,6 +109,20 @@ class _Answer(http.client.HTTPResponse):
         {**vars(http.client), "parse_headers": read_headers},
     )
 
+    def _read_status(self) -> tuple[str, int, str]:
+        # Of all interim answers http.client knows only 100. It would take 103 for the answer, and
+        # the answer for that to the next request.
+        line: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+        while 100 <= line[1] < 200:
+            read_headers(cast("BinaryIO", self.fp))
+            line = super()._read_status()  # type: ignore[misc]
+        return line
+
+
+def _timed_answer(until: float, sock: socket.socket, **settings: Any) -> _Answer:
+    timed: Any = _TimedSocket(sock, until)
+    return _Answer(timed, **settings)
+
 
 class _Posting(http.client.HTTPConnection):
     """Writes a request's headers and body in one piece: one system call, one TLS record."""
@@ -77,11 +130,14 @@ class _Posting(http.client.HTTPConnection):
     response_class: Any = _Answer
     _rest = b""
 
-    def post(self, path: str, headers: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
+    def post(
+        self, path: str, headers: Mapping[str, str], body: bytes, until: float
+    ) -> http.client.HTTPResponse:
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         if not lines.count("\r") == lines.count("\n") == len(headers):
             raise ValueError("a header holds a line break")
         self._rest = lines.encode("latin-1") + b"\r\n" + body
+        self.response_class = functools.partial(_timed_answer, until)
         self.putrequest("POST", path, skip_accept_encoding=True)
         self.endheaders()
         # http.client's own: urllib3's makes more of an answer than is read of it.
@@ -115,18 +171,20 @@ class _PostingPool(urllib3.HTTPConnectionPool):
         """
         if self.proxy is not None:
             return super().urlopen(method, url, **request)
-        timeout: urllib3.Timeout = request["timeout"]
+        timeout: urllib3.Timeout = request["timeout"].clone()
         try:
             connection: Any = self._get_conn()
         except urllib3.exceptions.ClosedPoolError as error:
             raise TransportError("the client was closed", may_have_been_sent=False) from error
         try:
+            timeout.start_connect()
             _connect(connection, timeout.connect_timeout)
-            read_seconds: Any = timeout.read_timeout
-            connection.sock.settimeout(read_seconds)
+            seconds: Any = timeout.read_timeout
+            connection.sock.settimeout(seconds)
+            until = time.monotonic() + seconds
             # Leaving closes the answer, not the connection.
-            with connection.post(url, request["headers"], request["body"]) as answer:
-                body = read(answer, time.monotonic() + read_seconds)
+            with connection.post(url, request["headers"], request["body"], until) as answer:
+                body = read(answer, until)
         except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
             connection.close()
             raise TransportError(cause_of(error), may_have_been_sent=True) from error

@@ -61,7 +61,7 @@ class BlockingFlights(Generic[K]):
     def __init__(self, transport: Transport, workers: WorkerThreads) -> None:
         self._transport = transport
         self._workers = workers
-        self._held: tuple[K, HttpRequest, Timeouts] | None = None
+        self._unsent: tuple[K, HttpRequest, Timeouts] | None = None
         self._answered: list[tuple[K, Answer]] = []
         self._from_workers: queue.SimpleQueue[tuple[K, Answer | BaseException]]
         self._from_workers = queue.SimpleQueue()
@@ -69,16 +69,16 @@ class BlockingFlights(Generic[K]):
 
     def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
         """Send a request. See `Flights.submit`."""
-        self._send_held(alone=False)
-        self._held = (key, request, timeouts)
+        self._send_now(alone=False)
+        self._unsent = (key, request, timeouts)
 
     def flush(self) -> None:
         """Send now what is held. See `Flights.flush`."""
-        self._send_held(alone=False)
+        self._send_now(alone=False)
 
     def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
         """Return what has been answered. See `Flights.collect`."""
-        self._send_held(alone=not self._in_workers)
+        self._send_now(alone=not self._in_workers)
         collected, self._answered = self._answered, []
         if collected:
             seconds = 0.0
@@ -101,11 +101,11 @@ class BlockingFlights(Generic[K]):
             raise answer
         collected.append((key, answer))
 
-    def _send_held(self, *, alone: bool) -> None:
-        if self._held is None:
+    def _send_now(self, *, alone: bool) -> None:
+        if self._unsent is None:
             return
-        key, request, timeouts = self._held
-        self._held = None
+        key, request, timeouts = self._unsent
+        self._unsent = None
         if alone or self._workers.answer_seconds < _HAND_OVER_SECONDS:
             self._answered.append((key, self._send(request, timeouts)))
             return

@@ -9,9 +9,11 @@ gets requests that are ready.
 from __future__ import annotations
 
 import http.client
+import os
 import time
+import weakref
 from collections.abc import Mapping
-from typing import Any, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 
 import requests
 import requests.adapters
@@ -27,6 +29,8 @@ class RequestsTransport:
     """
     Sends requests through a `requests` adapter, one at a time from each thread.
 
+    After a fork, parent and child go on with connections of their own.
+
     Args:
         ca_bundle: The path of a file of trusted certificates; True for those of `certifi`.
         proxies: Proxy URLs by scheme, as `requests` takes them.
@@ -40,9 +44,11 @@ class RequestsTransport:
         proxies: Mapping[str, str] | None = None,
         max_connections: int = 64,
     ) -> None:
+        self._max_connections = max_connections
         self._adapter = _ResolvedAdapter(max_connections)
         self._ca_bundle = ca_bundle
         self._proxies = dict(proxies or {})
+        _transports.add(self)
 
     def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
         """Send a request and return its whole answer. See `Transport.send`."""
@@ -53,6 +59,7 @@ class RequestsTransport:
         headers: Any = {**request.headers, "Content-Length": str(len(request.body))}
         prepared.headers = headers
         prepared.body = request.body
+        bounds: Any = urllib3.Timeout(timeouts.total, timeouts.connect, timeouts.read)
         try:
             # Whole already, unless a proxy or a mock stands in between.
             answer = cast(
@@ -60,7 +67,7 @@ class RequestsTransport:
                 self._adapter.send(
                     prepared,
                     stream=True,
-                    timeout=(timeouts.connect, timeouts.read),
+                    timeout=bounds,
                     verify=self._ca_bundle,
                     proxies=self._proxies,
                 ),
@@ -73,7 +80,25 @@ class RequestsTransport:
 
     def close(self) -> None:
         """Close all idle connections. Sending again opens new ones."""
-        self._adapter.close()
+        # Not the same adapter again: a thread that is about to send may put what is closed back.
+        closed = self._adapter
+        self._forget_connections()
+        closed.close()
+
+    def _forget_connections(self) -> None:
+        self._adapter = _ResolvedAdapter(self._max_connections)
+
+
+_transports: Final[weakref.WeakSet[RequestsTransport]] = weakref.WeakSet()
+
+
+def _leave_connections_to_parent() -> None:
+    for transport in _transports:
+        transport._forget_connections()  # pyright: ignore[reportPrivateUsage]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_connections_to_parent)
 
 
 class _ResolvedAdapter(requests.adapters.HTTPAdapter):

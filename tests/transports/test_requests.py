@@ -6,13 +6,17 @@ import http.client
 import io
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests.adapters
 import responses
 import trustme
 from hypothesis import given
@@ -174,10 +178,24 @@ def test_a_chunked_answer_is_read(transport: RequestsTransport) -> None:
         assert transport.send(post(port), PATIENCE).body == b"{}"
 
 
-def test_an_interim_answer_is_passed_over(transport: RequestsTransport) -> None:
-    """100 Continue is not the answer."""
-    with served(answering(b"HTTP/1.1 100 Continue\r\nX-A: 1\r\n\r\n" + OK)) as port:
-        assert transport.send(post(port), PATIENCE).body == b"{}"
+@pytest.mark.parametrize("line", ["100 Continue", "102 Processing", "103 Early Hints"])
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+def test_interim_answers_are_passed_over(
+    transport: RequestsTransport, line: str, pause: float
+) -> None:
+    """They are not the answer, and what follows is not the answer to the next request."""
+
+    def handle(connection: socket.socket) -> None:
+        while True:
+            _, _, body = read_request(connection)
+            connection.sendall(2 * f"HTTP/1.1 {line}\r\nLink: </>\r\n\r\n".encode())
+            time.sleep(pause)
+            connection.sendall(OK.replace(b"{}", body))
+
+    with served(handle) as port:
+        for body in (b"[]", b"11", b"22"):
+            answer = transport.send(post(port, body), PATIENCE)
+            assert (answer.status, answer.body) == (200, body)
 
 
 def test_redirects_are_not_followed(transport: RequestsTransport) -> None:
@@ -265,6 +283,34 @@ def test_an_answer_that_drips_is_left_after_the_read_timeout(transport: Requests
     assert time.monotonic() - started < 2
 
 
+@pytest.mark.parametrize("dripped", [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK\r\nX-A: 1234567890\r\n"])
+def test_headers_that_drip_are_left_after_the_read_timeout(
+    transport: RequestsTransport, dripped: bytes
+) -> None:
+    """The bound is on the whole answer, from its first line on."""
+
+    def handle(connection: socket.socket) -> None:
+        read_request(connection)
+        for byte in dripped * 3:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.1)
+
+    started = time.monotonic()
+    error = failure(transport, handle)
+
+    assert error.may_have_been_sent
+    assert time.monotonic() - started < 1.5
+
+
+def test_connecting_and_reading_share_a_bound(transport: RequestsTransport) -> None:
+    """What connecting took is not to be had for reading."""
+    started = time.monotonic()
+    with served(lambda connection: time.sleep(1.5)) as port:
+        with pytest.raises(TransportError):
+            transport.send(post(port), Timeouts(connect=5, read=5, total=0.3))
+        assert time.monotonic() - started < 1
+
+
 def test_a_refused_connection_was_not_sent(transport: RequestsTransport) -> None:
     """Where nobody listens nothing arrived."""
     with socket.create_server(("127.0.0.1", 0)) as unused:
@@ -275,6 +321,74 @@ def test_a_refused_connection_was_not_sent(transport: RequestsTransport) -> None
 
     assert not caught.value.may_have_been_sent
     assert "refused" in str(caught.value)
+
+
+def test_closing_leaves_no_closed_connections_to_a_thread_that_is_about_to_send(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever `close` comes between, the next request has a connection of its own."""
+    transport = RequestsTransport()
+    resolve = requests.adapters.HTTPAdapter.get_connection_with_tls_context
+
+    def closed_meanwhile(self: Any, *args: Any, **kwargs: Any) -> Any:
+        pool = resolve(self, *args, **kwargs)
+        transport.close()
+        return pool
+
+    with served(answering(OK)) as port:
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                requests.adapters.HTTPAdapter, "get_connection_with_tls_context", closed_meanwhile
+            )
+            with pytest.raises(TransportError, match="closed") as caught:
+                transport.send(post(port), PATIENCE)
+        assert not caught.value.may_have_been_sent
+        assert transport.send(post(port), PATIENCE).status == 200
+    transport.close()
+
+
+def test_no_connection_crosses_a_fork() -> None:
+    """Else a child would read its parent's answers for its own."""
+    script = """
+import os, sys
+from eventbridge_partner._http import HttpRequest, Timeouts
+from eventbridge_partner.transports.requests import RequestsTransport
+
+transport = RequestsTransport()
+def send(body):
+    request = HttpRequest(sys.argv[1], {"X-Test": "1"}, body)
+    return transport.send(request, Timeouts(2, 2)).body.split()
+
+_, opened = send(b"warm")
+child = os.fork()
+if child == 0:
+    word, connection = send(b"ours")
+    os._exit(word != b"ours" or connection == opened)
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+assert send(b"more") == [b"more", opened]
+transport.close()
+"""
+    ports: list[int] = []
+
+    def handle(connection: socket.socket) -> None:
+        while True:
+            _, _, body = read_request(connection)
+            said = body + b" %d" % connection.getpeername()[1]
+            ports.append(connection.getpeername()[1])
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(said) + said)
+
+    with served(handle) as port:
+        finished = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", script, f"http://127.0.0.1:{port}/"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    assert finished.returncode == 0, finished.stderr
+    assert len(ports) == 3 and len(set(ports)) == 2
 
 
 def test_a_failed_request_leaves_no_connection_behind(transport: RequestsTransport) -> None:
