@@ -68,7 +68,7 @@ class _TimedReads(io.RawIOBase):
     def __init__(self, sock: socket.socket, until: float) -> None:
         super().__init__()
         self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
+        self._use = sock.makefile("rb", buffering=0)  # keeps the socket open, closed or not
         self._until = until
 
     def readable(self) -> bool:
@@ -79,10 +79,10 @@ class _TimedReads(io.RawIOBase):
         if left <= 0:
             raise TimeoutError
         self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
+        return self._sock.recv_into(buffer)
 
     def close(self) -> None:
-        self._raw.close()
+        self._use.close()
         super().close()
 
 
@@ -171,7 +171,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
         """
         if self.proxy is not None:
             return super().urlopen(method, url, **request)
-        timeout: urllib3.Timeout = request["timeout"].clone()
+        timeout: urllib3.Timeout = request["timeout"]
         try:
             connection: Any = self._get_conn()
         except urllib3.exceptions.ClosedPoolError as error:

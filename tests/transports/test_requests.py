@@ -13,10 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests.adapters
 import responses
 import trustme
 from hypothesis import given
@@ -321,30 +319,6 @@ def test_a_refused_connection_was_not_sent(transport: RequestsTransport) -> None
 
     assert not caught.value.may_have_been_sent
     assert "refused" in str(caught.value)
-
-
-def test_closing_leaves_no_closed_connections_to_a_thread_that_is_about_to_send(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Whatever `close` comes between, the next request has a connection of its own."""
-    transport = RequestsTransport()
-    resolve = requests.adapters.HTTPAdapter.get_connection_with_tls_context
-
-    def closed_meanwhile(self: Any, *args: Any, **kwargs: Any) -> Any:
-        pool = resolve(self, *args, **kwargs)
-        transport.close()
-        return pool
-
-    with served(answering(OK)) as port:
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                requests.adapters.HTTPAdapter, "get_connection_with_tls_context", closed_meanwhile
-            )
-            with pytest.raises(TransportError, match="closed") as caught:
-                transport.send(post(port), PATIENCE)
-        assert not caught.value.may_have_been_sent
-        assert transport.send(post(port), PATIENCE).status == 200
-    transport.close()
 
 
 def test_no_connection_crosses_a_fork() -> None:
