@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from pathlib import Path
 
 from eventbridge_partner import ConfigurationError, CredentialsError, __version__
 from eventbridge_partner.cli import _check, _send, _serve
 from eventbridge_partner.cli._exits import CONFIGURATION, NOT_ALL_ACCEPTED, USAGE, UsageError
 from eventbridge_partner.cli._interruption import Interrupted, Interruption
-from eventbridge_partner.cli._output import forget_standard_output
+from eventbridge_partner.cli._output import OutputError, flush_out, forget_standard_output, say
 
 _PROGRAM = "eventbridge-partner"
 
@@ -30,16 +33,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: With status 2 for arguments that cannot be read, 0 after `--help`.
     """
     arguments = _parser().parse_args(argv)
-    with Interruption() as interruption:
+    with _open_outputs(), Interruption() as interruption:
         try:
             status: int = arguments.run(arguments, interruption)
-            sys.stdout.flush()
+            flush_out()
         except UsageError as error:
             return _say(arguments.command, error, USAGE)
         except (CredentialsError, ConfigurationError) as error:
             return _say(arguments.command, error, CONFIGURATION)
         except Interrupted:
             return _say(arguments.command, "interrupted", interruption.status)
+        except OutputError as error:
+            return _say(arguments.command, error, NOT_ALL_ACCEPTED)
         except BrokenPipeError:
             forget_standard_output()
             return NOT_ALL_ACCEPTED
@@ -47,8 +52,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say(command: str, what: object, status: int) -> int:
-    sys.stderr.write(f"{_PROGRAM} {command}: {what}\n")
+    say(f"{_PROGRAM} {command}: {what}")
     return status
+
+
+@contextlib.contextmanager
+def _open_outputs() -> Generator[None]:
+    """Have outputs that are closed, as `>&-` leaves them, swallow what nobody wants to see."""
+    with contextlib.ExitStack() as stack:
+        for redirect, stream in (
+            (contextlib.redirect_stdout, sys.stdout),
+            (contextlib.redirect_stderr, sys.stderr),
+        ):
+            if stream is None:  # pyright: ignore[reportUnnecessaryComparison]
+                nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+                stack.enter_context(redirect(nowhere))
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:

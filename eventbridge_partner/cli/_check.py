@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
@@ -14,7 +13,7 @@ from eventbridge_partner import PartnerEvent, entry_size, plan_batches
 from eventbridge_partner.cli._exits import ALL_ACCEPTED, NOT_ALL_ACCEPTED
 from eventbridge_partner.cli._input import EntryReader, name_of, open_input, unreadable
 from eventbridge_partner.cli._interruption import Interruption
-from eventbridge_partner.cli._output import amount, count_up
+from eventbridge_partner.cli._output import amount, count_up, write_out
 
 _SHOWN_SOURCES: Final = 10
 _COUNTED_SOURCES: Final = 100_000
@@ -60,7 +59,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
             raise  # of standard output
         except OSError as error:
             raise unreadable(arguments.file, error) from error
-        sys.stdout.writelines(f"{line}\n" for line in checking.summary())
+        for line in checking.summary():
+            write_out(f"{line}\n")
     return NOT_ALL_ACCEPTED if checking.bad else ALL_ACCEPTED
 
 
@@ -84,7 +84,7 @@ class _Checking:
             if entry.event is None:
                 self.bad += 1
                 for finding in entry.findings:
-                    sys.stdout.write(f"{self.name}:{entry.line}: {finding}\n")
+                    write_out(f"{self.name}:{entry.line}: {finding}\n")
                 continue
             self.good += 1
             size = entry_size(entry.event)

@@ -69,6 +69,8 @@ def open_input(file: str) -> Generator[BinaryIO, None, None]:
         UsageError: It cannot be opened.
     """
     if file == "-":
+        if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]
+            raise UsageError(f"cannot read {name_of(file)}: it is closed")
         yield sys.stdin.buffer
         return
     try:

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -100,6 +100,41 @@ class LineFile:
             if not self._closes:
                 forget_standard_output()
             raise OutputError(f"cannot write {self._name}: {reason(error)}") from error
+
+
+def write_out(text: str) -> None:
+    """
+    Write to standard output.
+
+    Raises:
+        BrokenPipeError: Nobody reads it any more.
+        OutputError: It cannot be written.
+    """
+    with _out():
+        sys.stdout.write(text)
+
+
+def flush_out() -> None:
+    """Have written what was given to `write_out`. Raises as that does."""
+    with _out():
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _out() -> Generator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        forget_standard_output()
+        raise OutputError(f"cannot write standard output: {reason(error)}") from error
+
+
+def say(*lines: str) -> None:
+    """Write lines to standard error. That it cannot be written is no fault of what it says."""
+    with contextlib.suppress(OSError):
+        sys.stderr.writelines(f"{line}\n" for line in lines)
 
 
 def forget_standard_output() -> None:

@@ -38,6 +38,7 @@ from eventbridge_partner.cli._output import (
     Tally,
     amount,
     result_line,
+    say,
     summary,
 )
 from eventbridge_partner.cli._progress import Progress, open_progress
@@ -168,13 +169,14 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         undelivered = sending.tally.counts.undelivered
         status = NOT_ALL_ACCEPTED if end or undelivered else ALL_ACCEPTED
         if status or not arguments.quiet:
-            lines = [*summary(sending.tally, seconds=seconds, failed=failed)]
+            kept = failed if sending.keeps_failed else None
+            lines = [*summary(sending.tally, seconds=seconds, failed=kept)]
             if service:
                 requests = amount(service.request_count, "request")
                 lines.append(f"  local service: {requests} over HTTP, signatures verified")
             if end:
                 lines.append(f"{end}; {sending.where_reading_ended}")
-            sys.stderr.writelines(f"{line}\n" for line in lines)
+            say(*lines)
         return interruption.status if sending.was_interrupted else status
 
 
@@ -242,6 +244,11 @@ class _Sending:
         if not self._has_begun:
             self._begin()
         return self._problem
+
+    @property
+    def keeps_failed(self) -> bool:
+        """Whether the entries that were not accepted are where they should be."""
+        return self._failed is not None
 
     @property
     def where_reading_ended(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from eventbridge_partner.cli import _local, _types
 from eventbridge_partner.cli._exits import ALL_ACCEPTED, UsageError, reason
 from eventbridge_partner.cli._interruption import Interrupted, Interruption
-from eventbridge_partner.cli._output import amount
+from eventbridge_partner.cli._output import amount, flush_out, say, write_out
 from eventbridge_partner.testing import FakeEventBridge
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         except Interrupted:
             pass
     requests = amount(service.request_count, "request")
-    sys.stderr.write(f"{requests}, {amount(service.accepted_count, 'event')} accepted\n")
+    say(f"{requests}, {amount(service.accepted_count, 'event')} accepted")
     return ALL_ACCEPTED
 
 
@@ -109,8 +108,8 @@ def _print_settings(service: FakeEventBridge, url: str) -> None:
     else:
         lines.append("unset AWS_SESSION_TOKEN")
     lines += (f"export {name}={shlex.quote(str(value))}" for name, value in values.items())
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
+    write_out("\n".join(lines) + "\n")
+    flush_out()
 
 
 class _RequestPrinter(FakeEventBridge):
@@ -144,4 +143,4 @@ class _RequestPrinter(FakeEventBridge):
                 names = sorted(reason for reason in reasons if reason)
                 names += (type(fault).__name__ for fault in record.faults)
                 line += f" ({', '.join(dict.fromkeys(names))})" if names else ""
-        sys.stderr.write(f"{line}\n")
+        say(line)

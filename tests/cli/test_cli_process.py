@@ -33,10 +33,15 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start the program as a process in an empty directory; none outlives its test."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(*arguments: str, python: tuple[str, ...] = (), **streams: Any) -> Any:
+    def start(
+        *arguments: str, python: tuple[str, ...] = (), program: tuple[str, ...] = (), **streams: Any
+    ) -> Any:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         process = subprocess.Popen(
-            [sys.executable, *(python or ("-m", "eventbridge_partner")), *arguments],
+            [
+                *(program or (sys.executable, *(python or ("-m", "eventbridge_partner")))),
+                *arguments,
+            ],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"},
             **pipes | streams,
@@ -73,6 +78,44 @@ def test_module_is_the_program(start):
     assert [each["outcome"] for each in read_lines(out)] == ["accepted"] * 3 + ["rejected"]
     assert b"3 accepted, 1 rejected" in err
     assert b"\r" not in err
+
+
+PROGRAM = f"{sys.executable} -X dev -W error -m eventbridge_partner"
+
+
+@pytest.mark.parametrize("where", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full", "<&-"])
+@pytest.mark.parametrize("command", ["send --local", "check"])
+def test_outputs_that_are_closed_change_nothing(start, tmp_path, command, where):
+    """Who closes them does not want to see anything, and the exit status is as true as ever."""
+    (tmp_path / "events.jsonl").write_text(json_lines(*numbered(45)))
+    (tmp_path / "bad.jsonl").write_text(json_lines("nonsense", *numbered(2)))
+    for file, status in (("events.jsonl", 0), ("bad.jsonl", 1)):
+        process = start("-c", f"{PROGRAM} {command} {file} {where}", program=("sh",))
+        _, err = process.communicate()
+        assert process.returncode == status
+        assert b"Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["send --local", "check"])
+def test_input_that_is_closed_is_refused(start, command):
+    """It is not taken for one without events."""
+    process = start("-c", f"{PROGRAM} {command} - <&-", program=("sh",))
+    _, err = process.communicate()
+    assert process.returncode == 2
+    assert err.endswith(b"cannot read standard input: it is closed\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+@pytest.mark.parametrize("bad", [0, 1, 2_000])
+def test_check_says_that_its_output_cannot_be_written(start, tmp_path, bad):
+    """A disk that is full is not the file's fault."""
+    (tmp_path / "events.jsonl").write_text(json_lines(*["nonsense"] * bad, entry()))
+    process = start("-c", f"{PROGRAM} check events.jsonl > /dev/full", program=("sh",))
+    _, err = process.communicate()
+    assert process.returncode == 1
+    assert err.decode() == (
+        "eventbridge-partner check: cannot write standard output: No space left on device\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -281,6 +281,16 @@ def test_output_that_fills_up_ends_the_reading(run, service, endpoint):
     assert f"{service.accepted_count:,} accepted" in ended.err
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_failed_entries_that_cannot_be_kept_are_not_said_to_be(run):
+    """The summary names no file that does not have them."""
+    Path("events.jsonl").write_text(json_lines("nonsense", entry()))
+    ended = run("send", "--local", "events.jsonl", "--failed", "/dev/full")
+    assert ended.status == 1
+    assert "cannot write /dev/full" in ended.err
+    assert "is in /dev/full" not in ended.err
+
+
 def test_version_is_told(run):
     """`--version` names the program and its version."""
     ended = run("--version")
