@@ -148,7 +148,7 @@ class WorkerThreads:
     """
 
     def __init__(self) -> None:
-        self.answer_seconds = math.inf
+        self.answer_seconds: float = math.inf
         self._lock = threading.Lock()
         # The queue of each thread that has not been told to end: all the same one but for those
         # that started before the last stop.
