@@ -14,7 +14,7 @@ from eventbridge_partner._aws import Credentials, ReadCredentials
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner._version import __version__ as __version__
 from eventbridge_partner.batching import BatchLimits, plan_batches
-from eventbridge_partner.client import PartnerEventsClient, PutPartnerEventsResponse
+from eventbridge_partner.client import PartnerEventsClient
 from eventbridge_partner.errors import (
     ClockSkewError,
     ConfigurationError,
@@ -45,6 +45,7 @@ from eventbridge_partner.models import (
     Unconfirmed,
     entry_size,
 )
+from eventbridge_partner.raw_call import PutPartnerEventsResponse
 from eventbridge_partner.retry import RetryPolicy, Verdict
 from eventbridge_partner.transports import Transport
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import logging
 import os
@@ -12,26 +11,16 @@ import uuid
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, TypedDict
+from typing import Any, Final, NoReturn, Self, cast
 
 import attrs
 
-from eventbridge_partner import _wire
-from eventbridge_partner._aws import (
-    AwsConfiguration,
-    Credentials,
-    CredentialsKeeper,
-    SigningEdge,
-    checked_endpoint,
-    checked_region,
-    open_session,
-    resolve,
-)
+from eventbridge_partner import _wire, raw_call
+from eventbridge_partner._aws import AwsConfiguration, Credentials
+from eventbridge_partner._flight import Flight
 from eventbridge_partner._http import Timeouts
-from eventbridge_partner._sigv4 import FrozenCredentials
-from eventbridge_partner.batching import BatchLimits
+from eventbridge_partner._setup import MAX_MULTIPLEXED, LookedUp, Setup
 from eventbridge_partner.delivery import (
-    Batch,
     Delivery,
     DeliverySettings,
     Finished,
@@ -41,74 +30,27 @@ from eventbridge_partner.delivery import (
 )
 from eventbridge_partner.errors import (
     ClockSkewError,
-    ConfigurationError,
     CredentialsError,
     ExpiredCredentialsError,
-    Finding,
     InputInterruptedError,
-    InvalidEventError,
     PartnerEventsError,
-    TransportError,
 )
-from eventbridge_partner.limits import MAX_BATCH_BYTES, MAX_ENTRIES, MAX_ENTRY_BYTES
-from eventbridge_partner.models import (
-    DeliveryReport,
-    GivenEvent,
-    Outcome,
-    PartnerEvent,
-    ResultEntry,
-    entry_size,
-)
+from eventbridge_partner.limits import MAX_BATCH_BYTES, MAX_ENTRY_BYTES
+from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome, PartnerEvent
+from eventbridge_partner.raw_call import PutPartnerEventsResponse
 from eventbridge_partner.retry import RetryPolicy, RetryQuota
-from eventbridge_partner.transports import Transport
+from eventbridge_partner.transports import (
+    Flights,
+    MultiplexingTransport,
+    Transport,
+    TransportFactory,
+)
 from eventbridge_partner.transports.flights import BlockingFlights, WorkerThreads
 
 _log: Final = logging.getLogger("eventbridge_partner")
 
-MAX_IN_FLIGHT: Final = 4
-"""Requests of one call in flight at a time, unless the client is told otherwise."""
-
-# An event that waits for its retry holds back the outcomes of those behind it, and by default
-# waits up to 3 s in all. So many events can go by meanwhile.
-_STREAM_EVENTS: Final = 10_000
-_STREAM_BYTES: Final = 16 * 1024 * 1024
-
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity, which is a deadline like any other."""
-
-
-class ResultMembers(TypedDict, total=False):
-    """One result of `put_partner_events`: an event id, or an error."""
-
-    EventId: str
-    ErrorCode: str
-    ErrorMessage: str
-
-
-class ResponseMetadata(TypedDict):
-    """What boto3 adds to every answer."""
-
-    RequestId: str
-    HTTPStatusCode: int
-    HTTPHeaders: dict[str, str]
-    RetryAttempts: int
-
-
-class PutPartnerEventsResponse(TypedDict):
-    """The answer of `put_partner_events`, as boto3 gives it."""
-
-    FailedEntryCount: int
-    Entries: list[ResultMembers]
-    ResponseMetadata: ResponseMetadata
-
-
-@attrs.frozen
-class _Flight:
-    """A batch in flight: the call that carries it, and what that was signed with."""
-
-    batch: Batch
-    call: _wire.Call[tuple[ResultEntry, ...]]
-    credentials: FrozenCredentials
 
 
 class PartnerEventsClient:
@@ -131,12 +73,14 @@ class PartnerEventsClient:
         retry: When to send failed entries again.
         timeout: Seconds that one request may take, for both connecting and reading, or
             `Timeouts` for each. The default is 5 s to connect and 30 s for the answer.
-        max_in_flight: Requests of one call in flight at a time, at most: each takes a thread, so
-            there are more than one only where answers take more than 2 ms.
+        max_in_flight: Requests of one call in flight at a time, at most. The default is 4 where
+            each takes a thread (so there are more than one only where answers take more than
+            2 ms), and 32 where one thread keeps them all, as `CurlTransport` does.
         max_batch_bytes: Up to what size several entries share a request.
         max_entry_bytes: Events larger than this are refused before sending.
-        transport: What sends requests, instead of `RequestsTransport`. It stays the caller's to
-            close.
+        transport: What sends requests, instead of `RequestsTransport`: a class such as
+            `CurlTransport`, made with the certificates and proxies of the configuration, or a
+            transport, which stays the caller's to close.
 
     Raises:
         ConfigurationError: A Region or endpoint is given that cannot work. What is looked up, and
@@ -155,33 +99,24 @@ class PartnerEventsClient:
         credentials: Credentials | None = None,
         retry: RetryPolicy | None = None,
         timeout: float | Timeouts | None = None,
-        max_in_flight: int = MAX_IN_FLIGHT,
+        max_in_flight: int | None = None,
         max_batch_bytes: int = MAX_BATCH_BYTES,
         max_entry_bytes: int = MAX_ENTRY_BYTES,
-        transport: Transport | None = None,
+        transport: Transport | TransportFactory[Transport] | None = None,
     ) -> None:
-        if max_in_flight < 1:
-            raise ValueError(f"max_in_flight is {max_in_flight}; allowed: 1 or more")
-        if timeout is None:
-            timeout = Timeouts()
-        elif not isinstance(timeout, Timeouts):
-            timeout = Timeouts(connect=timeout, read=timeout)
-        self._timeouts = timeout
-        if profile is not None and session is not None:
-            raise ConfigurationError("profile is given with a session; allowed: one of the two")
-        self._open_session = functools.partial(open_session, profile, session)
-        self._resolve = functools.partial(resolve, region=region, endpoint_url=endpoint_url)
-        if region is not None:
-            checked_region(region)
-        if endpoint_url is not None:
-            checked_endpoint(endpoint_url)
-        self._credentials = credentials
-        self._given_transport = transport
-        self._settings = DeliverySettings(
-            retry=retry or RetryPolicy(),
-            limits=BatchLimits(max_batch_bytes=max_batch_bytes, max_entry_bytes=max_entry_bytes),
+        self._setup = Setup.of(
+            region=region,
+            endpoint_url=endpoint_url,
+            profile=profile,
+            session=session,
+            credentials=credentials,
+            retry=retry,
+            timeout=timeout,
             max_in_flight=max_in_flight,
+            max_batch_bytes=max_batch_bytes,
+            max_entry_bytes=max_entry_bytes,
         )
+        self._given_transport = transport
         self._forget_process()
         _clients.add(self)
 
@@ -201,12 +136,12 @@ class PartnerEventsClient:
     @property
     def region(self) -> str:
         """The Region that events are sent to; looked up, if need be."""
-        return self._here().configuration.region
+        return self._here().looked_up.configuration.region
 
     @property
     def endpoint_url(self) -> str:
         """The URL that events are sent to; looked up, if need be."""
-        return self._here().configuration.url
+        return self._here().looked_up.configuration.url
 
     # ------------------------------------------------------------ sending
 
@@ -237,7 +172,7 @@ class PartnerEventsClient:
         try:
             # Lists and tuples have the next event at once; all else may let us wait for it.
             pauses = not isinstance(events, (list, tuple))
-            settings = self._here().settings
+            settings = self._here().looked_up.settings
             for decided in self._deliver(events, settings, deadline, pauses=pauses):
                 outcomes += decided
         except _InputError as error:
@@ -271,9 +206,7 @@ class PartnerEventsClient:
                 taken; its own report is empty.
         """
         _check_deadline(deadline)
-        settings = self._here().settings
-        settings = attrs.evolve(settings, max_held=_STREAM_EVENTS, max_held_bytes=_STREAM_BYTES)
-        return self._stream(events, settings, deadline)
+        return self._stream(events, self._here().looked_up.stream_settings, deadline)
 
     def _stream(
         self, events: Iterable[GivenEvent], settings: DeliverySettings, deadline: float | None
@@ -312,29 +245,13 @@ class PartnerEventsClient:
             UnreadableAnswerError: The answer does not say what became of the entries.
         """
         process = self._here()
-        events = _checked_entries(Entries, process.settings.limits)
-        call = _wire.put_partner_events(events)
-        request = process.edge.request(
-            call, process.credentials.frozen(), invocation_id=str(uuid.uuid4()), attempt=1
+        looked_up = process.looked_up
+        call = _wire.put_partner_events(raw_call.read_entries(Entries, looked_up.settings.limits))
+        request = looked_up.edge.request(
+            call, looked_up.credentials.frozen(), invocation_id=str(uuid.uuid4()), attempt=1
         )
-        response = process.transport.send(request, self._timeouts)
-        results = _wire.answer(call, response)
-        failed = sum(result.error_code is not None for result in results)
-        return {
-            "FailedEntryCount": failed,
-            "Entries": [
-                {"ErrorCode": result.error_code, "ErrorMessage": result.error_message or ""}
-                if result.error_code is not None
-                else ({} if result.event_id is None else {"EventId": result.event_id})
-                for result in results
-            ],
-            "ResponseMetadata": {
-                "RequestId": response.headers.get("x-amzn-requestid", ""),
-                "HTTPStatusCode": response.status,
-                "HTTPHeaders": dict(response.headers),
-                "RetryAttempts": 0,
-            },
-        }
+        response = process.transport.send(request, self._setup.timeouts)
+        return raw_call.to_response(response, _wire.answer(call, response))
 
     # ------------------------------------------------------------ driving a delivery
 
@@ -351,21 +268,46 @@ class PartnerEventsClient:
             raise TypeError(f"events is a {found}; allowed: an iterable of events, such as [event]")
         iterator = iter(events)
         process = self._here()
-        process.credentials.frozen()  # before the first event is taken, so that nothing is lost
+        process.looked_up.credentials.frozen()  # before an event is taken, so nothing is lost
         if deadline is not None:
             deadline += time.monotonic()
         delivery = Delivery(settings, self._quota, deadline=deadline)
-        flights: BlockingFlights[_Flight] = BlockingFlights(process.transport, process.workers)
+        flights = process.open_flights()
+        try:
+            yield from self._drive(
+                process.looked_up, flights, delivery, iterator, deadline, pauses=pauses
+            )
+        finally:
+            flights.close()
+
+    def _drive(
+        self,
+        looked_up: LookedUp,
+        flights: Flights[Flight],
+        delivery: Delivery,
+        iterator: Iterator[GivenEvent],
+        deadline: float | None,
+        *,
+        pauses: bool,
+    ) -> Iterator[list[Outcome]]:
         input_error: Exception | None = None
         now = time.monotonic()
         while True:
             match delivery.next_action(now):
                 case Send(batch):
-                    self._send(process, flights, delivery, batch, deadline)
+                    try:
+                        flight = Flight.of(batch, looked_up.credentials.frozen())
+                    except CredentialsError as error:
+                        delivery.not_sent(batch, error, time.monotonic())
+                    else:
+                        timeouts = self._setup.timeouts
+                        if deadline is not None:
+                            timeouts = timeouts.within(deadline - time.monotonic())
+                        flights.submit(flight, flight.request(looked_up.edge), timeouts)
                 case Take(count):
                     if pauses:
                         flights.flush()
-                        self._receive(process, delivery, flights, 0.0)
+                        _receive(looked_up, delivery, flights, 0.0)
                     if decided := delivery.outcomes():
                         yield decided
                     try:
@@ -376,10 +318,10 @@ class PartnerEventsClient:
                     if taken < count:
                         delivery.no_more_events()
                     if pauses:  # answers that came meanwhile came in time
-                        self._receive(process, delivery, flights, 0.0)
+                        _receive(looked_up, delivery, flights, 0.0)
                 case Wait(until):
                     seconds = None if until is None else min(max(0.0, until - now), _LONGEST_WAIT)
-                    self._receive(process, delivery, flights, seconds)
+                    _receive(looked_up, delivery, flights, seconds)
                     if decided := delivery.outcomes():
                         yield decided
                 case Finished.FINISHED:
@@ -388,48 +330,6 @@ class PartnerEventsClient:
         yield delivery.outcomes()
         if input_error is not None:
             raise _InputError(input_error) from input_error
-
-    def _send(
-        self,
-        process: _Process,
-        flights: BlockingFlights[_Flight],
-        delivery: Delivery,
-        batch: Batch,
-        deadline: float | None,
-    ) -> None:
-        call = _wire.put_partner_events(batch.events)
-        try:
-            credentials = process.credentials.frozen()
-        except CredentialsError as error:
-            delivery.not_sent(batch, error, time.monotonic())
-            return
-        request = process.edge.request(
-            call, credentials, invocation_id=str(uuid.uuid4()), attempt=batch.attempt
-        )
-        timeouts = self._timeouts
-        if deadline is not None:
-            timeouts = timeouts.within(deadline - time.monotonic())
-        flights.submit(_Flight(batch, call, credentials), request, timeouts)
-
-    def _receive(
-        self,
-        process: _Process,
-        delivery: Delivery,
-        flights: BlockingFlights[_Flight],
-        seconds: float | None,
-    ) -> None:
-        for flight, answer in flights.collect(seconds):
-            batch = flight.batch
-            try:
-                if isinstance(answer, TransportError):
-                    raise answer
-                results = _wire.answer(flight.call, answer)
-            except PartnerEventsError as error:
-                _log.info("a request of %d entries failed: %s", len(batch), error)
-                failure = _after_remedy(process, flight, error)
-                delivery.failed(batch, failure, time.monotonic())
-            else:
-                delivery.answered(batch, results, time.monotonic())
 
     # ------------------------------------------------------------ life
 
@@ -442,26 +342,17 @@ class PartnerEventsClient:
         return self._process
 
     def _enter_process(self) -> _Process:
-        session = self._open_session()
-        configuration = self._resolve(session)
-        settings = self._settings
-        if configuration.max_attempts is not None:
-            retry = settings.retry.with_max_attempts(configuration.max_attempts)
-            settings = attrs.evolve(settings, retry=retry)
-        transport = self._given_transport
-        return _Process(
-            configuration=configuration,
-            settings=settings,
-            transport=_default_transport(configuration) if transport is None else transport,
-            workers=WorkerThreads(),
-            credentials=CredentialsKeeper(session, self._credentials),
-            edge=SigningEdge(configuration),
-        )
+        looked_up = self._setup.look_up()
+        transport, is_owned = _open_transport(self._given_transport, looked_up.configuration)
+        if self._setup.max_in_flight is None and isinstance(transport, MultiplexingTransport):
+            settings = attrs.evolve(looked_up.settings, max_in_flight=MAX_MULTIPLEXED)
+            looked_up = attrs.evolve(looked_up, settings=settings)
+        return _Process(looked_up, transport, is_owned, WorkerThreads())
 
     def _forget_process(self) -> None:
         """Start as if nothing had been used yet: a lock may be held for ever after a fork."""
         self._process = None
-        self._quota = RetryQuota(self._settings.retry.tokens)
+        self._quota = RetryQuota(self._setup.retry.tokens)
 
     def close(self) -> None:
         """
@@ -472,7 +363,7 @@ class PartnerEventsClient:
         process = self._process
         if process is not None:
             process.workers.stop()
-            if self._given_transport is None:
+            if process.owns_transport:
                 process.transport.close()
 
     def __enter__(self) -> Self:
@@ -495,7 +386,7 @@ class PartnerEventsClient:
     def __repr__(self) -> str:
         if self._process is None:
             return "<PartnerEventsClient, not used yet>"
-        configuration = self._process.configuration
+        configuration = self._process.looked_up.configuration
         return f"<PartnerEventsClient {configuration.region} {configuration.url}>"
 
 
@@ -503,12 +394,16 @@ class PartnerEventsClient:
 class _Process:
     """What of a client belongs to one process and must not cross a fork."""
 
-    configuration: AwsConfiguration
-    settings: DeliverySettings
+    looked_up: LookedUp
     transport: Transport
+    owns_transport: bool
     workers: WorkerThreads
-    credentials: CredentialsKeeper
-    edge: SigningEdge
+
+    def open_flights(self) -> Flights[Flight]:
+        """Open the flights of one delivery."""
+        if isinstance(self.transport, MultiplexingTransport):
+            return self.transport.flights()
+        return BlockingFlights(self.transport, self.workers)
 
 
 _clients: Final[weakref.WeakSet[PartnerEventsClient]] = weakref.WeakSet()
@@ -545,10 +440,19 @@ def _check_deadline(deadline: float | None) -> None:
         raise ValueError(f"deadline is {deadline!r}; allowed: seconds above 0, or None")
 
 
-def _default_transport(configuration: AwsConfiguration) -> Transport:
-    from eventbridge_partner.transports.requests import RequestsTransport
+def _open_transport(
+    given: Transport | TransportFactory[Transport] | None, configuration: AwsConfiguration
+) -> tuple[Transport, bool]:
+    """Return what sends requests, and whether the client has to close it."""
+    if given is None:
+        from eventbridge_partner.transports.requests import RequestsTransport
 
-    return RequestsTransport(ca_bundle=configuration.ca_bundle, proxies=configuration.proxies)
+        given = RequestsTransport
+    # A class has the method of its instances too.
+    elif hasattr(given, "send") and not isinstance(given, type):
+        return cast("Transport", given), False
+    factory = cast("TransportFactory[Transport]", given)
+    return factory(ca_bundle=configuration.ca_bundle, proxies=configuration.proxies), True
 
 
 def _take(iterator: Iterator[GivenEvent], count: int, delivery: Delivery) -> int:
@@ -559,40 +463,32 @@ def _take(iterator: Iterator[GivenEvent], count: int, delivery: Delivery) -> int
     return taken
 
 
+def _receive(
+    looked_up: LookedUp, delivery: Delivery, flights: Flights[Flight], seconds: float | None
+) -> None:
+    for flight, answer in flights.collect(seconds):
+        try:
+            results = flight.results(answer)
+        except PartnerEventsError as error:
+            _log.info("a request of %d entries failed: %s", len(flight.batch), error)
+            failure = _after_remedy(looked_up, flight, error)
+            delivery.failed(flight.batch, failure, time.monotonic())
+        else:
+            delivery.answered(flight.batch, results, time.monotonic())
+
+
 def _after_remedy(
-    process: _Process, flight: _Flight, error: PartnerEventsError
+    looked_up: LookedUp, flight: Flight, error: PartnerEventsError
 ) -> PartnerEventsError:
     """Do what one more try may need, and return the error to go on with."""
     match error:
         case ExpiredCredentialsError():
             try:
-                process.credentials.refresh(flight.credentials)
+                looked_up.credentials.refresh(flight.credentials)
             except CredentialsError as without:
                 return without
         case ClockSkewError() if error.server_time is not None:
-            process.edge.correct_clock(error.server_time)
+            looked_up.edge.correct_clock(error.server_time)
         case _:
             pass
     return error
-
-
-def _checked_entries(
-    entries: Sequence[Mapping[str, Any]], limits: BatchLimits
-) -> list[PartnerEvent]:
-    findings: list[Finding] = []
-    if not 1 <= len(entries) <= MAX_ENTRIES:
-        found = f"has {len(entries)} entries"
-        findings.append(Finding("Entries", found, f"allowed: 1 to {MAX_ENTRIES}"))
-    events: list[PartnerEvent] = []
-    for index, entry in enumerate(entries):
-        try:
-            events.append(PartnerEvent.from_entry(entry))
-        except InvalidEventError as error:
-            findings += error.at(index).findings
-    size = sum(map(entry_size, events))
-    if size > limits.max_entry_bytes:
-        found = f"has {size} bytes"
-        findings.append(Finding("Entries", found, f"the limit is {limits.max_entry_bytes}"))
-    if findings:
-        raise InvalidEventError(findings)
-    return events

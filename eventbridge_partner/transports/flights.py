@@ -1,9 +1,4 @@
-"""
-Requests in flight: submitted, and collected when they are answered.
-
-One interface for transports that block, which need a thread for each request in flight, and for
-those that hold many on one thread.
-"""
+"""Flights on transports that block: a thread for each request in flight, where that is worth it."""
 
 from __future__ import annotations
 
@@ -13,32 +8,15 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner.errors import TransportError
-from eventbridge_partner.transports import Transport
+from eventbridge_partner.transports import Answer, Transport
 
 K = TypeVar("K")
-Answer = HttpResponse | TransportError
 Job = Callable[[], None]
 Jobs = queue.SimpleQueue[Job | None]
-
-
-class Flights(Protocol[K]):
-    """The requests in flight of one delivery. For one thread."""
-
-    def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
-        """Send a request; `collect` will return its answer under this key."""
-        ...
-
-    def flush(self) -> None:
-        """Send now what was submitted: the caller may be away for a while."""
-        ...
-
-    def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
-        """Return what has been answered, waiting up to `seconds` (None: without end) for one."""
-        ...
 
 
 _HAND_OVER_SECONDS: Final = 0.002
@@ -91,6 +69,10 @@ class BlockingFlights(Generic[K]):
         except queue.Empty:
             pass
         return collected
+
+    def close(self) -> None:
+        """Wait for no answer any more. See `Flights.close`."""
+        self._unsent = None
 
     def _take(
         self, collected: list[tuple[K, Answer]], arrived: tuple[K, Answer | BaseException]

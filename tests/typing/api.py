@@ -53,7 +53,7 @@ from eventbridge_partner import (
     entry_size,
     plan_batches,
 )
-from eventbridge_partner.client import PutPartnerEventsResponse, ResultMembers
+from eventbridge_partner.raw_call import PutPartnerEventsResponse, ResultMembers
 from eventbridge_partner.testing import FailEntries, FakeEventBridge, LoseAnswer
 
 # ------------------------------------------------------------ events

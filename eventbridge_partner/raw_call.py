@@ -1,0 +1,83 @@
+"""One PutPartnerEvents call in the shape that boto3 gives it, for those who migrate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from eventbridge_partner._http import HttpResponse
+from eventbridge_partner.batching import BatchLimits
+from eventbridge_partner.errors import Finding, InvalidEventError
+from eventbridge_partner.limits import MAX_ENTRIES
+from eventbridge_partner.models import PartnerEvent, ResultEntry, entry_size
+
+
+class ResultMembers(TypedDict, total=False):
+    """One result of `put_partner_events`: an event id, or an error."""
+
+    EventId: str
+    ErrorCode: str
+    ErrorMessage: str
+
+
+class ResponseMetadata(TypedDict):
+    """What boto3 adds to every answer."""
+
+    RequestId: str
+    HTTPStatusCode: int
+    HTTPHeaders: dict[str, str]
+    RetryAttempts: int
+
+
+class PutPartnerEventsResponse(TypedDict):
+    """The answer of `put_partner_events`, as boto3 gives it."""
+
+    FailedEntryCount: int
+    Entries: list[ResultMembers]
+    ResponseMetadata: ResponseMetadata
+
+
+def read_entries(entries: Sequence[Mapping[str, Any]], limits: BatchLimits) -> list[PartnerEvent]:
+    """
+    Read the entries of one request.
+
+    Raises:
+        InvalidEventError: An entry breaks a limit, or they do together.
+    """
+    findings: list[Finding] = []
+    if not 1 <= len(entries) <= MAX_ENTRIES:
+        found = f"has {len(entries)} entries"
+        findings.append(Finding("Entries", found, f"allowed: 1 to {MAX_ENTRIES}"))
+    events: list[PartnerEvent] = []
+    for index, entry in enumerate(entries):
+        try:
+            events.append(PartnerEvent.from_entry(entry))
+        except InvalidEventError as error:
+            findings += error.at(index).findings
+    size = sum(map(entry_size, events))
+    if size > limits.max_entry_bytes:
+        found = f"has {size} bytes"
+        findings.append(Finding("Entries", found, f"the limit is {limits.max_entry_bytes}"))
+    if findings:
+        raise InvalidEventError(findings)
+    return events
+
+
+def to_response(response: HttpResponse, results: Sequence[ResultEntry]) -> PutPartnerEventsResponse:
+    """Return an answer and the results read of it as boto3 does."""
+    return {
+        "FailedEntryCount": sum(result.error_code is not None for result in results),
+        "Entries": list(map(_members, results)),
+        "ResponseMetadata": {
+            "RequestId": response.headers.get("x-amzn-requestid", ""),
+            "HTTPStatusCode": response.status,
+            "HTTPHeaders": dict(response.headers),
+            "RetryAttempts": 0,
+        },
+    }
+
+
+def _members(result: ResultEntry) -> ResultMembers:
+    if result.error_code is not None:
+        return {"ErrorCode": result.error_code, "ErrorMessage": result.error_message or ""}
+    return {} if result.event_id is None else {"EventId": result.event_id}
