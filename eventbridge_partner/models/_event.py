@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self
 
@@ -13,10 +12,9 @@ from eventbridge_partner.errors import Finding, InvalidEventError
 from eventbridge_partner.limits import (
     MAX_DETAIL_TYPE_CHARACTERS,
     MAX_RESOURCE_CHARACTERS,
-    MAX_SOURCE_CHARACTERS,
     TIME_BYTES,
 )
-from eventbridge_partner.models._detail import read_detail
+from eventbridge_partner.models._detail import read_detail, read_text
 from eventbridge_partner.models._source_name import SourceName, source_findings
 
 _ALLOWED_DETAIL_TYPE: Final = f"allowed: 1 to {MAX_DETAIL_TYPE_CHARACTERS} characters"
@@ -73,19 +71,18 @@ class PartnerEvent:
         Raises:
             InvalidEventError: With everything that is wrong, not only the first.
         """
-        if type(source) is SourceName:
-            source = str(source)
-        if (
-            type(source) is str
-            and type(detail_type) is str
-            and len(source) + len(detail_type) <= _MAX_REMEMBERED_CHARACTERS
-        ):
-            findings, size = _remembered_names(source, detail_type)
+        try:
+            # A backend sends for the same customers again and again: their names are not read
+            # twice, and all events of a customer share them.
+            source, detail_type, size = _known_names[source, detail_type]
+        except (KeyError, TypeError):  # TypeError: what is given cannot be looked up
+            source, detail_type, size, findings = _read_names(source, detail_type)
         else:
-            findings, size = _read_names(source, detail_type)
-        raw, detail_findings = read_detail(detail)
-        findings += detail_findings
+            findings = ()
+        raw, detail_findings = read_text(detail) if type(detail) is str else read_detail(detail)
         size += len(raw)
+        if detail_findings:
+            findings += detail_findings
         if resources != ():
             resources, resource_findings = _read_resources(resources)
             findings += resource_findings
@@ -187,15 +184,23 @@ def _utf8_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
-def _read_names(source: object, detail_type: object) -> tuple[tuple[Finding, ...], int]:
-    """Return what is wrong with the names of an event, and their size in bytes."""
-    findings = source_findings(source) + _detail_type_findings(detail_type)
-    return findings, 0 if findings else _utf8_length(f"{source}{detail_type}")
+_MAX_KNOWN_NAMES: Final = 8192
+_known_names: Final[dict[tuple[object, object], tuple[str, str, int]]] = {}
+"""Of valid names as they were given, the text of both and their size in bytes."""
 
 
-# A backend sends for the same customers again and again: their names are not read twice.
-_MAX_REMEMBERED_CHARACTERS: Final = MAX_SOURCE_CHARACTERS + MAX_DETAIL_TYPE_CHARACTERS
-_remembered_names = functools.lru_cache(maxsize=8192)(_read_names)
+def _read_names(source: Any, detail_type: Any) -> tuple[str, str, int, tuple[Finding, ...]]:
+    """Return the text of an event's names, their size in bytes, and what is wrong with them."""
+    name = str(source) if type(source) is SourceName else source
+    findings = source_findings(name) + _detail_type_findings(detail_type)
+    if findings:
+        return name, detail_type, 0, findings
+    size = _utf8_length(f"{name}{detail_type}")
+    if type(name) is type(detail_type) is str:
+        if len(_known_names) >= _MAX_KNOWN_NAMES:
+            _known_names.clear()
+        _known_names[source, detail_type] = name, detail_type, size
+    return name, detail_type, size, ()
 
 
 def _detail_type_findings(detail_type: object) -> tuple[Finding, ...]:
