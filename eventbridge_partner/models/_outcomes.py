@@ -34,7 +34,7 @@ class ResultEntry:
     error_message: str | None = None
 
 
-@attrs.frozen
+@attrs.frozen(init=False)
 class Accepted:
     """
     The service took the event. Nothing is left to do.
@@ -52,6 +52,19 @@ class Accepted:
     event: GivenEvent = attrs.field(repr=_without_payload)
     index: int
     attempts: int
+
+    def __init__(self, event_id: str | None, event: GivenEvent, index: int, attempts: int) -> None:
+        # Through the slots themselves, for there is one for each event: half of what attrs' own
+        # __init__ of a frozen class takes.
+        _keep_event_id(self, event_id)
+        _keep_event(self, event)
+        _keep_index(self, index)
+        _keep_attempts(self, attempts)
+
+
+_keep_event_id, _keep_event, _keep_index, _keep_attempts = (
+    vars(Accepted)[name].__set__ for name in ("event_id", "event", "index", "attempts")
+)
 
 
 @attrs.frozen

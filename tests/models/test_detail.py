@@ -74,6 +74,9 @@ def test_text_is_kept_to_the_letter(detail, space, ascii_only):
     "text",
     [
         '{"a":1,"a":2}',
+        '{"a":1e400}',
+        '{"a":1e400,"b":"00000000000000000000"}',
+        f'{{"a":1e400,"b":"{"x" * 3000}"}}',
         '{"\\u0061":"\\ud83d\\ude00"}',
         '{"a":1E5,"b":-0,"c":-0.0,"d":1e-400,"e":123456789012345678901.5}',
         '{"n":9223372036854775807,"m":-9223372036854775808}',
@@ -85,6 +88,9 @@ def test_text_is_kept_to_the_letter(detail, space, ascii_only):
     ],
     ids=[
         "duplicate keys",
+        "a number beyond a double",
+        "the same, and many digits",
+        "the same, in a long text",
         "escapes",
         "forms of numbers",
         "the largest integers",
@@ -374,8 +380,6 @@ NOT_JSON = {
     "NaN": '{"a":NaN}',
     "Infinity": '{"a":Infinity}',
     "minus Infinity": '{"a":-Infinity}',
-    "beyond a double": '{"a":1e400}',
-    "integer beyond a double": f'{{"a":{"9" * 400}}}',
     "leading zero": '{"a":01}',
     "plus": '{"a":+1}',
     "hexadecimal": '{"a":0x1}',
