@@ -8,6 +8,7 @@ holds for every request, together with whatever else plays.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Literal, get_args
@@ -16,6 +17,9 @@ import attrs
 
 Entry = Mapping[str, Any]
 """One entry of a request, with the wire's own member names."""
+
+RateUnit = Literal["requests", "entries"]
+"""What a rate limit counts."""
 
 ErrorForm = Literal["__type", "namespace", "header", "code", "html", "empty", "xml"]
 """How an error answer names its code; AWS services and what stands before them use all of these."""
@@ -44,6 +48,16 @@ def _not_negative(_: object, attribute: attrs.Attribute[Any], value: float) -> N
 
 def _times(_: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
     if value is not None and value < 1:
+        raise ValueError(f"{attribute.name} is {value!r}; allowed: 1 and above, or None")
+
+
+def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(f"{attribute.name} is {value!r}; allowed: above 0 and finite")
+
+
+def _burst(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None and not 1 <= value < math.inf:
         raise ValueError(f"{attribute.name} is {value!r}; allowed: 1 and above, or None")
 
 
@@ -144,6 +158,41 @@ class FailRequest(Fault):
     form: ErrorForm = attrs.field(
         default="__type", validator=attrs.validators.in_(get_args(ErrorForm))
     )
+
+
+@attrs.frozen
+class LimitRate(Fault):
+    """
+    The service takes so much a second and throttles the rest, as the quota of an account does.
+
+    A token bucket by the service's clock, full at the first request. Requests that are refused
+    anyway, for their signature, clock or token, take nothing from it.
+
+    Attributes:
+        per_second: Requests, or entries, that are let through each second in the long run.
+        burst: How many at once when nothing came for a while; None for those of one second, and
+            at least 1.
+        unit: `requests` refuses what is too much as whole requests; `entries` fails the last
+            entries of a request, from where there is no more room.
+        code: The error code.
+        message: The error's message; None for the usual one.
+        times: How many requests are throttled before the limit is lifted; None (the default) for
+            as long as the faults are not cleared.
+    """
+
+    per_second: float = attrs.field(validator=_positive)
+    burst: float | None = attrs.field(default=None, validator=_burst)
+    unit: RateUnit = attrs.field(
+        default="requests", kw_only=True, validator=attrs.validators.in_(get_args(RateUnit))
+    )
+    code: str = attrs.field(default="ThrottlingException", kw_only=True)
+    message: str | None = attrs.field(default=None, kw_only=True)
+    times: int | None = attrs.field(default=None, kw_only=True, validator=_times)
+
+    @property
+    def capacity(self) -> float:
+        """What the bucket holds when it is full."""
+        return max(1.0, self.per_second) if self.burst is None else self.burst
 
 
 @attrs.frozen
@@ -301,6 +350,21 @@ class _Played:
     left: int | None
     skip: int
     expired: tuple[str, str] | None = None
+    tokens: float | None = None
+    filled_at: float = 0.0
+
+    def take_tokens(self, limit: LimitRate, wanted: int, now: float) -> int:
+        if self.tokens is None:
+            self.tokens = limit.capacity
+        else:
+            # A clock that is set back takes no tokens away.
+            gained = max(0.0, now - self.filled_at) * limit.per_second
+            self.tokens = min(self.tokens + gained, limit.capacity)
+        self.filled_at = now
+        # Sums of gains fall short of whole tokens by rounding.
+        taken = min(wanted, math.floor(self.tokens + 1e-6))
+        self.tokens -= taken
+        return taken
 
 
 class Script:
@@ -349,6 +413,13 @@ class Script:
         if not fault.concerns(visit):
             return False
         return fault.share >= 1 or self._dice.random() < fault.share
+
+    def take_tokens(self, limit: LimitRate, wanted: int, now: float) -> int:
+        """Return how much of what is wanted, in its unit, a rate limit lets through at a time."""
+        for played in self._played:
+            if played.fault is limit:
+                return played.take_tokens(limit, wanted, now)
+        return wanted
 
     def spend(self, fault: Fault, visit: Visit) -> None:
         """Note that a fault had an effect on this request."""

@@ -23,6 +23,7 @@ from eventbridge_partner.testing._faults import (
     FailRequest,
     Fault,
     GarbleAnswer,
+    LimitRate,
     LoseAnswer,
     MiscountFailures,
     RefuseRequestContaining,
@@ -348,7 +349,7 @@ class FakeEventBridge:
 
     def _decide(self, decision: _Decision, received: _Received, hits: Sequence[Fault]) -> float:
         """Decide on the request; return the time by the clock that the service shows."""
-        now = self._clock()
+        now = arrived_at = self._clock()
         wrong = _first(hits, WrongClock)
         if wrong:
             now += wrong.offset
@@ -365,6 +366,9 @@ class FakeEventBridge:
             decision.refusal = Refusal(
                 "ExpiredTokenException", "The security token included in the request is expired"
             )
+        elif limit := self._rate_limit_hit(hits, arrived_at):
+            decision.effective.append(limit)
+            decision.refusal = Refusal(limit.code, _message(limit.code, limit.message))
         elif failed := _first(hits, FailRequest):
             decision.effective.append(failed)
             decision.form = failed
@@ -377,21 +381,38 @@ class FakeEventBridge:
             message = _rules.echoing_message(received.reading.entries)
             decision.refusal = Refusal(poisoned.code, message, poisoned.status)
         else:
-            self._decide_entries(decision, received.reading, hits)
+            self._decide_entries(decision, received.reading, hits, arrived_at)
         return now
 
-    def _decide_entries(self, decision: _Decision, reading: Reading, hits: Sequence[Fault]) -> None:
+    def _rate_limit_hit(self, hits: Sequence[Fault], now: float) -> LimitRate | None:
+        """Return the first limit that the request is over; it takes from those before that."""
+        for fault in hits:
+            if (
+                isinstance(fault, LimitRate)
+                and fault.unit == "requests"
+                and not self._script.take_tokens(fault, 1, now)
+            ):
+                return fault
+        return None
+
+    def _decide_entries(
+        self, decision: _Decision, reading: Reading, hits: Sequence[Fault], now: float
+    ) -> None:
         errors = list(reading.errors)
         for fault in hits:
-            if not isinstance(fault, FailEntries):
-                continue
-            failing = [
-                place
-                for place, entry in enumerate(reading.entries)
-                if errors[place] is None
-                and fault.selects(place, entry)
-                and (fault.entry_share >= 1 or self._dice.random() < fault.entry_share)
-            ]
+            good = [place for place, error in enumerate(errors) if error is None]
+            match fault:
+                case FailEntries():
+                    failing = [
+                        place
+                        for place in good
+                        if fault.selects(place, reading.entries[place])
+                        and (fault.entry_share >= 1 or self._dice.random() < fault.entry_share)
+                    ]
+                case LimitRate(unit="entries"):
+                    failing = good[self._script.take_tokens(fault, len(good), now) :]
+                case _:
+                    continue
             if failing:
                 decision.effective.append(fault)
             for place in failing:

@@ -19,6 +19,7 @@ from eventbridge_partner.testing import (
     FakeEventBridge,
     Fault,
     GarbleAnswer,
+    LimitRate,
     LoseAnswer,
     MiscountFailures,
     RefuseRequestContaining,
@@ -326,6 +327,104 @@ def test_a_clock_that_is_a_little_wrong_does_not_matter(client, service, entry):
     assert client.put([entry()])["status"] == 200
 
 
+# How much a second
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def clocked(clock):
+    return FakeEventBridge(clock=clock, verify_signatures=False)
+
+
+@pytest.mark.parametrize(
+    ("limit", "at_once"),
+    [
+        (LimitRate(40), 40),
+        (LimitRate(40, burst=100), 100),
+        (LimitRate(40, burst=1), 1),
+        (LimitRate(0.5), 1),
+    ],
+    ids=["a second's worth", "more", "one", "a slow one"],
+)
+def test_a_rate_limit_lets_a_burst_pass(client_of, clocked, entry, limit, at_once):
+    """As many requests as the bucket holds; the others are throttled as the service does it."""
+    clocked.play(limit)
+    client = client_of(clocked)
+    assert statuses(client, entry, at_once) == [200] * at_once
+    answer = client.put([entry()])
+    assert answer == {"status": 400, "__type": "ThrottlingException", "message": "Rate exceeded"}
+    assert clocked.requests[-1].faults == (limit,)
+    assert clocked.accepted_count == at_once == limit.capacity
+
+
+def test_a_rate_limit_lets_its_rate_pass(client_of, clocked, clock, entry):
+    """Three times the rate for five seconds: what is accepted is the burst and the rate."""
+    clocked.play(LimitRate(40, burst=10))
+    client = client_of(clocked)
+    for _ in range(600):
+        clock.now += 1 / 120
+        client.put([entry()])
+    assert clocked.accepted_count == 10 + 5 * 40 - 1  # a full bucket gains nothing at first
+
+
+def test_a_rate_limit_saves_up_no_more_than_its_burst(client_of, clocked, clock, entry):
+    """A pause of an hour is worth a full bucket; a clock set back costs nothing."""
+    clocked.play(LimitRate(40, burst=3))
+    client = client_of(clocked)
+    assert statuses(client, entry, 4) == [200, 200, 200, 400]
+    clock.now += 3600
+    assert statuses(client, entry, 4) == [200, 200, 200, 400]
+    clock.now -= 60
+    assert statuses(client, entry, 1) == [400]
+    clock.now += 1 / 40
+    assert statuses(client, entry, 2) == [200, 400]
+
+
+def test_a_rate_limit_can_count_entries(client_of, clocked, clock, entry):
+    """Those that there is no more room for fail, and bad entries take none."""
+    clocked.play(LimitRate(5, unit="entries"))
+    client = client_of(clocked)
+    bad = entry(Detail="not JSON")
+    throttled = "ThrottlingException"
+    assert codes(client.put([entry(), bad, entry(), entry()]))[2:] == [None, None]
+    assert codes(client.put([entry()] * 4)) == [None, None, throttled, throttled]
+    clock.now += 0.2
+    assert codes(client.put([entry()] * 2)) == [None, throttled]
+    assert clocked.accepted_count == 6
+
+
+def test_a_rate_limit_is_not_for_those_without_a_signature(client_of, entry):
+    """Who is refused for another reason takes nothing from the quota of those who are not."""
+    service = FakeEventBridge()
+    service.play(LimitRate(1, burst=1))
+    stranger = client_of(service, credentials=FakeEventBridge(secret_access_key="x").credentials)
+    assert statuses(stranger, entry, 3) == [400, 400, 400]
+    assert client_of(service).put([entry()])["status"] == 200
+
+
+def test_a_rate_limit_over_http_by_the_time_that_passes(either_client, service, entry):
+    """The service's own clock, in process and over HTTP: a burst of one in a long while."""
+    service.play(LimitRate(0.001, code="SlowDown", message="Too fast", times=1))
+    assert either_client.put([entry()])["status"] == 200
+    answer = either_client.put([entry()])
+    assert (answer["__type"], answer["message"]) == ("SlowDown", "Too fast")
+    assert either_client.put([entry()])["status"] == 200, "lifted after one throttled request"
+
+
 # Which requests they hit
 
 
@@ -425,11 +524,17 @@ def test_a_share_of_requests_counts_only_hits(client, service, entry):
         lambda: CutAnswer(-1),
         lambda: WrongLength(0),
         lambda: MiscountFailures(0),
+        lambda: LimitRate(0),
+        lambda: LimitRate(float("nan")),
+        lambda: LimitRate(1, burst=0.5),
+        lambda: LimitRate(1, unit="events"),  # type: ignore[arg-type]
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(wrong):
     """When it is made, not when it plays."""
-    with pytest.raises(ValueError, match=r"form|(times|after|share|seconds|bytes|difference) is "):
+    with pytest.raises(
+        ValueError, match=r"form|unit|(times|after|share|seconds?|bytes|difference|burst) is "
+    ):
         wrong()
 
 
