@@ -10,7 +10,7 @@ import datetime
 import email.utils
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar, cast
 
 import attrs
@@ -52,9 +52,34 @@ class Call(Generic[T_co]):
 # ---------------------------------------------------------------- requests
 
 
-def put_partner_events(events: Iterable[PartnerEvent]) -> Call[tuple[ResultEntry, ...]]:
+@attrs.frozen
+class AllAccepted:
+    """
+    The results of a request of which every entry was accepted.
+
+    Attributes:
+        event_ids: One for each entry, in their order; None from a service that gives none.
+    """
+
+    event_ids: Sequence[str | None]
+
+    def results(self) -> tuple[ResultEntry, ...]:
+        """Return the result of each entry."""
+        return tuple(map(ResultEntry, self.event_ids))
+
+
+Results = AllAccepted | tuple[ResultEntry, ...]
+"""One result for each entry of a request, in their order."""
+
+
+def put_partner_events(events: Iterable[PartnerEvent]) -> Call[Results]:
     """Ask the service to take events; the answer is one result for each, in their order."""
-    entries = list(map(to_entry, events))
+    entries = [
+        {"Source": event.source, "DetailType": event.detail_type, "Detail": event.detail}
+        if event.time is None and not event.resources
+        else to_entry(event)
+        for event in events
+    ]
     return Call(
         "PutPartnerEvents",
         orjson.dumps({"Entries": entries}),
@@ -103,13 +128,18 @@ def answer(call: Call[T], response: HttpResponse) -> T:
     return call.read(response.body)
 
 
-def _read_results(sent: int, body: bytes) -> tuple[ResultEntry, ...]:
+def _read_results(sent: int, body: bytes) -> Results:
     try:
         content = orjson.loads(body)
         failed = content["FailedEntryCount"]
         entries = content["Entries"]
         if type(failed) is not int or type(entries) is not list:
             raise TypeError("a member is not of its type")
+        if failed == 0 and len(entries) == sent:
+            # The usual case, in one pass: nothing but ids.
+            event_ids = [entry["EventId"] for entry in entries if len(entry) == 1]
+            if len(event_ids) == sent and all(event_ids) and set(map(type, event_ids)) == {str}:
+                return AllAccepted(event_ids)
         results = tuple([_read_result(entry) for entry in entries])
     except orjson.JSONDecodeError:
         raise UnreadableAnswerError(f"the answer of {len(body)} bytes is not JSON") from None
@@ -117,7 +147,7 @@ def _read_results(sent: int, body: bytes) -> tuple[ResultEntry, ...]:
         raise UnreadableAnswerError("the answer is not one to PutPartnerEvents") from None
     if not results and failed == 0:
         # moto answers so, whatever it was sent.
-        return (ResultEntry(),) * sent
+        return AllAccepted((None,) * sent)
     if len(results) != sent:
         raise UnreadableAnswerError(f"the answer has {len(results)} results for {sent} entries")
     with_code = sum(1 for result in results if result.error_code is not None)

@@ -3,8 +3,8 @@ The state machine of one delivery: from events to outcomes, without I/O.
 
 It is told what happened and says what to do next. It never sees JSON, HTTP or a clock:
 
-    Take(count)     bring more events: `take(event)` for each, `no_more_events()` at the end
-    Send(batch)     send these entries: then `answered(...)` or `failed(...)`
+    Take(count)     bring more events: `take_all(events)`, and `no_more_events()` at the end
+    Send(batch)     send these entries: then `accepted(...)`, `answered(...)` or `failed(...)`
     Wait(until)     nothing to do before that time, or before an answer comes
     Finished        every event has its outcome
 
@@ -17,8 +17,8 @@ import enum
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Final, cast
 
 import attrs
 
@@ -42,8 +42,10 @@ from eventbridge_partner.models import (
     Unconfirmed,
     entry_size,
 )
+from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryPolicy, RetryQuota, Verdict
 
+CANCELLED: Final = "Cancelled"
 DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 INVALID_EVENT: Final = "InvalidEvent"
 ENTRY_TOO_LARGE: Final = "EntryTooLarge"
@@ -73,9 +75,58 @@ class Trouble:
     doubt: tuple[int, str] | None = None
 
 
+class Group:
+    """
+    Events that were taken together, and the outcomes that they have so far.
+
+    Most groups are sent as one batch and accepted as a whole; then nothing is kept of one of its
+    events but its outcome.
+
+    Attributes:
+        first: The index of the first event.
+        given: The events as the caller gave them.
+        events: What is sent of them; None for what cannot be sent.
+        outcomes: Our final words, in the order of the events; None for what has none yet.
+        undecided: How many have none.
+        handed_out: How many were handed out.
+        size: Of all that is sent, in bytes.
+    """
+
+    __slots__ = ("events", "first", "given", "handed_out", "outcomes", "size", "undecided")
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.given: list[GivenEvent] = []
+        self.events: list[PartnerEvent | None] = []
+        self.outcomes: list[Outcome | None] = []
+        self.undecided = 0
+        self.handed_out = 0
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def decide(self, place: int, outcome: Outcome) -> None:
+        """Give one of the events its outcome."""
+        self.outcomes[place] = outcome
+        self.undecided -= 1
+
+    def accept(self, event_ids: Sequence[str | None]) -> None:
+        """Give all events the best of outcomes, at their first attempt."""
+        indexes = range(self.first, self.first + len(self.given))
+        self.outcomes = list(map(Accepted, event_ids, self.given, indexes, itertools.repeat(1)))
+        self.undecided = 0
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield what can be sent, each for itself."""
+        for place, event in enumerate(self.events):
+            if event is not None and self.outcomes[place] is None:
+                yield Entry(self, place, event)
+
+
 class Entry:
     """
-    One event on its way to its outcome.
+    One event on its way to its outcome, when it does not go with all of its group.
 
     Attributes:
         index: Its position among the events of the call, from 0.
@@ -85,30 +136,31 @@ class Entry:
         attempts: Requests that carried it.
         first_sent: When the first of them went out.
         trouble: What went wrong, once something has.
-        outcome: Our final word, once there is one.
     """
 
     __slots__ = (
+        "_group",
+        "_place",
         "attempts",
         "event",
         "first_sent",
         "given",
         "index",
-        "outcome",
         "size",
         "trouble",
     )
 
-    event: PartnerEvent
     first_sent: float
 
-    def __init__(self, index: int, given: GivenEvent) -> None:
-        self.index: int = index
-        self.given: GivenEvent = given
-        self.size: int = 0
+    def __init__(self, group: Group, place: int, event: PartnerEvent) -> None:
+        self._group = group
+        self._place = place
+        self.index: int = group.first + place
+        self.given: GivenEvent = group.given[place]
+        self.event = event
+        self.size: int = entry_size(event)
         self.attempts: int = 0
         self.trouble: Trouble | None = None
-        self.outcome: Outcome | None = None
 
     def in_trouble(self) -> Trouble:
         """Return what went wrong with it so far, to be added to."""
@@ -116,36 +168,63 @@ class Entry:
             self.trouble = Trouble()
         return self.trouble
 
+    def decide(self, outcome: Outcome) -> None:
+        """Give it its outcome."""
+        self._group.decide(self._place, outcome)
 
-@attrs.define(eq=False)
+
 class Batch:
     """
-    The entries of one request.
+    The entries of one request: some that were packed, or all of a group.
 
     Attributes:
-        entries: In the order of sending.
         alone: Whether they must not share a request with others: one of them may be what the
             service refuses whole requests for.
         fresh_start: Whether this is the one more try with fresh credentials or clock.
-        attempt: Of its entries' attempts, the highest.
+        group: The group that it is the first attempt of, as a whole.
+        sent_at: When that went out.
     """
 
-    entries: Sequence[Entry]
-    alone: bool = False
-    fresh_start: bool = False
+    __slots__ = ("_entries", "alone", "fresh_start", "group", "sent_at")
+
+    def __init__(
+        self,
+        entries: Sequence[Entry] | None = None,
+        *,
+        group: Group | None = None,
+        alone: bool = False,
+        fresh_start: bool = False,
+    ) -> None:
+        self._entries = entries
+        self.group = group
+        self.alone = alone
+        self.fresh_start = fresh_start
+        self.sent_at = 0.0
 
     @property
-    def events(self) -> list[PartnerEvent]:
+    def entries(self) -> Sequence[Entry]:
+        """The entries, in the order of sending."""
+        if self._entries is None:
+            self._entries = [] if self.group is None else list(self.group.entries())
+            for entry in self._entries:
+                entry.attempts = 1
+                entry.first_sent = self.sent_at
+        return self._entries
+
+    @property
+    def events(self) -> Sequence[PartnerEvent]:
         """The events to be sent."""
+        if self.group is not None:
+            return cast("list[PartnerEvent]", self.group.events)
         return [entry.event for entry in self.entries]
 
     @property
     def attempt(self) -> int:
         """Which attempt this is, from 1, for the entry that has had the most."""
-        return max([entry.attempts for entry in self.entries])
+        return 1 if self.group is not None else max([entry.attempts for entry in self.entries])
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.entries if self.group is None else self.group)
 
 
 @attrs.frozen
@@ -212,9 +291,11 @@ class Delivery:
         settings: DeliverySettings,
         quota: RetryQuota,
         *,
+        pace: Pace | None = None,
         deadline: float | None = None,
     ) -> None:
         self._settings = settings
+        self._pace = Pace() if pace is None else pace
         self._policy = settings.retry
         self._limits = settings.limits
         self._quota = quota
@@ -222,49 +303,132 @@ class Delivery:
         self._taken = 0
         self._sequence = itertools.count()
         # Every event whose outcome is not handed out: it has none, or an earlier one has none.
-        self._held: deque[Entry] = deque()
+        self._held: deque[Group] = deque()
+        self._held_events = 0
         self._held_bytes = 0
-        # Where an entry is: never sent; due for another attempt; waiting until it is; or in a
-        # batch that goes as it is.
+        # Where an entry is: never sent, in a group that may go as it is or for itself; due for
+        # another attempt; waiting until it is; or in a batch that goes as it is.
+        self._whole: Group | None = None
         self._fresh: deque[Entry] = deque()
         self._due: deque[Entry] = deque()
         self._waiting: list[tuple[float, int, Entry]] = []
         self._kept_batches: list[tuple[float, int, Batch]] = []
         self._in_flight: set[Batch] = set()
+        self._take_batch = Take(self._limits.max_entries)
+        # Each of a group's events is within the limits if all of them together are.
+        self._largest_whole = min(self._limits.max_batch_bytes, self._limits.max_entry_bytes)
         self._input_ended = False
         self._halted: tuple[str, str] | None = None
 
     # ------------------------------------------------------------ events in, outcomes out
 
     def take(self, given: GivenEvent) -> None:
-        """Take one more event. What cannot be sent gets its outcome at once."""
-        entry = Entry(self._taken, given)
-        self._taken += 1
-        self._held.append(entry)
+        """Take one more event. See `take_all`."""
+        self.take_all((given,))
+
+    def take_all(self, arriving: Iterable[GivenEvent]) -> int:
+        """
+        Take events as they come, not more than were asked for. What cannot be sent is decided.
+
+        Returns:
+            How many came.
+
+        Raises:
+            Exception: What `arriving` raises; what came before is taken.
+        """
+        group = Group(self._taken)
         try:
-            event = given if type(given) is PartnerEvent else _read(given)
-        except InvalidEventError as error:
-            findings = error.at(entry.index).findings
-            message = "; ".join(map(str, findings))
-            entry.outcome = Rejected(INVALID_EVENT, message, given, entry.index, 0, findings)
-            return
-        except Exception as error:  # noqa: BLE001  # the caller's mapping can raise anything
-            message = f"entry of event {entry.index} raised {type(error).__name__} when it was read"
-            entry.outcome = Rejected(INVALID_EVENT, message, given, entry.index, 0)
-            return
-        entry.event = event
-        entry.size = size = entry_size(event)
-        self._held_bytes += size
-        if size > self._limits.max_entry_bytes:
-            message = (
-                f"entry of event {entry.index} has {size} bytes; "
-                f"the limit is {self._limits.max_entry_bytes}"
-            )
-            entry.outcome = Rejected(ENTRY_TOO_LARGE, message, given, entry.index, 0)
-        elif self._halted:
-            entry.outcome = Exhausted(*self._halted, given, entry.index, 0)
+            for given in arriving:
+                if type(given) is PartnerEvent:
+                    group.given.append(given)
+                    group.events.append(given)
+                else:
+                    # At once: a mapping may be filled anew for the next event.
+                    self._read(given, group)
+        finally:
+            if group.given:
+                self._keep(group)
+        return len(group)
+
+    async def take_from(self, arriving: AsyncIterator[GivenEvent], count: int) -> int:
+        """
+        Take up to so many events as they come. See `take_all`.
+
+        The rest may go on meanwhile; `next_action` is to know that the input pauses.
+        """
+        group = Group(self._taken)
+        try:
+            while len(group) < count:
+                self._add(await anext(arriving), group)
+        except StopAsyncIteration:
+            pass
+        finally:
+            if group.given:
+                self._keep(group)
+        return len(group)
+
+    def _add(self, given: GivenEvent, group: Group) -> None:
+        if type(given) is PartnerEvent:
+            group.given.append(given)
+            group.events.append(given)
         else:
-            self._fresh.append(entry)
+            # At once: a mapping may be filled anew for the next event.
+            self._read(given, group)
+
+    def _read(self, given: GivenEvent, group: Group) -> None:
+        index = group.first + len(group)
+        group.given.append(given)
+        try:
+            event = given if isinstance(given, PartnerEvent) else PartnerEvent.from_entry(given)
+            group.events.append(event)
+            return
+        except InvalidEventError as error:
+            findings = error.at(index).findings
+            message = "; ".join(map(str, findings))
+        except Exception as error:  # noqa: BLE001  # the caller's mapping can raise anything
+            findings = ()
+            message = f"entry of event {index} raised {type(error).__name__} when it was read"
+        group.events.append(None)
+        # The outcomes before it are made up for when the group is complete.
+        group.outcomes += [None] * (len(group) - 1 - len(group.outcomes))
+        group.outcomes.append(Rejected(INVALID_EVENT, message, given, index, 0, findings))
+
+    def _keep(self, group: Group) -> None:
+        """Count a complete group in, and decide what of it cannot be sent."""
+        decided = sum(outcome is not None for outcome in group.outcomes)
+        group.outcomes += [None] * (len(group) - len(group.outcomes))
+        group.undecided = len(group) - decided
+        sizes = [0 if event is None else entry_size(event) for event in group.events]
+        group.size = sum(sizes)
+        self._taken += len(group)
+        self._held.append(group)
+        self._held_events += len(group)
+        self._held_bytes += group.size
+        if self._whole is not None:
+            self._part()
+        if decided or self._fresh or self._halted or group.size > self._largest_whole:
+            self._part_fresh(group)
+        else:
+            self._whole = group
+
+    def _part(self) -> None:
+        """Let the events of a group that does not go as a whole go each for itself."""
+        if self._whole is not None:
+            self._fresh += self._whole.entries()
+            self._whole = None
+
+    def _part_fresh(self, group: Group) -> None:
+        for entry in group.entries():
+            if entry.size > self._limits.max_entry_bytes:
+                message = (
+                    f"entry of event {entry.index} has {entry.size} bytes; "
+                    f"the limit is {self._limits.max_entry_bytes}"
+                )
+                entry.decide(Rejected(ENTRY_TOO_LARGE, message, entry.given, entry.index, 0))
+            elif self._halted:
+                entry.decide(Exhausted(*self._halted, entry.given, entry.index, 0))
+            else:
+                self._fresh.append(entry)
 
     def no_more_events(self) -> None:
         """Say that the input has ended."""
@@ -274,42 +438,76 @@ class Delivery:
         """Hand out what is decided and was not handed out yet, in the order of the events."""
         held = self._held
         decided: list[Outcome] = []
-        while held and (outcome := held[0].outcome) is not None:
-            self._held_bytes -= held.popleft().size
-            decided.append(outcome)
+        while held and not held[0].undecided:
+            group = held.popleft()
+            self._held_bytes -= group.size
+            decided += cast("list[Outcome]", group.outcomes[group.handed_out :])
+        if held:
+            group = held[0]
+            while (outcome := group.outcomes[group.handed_out]) is not None:
+                decided.append(outcome)
+                group.handed_out += 1
+        self._held_events -= len(decided)
         return decided
 
     # ------------------------------------------------------------ what to do next
 
-    def next_action(self, now: float) -> Action:
-        """Say what to do next."""
+    def next_action(self, now: float, *, input_pauses: bool = False) -> Action:
+        """
+        Say what to do next.
+
+        Args:
+            now: The time.
+            input_pauses: Whether there is no event to take now, though there may be later. Then
+                `Take` means that there is nothing else to do.
+        """
         if self._deadline is not None and now >= self._deadline:
-            self._give_up()
+            self._give_up(_OUT_OF_TIME, "the deadline passed before its answer")
             return FINISHED if self._input_ended else Take(self._limits.max_entries)
         if len(self._in_flight) < self._settings.max_in_flight:
-            if self._kept_batches and self._kept_batches[0][0] <= now:
+            may_send = not self._pace.is_on or (
+                self._pace.ready_at() <= now and len(self._in_flight) < self._pace.max_in_flight
+            )
+            if may_send and self._kept_batches and self._kept_batches[0][0] <= now:
                 return self._send(heapq.heappop(self._kept_batches)[2], now)
-            if self._wants_events():
-                return Take(self._limits.max_entries - len(self._fresh))
-            if batch := self._pack(now):
+            wants_events = self._wants_events()
+            if wants_events and not input_pauses:
+                count = self._limits.max_entries - self._fresh_events()
+                return self._take_batch if count == self._limits.max_entries else Take(count)
+            # What was never sent waits for the events that it shares a request with.
+            if may_send and (batch := self._pack_retries(now) if wants_events else self._pack(now)):
                 return self._send(batch, now)
-        if not (self._in_flight or self._fresh or self._due or self._waiting or self._kept_batches):
+        if not (
+            self._in_flight
+            or self._whole
+            or self._fresh
+            or self._due
+            or self._waiting
+            or self._kept_batches
+        ):
             return FINISHED if self._input_ended else Take(self._limits.max_entries)
         return Wait(self._next_time())
 
     def _wants_events(self) -> bool:
-        if self._input_ended or len(self._fresh) >= self._limits.max_entries:
+        if self._input_ended or self._fresh_events() >= self._limits.max_entries:
             return False
         settings = self._settings
-        return (settings.max_held is None or len(self._held) < settings.max_held) and (
+        return (settings.max_held is None or self._held_events < settings.max_held) and (
             settings.max_held_bytes is None or self._held_bytes < settings.max_held_bytes
         )
 
+    def _fresh_events(self) -> int:
+        return len(self._fresh) if self._whole is None else len(self._whole)
+
     def _pack(self, now: float) -> Batch | None:
         """Pack what has waited long enough, and then what was never sent."""
-        waiting, due, fresh = self._waiting, self._due, self._fresh
-        while waiting and waiting[0][0] <= now:
-            due.append(heapq.heappop(waiting)[2])
+        due, fresh = self._due, self._fresh
+        self._end_waits(now)
+        if self._whole is not None:
+            if not due:
+                batch, self._whole = Batch(group=self._whole), None
+                return batch
+            self._part()
         if not fresh and not (due and self._is_worth_a_request(now)):
             return None
         packing: Packing[Entry] = Packing(self._limits)
@@ -317,6 +515,20 @@ class Delivery:
         if not due:
             packing.take_from(fresh)
         return Batch(packing)
+
+    def _pack_retries(self, now: float) -> Batch | None:
+        """Pack what has waited long enough, and nothing else."""
+        self._end_waits(now)
+        if not (self._due and self._is_worth_a_request(now)):
+            return None
+        packing: Packing[Entry] = Packing(self._limits)
+        packing.take_from(self._due)
+        return Batch(packing)
+
+    def _end_waits(self, now: float) -> None:
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= now:
+            self._due.append(heapq.heappop(waiting)[2])
 
     def _is_worth_a_request(self, now: float) -> bool:
         """
@@ -339,24 +551,54 @@ class Delivery:
     def _next_time(self) -> float | None:
         """Return when, at the latest, there is something to do without an answer."""
         times = [] if self._deadline is None else [self._deadline]
-        if len(self._in_flight) < self._settings.max_in_flight:
+        pace = self._pace
+        if len(self._in_flight) < min(self._settings.max_in_flight, pace.max_in_flight):
+            not_before = pace.ready_at()
             if self._kept_batches:
-                times.append(self._kept_batches[0][0])
+                times.append(max(not_before, self._kept_batches[0][0]))
             if self._waiting:
-                times.append(self._waiting[0][0])
+                times.append(max(not_before, self._waiting[0][0]))
             if self._due:
-                times.append(self._company_until())
+                times.append(max(not_before, self._company_until()))
+            if pace.is_on and (self._whole or self._fresh) and not self._wants_events():
+                times.append(not_before)
         return min(times, default=None)
 
     def _send(self, batch: Batch, now: float) -> Send:
-        for entry in batch.entries:
-            if not entry.attempts:
-                entry.first_sent = now
-            entry.attempts += 1
+        batch.sent_at = now
+        self._pace.sent(now)
+        if batch.group is None:
+            for entry in batch.entries:
+                if not entry.attempts:
+                    entry.first_sent = now
+                entry.attempts += 1
         self._in_flight.add(batch)
         return Send(batch)
 
     # ------------------------------------------------------------ what happened
+
+    def accepted(self, batch: Batch, event_ids: Sequence[str | None], now: float) -> None:
+        """
+        Take that the service accepted all entries of a batch.
+
+        Args:
+            batch: The batch that was sent.
+            event_ids: One for each of its entries, in their order.
+            now: When the answer came.
+        """
+        if batch.group is None:
+            self.answered(batch, [ResultEntry(event_id) for event_id in event_ids], now)
+        elif self._has_landed(batch):
+            self._quota.give_back(1.0)
+            self._pace.accepted(batch.sent_at)
+            batch.group.accept(event_ids)
+
+    def _has_landed(self, batch: Batch) -> bool:
+        """Count a batch out; after the deadline, when none is in flight, its answer is late."""
+        if batch not in self._in_flight:
+            return False
+        self._in_flight.remove(batch)
+        return True
 
     def answered(self, batch: Batch, results: Sequence[ResultEntry], now: float) -> None:
         """
@@ -367,19 +609,26 @@ class Delivery:
             results: One for each of its entries, in their order.
             now: When the answer came.
         """
-        self._in_flight.discard(batch)
+        if not self._has_landed(batch):
+            return
         failures: dict[tuple[Verdict, str, str], list[Entry]] = {}
         tokens = 1.0
         for entry, result in zip(batch.entries, results, strict=True):
             if (code := result.error_code) is None:
                 if entry.trouble is not None:
                     tokens += entry.trouble.tokens
-                entry.outcome = Accepted(result.event_id, entry.given, entry.index, entry.attempts)
+                entry.decide(Accepted(result.event_id, entry.given, entry.index, entry.attempts))
             else:
                 message = result.error_message or ""
                 verdict = self._policy.verdict_on_entry(code, message)
                 failures.setdefault((verdict, code, message), []).append(entry)
         self._quota.give_back(tokens)
+        throttled = sum(
+            len(entries)
+            for (verdict, _, _), entries in failures.items()
+            if verdict is Verdict.THROTTLED
+        )
+        self._tell_pace(batch, throttled / len(batch), now)
         for (verdict, code, message), entries in failures.items():
             error = ServiceError(code, message, status=200)
             self._after_failure(batch, entries, verdict, error, now)
@@ -393,8 +642,11 @@ class Delivery:
             error: Why it failed; whether it may have arrived is read from it.
             now: When it failed.
         """
-        self._in_flight.discard(batch)
+        if not self._has_landed(batch):
+            return
         verdict = self._policy.verdict_on_request(error)
+        if isinstance(error, ServiceError):
+            self._tell_pace(batch, float(verdict is Verdict.THROTTLED), now)
         if error.may_have_been_sent:
             for entry in batch.entries:
                 doubt = (entry.attempts, str(error))
@@ -405,7 +657,8 @@ class Delivery:
                 self._again(Batch(batch.entries[:middle], alone=True), now)
                 self._again(Batch(batch.entries[middle:], alone=True), now)
             case Verdict.FRESH_START if not batch.fresh_start:
-                self._again(Batch(batch.entries, batch.alone, fresh_start=True), now)
+                again = Batch(batch.entries, alone=batch.alone, fresh_start=True)
+                self._again(again, now)
             case Verdict.SPLIT:
                 self._after_failure(batch, batch.entries, Verdict.PERMANENT, error, now)
             case Verdict.UNTRUSTED:
@@ -426,6 +679,13 @@ class Delivery:
         for entry in batch.entries:
             entry.attempts -= 1
         self.failed(batch, error, now)
+
+    def _tell_pace(self, batch: Batch, throttled: float, now: float) -> None:
+        if throttled:
+            in_flight = len(self._in_flight) + 1
+            self._pace.throttled(throttled, batch.sent_at, now, in_flight=in_flight)
+        else:
+            self._pace.accepted(batch.sent_at)
 
     def _again(self, batch: Batch, when: float) -> None:
         heapq.heappush(self._kept_batches, (when, next(self._sequence), batch))
@@ -503,13 +763,14 @@ class Delivery:
 
     def _fail(self, entry: Entry, outcome: Rejected | Exhausted) -> None:
         """Give an entry its outcome, unless an attempt of it may have arrived all the same."""
-        entry.outcome = outcome
-        if entry.trouble is not None and entry.trouble.doubt is not None:
-            attempt, reason = entry.trouble.doubt
-            reason = f"attempt {attempt} may have arrived: {reason}"
-            if attempt < entry.attempts:
-                reason += f"; attempt {entry.attempts} failed with {outcome.code}"
-            entry.outcome = Unconfirmed(reason, entry.given, entry.index, entry.attempts)
+        if entry.trouble is None or entry.trouble.doubt is None:
+            entry.decide(outcome)
+            return
+        attempt, reason = entry.trouble.doubt
+        reason = f"attempt {attempt} may have arrived: {reason}"
+        if attempt < entry.attempts:
+            reason += f"; attempt {entry.attempts} failed with {outcome.code}"
+        entry.decide(Unconfirmed(reason, entry.given, entry.index, entry.attempts))
 
     def _exhaust(self, entry: Entry, *, known: bool = True) -> None:
         code, message = entry.in_trouble().error or _OUT_OF_TIME
@@ -524,19 +785,24 @@ class Delivery:
                 trouble.error = (code, message)
             self._exhaust(entry)
 
-    def _give_up(self) -> None:
-        """End at the deadline: an answer that is not here by now is a lost one."""
+    def cancel(self) -> None:
+        """End now. What is in flight may have arrived, and nothing else is sent."""
+        self._give_up(_CANCELLED, "the call was cancelled before its answer")
+
+    def _give_up(self, error: tuple[str, str], doubt: str) -> None:
+        """End all attempts: an answer that is not here by now is a lost one."""
         for batch in self._in_flight:
             for entry in batch.entries:
                 trouble = entry.in_trouble()
-                trouble.doubt = (entry.attempts, "the deadline passed before its answer")
-                trouble.error = _OUT_OF_TIME
+                trouble.doubt = (entry.attempts, doubt)
+                trouble.error = error
                 self._exhaust(entry)
         self._in_flight.clear()
-        self._halt(*_OUT_OF_TIME)
+        self._halt(*error)
 
     def _take_back(self) -> list[Entry]:
         """Return every entry that is not in flight, and forget where it was."""
+        self._part()
         entries = [
             *self._fresh,
             *self._due,
@@ -551,11 +817,8 @@ class Delivery:
 
 
 _OUT_OF_TIME: Final = (DEADLINE_EXCEEDED, "the deadline passed")
+_CANCELLED: Final = (CANCELLED, "the call was cancelled")
 _MAX_COMPANY_SECONDS: Final = 1.0
-
-
-def _read(given: GivenEvent) -> PartnerEvent:
-    return given if isinstance(given, PartnerEvent) else PartnerEvent.from_entry(given)
 
 
 def _named(error: PartnerEventsError) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from eventbridge_partner._http import HttpResponse
+from eventbridge_partner._wire import AllAccepted, Results
 from eventbridge_partner.batching import BatchLimits
 from eventbridge_partner.errors import Finding, InvalidEventError
 from eventbridge_partner.limits import MAX_ENTRIES
@@ -63,8 +64,10 @@ def read_entries(entries: Sequence[Mapping[str, Any]], limits: BatchLimits) -> l
     return events
 
 
-def to_response(response: HttpResponse, results: Sequence[ResultEntry]) -> PutPartnerEventsResponse:
+def to_response(response: HttpResponse, results: Results) -> PutPartnerEventsResponse:
     """Return an answer and the results read of it as boto3 does."""
+    if isinstance(results, AllAccepted):
+        results = results.results()
     return {
         "FailedEntryCount": sum(result.error_code is not None for result in results),
         "Entries": list(map(_members, results)),

@@ -135,7 +135,11 @@ class Run:
                     elif isinstance(answer, PartnerEventsError):
                         delivery.failed(batch, answer, self.now)
                     else:
-                        delivery.answered(batch, answer, self.now)
+                        ids = [result.event_id for result in answer if not result.error_code]
+                        if len(ids) == len(answer):
+                            delivery.accepted(batch, ids, self.now)
+                        else:
+                            delivery.answered(batch, answer, self.now)
                     self.outcomes += delivery.outcomes()
                 case Finished():
                     break

@@ -32,7 +32,8 @@ EVENT = PartnerEvent(SOURCE, "t", {"a": 1})
 def answer(document, *, sent=2, status=200, headers=None):
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     call = _wire.put_partner_events([EVENT] * sent)
-    return _wire.answer(call, HttpResponse(status, headers or {}, body))
+    results = _wire.answer(call, HttpResponse(status, headers or {}, body))
+    return results.results() if isinstance(results, _wire.AllAccepted) else results
 
 
 def error(document=b"", status=400, **headers):
