@@ -47,6 +47,8 @@ nitpick_ignore = [
     ("py:class", "Wait"),
     ("py:class", "eventbridge_partner._aws.Credentials"),
     ("py:class", "eventbridge_partner.testing._faults.Visit"),
+    ("py:class", "eventbridge_partner.transports.K"),
+    ("py:class", "eventbridge_partner.transports.T_co"),
 ]
 nitpick_ignore_regex = [("py:.*", r"(?!eventbridge_partner\.)\w+(\.\w+)+(\[.*)?")]
 

@@ -10,12 +10,15 @@ Deliver a SaaS vendor's events to its customers' Amazon EventBridge partner even
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from eventbridge_partner._aws import Credentials, ReadCredentials
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner._version import __version__ as __version__
 from eventbridge_partner.batching import BatchLimits, plan_batches
 from eventbridge_partner.client import PartnerEventsClient
 from eventbridge_partner.errors import (
+    CallCancelledError,
     ClockSkewError,
     ConfigurationError,
     CredentialsError,
@@ -45,13 +48,30 @@ from eventbridge_partner.models import (
     Unconfirmed,
     entry_size,
 )
+from eventbridge_partner.pacing import Pace
 from eventbridge_partner.raw_call import PutPartnerEventsResponse
 from eventbridge_partner.retry import RetryPolicy, Verdict
-from eventbridge_partner.transports import Transport
+from eventbridge_partner.transports import AsyncTransport, Transport
+
+if TYPE_CHECKING:
+    from eventbridge_partner.async_client import AsyncPartnerEventsClient
+else:
+
+    def __getattr__(name: str) -> object:
+        # Importing asyncio takes longer than all the rest.
+        if name == "AsyncPartnerEventsClient":
+            from eventbridge_partner.async_client import AsyncPartnerEventsClient
+
+            return AsyncPartnerEventsClient
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Accepted",
+    "AsyncPartnerEventsClient",
+    "AsyncTransport",
     "BatchLimits",
+    "CallCancelledError",
     "ClockSkewError",
     "ConfigurationError",
     "Credentials",
@@ -67,6 +87,7 @@ __all__ = [
     "InvalidEventError",
     "Outcome",
     "OutcomeCounts",
+    "Pace",
     "PartnerEvent",
     "PartnerEventsClient",
     "PartnerEventsError",

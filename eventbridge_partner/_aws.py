@@ -321,8 +321,25 @@ class CredentialsKeeper:
         self._session = session
         self._given = given
         self._source = given
+        self._lasting: Credentials | None = None
         self._remembered: FrozenCredentials | None = None
         self._lock = threading.Lock()
+
+    def may_block(self) -> bool:
+        """Tell whether `frozen` may have to wait now: for a file, a process or the network."""
+        source = self._source
+        if source is None:
+            return True
+        if source is self._lasting:
+            return False
+        from botocore.credentials import Credentials as LastingCredentials
+        from botocore.credentials import RefreshableCredentials
+
+        # Not a derived class, which may do as it likes.
+        if type(source) is LastingCredentials:
+            self._lasting = source
+            return False
+        return not isinstance(source, RefreshableCredentials) or source.refresh_needed()
 
     def frozen(self) -> FrozenCredentials:
         """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 import attrs
 
@@ -21,9 +22,12 @@ from eventbridge_partner.batching import BatchLimits
 from eventbridge_partner.delivery import DeliverySettings
 from eventbridge_partner.errors import ConfigurationError
 from eventbridge_partner.retry import RetryPolicy
+from eventbridge_partner.transports import TransportFactory
 
 if TYPE_CHECKING:
     import botocore.session
+
+T = TypeVar("T")
 
 MAX_IN_FLIGHT: Final = 4
 """Requests of one call in flight at a time where each takes a thread, unless told otherwise."""
@@ -155,3 +159,26 @@ class Setup:
             CredentialsKeeper(session, self.credentials),
             SigningEdge(configuration),
         )
+
+
+def open_transport(
+    given: T | TransportFactory[T] | None,
+    configuration: AwsConfiguration,
+    default: Callable[[], TransportFactory[T]],
+) -> tuple[T, bool]:
+    """
+    Return what sends requests, and whether the client has to close it.
+
+    Args:
+        given: What the client was given.
+        configuration: What a transport is made with.
+        default: Imports and returns what makes one where none is given.
+    """
+    if given is None:
+        factory = default()
+    # A class has the method of its instances too.
+    elif hasattr(given, "send") and not isinstance(given, type):
+        return cast("T", given), False
+    else:
+        factory = cast("TransportFactory[T]", given)
+    return factory(ca_bundle=configuration.ca_bundle, proxies=configuration.proxies), True

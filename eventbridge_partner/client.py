@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import logging
-import os
-import threading
 import time
-import uuid
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, cast
+from typing import Any, Final, NoReturn, Self
 
 import attrs
 
 from eventbridge_partner import _wire, raw_call
-from eventbridge_partner._aws import AwsConfiguration, Credentials
-from eventbridge_partner._flight import Flight
+from eventbridge_partner._aws import Credentials
+from eventbridge_partner._flight import Flight, new_invocation_id
+from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._http import Timeouts
-from eventbridge_partner._setup import MAX_MULTIPLEXED, LookedUp, Setup
+from eventbridge_partner._input import InputError, check_deadline, refuse_single
+from eventbridge_partner._setup import MAX_MULTIPLEXED, LookedUp, Setup, open_transport
 from eventbridge_partner.delivery import (
     Delivery,
     DeliverySettings,
@@ -28,15 +25,10 @@ from eventbridge_partner.delivery import (
     Take,
     Wait,
 )
-from eventbridge_partner.errors import (
-    ClockSkewError,
-    CredentialsError,
-    ExpiredCredentialsError,
-    InputInterruptedError,
-    PartnerEventsError,
-)
+from eventbridge_partner.errors import CredentialsError
 from eventbridge_partner.limits import MAX_BATCH_BYTES, MAX_ENTRY_BYTES
-from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome, PartnerEvent
+from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
+from eventbridge_partner.pacing import Pace
 from eventbridge_partner.raw_call import PutPartnerEventsResponse
 from eventbridge_partner.retry import RetryPolicy, RetryQuota
 from eventbridge_partner.transports import (
@@ -47,10 +39,12 @@ from eventbridge_partner.transports import (
 )
 from eventbridge_partner.transports.flights import BlockingFlights, WorkerThreads
 
-_log: Final = logging.getLogger("eventbridge_partner")
-
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity, which is a deadline like any other."""
+
+
+_PROMPT_SECONDS: Final = 0.001
+"""Who gives us the next events within this time does not keep us from answers."""
 
 
 class PartnerEventsClient:
@@ -78,6 +72,9 @@ class PartnerEventsClient:
             2 ms), and 32 where one thread keeps them all, as `CurlTransport` does.
         max_batch_bytes: Up to what size several entries share a request.
         max_entry_bytes: Events larger than this are refused before sending.
+        pace: How many requests a second may go out. Give the same to all clients that send to one
+            account and Region, which share a quota. The default has no rate of its own, and
+            slows down when the service throttles.
         transport: What sends requests, instead of `RequestsTransport`: a class such as
             `CurlTransport`, made with the certificates and proxies of the configuration, or a
             transport, which stays the caller's to close.
@@ -102,6 +99,7 @@ class PartnerEventsClient:
         max_in_flight: int | None = None,
         max_batch_bytes: int = MAX_BATCH_BYTES,
         max_entry_bytes: int = MAX_ENTRY_BYTES,
+        pace: Pace | None = None,
         transport: Transport | TransportFactory[Transport] | None = None,
     ) -> None:
         self._setup = Setup.of(
@@ -117,8 +115,9 @@ class PartnerEventsClient:
             max_entry_bytes=max_entry_bytes,
         )
         self._given_transport = transport
+        self._pace = Pace() if pace is None else pace
         self._forget_process()
-        _clients.add(self)
+        after_fork(self, PartnerEventsClient._leave_parent)
 
     def look_up(self) -> Self:
         """
@@ -167,7 +166,7 @@ class PartnerEventsClient:
             InputInterruptedError: `events` raised. What had been taken was sent; `report` has its
                 outcomes.
         """
-        _check_deadline(deadline)
+        check_deadline(deadline)
         outcomes: list[Outcome] = []
         try:
             # Lists and tuples have the next event at once; all else may let us wait for it.
@@ -175,10 +174,8 @@ class PartnerEventsClient:
             settings = self._here().looked_up.settings
             for decided in self._deliver(events, settings, deadline, pauses=pauses):
                 outcomes += decided
-        except _InputError as error:
-            report = DeliveryReport(outcomes)
-            message = f"the iterable of events raised {error.kind} after {len(report)} events"
-            raise InputInterruptedError(message, report) from error.__cause__
+        except InputError as error:
+            raise error.interrupted(len(outcomes), outcomes) from error.__cause__
         return DeliveryReport(outcomes)
 
     def stream_events(
@@ -205,7 +202,7 @@ class PartnerEventsClient:
             InputInterruptedError: `events` raised. Raised after the outcomes of all that had been
                 taken; its own report is empty.
         """
-        _check_deadline(deadline)
+        check_deadline(deadline)
         return self._stream(events, self._here().looked_up.stream_settings, deadline)
 
     def _stream(
@@ -216,9 +213,8 @@ class PartnerEventsClient:
             for decided in self._deliver(events, settings, deadline, pauses=True):
                 yield from decided
                 count += len(decided)
-        except _InputError as error:
-            message = f"the iterable of events raised {error.kind} after {count} events"
-            raise InputInterruptedError(message, DeliveryReport(())) from error.__cause__
+        except InputError as error:
+            raise error.interrupted(count, ()) from error.__cause__
 
     def put_partner_events(
         self, *, Entries: Sequence[Mapping[str, Any]]
@@ -248,7 +244,7 @@ class PartnerEventsClient:
         looked_up = process.looked_up
         call = _wire.put_partner_events(raw_call.read_entries(Entries, looked_up.settings.limits))
         request = looked_up.edge.request(
-            call, looked_up.credentials.frozen(), invocation_id=str(uuid.uuid4()), attempt=1
+            call, looked_up.credentials.frozen(), invocation_id=new_invocation_id(), attempt=1
         )
         response = process.transport.send(request, self._setup.timeouts)
         return raw_call.to_response(response, _wire.answer(call, response))
@@ -263,15 +259,13 @@ class PartnerEventsClient:
         *,
         pauses: bool,
     ) -> Iterator[list[Outcome]]:
-        if isinstance(events, (Mapping, PartnerEvent, str, bytes)):
-            found = type(events).__qualname__
-            raise TypeError(f"events is a {found}; allowed: an iterable of events, such as [event]")
+        refuse_single(events)
         iterator = iter(events)
         process = self._here()
         process.looked_up.credentials.frozen()  # before an event is taken, so nothing is lost
         if deadline is not None:
             deadline += time.monotonic()
-        delivery = Delivery(settings, self._quota, deadline=deadline)
+        delivery = Delivery(settings, self._quota, pace=self._pace, deadline=deadline)
         flights = process.open_flights()
         try:
             yield from self._drive(
@@ -291,7 +285,7 @@ class PartnerEventsClient:
         pauses: bool,
     ) -> Iterator[list[Outcome]]:
         input_error: Exception | None = None
-        now = time.monotonic()
+        looked_at = now = time.monotonic()
         while True:
             match delivery.next_action(now):
                 case Send(batch):
@@ -307,17 +301,20 @@ class PartnerEventsClient:
                 case Take(count):
                     if pauses:
                         flights.flush()
-                        _receive(looked_up, delivery, flights, 0.0)
+                        if now - looked_at > _PROMPT_SECONDS:
+                            _receive(looked_up, delivery, flights, 0.0)
+                            looked_at = now
                     if decided := delivery.outcomes():
                         yield decided
                     try:
-                        taken = _take(iterator, count, delivery)
+                        taken = delivery.take_all(itertools.islice(iterator, count))
                     except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
                         input_error = error
                         taken = 0
                     if taken < count:
                         delivery.no_more_events()
-                    if pauses:  # answers that came meanwhile came in time
+                    if pauses and time.monotonic() - now > _PROMPT_SECONDS:
+                        # Answers that came meanwhile came in time.
                         _receive(looked_up, delivery, flights, 0.0)
                 case Wait(until):
                     seconds = None if until is None else min(max(0.0, until - now), _LONGEST_WAIT)
@@ -329,21 +326,23 @@ class PartnerEventsClient:
             now = time.monotonic()
         yield delivery.outcomes()
         if input_error is not None:
-            raise _InputError(input_error) from input_error
+            raise InputError(input_error) from input_error
 
     # ------------------------------------------------------------ life
 
     def _here(self) -> _Process:
         """Return what belongs to this process, made at the first use in it."""
         if self._process is None:
-            with _first_use:
+            with first_use:
                 if self._process is None:
                     self._process = self._enter_process()
         return self._process
 
     def _enter_process(self) -> _Process:
         looked_up = self._setup.look_up()
-        transport, is_owned = _open_transport(self._given_transport, looked_up.configuration)
+        transport, is_owned = open_transport(
+            self._given_transport, looked_up.configuration, _requests_transport
+        )
         if self._setup.max_in_flight is None and isinstance(transport, MultiplexingTransport):
             settings = attrs.evolve(looked_up.settings, max_in_flight=MAX_MULTIPLEXED)
             looked_up = attrs.evolve(looked_up, settings=settings)
@@ -353,6 +352,10 @@ class PartnerEventsClient:
         """Start as if nothing had been used yet: a lock may be held for ever after a fork."""
         self._process = None
         self._quota = RetryQuota(self._setup.retry.tokens)
+
+    def _leave_parent(self) -> None:
+        self._forget_process()
+        self._pace.after_fork()
 
     def close(self) -> None:
         """
@@ -406,89 +409,17 @@ class _Process:
         return BlockingFlights(self.transport, self.workers)
 
 
-_clients: Final[weakref.WeakSet[PartnerEventsClient]] = weakref.WeakSet()
+def _requests_transport() -> TransportFactory[Transport]:
+    from eventbridge_partner.transports.requests import RequestsTransport
 
-# No fork happens in the middle of a first use: it imports modules, and one that is half imported
-# by a thread that the child does not have would be waited for in there for ever.
-_first_use: Final = threading.RLock()
-
-
-def _forget_parent() -> None:
-    for client in _clients:
-        client._forget_process()  # pyright: ignore[reportPrivateUsage]
-    _first_use.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_first_use.acquire,
-        after_in_parent=_first_use.release,
-        after_in_child=_forget_parent,
-    )
-
-
-class _InputError(Exception):
-    """The caller's iterable raised; on its way to those who know what had been taken."""
-
-    def __init__(self, error: Exception) -> None:
-        self.kind = type(error).__name__
-        super().__init__(self.kind)
-
-
-def _check_deadline(deadline: float | None) -> None:
-    if deadline is not None and not deadline > 0:
-        raise ValueError(f"deadline is {deadline!r}; allowed: seconds above 0, or None")
-
-
-def _open_transport(
-    given: Transport | TransportFactory[Transport] | None, configuration: AwsConfiguration
-) -> tuple[Transport, bool]:
-    """Return what sends requests, and whether the client has to close it."""
-    if given is None:
-        from eventbridge_partner.transports.requests import RequestsTransport
-
-        given = RequestsTransport
-    # A class has the method of its instances too.
-    elif hasattr(given, "send") and not isinstance(given, type):
-        return cast("Transport", given), False
-    factory = cast("TransportFactory[Transport]", given)
-    return factory(ca_bundle=configuration.ca_bundle, proxies=configuration.proxies), True
-
-
-def _take(iterator: Iterator[GivenEvent], count: int, delivery: Delivery) -> int:
-    taken = 0
-    for event in itertools.islice(iterator, count):
-        delivery.take(event)
-        taken += 1
-    return taken
+    return RequestsTransport
 
 
 def _receive(
     looked_up: LookedUp, delivery: Delivery, flights: Flights[Flight], seconds: float | None
 ) -> None:
     for flight, answer in flights.collect(seconds):
-        try:
-            results = flight.results(answer)
-        except PartnerEventsError as error:
-            _log.info("a request of %d entries failed: %s", len(flight.batch), error)
-            failure = _after_remedy(looked_up, flight, error)
-            delivery.failed(flight.batch, failure, time.monotonic())
-        else:
-            delivery.answered(flight.batch, results, time.monotonic())
-
-
-def _after_remedy(
-    looked_up: LookedUp, flight: Flight, error: PartnerEventsError
-) -> PartnerEventsError:
-    """Do what one more try may need, and return the error to go on with."""
-    match error:
-        case ExpiredCredentialsError():
-            try:
-                looked_up.credentials.refresh(flight.credentials)
-            except CredentialsError as without:
-                return without
-        case ClockSkewError() if error.server_time is not None:
-            looked_up.edge.correct_clock(error.server_time)
-        case _:
-            pass
-    return error
+        error = flight.landed(answer, delivery, time.monotonic())
+        if error is not None:
+            error = flight.after_remedy(error, looked_up.credentials, looked_up.edge)
+            delivery.failed(flight.batch, error, time.monotonic())

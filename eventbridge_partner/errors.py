@@ -13,6 +13,7 @@ The exceptions of this package.
     │   └── TlsError                        the peer could not be trusted
     ├── UnreadableAnswerError               an answer that cannot be understood
     ├── InputInterruptedError               the caller's iterable raised; holds the report
+    ├── CallCancelledError                  an asyncio task was cancelled; holds the report
     └── UndeliveredError                    from raise_for_undelivered(); holds the report
 
 All can be pickled, and all know `may_have_been_sent`. None has a payload or a credential in its
@@ -170,6 +171,23 @@ class UnreadableAnswerError(PartnerEventsError):
 
 class UndeliveredError(PartnerEventsError):
     """Some events of a report were not accepted. `report` holds the outcome of every event."""
+
+    may_have_been_sent = True
+
+    def __init__(self, message: str, report: DeliveryReport) -> None:
+        self.report = report
+        super().__init__(message)
+
+
+class CallCancelledError(PartnerEventsError):
+    """
+    A call of the asynchronous client was cancelled. It is the cause of the `CancelledError`.
+
+    Attributes:
+        report: One outcome for each event that had been taken, and not handed out as an outcome
+            before. What was in flight is `Unconfirmed`; what was not sent is `Exhausted` with the
+            code `Cancelled`.
+    """
 
     may_have_been_sent = True
 

@@ -9,6 +9,7 @@ import pytest
 
 import eventbridge_partner
 from eventbridge_partner import (
+    CallCancelledError,
     ClockSkewError,
     ConfigurationError,
     CredentialsError,
@@ -53,6 +54,7 @@ ERRORS = {
     "TLS": (TlsError("expired"), False),
     "unreadable": (UnreadableAnswerError("not JSON"), True),
     "undelivered": (UndeliveredError("1 of 1", REPORT), True),
+    "cancelled": (CallCancelledError("was cancelled", REPORT), True),
     "input": (InputInterruptedError("raised", REPORT), True),
 }
 

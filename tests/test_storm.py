@@ -1,19 +1,115 @@
-"""20,000 events through a real HTTP service under every fault at once."""
+"""20,000 events through a real HTTP service under every fault at once, on every transport."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Protocol
 
+import attrs
 import pytest
 
-from eventbridge_partner import Outcome, PartnerEvent, PartnerEventsClient, Timeouts
+from eventbridge_partner import (
+    AsyncPartnerEventsClient,
+    Outcome,
+    PartnerEvent,
+    PartnerEventsClient,
+    Timeouts,
+)
 from eventbridge_partner.testing import FakeEventBridge, LocalServer
 from tests.storm import PATIENT, READ_TIMEOUT, check_ledger, storm_events, storm_faults
 
 SEED = int(os.environ.get("STORM_SEED", "20261123"))
 EVENTS = 20_000
+CALLERS = 8
+
+Outcomes = list[Outcome]
+Events = list[PartnerEvent]
+
+
+class Way(Protocol):
+    """A way through a storm: a client on a transport."""
+
+    def one_call(self, settings: dict[str, Any], events: Events) -> Outcomes:
+        """Send all events by one call of put_events."""
+        ...
+
+    def many_calls(self, settings: dict[str, Any], shares: list[Events]) -> list[Outcomes]:
+        """Send by calls at a time on one client, every other one a stream."""
+        ...
+
+
+@attrs.frozen
+class InThreads:
+    """The blocking client, with these settings besides."""
+
+    settings: dict[str, Any] = attrs.field(factory=dict)
+
+    def one_call(self, settings: dict[str, Any], events: Events) -> Outcomes:
+        with PartnerEventsClient(**settings | self.settings) as client:
+            return list(client.put_events(events))
+
+    def many_calls(self, settings: dict[str, Any], shares: list[Events]) -> list[Outcomes]:
+        outcomes: list[Outcomes] = [[] for _ in shares]
+        with PartnerEventsClient(**settings | self.settings) as client:
+
+            def send(caller: int, share: Events) -> None:
+                sent = client.stream_events(share) if caller % 2 else client.put_events(share)
+                outcomes[caller] += sent
+
+            threads = [threading.Thread(target=send, args=one) for one in enumerate(shares)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        return outcomes
+
+
+@attrs.frozen
+class InTasks:
+    """The asynchronous client, with these settings besides."""
+
+    settings: dict[str, Any] = attrs.field(factory=dict)
+
+    def one_call(self, settings: dict[str, Any], events: Events) -> Outcomes:
+        async def main() -> Outcomes:
+            async with AsyncPartnerEventsClient(**settings | self.settings) as client:
+                return list(await client.put_events(events))
+
+        return asyncio.run(main())
+
+    def many_calls(self, settings: dict[str, Any], shares: list[Events]) -> list[Outcomes]:
+        async def arriving(share: Events) -> AsyncIterator[PartnerEvent]:
+            for number, event in enumerate(share):
+                if number % 50 == 0:
+                    await asyncio.sleep(0)
+                yield event
+
+        async def main() -> list[Outcomes]:
+            async with AsyncPartnerEventsClient(**settings | self.settings) as client:
+
+                async def send(caller: int, share: Events) -> Outcomes:
+                    if caller % 2:
+                        return [outcome async for outcome in client.stream_events(arriving(share))]
+                    return list(await client.put_events(arriving(share) if caller % 4 else share))
+
+                return await asyncio.gather(*(send(*one) for one in enumerate(shares)))
+
+        return asyncio.run(main())
+
+
+WAYS: dict[str, Way] = {
+    "requests": InThreads(),
+    "aiohttp": InTasks(),
+}
+
+
+@pytest.fixture(params=list(WAYS.values()), ids=list(WAYS))
+def way(request: pytest.FixtureRequest) -> Way:
+    found: Way = request.param
+    return found
 
 
 @pytest.fixture
@@ -30,54 +126,42 @@ def server(service: FakeEventBridge) -> Iterator[LocalServer]:
 
 
 @pytest.fixture
-def client(service: FakeEventBridge, server: LocalServer) -> Iterator[PartnerEventsClient]:
-    with PartnerEventsClient(
-        service.region,
-        endpoint_url=server.url,
-        credentials=service.credentials,
-        retry=PATIENT,
-        timeout=Timeouts(connect=5, read=READ_TIMEOUT),
-        max_in_flight=4,
-    ) as client:
-        yield client
+def settings(service: FakeEventBridge, server: LocalServer) -> dict[str, Any]:
+    return {
+        "region": service.region,
+        "endpoint_url": server.url,
+        "credentials": service.credentials,
+        "retry": PATIENT,
+        "timeout": Timeouts(connect=5, read=READ_TIMEOUT),
+        "max_in_flight": 4,
+    }
 
 
-def test_one_thread_accounts_for_every_event_of_a_storm(
-    service: FakeEventBridge, server: LocalServer, client: PartnerEventsClient
+def test_one_call_accounts_for_every_event_of_a_storm(
+    service: FakeEventBridge, server: LocalServer, settings: dict[str, Any], way: Way
 ) -> None:
-    """One call of put_events loses nothing, doubles nothing it knows of, and says what is true."""
+    """put_events loses nothing, doubles nothing it knows of, and says what is true."""
     events = storm_events(EVENTS, SEED)
 
-    report = client.put_events(events)
+    outcomes = way.one_call(settings, events)
     server.close()  # so that it has noticed which of its slow answers nobody waited for
 
-    assert [outcome.index for outcome in report] == list(range(EVENTS))
-    assert [outcome.event for outcome in report] == events
-    counts = check_ledger(service, events, report)
+    assert [outcome.index for outcome in outcomes] == list(range(EVENTS))
+    assert [outcome.event for outcome in outcomes] == events
+    counts = check_ledger(service, events, outcomes)
     assert counts["Accepted"] > 0.9 * EVENTS
     assert counts["Rejected"] > 0 and counts["Unconfirmed"] > 0, "the storm was too mild"
 
 
-def test_eight_threads_on_one_client_account_for_every_event_of_a_storm(
-    service: FakeEventBridge, server: LocalServer, client: PartnerEventsClient
+def test_calls_at_a_time_account_for_every_event_of_a_storm(
+    service: FakeEventBridge, server: LocalServer, settings: dict[str, Any], way: Way
 ) -> None:
-    """Calls of several threads on one client, half of them streams, do not mix their outcomes."""
+    """On one client, half of them streams, they do not mix their outcomes."""
     events = storm_events(EVENTS, SEED + 1)
-    outcomes: list[list[Outcome]] = [[] for _ in range(8)]
 
-    def send(thread: int, share: list[PartnerEvent]) -> None:
-        sent = client.stream_events(share) if thread % 2 else client.put_events(share)
-        outcomes[thread] += sent
-
-    threads = [
-        threading.Thread(target=send, args=(thread, events[thread::8])) for thread in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    parts = way.many_calls(settings, [events[caller::CALLERS] for caller in range(CALLERS)])
     server.close()
 
-    for part in outcomes:
-        assert [outcome.index for outcome in part] == list(range(EVENTS // 8))
-    check_ledger(service, events, [outcome for part in outcomes for outcome in part])
+    for part in parts:
+        assert [outcome.index for outcome in part] == list(range(EVENTS // CALLERS))
+    check_ledger(service, events, [outcome for part in parts for outcome in part])

@@ -96,7 +96,15 @@ class AsyncFlights(Protocol[K]):
         ...
 
     async def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
-        """Return what has been answered, waiting up to `seconds` (None: without end) for one."""
+        """
+        Return what has been answered, waiting up to `seconds` (None: without end) for one.
+
+        If it is cancelled, it has taken nothing; with 0 seconds it does not wait at all.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Let `collect` return: the one that waits, or the next one. Called on the loop."""
         ...
 
     async def close(self) -> None:

@@ -44,8 +44,10 @@ def read_headers(fp: BinaryIO, _class: Any = None) -> http.client.HTTPMessage:
     name = value = ""
     for count in itertools.count():
         line = fp.readline(_MAX_LINE_BYTES + 1).decode("latin-1")
-        if line in ("\r\n", "\n", ""):
+        if line in ("\r\n", "\n"):
             break
+        if not line:
+            raise http.client.HTTPException("it ended in its headers")
         if count >= _MAX_HEADERS or len(line) > _MAX_LINE_BYTES:
             raise http.client.HTTPException("it has too many or too long headers")
         if line[0] in " \t" and name:
@@ -212,6 +214,10 @@ def _connect(connection: Any, seconds: Any) -> None:
     connection.timeout = seconds
     try:
         connection.connect()
+    except ssl.SSLEOFError as error:
+        # The network's doing, not a matter of trust.
+        message = "no connection to the endpoint (it was closed in the TLS handshake)"
+        raise TransportError(message, may_have_been_sent=False) from error
     except (ssl.SSLError, urllib3.exceptions.SSLError) as error:
         raise TlsError(f"the endpoint could not be trusted ({_words(error)})") from error
     except (OSError, urllib3.exceptions.HTTPError) as error:

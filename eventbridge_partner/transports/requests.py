@@ -124,7 +124,11 @@ class _ResolvedAdapter(requests.adapters.HTTPAdapter):
         pool = self._pools.get(url)
         if pool is None:
             pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-            super().cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
+            try:
+                super().cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
+            except OSError as error:
+                message = "the endpoint could not be trusted (there are no trusted certificates)"
+                raise TlsError(message) from error
             self._pools[url] = pool
         return pool
 

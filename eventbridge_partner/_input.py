@@ -1,0 +1,50 @@
+"""What a call is given: events, and a bound in time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from eventbridge_partner.errors import InputInterruptedError
+from eventbridge_partner.models import DeliveryReport, Outcome, PartnerEvent
+
+
+def check_deadline(deadline: float | None) -> None:
+    """
+    Refuse a deadline that makes no sense.
+
+    Raises:
+        ValueError: It is not above 0.
+    """
+    if deadline is not None and not deadline > 0:
+        raise ValueError(f"deadline is {deadline!r}; allowed: seconds above 0, or None")
+
+
+def refuse_single(events: object) -> None:
+    """
+    Refuse what can be iterated over but holds no events.
+
+    Raises:
+        TypeError: It is a single event, or text.
+    """
+    if isinstance(events, (Mapping, PartnerEvent, str, bytes)):
+        found = type(events).__qualname__
+        raise TypeError(f"events is a {found}; allowed: an iterable of events, such as [event]")
+
+
+class InputError(Exception):
+    """The caller's iterable raised; on its way to those who know what had been taken."""
+
+    def __init__(self, error: Exception) -> None:
+        self.kind = type(error).__name__
+        super().__init__(self.kind)
+
+    def interrupted(self, taken: int, outcomes: Sequence[Outcome]) -> InputInterruptedError:
+        """
+        Return what the caller gets to see.
+
+        Args:
+            taken: How many events had been taken.
+            outcomes: Of those that were not handed out before.
+        """
+        message = f"the iterable of events raised {self.kind} after {taken} events"
+        return InputInterruptedError(message, DeliveryReport(outcomes))

@@ -1,0 +1,582 @@
+"""The client for asyncio: performs calls, and drives deliveries on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from types import TracebackType
+from typing import Any, Final, NoReturn, Self
+
+import attrs
+
+from eventbridge_partner import _wire, raw_call
+from eventbridge_partner._aws import Credentials
+from eventbridge_partner._flight import Flight, new_invocation_id
+from eventbridge_partner._forks import after_fork, first_use
+from eventbridge_partner._http import Timeouts
+from eventbridge_partner._input import InputError, check_deadline, refuse_single
+from eventbridge_partner._intake import Intake
+from eventbridge_partner._off_loop import OffLoop
+from eventbridge_partner._setup import MAX_MULTIPLEXED, LookedUp, Setup, open_transport
+from eventbridge_partner._sigv4 import FrozenCredentials
+from eventbridge_partner.delivery import (
+    Batch,
+    Delivery,
+    DeliverySettings,
+    Finished,
+    Send,
+    Take,
+    Wait,
+)
+from eventbridge_partner.errors import (
+    CallCancelledError,
+    CredentialsError,
+    ExpiredCredentialsError,
+    PartnerEventsError,
+)
+from eventbridge_partner.limits import MAX_BATCH_BYTES, MAX_ENTRY_BYTES
+from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
+from eventbridge_partner.pacing import Pace
+from eventbridge_partner.raw_call import PutPartnerEventsResponse
+from eventbridge_partner.retry import RetryPolicy, RetryQuota
+from eventbridge_partner.transports import (
+    Answer,
+    AsyncFlights,
+    AsyncTransport,
+    MultiplexingAsyncTransport,
+    TransportFactory,
+)
+from eventbridge_partner.transports.tasks import TaskFlights
+
+_LONGEST_WAIT: Final = 3600.0
+"""A longer wait is one of several: no clock takes infinity, which is a deadline like any other."""
+
+_LONGEST_HOLD: Final = 0.01
+"""So many seconds of work at a time; then other tasks of the loop have their turn."""
+
+_KEPT_SECONDS: Final = 1.0
+"""
+How long credentials are signed with that may have to be waited for.
+
+Handing that to a thread and back costs as much as a request; credentials that change are valid
+side by side for far longer.
+"""
+
+
+class AsyncPartnerEventsClient:
+    """
+    Sends partner events to Amazon EventBridge, on an event loop of asyncio.
+
+    Make one and keep it: its connections and its credentials are worth keeping. Any number of
+    tasks can share it; it can be used in several event loops, and on both sides of a fork. What
+    is not given is looked up at the first use, on a thread, so making one is cheap and reads no
+    file, and nothing holds up the loop.
+
+    Args:
+        region: The Region of the customers' partner event sources. Without it, that of a
+            `session` that was given one, `AWS_REGION`, then what botocore finds:
+            `AWS_DEFAULT_REGION`, the profile.
+        endpoint_url: Where to send instead of the Region's endpoint. https, or http on loopback.
+        profile: A profile of AWS's config files.
+        session: A boto3 or botocore session to take all settings from.
+        credentials: What to sign with, instead of what botocore finds: anything with
+            `get_frozen_credentials()`, such as botocore's `Credentials`. Those of other classes
+            than botocore's are asked on a thread, and kept for a second.
+        retry: When to send failed entries again.
+        timeout: Seconds that one request may take, for both connecting and reading, or
+            `Timeouts` for each. The default is 5 s to connect and 30 s for the answer.
+        max_in_flight: Requests of one call in flight at a time, at most. The default is 32.
+        max_batch_bytes: Up to what size several entries share a request.
+        max_entry_bytes: Events larger than this are refused before sending.
+        pace: How many requests a second may go out. Give the same to all clients that send to one
+            account and Region, which share a quota. The default has no rate of its own, and
+            slows down when the service throttles.
+        transport: What sends requests, instead of `AiohttpTransport`: a class, made on a thread
+            with the certificates and proxies of the configuration, or a transport, which stays
+            the caller's to close.
+
+    Raises:
+        ConfigurationError: A Region or endpoint is given that cannot work. What is looked up, and
+            that no Region is found, is reported by the first call.
+    """
+
+    _process: _Process | None
+    _off_loop: OffLoop
+
+    def __init__(
+        self,
+        region: str | None = None,
+        *,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+        session: Any = None,
+        credentials: Credentials | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: float | Timeouts | None = None,
+        max_in_flight: int | None = None,
+        max_batch_bytes: int = MAX_BATCH_BYTES,
+        max_entry_bytes: int = MAX_ENTRY_BYTES,
+        pace: Pace | None = None,
+        transport: AsyncTransport | TransportFactory[AsyncTransport] | None = None,
+    ) -> None:
+        self._setup = Setup.of(
+            region=region,
+            endpoint_url=endpoint_url,
+            profile=profile,
+            session=session,
+            credentials=credentials,
+            retry=retry,
+            timeout=timeout,
+            max_in_flight=MAX_MULTIPLEXED if max_in_flight is None else max_in_flight,
+            max_batch_bytes=max_batch_bytes,
+            max_entry_bytes=max_entry_bytes,
+        )
+        self._given_transport = transport
+        self._pace = Pace() if pace is None else pace
+        self._forget_process()
+        after_fork(self, AsyncPartnerEventsClient._leave_parent)
+
+    async def look_up(self) -> Self:
+        """
+        Look up now what the first call would look up: Region, endpoint and settings.
+
+        Returns:
+            This client.
+
+        Raises:
+            ConfigurationError: No Region, or a setting that cannot work.
+        """
+        await self._here()
+        return self
+
+    @property
+    def region(self) -> str:
+        """The Region that events are sent to; looked up, if need be, while the loop waits."""
+        return self._enter().looked_up.configuration.region
+
+    @property
+    def endpoint_url(self) -> str:
+        """The URL that events are sent to; looked up, if need be, while the loop waits."""
+        return self._enter().looked_up.configuration.url
+
+    # ------------------------------------------------------------ sending
+
+    async def put_events(
+        self,
+        events: Iterable[GivenEvent] | AsyncIterable[GivenEvent],
+        *,
+        deadline: float | None = None,
+    ) -> DeliveryReport:
+        """
+        Send events, and send again those that failed for a passing reason.
+
+        Args:
+            events: Any number of `PartnerEvent` or of mappings with an entry's member names; sent
+                in batches of at most 20. A mapping that breaks a limit becomes a `Rejected`
+                outcome, and its neighbours go out. Where the next event may have to be waited
+                for, an asynchronous iterable: all else goes on meanwhile.
+            deadline: Seconds for all attempts together; None for no bound. What is left of
+                `events` then is taken, but not sent.
+
+        Returns:
+            One outcome per event, in the order given. Failures are in the report, not raised.
+
+        Raises:
+            ConfigurationError: No Region, or a setting that cannot work. Nothing was sent.
+            CredentialsError: No usable AWS credentials. Nothing was sent.
+            InputInterruptedError: `events` raised. What had been taken was sent; `report` has its
+                outcomes.
+            asyncio.CancelledError: The task was cancelled. Its cause is a `CallCancelledError`,
+                whose `report` has the outcomes of what had been taken.
+        """
+        check_deadline(deadline)
+        refuse_single(events)
+        outcomes: list[Outcome] = []
+        call: _Call | None = None
+        try:
+            call = await self._begin(events, deadline, streams=False)
+            while (decided := await call.decided()) is not None:
+                outcomes += decided
+        except InputError as error:
+            raise error.interrupted(len(outcomes), outcomes) from error.__cause__
+        except asyncio.CancelledError as cancelled:
+            if call is not None:
+                outcomes += await call.cancelled()
+            raise cancelled from _cancelled_call(outcomes)
+        finally:
+            if call is not None:
+                await call.close()
+        return DeliveryReport(outcomes)
+
+    def stream_events(
+        self,
+        events: Iterable[GivenEvent] | AsyncIterable[GivenEvent],
+        *,
+        deadline: float | None = None,
+    ) -> AsyncGenerator[Outcome, None]:
+        """
+        Send events without end, in bounded memory.
+
+        Events are taken as outcomes are: not more than some 10,000 events or 16 MiB of them are
+        taken and not handed out again at a time.
+
+        Args:
+            events: As for `put_events`, of any length.
+            deadline: Seconds for all attempts together, from the first outcome asked for; None for
+                no bound. What is left of `events` then is taken, but not sent.
+
+        Yields:
+            One outcome per event, in the order given. Whoever stops asking gets no outcome for
+            what is in flight then; `contextlib.aclosing` ends that at once.
+
+        Raises:
+            ConfigurationError: No Region, or a setting that cannot work. Nothing was sent.
+            CredentialsError: No usable AWS credentials. Nothing was sent.
+            InputInterruptedError: `events` raised. Raised after the outcomes of all that had been
+                taken; its own report is empty.
+            asyncio.CancelledError: The task was cancelled while it waited for an outcome. Its
+                cause is a `CallCancelledError`, whose `report` has the outcomes that had not been
+                handed out.
+        """
+        check_deadline(deadline)
+        refuse_single(events)
+        return self._stream(events, deadline)
+
+    async def _stream(
+        self,
+        events: Iterable[GivenEvent] | AsyncIterable[GivenEvent],
+        deadline: float | None,
+    ) -> AsyncGenerator[Outcome, None]:
+        count = 0
+        call: _Call | None = None
+        try:
+            call = await self._begin(events, deadline, streams=True)
+            while (decided := await call.decided()) is not None:
+                for outcome in decided:
+                    yield outcome
+                count += len(decided)
+        except InputError as error:
+            raise error.interrupted(count, ()) from error.__cause__
+        except asyncio.CancelledError as cancelled:
+            outcomes = [] if call is None else await call.cancelled()
+            raise cancelled from _cancelled_call(outcomes)
+        finally:
+            if call is not None:
+                await call.close()
+
+    async def put_partner_events(
+        self, *, Entries: Sequence[Mapping[str, Any]]
+    ) -> PutPartnerEventsResponse:
+        """
+        Call PutPartnerEvents once, as boto3's method of that name does.
+
+        One request, no retries; entries can fail while the call succeeds. `put_events` takes care
+        of both.
+
+        Args:
+            Entries: 1 to 20 mappings with `Source`, `DetailType` and `Detail`, and `Resources`
+                and `Time` if wanted.
+
+        Returns:
+            `FailedEntryCount`, `Entries` with one result for each entry, in their order, and
+            `ResponseMetadata`.
+
+        Raises:
+            InvalidEventError: An entry breaks a limit, or there are too many. Nothing was sent.
+            CredentialsError: No usable AWS credentials. Nothing was sent.
+            ServiceError: The service refused the request.
+            TransportError: No answer; see its `may_have_been_sent`.
+            UnreadableAnswerError: The answer does not say what became of the entries.
+        """
+        process = await self._here()
+        looked_up = process.looked_up
+        call = _wire.put_partner_events(raw_call.read_entries(Entries, looked_up.settings.limits))
+        credentials = process.credentials() or await process.credentials_off_loop()
+        request = looked_up.edge.request(
+            call, credentials, invocation_id=new_invocation_id(), attempt=1
+        )
+        response = await process.transport.send(request, self._setup.timeouts)
+        return raw_call.to_response(response, _wire.answer(call, response))
+
+    async def _begin(
+        self,
+        events: Iterable[GivenEvent] | AsyncIterable[GivenEvent],
+        deadline: float | None,
+        *,
+        streams: bool,
+    ) -> _Call:
+        source = events if isinstance(events, AsyncIterable) else iter(events)
+        process = await self._here()
+        if process.credentials() is None:
+            # Before an event is taken, so nothing is lost.
+            await process.credentials_off_loop()
+        if deadline is not None:
+            deadline += time.monotonic()
+        looked_up = process.looked_up
+        settings: DeliverySettings = looked_up.stream_settings if streams else looked_up.settings
+        delivery = Delivery(settings, self._quota, pace=self._pace, deadline=deadline)
+        return _Call(process, delivery, source, deadline, self._setup.timeouts)
+
+    # ------------------------------------------------------------ life
+
+    async def _here(self) -> _Process:
+        """Return what belongs to this process, made at the first use in it."""
+        if self._process is None:
+            await self._off_loop.run(self._enter)
+        return self._enter()
+
+    def _enter(self) -> _Process:
+        if self._process is None:
+            with first_use:
+                if self._process is None:
+                    self._process = self._enter_process()
+        return self._process
+
+    def _enter_process(self) -> _Process:
+        looked_up = self._setup.look_up()
+        transport, is_owned = open_transport(
+            self._given_transport, looked_up.configuration, _aiohttp_transport
+        )
+        return _Process(looked_up, transport, is_owned, self._off_loop)
+
+    def _forget_process(self) -> None:
+        """Start as if nothing had been used yet: a lock may be held for ever after a fork."""
+        self._process = None
+        self._off_loop = OffLoop()
+        self._quota = RetryQuota(self._setup.retry.tokens)
+
+    def _leave_parent(self) -> None:
+        self._forget_process()
+        self._pace.after_fork()
+
+    async def close(self) -> None:
+        """
+        Close the connections of the running loop, but not those of a `transport` that was given.
+
+        Using the client again opens new ones.
+        """
+        self._off_loop.stop()
+        process = self._process
+        if process is not None and process.owns_transport:
+            await process.transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an AsyncPartnerEventsClient cannot be pickled: it holds connections and credentials; "
+            "make one in each process"
+        )
+
+    def __repr__(self) -> str:
+        if self._process is None:
+            return "<AsyncPartnerEventsClient, not used yet>"
+        configuration = self._process.looked_up.configuration
+        return f"<AsyncPartnerEventsClient {configuration.region} {configuration.url}>"
+
+
+def _aiohttp_transport() -> TransportFactory[AsyncTransport]:
+    from eventbridge_partner.transports.aiohttp import AiohttpTransport
+
+    return AiohttpTransport
+
+
+def _cancelled_call(outcomes: Sequence[Outcome]) -> CallCancelledError:
+    report = DeliveryReport(outcomes)
+    return CallCancelledError(f"the call was cancelled after {len(report)} events", report)
+
+
+@attrs.define(eq=False)
+class _Process:
+    """What of a client belongs to one process and must not cross a fork."""
+
+    looked_up: LookedUp
+    transport: AsyncTransport
+    owns_transport: bool
+    off_loop: OffLoop
+    _kept: FrozenCredentials | None = None
+    _kept_until: float = 0.0
+
+    def credentials(self) -> FrozenCredentials | None:
+        """
+        Return what to sign with, unless it has to be waited for.
+
+        Raises:
+            CredentialsError: There is nothing, as is known at once.
+        """
+        keeper = self.looked_up.credentials
+        if not keeper.may_block():
+            return keeper.frozen()
+        if self._kept is not None and time.monotonic() >= self._kept_until:
+            self._kept = None
+        return self._kept
+
+    async def credentials_off_loop(self) -> FrozenCredentials:
+        """
+        Return what to sign with, fetched on a thread for all who wait.
+
+        Raises:
+            CredentialsError: There is nothing.
+        """
+        self._kept = await self.off_loop.run(self.looked_up.credentials.frozen)
+        self._kept_until = time.monotonic() + _KEPT_SECONDS
+        return self._kept
+
+    async def after_remedy(self, flight: Flight, error: PartnerEventsError) -> PartnerEventsError:
+        """Do what one more try may need, and return the error to go on with."""
+        looked_up = self.looked_up
+        if not isinstance(error, ExpiredCredentialsError):
+            return flight.after_remedy(error, looked_up.credentials, looked_up.edge)
+        self._kept = None
+        try:
+            await self.off_loop.run(looked_up.credentials.refresh, flight.credentials)
+        except CredentialsError as without:
+            return without
+        return error
+
+    def open_flights(self) -> AsyncFlights[Flight]:
+        """Open the flights of one delivery."""
+        if isinstance(self.transport, MultiplexingAsyncTransport):
+            return self.transport.flights()
+        return TaskFlights(self.transport)
+
+
+class _Call:
+    """A call of `put_events` or `stream_events` under way. For one task."""
+
+    def __init__(
+        self,
+        process: _Process,
+        delivery: Delivery,
+        events: Iterator[GivenEvent] | AsyncIterable[GivenEvent],
+        deadline: float | None,
+        timeouts: Timeouts,
+    ) -> None:
+        self._process = process
+        self._delivery = delivery
+        self._deadline = deadline
+        self._timeouts = timeouts
+        self._flights = process.open_flights()
+        self._answers: deque[tuple[Flight, Answer]] = deque()
+        self._input_error: Exception | None = None
+        self._intake: Intake | None = None
+        self._iterator: Iterator[GivenEvent] = iter(())
+        self._had_turns_at = time.monotonic()
+        if isinstance(events, AsyncIterable):
+            self._intake = Intake(aiter(events), delivery, self._flights.wake)
+        else:
+            self._iterator = events
+
+    async def decided(self) -> list[Outcome] | None:
+        """
+        Go on until there are outcomes, and return them; None after the last.
+
+        Raises:
+            InputError: The iterable raised, and all that had been taken has its outcome.
+        """
+        delivery, intake = self._delivery, self._intake
+        while True:
+            now = time.monotonic()
+            if now - self._had_turns_at > _LONGEST_HOLD:
+                await asyncio.sleep(0)
+                self._had_turns_at = now = time.monotonic()
+            pauses = intake is not None and intake.pauses
+            match delivery.next_action(now, input_pauses=pauses):
+                case Send(batch):
+                    await self._send(batch)
+                case Take(count):
+                    if decided := delivery.outcomes():
+                        return decided
+                    if intake is None:
+                        self._take(count)
+                    elif pauses:
+                        await self._receive(None)
+                    else:
+                        intake.want(count)
+                case Wait(until):
+                    await self._receive(None if until is None else until - now)
+                    if decided := delivery.outcomes():
+                        return decided
+                case Finished.FINISHED:
+                    if decided := delivery.outcomes():
+                        return decided
+                    error = self._input_error if intake is None else intake.error
+                    if error is not None:
+                        raise InputError(error) from error
+                    return None
+
+    async def _send(self, batch: Batch) -> None:
+        process = self._process
+        try:
+            credentials = process.credentials() or await process.credentials_off_loop()
+        except CredentialsError as error:
+            self._delivery.not_sent(batch, error, time.monotonic())
+            return
+        flight = Flight.of(batch, credentials)
+        timeouts = self._timeouts
+        if self._deadline is not None:
+            timeouts = timeouts.within(self._deadline - time.monotonic())
+        self._flights.submit(flight, flight.request(process.looked_up.edge), timeouts)
+
+    def _take(self, count: int) -> None:
+        try:
+            taken = self._delivery.take_all(itertools.islice(self._iterator, count))
+        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+            self._input_error = error
+            taken = 0
+        if taken < count:
+            self._delivery.no_more_events()
+
+    async def _receive(self, seconds: float | None) -> None:
+        if seconds is not None:
+            seconds = min(max(0.0, seconds), _LONGEST_WAIT)
+        answers = self._answers
+        answers += await self._flights.collect(seconds)
+        self._had_turns_at = time.monotonic()
+        while answers:
+            flight, answer = answers[0]
+            error = flight.landed(answer, self._delivery, time.monotonic())
+            if error is not None:
+                error = await self._process.after_remedy(flight, error)
+                self._delivery.failed(flight.batch, error, time.monotonic())
+            answers.popleft()
+        if self._intake is not None and self._intake.was_cancelled:
+            raise asyncio.CancelledError
+
+    async def cancelled(self) -> list[Outcome]:
+        """End now, and return the outcomes that were not returned yet."""
+        self._answers += await self._flights.collect(0.0)
+        for flight, answer in self._answers:
+            error = flight.landed(answer, self._delivery, time.monotonic())
+            if error is not None:
+                self._delivery.failed(flight.batch, error, time.monotonic())
+        await self.close()
+        self._delivery.cancel()
+        return self._delivery.outcomes()
+
+    async def close(self) -> None:
+        """Leave nothing under way."""
+        try:
+            await self._flights.close()
+        finally:
+            if self._intake is not None:
+                await self._intake.close()

@@ -1,0 +1,214 @@
+"""
+Reads an HTTP/1.1 answer from the bytes of a connection, in the pieces in which they come.
+
+Without I/O, for transports whose library brings the bytes of a connection and no more.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpResponse
+
+_MAX_HEAD_BYTES: Final = 65536
+_MAX_HEADERS: Final = 100  # as in http.client
+_MAX_CHUNK_LINE_BYTES: Final = 1024
+
+_STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
+_WITHOUT_BODY: Final = frozenset({204, 304})
+_SIZE_LINE: Final = 0
+_TRAILERS: Final = -1
+
+
+class GarbledAnswerError(Exception):
+    """What came is no answer, or not all of one. Its text has nothing of what came."""
+
+
+class AnswerReader:
+    """
+    Reads one answer; interim answers before it are passed over.
+
+    Attributes:
+        ends_connection: Whether the connection can carry no other request after the answer.
+    """
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_chunk",
+        "_headers",
+        "_length",
+        "_searched",
+        "_status",
+        "ends_connection",
+    )
+
+    def __init__(self) -> None:
+        self.ends_connection = False
+        self._buffer = bytearray()
+        self._searched = 0
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        # Of the body: None if it ends with the connection, or is chunked.
+        self._length: int | None = None
+        # Of the chunk whose bytes come next; _SIZE_LINE or _TRAILERS if something else does, None
+        # if there are no chunks.
+        self._chunk: int | None = None
+        self._body = bytearray()
+
+    def feed(self, data: bytes | memoryview) -> HttpResponse | None:
+        """
+        Take what came; return the answer if it is here to its end.
+
+        Raises:
+            GarbledAnswerError: This will never be an answer.
+        """
+        buffer = self._buffer
+        buffer += data
+        if not self._status and not self._read_head(buffer):
+            return None
+        received, length = len(buffer), self._length
+        if received == length:
+            return HttpResponse(self._status, self._headers, bytes(buffer))
+        if self._chunk is not None:
+            return self._read_chunks(buffer)
+        if length is None:
+            _check_size(received)
+            return None
+        if received < length:
+            return None
+        self.ends_connection = True  # nobody asked for more
+        return HttpResponse(self._status, self._headers, bytes(buffer[:length]))
+
+    def end(self) -> HttpResponse:
+        """
+        Take that nothing more will come; return the answer if it ends so.
+
+        Raises:
+            GarbledAnswerError: The answer is not here to its end.
+        """
+        self.ends_connection = True
+        if not self._status:
+            raise GarbledAnswerError("the connection was closed")
+        if self._chunk is not None:
+            raise GarbledAnswerError("it ended within its chunks")
+        if self._length is not None:
+            found = f"it ended after {len(self._buffer)} of {self._length} bytes"
+            raise GarbledAnswerError(found)
+        return HttpResponse(self._status, self._headers, bytes(self._buffer))
+
+    # ------------------------------------------------------------ the head
+
+    def _read_head(self, buffer: bytearray) -> bool:
+        """Read the lines before the body, if they are all here."""
+        while True:
+            end = buffer.find(b"\r\n\r\n", self._searched, _MAX_HEAD_BYTES)
+            if end < 0:
+                if len(buffer) >= _MAX_HEAD_BYTES:
+                    raise GarbledAnswerError("it has too many or too long headers")
+                self._searched = max(0, len(buffer) - 3)
+                return False
+            lines = buffer[:end].decode("latin-1").split("\r\n")
+            del buffer[: end + 4]
+            self._searched = 0
+            status_line = _STATUS_LINE.fullmatch(lines[0])
+            if status_line is None:
+                raise GarbledAnswerError("it is not HTTP/1.1")
+            status = int(status_line[2])
+            if status >= 200:
+                break
+            if status == 101:
+                raise GarbledAnswerError("it changes the protocol")
+        self._headers = headers = _read_headers(lines)
+        self._status = status
+        if status_line[1] == "0" or "close" in headers.get("connection", "").lower():
+            self.ends_connection = True
+        self._find_end(headers)
+        return True
+
+    def _find_end(self, headers: dict[str, str]) -> None:
+        """Find out from the headers where the body ends."""
+        coding = headers.get("transfer-encoding")
+        length = headers.get("content-length")
+        if self._status in _WITHOUT_BODY:
+            self._length = 0
+        elif coding is not None:
+            if coding.lower() != "chunked":
+                raise GarbledAnswerError("it has an unknown transfer encoding")
+            # With both, someone on the way may have seen another end than this one.
+            self.ends_connection = self.ends_connection or length is not None
+            self._chunk = _SIZE_LINE
+        elif length is not None:
+            if not _LENGTH.fullmatch(length):
+                raise GarbledAnswerError("it has a length that is no number")
+            self._length = int(length)
+            _check_size(self._length)
+        else:
+            self.ends_connection = True
+
+    # ------------------------------------------------------------ the body
+
+    def _read_chunks(self, buffer: bytearray) -> HttpResponse | None:
+        while True:
+            if self._chunk in (_SIZE_LINE, _TRAILERS):
+                line = self._read_line()
+                if line is None:
+                    return None
+                if self._chunk == _SIZE_LINE:
+                    size = _CHUNK_SIZE.fullmatch(line)
+                    if size is None:
+                        raise GarbledAnswerError("it has a chunk without a size")
+                    self._chunk = int(size[1], 16) or _TRAILERS
+                    _check_size(len(self._body) + self._chunk)
+                elif not line:
+                    self.ends_connection = self.ends_connection or bool(buffer)
+                    return HttpResponse(self._status, self._headers, bytes(self._body))
+            else:
+                end = self._chunk or 0
+                if len(buffer) < end + 2:
+                    return None
+                if not buffer.startswith(b"\r\n", end):
+                    raise GarbledAnswerError("it has a chunk of another size than it says")
+                self._body += buffer[:end]
+                del buffer[: end + 2]
+                self._chunk = _SIZE_LINE
+
+    def _read_line(self) -> bytes | None:
+        """Read a line, if it is here to its end."""
+        end = self._buffer.find(b"\r\n", 0, _MAX_CHUNK_LINE_BYTES)
+        if end < 0:
+            if len(self._buffer) >= _MAX_CHUNK_LINE_BYTES:
+                raise GarbledAnswerError("it has a chunk without a size")
+            return None
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 2]
+        return line
+
+
+def _read_headers(lines: list[str]) -> dict[str, str]:
+    """Read what follows the status line; names in lower case."""
+    if len(lines) > _MAX_HEADERS + 1:
+        raise GarbledAnswerError("it has too many or too long headers")
+    headers: dict[str, str] = {}
+    last = ""
+    for line in lines[1:]:
+        if line[:1] in (" ", "\t") and last:
+            headers[last] = f"{headers[last]} {line.strip()}"
+            continue
+        name, colon, value = line.partition(":")
+        if not colon or name.split() != [name]:
+            raise GarbledAnswerError("it has a header that is none")
+        last = name.lower()
+        value = value.strip()
+        if headers.get(last, value) != value and last in ("content-length", "transfer-encoding"):
+            raise GarbledAnswerError("it has two lengths")
+        headers[last] = value
+    return headers
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_ANSWER_BYTES:
+        raise GarbledAnswerError(f"it has more than {MAX_ANSWER_BYTES} bytes")

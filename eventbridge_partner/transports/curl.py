@@ -1,0 +1,368 @@
+"""
+A transport on libcurl: many requests in flight on one thread, for a fraction of the CPU.
+
+Needs the extra `speed`: `pip install 'eventbridge-partner[speed]'`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import selectors
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, Generic, TypeVar
+
+from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
+from eventbridge_partner.errors import TransportError
+from eventbridge_partner.transports import Answer
+from eventbridge_partner.transports._libcurl import (
+    TIMEOUT,
+    LibcurlError,
+    Settings,
+    Transfers,
+)
+from eventbridge_partner.transports.flights import WorkerThreads
+
+K = TypeVar("K")
+
+_LONGEST_WAIT: Final = 3600.0
+"""No selector takes infinity."""
+
+_UNNOTICED: Final = 1.5
+"""
+Seconds after a request within which libcurl does not look whether its connection was closed.
+
+It is one since libcurl 8.22, none before.
+"""
+
+# libcurl's own waiting is `select`, which ends at 1,024 open files.
+_Selector: Final[Callable[[], selectors.BaseSelector]] = getattr(
+    selectors, "PollSelector", selectors.SelectSelector
+)
+
+_KEEPS_WATCHING: Final = hasattr(selectors, "PollSelector")
+"""
+Whether a socket that nobody waits for may stay registered: the next request over it comes soon.
+
+`poll` is told all sockets anew each time (as the kernel is not, of epoll's), so one that was closed
+meanwhile does no harm, whatever file has its number now. `select` takes no closed ones.
+"""
+
+
+class CurlTransport:
+    """
+    Sends requests through libcurl, any number at a time on one thread.
+
+    Safe in threads: each delivery has connections to itself, and hands them on to the next one.
+    After a fork, parent and child go on with connections of their own.
+
+    Args:
+        ca_bundle: The path of a file or directory of trusted certificates; True for those of
+            `certifi`.
+        proxies: Proxy URLs by scheme, as `requests` takes them.
+    """
+
+    def __init__(
+        self, *, ca_bundle: str | bool = True, proxies: Mapping[str, str] | None = None
+    ) -> None:
+        self._settings = Settings(ca_bundle, proxies)
+        self._forget_process()
+        _transports.add(self)
+
+    def _forget_process(self) -> None:
+        self._idle: list[_Connections] = []
+        self._workers = WorkerThreads()
+        self._lock = threading.Lock()
+
+    def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
+        """Send a request and return its whole answer. See `Transport.send`."""
+        flights = self.flights()
+        try:
+            flights.start(None, request, timeouts)
+            [(_, answer)] = flights.collect(None)
+        finally:
+            flights.close()
+        try:
+            if isinstance(answer, TransportError):
+                raise answer
+            return answer
+        finally:
+            del answer  # an error that its own frame holds keeps all of it alive
+
+    def flights(self) -> CurlFlights[Any]:
+        """Open the flights of one delivery."""
+        with self._lock:
+            idle = self._idle
+            connections = idle.pop() if idle else None
+        return CurlFlights(
+            connections or self._connect(), functools.partial(self._take_back, idle), self._connect
+        )
+
+    def _connect(self) -> _Connections:
+        return _Connections(self._settings, self._workers)
+
+    def _take_back(self, idle: list[_Connections], connections: _Connections) -> None:
+        with self._lock:
+            is_open = idle is self._idle
+            if is_open:
+                idle.append(connections)
+        if not is_open:
+            connections.close()
+
+    def close(self) -> None:
+        """Close all idle connections. Sending again opens new ones."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        self._workers.stop()
+        for connections in idle:
+            connections.close()
+
+
+_transports: Final[weakref.WeakSet[CurlTransport]] = weakref.WeakSet()
+
+
+def _forget_parent() -> None:
+    for transport in _transports:
+        transport._forget_process()  # pyright: ignore[reportPrivateUsage]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)
+
+
+class _Connections:
+    """
+    Transfers, and a selector that waits for their sockets.
+
+    While who uses them is away, a thread goes on with what is not sent yet: a new connection takes
+    several turns to be made.
+    """
+
+    def __init__(self, settings: Settings, workers: WorkerThreads) -> None:
+        self.transfers = Transfers(settings)
+        self._workers = workers
+        self._selector = _Selector()
+        self._wanted: dict[int, int] = {}
+        self._watched: dict[int, int] = {}
+        self._call: tuple[socket.socket, socket.socket] | None = None
+        self._away: tuple[socket.socket, socket.socket] | None = None
+        self._is_back = True
+        self._minding = threading.Lock()
+        self._looked_at = 0.0
+
+    def wait(self, seconds: float) -> None:
+        """Let libcurl do what there is to do, waiting up to `seconds` for it."""
+        transfers = self.transfers
+        self._watch()
+        wakes_at = transfers.wakes_at()
+        if wakes_at is not None:
+            seconds = min(seconds, wakes_at - time.monotonic())
+        for key, events in self._selector.select(max(0.0, seconds)):
+            ready = key.fd
+            if ready in self._wanted:
+                # A selector's readiness has the numbers of libcurl's.
+                transfers.act(ready, events)
+            elif key.data is None:
+                self._selector.unregister(ready)
+                del self._watched[ready]
+        self._looked_at = time.monotonic()
+        if wakes_at is not None and wakes_at <= self._looked_at:
+            transfers.act(TIMEOUT, 0)
+
+    def _watch(self) -> None:
+        for changed, interest in self.transfers.changes():
+            if not interest:
+                self._wanted.pop(changed, None)
+                if not _KEEPS_WATCHING and self._watched.pop(changed, 0):
+                    self._selector.unregister(changed)
+                continue
+            self._wanted[changed] = interest
+            watched = self._watched.get(changed)
+            if watched == interest:
+                continue
+            if watched is None:
+                self._selector.register(changed, interest)
+            else:
+                self._selector.modify(changed, interest)
+            self._watched[changed] = interest
+
+    def have_died(self) -> bool:
+        """
+        Tell whether a connection was closed while nothing was in flight.
+
+        libcurl looks for that itself, but not within a second of the last request over it.
+        """
+        now = time.monotonic()
+        idle, self._looked_at = now - self._looked_at, now
+        if not 0.001 < idle < _UNNOTICED:
+            return False
+        self._watch()
+        return any(
+            events & selectors.EVENT_READ and key.fd not in self._wanted
+            for key, events in self._selector.select(0)
+        )
+
+    def leave(self) -> None:
+        """Let a thread go on with what is not sent yet, until `come_back`."""
+        if self._call is None:
+            self._watch()  # what was said of its number was said of another socket
+            self._call = socket.socketpair()
+            if self._watched.pop(self._call[0].fileno(), 0):
+                self._selector.unregister(self._call[0])
+        self._selector.register(self._call[0], selectors.EVENT_READ, self._call)
+        self._is_back = False
+        self._away = self._call
+        with suppress(RuntimeError):  # no more threads: it goes on when we are back
+            self._workers.run(self._mind)
+
+    def _mind(self) -> None:
+        # Whoever comes back runs into the error as well.
+        with self._minding, suppress(LibcurlError):
+            # The thread may come when nobody waits for it any more.
+            while not self._is_back and not self.transfers.are_sent():
+                self.wait(_LONGEST_WAIT)
+
+    def come_back(self) -> None:
+        """Go on alone."""
+        if self._away is None:
+            return
+        asleep, call = self._away
+        self._is_back = True
+        call.send(b"!")
+        with self._minding:
+            self._away = None
+        asleep.recv(1)
+        self._selector.unregister(asleep)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.come_back()
+        self.transfers.close()
+        self._selector.close()
+        for end in self._call or ():
+            end.close()
+
+
+class CurlFlights(Generic[K]):
+    """Flights on libcurl. See `eventbridge_partner.transports.Flights`."""
+
+    def __init__(
+        self,
+        connections: _Connections,
+        hand_back: Callable[[_Connections], None],
+        connect: Callable[[], _Connections],
+    ) -> None:
+        self._connections = connections
+        self._transfers = connections.transfers
+        self._hand_back: Callable[[_Connections], None] | None = hand_back
+        self._connect = connect
+        self._ended: list[tuple[K, Answer]] = []
+        # Whether no call of ours was left by an exception, such as Ctrl-C. If one was, what we
+        # know of the sockets may not be true any more.
+        self._is_calm = True
+
+    def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
+        """Send a request. See `Flights.submit`."""
+        try:
+            self.start(key, request, timeouts)
+        except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
+            self._ended.append((key, _fault(error, may_have_been_sent=False)))
+
+    def start(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
+        """
+        Send a request.
+
+        Raises:
+            ValueError: It is none that can be sent.
+        """
+        self._is_calm = False
+        self._take_over()
+        if not self._transfers and self._connections.have_died():
+            self._connections.close()
+            self._renew()
+        self._transfers.start(key, request, timeouts)
+        self._is_calm = True
+
+    def flush(self) -> None:
+        """Send what was submitted, here or in a thread. See `Flights.flush`."""
+        self._is_calm = False
+        self._take_over()
+        try:
+            self._transfers.go()
+        except LibcurlError as error:
+            self._give_up(error)
+        if not self._transfers.are_sent():
+            self._connections.leave()
+        self._is_calm = True
+
+    def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
+        """Return what has been answered. See `Flights.collect`."""
+        self._is_calm = False
+        self._take_over()
+        try:
+            self._gather(seconds)
+        except LibcurlError as error:
+            self._give_up(error)
+        self._is_calm = True
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _gather(self, seconds: float | None) -> None:
+        transfers, ended = self._transfers, self._ended
+        if not transfers:
+            if seconds and not ended:
+                time.sleep(seconds)
+            return
+        transfers.go()
+        ended += transfers.answered()
+        until = math.inf if seconds is None else time.monotonic() + seconds
+        while not ended:
+            left = until - time.monotonic()
+            self._connections.wait(min(left, _LONGEST_WAIT))
+            ended += transfers.answered()
+            ended += transfers.expired()
+            if left <= 0:
+                break
+
+    def _take_over(self) -> None:
+        """Go on where a thread was at work, or, in a child process, with nothing of it."""
+        if self._transfers.is_parents:
+            lost = TransportError("the process was forked", may_have_been_sent=True)
+            self._ended += [(key, lost) for key in self._transfers.in_flight()]
+            self._renew()
+        self._connections.come_back()
+
+    def _give_up(self, error: Exception) -> None:
+        lost = _fault(error, may_have_been_sent=True)
+        self._ended += [(key, lost) for key in self._transfers.in_flight()]
+        self._connections.close()
+        self._renew()
+
+    def _renew(self) -> None:
+        self._connections = self._connect()
+        self._transfers = self._connections.transfers
+
+    def close(self) -> None:
+        """End what is in flight, and its connections. See `Flights.close`."""
+        hand_back, self._hand_back = self._hand_back, None
+        if hand_back is None or self._transfers.is_parents:
+            return
+        self._connections.come_back()
+        if self._is_calm and not self._transfers:
+            hand_back(self._connections)
+        else:
+            self._connections.close()
+
+
+def _fault(error: Exception, *, may_have_been_sent: bool) -> TransportError:
+    failure = TransportError(
+        f"the transport raised {type(error).__name__}", may_have_been_sent=may_have_been_sent
+    )
+    failure.__cause__ = error
+    return failure

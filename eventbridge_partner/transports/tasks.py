@@ -1,0 +1,60 @@
+"""Flights on transports for event loops that send one request at a time: a task for each."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic, TypeVar
+
+from eventbridge_partner._http import HttpRequest, Timeouts
+from eventbridge_partner.errors import TransportError
+from eventbridge_partner.transports import Answer, AsyncTransport
+from eventbridge_partner.transports._arrivals import Arrivals
+
+K = TypeVar("K")
+
+
+class TaskFlights(Generic[K]):
+    """Flights with a task for each request. See `eventbridge_partner.transports.AsyncFlights`."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+        self._arrivals: Arrivals[K] = Arrivals()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
+        """Send a request. See `AsyncFlights.submit`."""
+        task = asyncio.get_running_loop().create_task(self._send(key, request, timeouts))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
+        """Return what has been answered. See `AsyncFlights.collect`."""
+        return await self._arrivals.collect(seconds)
+
+    def wake(self) -> None:
+        """Let `collect` return. See `AsyncFlights.wake`."""
+        self._arrivals.wake()
+
+    async def close(self) -> None:
+        """Cancel what is in flight. See `AsyncFlights.close`."""
+        self._is_closed = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _send(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
+        answer: Answer
+        try:
+            answer = await self._transport.send(request, timeouts)
+        except TransportError as error:
+            answer = error
+        except (Exception, asyncio.CancelledError) as error:  # a transport's fault, no event's fate
+            if self._is_closed:
+                raise
+            answer = TransportError(
+                f"the transport raised {type(error).__name__}", may_have_been_sent=True
+            )
+            answer.__cause__ = error
+        self._arrivals.add(key, answer)

@@ -1,0 +1,271 @@
+"""What holds on every transport that blocks: threads, forks, signals, files."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventbridge_partner._http import HttpRequest, Timeouts
+from eventbridge_partner.errors import TransportError
+from eventbridge_partner.transports import Transport
+from eventbridge_partner.transports.curl import CurlTransport
+from eventbridge_partner.transports.requests import RequestsTransport
+from tests.transports.servers import answer_with, echoing, post, read_request, served
+
+MAKERS: dict[str, Any] = {"requests": RequestsTransport, "curl": CurlTransport}
+LONG = Timeouts(connect=10, read=10)
+
+Make = Callable[..., Transport]
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def make(request: pytest.FixtureRequest) -> Any:
+    """The class of each transport in its turn."""
+    return MAKERS[request.param]
+
+
+def run(make: str, script: str, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a script that has a `transport`, and `send(body)` for the words of its answer."""
+    preamble = f"""
+import os, random, signal, sys, threading, time
+from eventbridge_partner._http import HttpRequest, Timeouts
+from eventbridge_partner.transports.{make} import {MAKERS[make].__name__} as Transport
+
+transport = Transport(ca_bundle=sys.argv[2] if sys.argv[2:] else True)
+def send(body):
+    return transport.send(HttpRequest(sys.argv[1], {{"X-Test": "1"}}, body), Timeouts(10, 10)).body
+"""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", preamble + script, url, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def saying_where(connection: socket.socket) -> None:
+    """Answer with what was sent, and with the client's port: the number of the connection."""
+    port = connection.getpeername()[1]
+    while True:
+        _, _, body = read_request(connection)
+        connection.sendall(answer_with(body + b" %d" % port))
+
+
+# ---------------------------------------------------------------- threads
+
+
+def test_ten_threads_share_a_transport(make: Make) -> None:
+    """Each gets its own answers, over no more connections than there are threads."""
+    transport = make()
+    connections: set[int] = set()
+    wrong: list[bytes] = []
+
+    def handle(connection: socket.socket) -> None:
+        connections.add(connection.getpeername()[1])
+        echoing(connection)
+
+    with served(handle) as port:
+
+        def send(thread: int) -> None:
+            for number in range(100):
+                body = b"%d of %d" % (number, thread)
+                if transport.send(post(port, body), LONG).body != body:
+                    wrong.append(body)
+
+        threads = [threading.Thread(target=send, args=(number,)) for number in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    transport.close()
+    assert wrong == []
+    assert len(connections) <= 10
+
+
+def test_closing_while_others_send_does_them_no_harm(make: Make) -> None:
+    """They go on, on new connections if need be; what they had is closed in the end."""
+    transport = make()
+    failures: list[Exception] = []
+    is_over = threading.Event()
+
+    with served(echoing) as port:
+
+        def send() -> None:
+            try:
+                while not is_over.is_set():
+                    assert transport.send(post(port, b"body"), LONG).body == b"body"
+            except Exception as error:  # noqa: BLE001
+                failures.append(error)
+
+        threads = [threading.Thread(target=send) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(30):
+            time.sleep(0.005)
+            transport.close()
+        is_over.set()
+        for thread in threads:
+            thread.join()
+
+    assert failures == []
+    transport.close()
+
+
+# ---------------------------------------------------------------- files
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files in /proc")
+
+
+@needs_proc
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_no_file_stays_open(make: Make, tls: ssl.SSLContext, bundle: Path, is_closed: bool) -> None:
+    """Neither after many requests, failed ones among them, nor with a transport nobody closes."""
+    before = open_files()
+
+    def handle(connection: socket.socket) -> None:
+        for _ in range(7):
+            read_request(connection)
+            connection.sendall(answer_with(b"{}"))
+
+    with served(handle, tls) as port:
+        request = HttpRequest(f"https://localhost:{port}/", {}, b"{}")
+        for _ in range(3):
+            transport = make(ca_bundle=str(bundle))
+            for _ in range(20):
+                with suppress(TransportError):
+                    transport.send(request, LONG)
+            assert open_files() > before
+            if is_closed:
+                transport.close()
+            del transport
+
+    assert open_files() <= before
+
+
+def test_it_works_with_more_files_than_select_can_take(make: Make) -> None:
+    """The numbers of sockets may be above 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4096:
+        pytest.skip("too few files may be open here")
+    with ExitStack() as stack:
+        if soft < 4096:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1_500):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        transport = make()
+        with served(echoing) as port:
+            for body in (b"first", b"second"):
+                assert transport.send(post(port, body), LONG).body == body
+            transport.close()
+
+
+# ---------------------------------------------------------------- forks
+
+
+@pytest.mark.parametrize("kind", sorted(MAKERS))
+@pytest.mark.parametrize("is_secured", [False, True])
+@pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit(0)", "transport.close(); sys.exit(0)"])
+def test_no_connection_crosses_a_fork(
+    kind: str, is_secured: bool, end: str, tls: ssl.SSLContext, bundle: Path
+) -> None:
+    """Else a child would read its parent's answers, or take leave in its name when it ends."""
+    script = f"""
+_, opened = send(b"warm").split()
+child = os.fork()
+if child == 0:
+    try:
+        words = [send(b"ours").split() for _ in range(2)]
+        assert [word for word, _ in words] == [b"ours"] * 2
+        assert {{connection for _, connection in words}} & {{opened}} == set()
+        assert words[0] == words[1]
+    except BaseException as error:
+        sys.stderr.write(repr(error))
+        os._exit(3)
+    {end}
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+assert send(b"more").split() == [b"more", opened]
+transport.close()
+"""
+    with served(saying_where, tls if is_secured else None) as port:
+        url = f"{'https' if is_secured else 'http'}://localhost:{port}/"
+        finished = run(kind, script, url, str(bundle))
+
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == ""
+
+
+# ---------------------------------------------------------------- signals
+
+
+@pytest.mark.parametrize("kind", sorted(MAKERS))
+@pytest.mark.parametrize("is_secured", [False, True])
+def test_every_interrupt_surfaces(
+    kind: str, is_secured: bool, tls: ssl.SSLContext, bundle: Path
+) -> None:
+    """Ctrl-C at any moment ends a request, and no later one gets another's answer."""
+    script = """
+import itertools
+caught = sent = 0
+is_ready = False
+lost = []
+
+def interrupt():
+    global sent
+    while sent < 150 and not lost:
+        while not is_ready:
+            time.sleep(0.0001)
+        time.sleep(random.random() * 0.004)
+        sent += 1
+        os.kill(os.getpid(), signal.SIGINT)
+        until = time.monotonic() + 10
+        while caught < sent and not lost:
+            if time.monotonic() > until:
+                lost.append(sent)
+            time.sleep(0.0001)
+
+numbers = itertools.count()
+thread = threading.Thread(target=interrupt)
+thread.start()
+while thread.is_alive() and not lost:
+    try:
+        is_ready = True
+        while thread.is_alive() and not lost:
+            body = b"%d" % next(numbers)
+            answer = send(body)
+            assert answer == body, (answer, body)
+    except KeyboardInterrupt:
+        is_ready = False
+        caught += 1
+thread.join()
+assert not lost, lost
+assert caught == 150, caught
+assert send(b"end") == b"end"
+transport.close()
+"""
+    with served(echoing, tls if is_secured else None) as port:
+        url = f"{'https' if is_secured else 'http'}://localhost:{port}/"
+        finished = run(kind, script, url, str(bundle))
+
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == "", "an exception was printed instead of raised"

@@ -1,0 +1,280 @@
+"""What holds of requests in flight, whether threads or libcurl keep them."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
+from eventbridge_partner.errors import TransportError
+from eventbridge_partner.transports import Flights, MultiplexingTransport, Transport
+from eventbridge_partner.transports.curl import CurlTransport
+from eventbridge_partner.transports.flights import BlockingFlights, WorkerThreads
+from eventbridge_partner.transports.requests import RequestsTransport
+from tests.transports.servers import answer_with, echoing, post, read_request, served
+
+MAKERS: dict[str, Any] = {"requests": RequestsTransport, "curl": CurlTransport}
+TIMEOUTS = Timeouts(connect=5, read=5)
+
+Open = Callable[..., Flights[Any]]
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def open_flights(request: pytest.FixtureRequest) -> Iterator[Open]:
+    """Opens flights on each transport in its turn."""
+    opened: list[tuple[Flights[Any], Transport]] = []
+    workers = WorkerThreads()
+
+    def open_one(**settings: Any) -> Flights[Any]:
+        transport = MAKERS[request.param](**settings)
+        is_multiplexing = isinstance(transport, MultiplexingTransport)
+        flights = transport.flights() if is_multiplexing else BlockingFlights(transport, workers)
+        opened.append((flights, transport))
+        return flights
+
+    yield open_one
+    for flights, transport in opened:
+        flights.close()
+        transport.close()
+    workers.stop()
+
+
+@pytest.fixture
+def flights(open_flights: Open) -> Flights[Any]:
+    return open_flights()
+
+
+def collected(flights: Flights[Any], count: int) -> dict[Any, Any]:
+    """Collect so many answers, by their keys."""
+    answers: dict[Any, Any] = {}
+    deadline = time.monotonic() + 10
+    while len(answers) < count and time.monotonic() < deadline:
+        for key, answer in flights.collect(0.5):
+            assert key not in answers
+            answers[key] = answer
+    return answers
+
+
+def bodies(answers: dict[Any, Any]) -> dict[Any, bytes]:
+    return {key: answer.body for key, answer in answers.items()}
+
+
+class Together:
+    """Answers no request before so many have come."""
+
+    def __init__(self, count: int) -> None:
+        self._barrier = threading.Barrier(count)
+
+    def __call__(self, connection: socket.socket) -> None:
+        while True:
+            _, _, body = read_request(connection)
+            self._barrier.wait(5)
+            connection.sendall(answer_with(body))
+
+
+def test_requests_are_in_flight_together(flights: Flights[Any]) -> None:
+    """Answers come with their keys, in whatever order."""
+    with served(Together(8)) as port:
+        for round_ in range(2):
+            for number in range(8):
+                flights.submit((round_, number), post(port, b"%d" % number), TIMEOUTS)
+            assert bodies(collected(flights, 8)) == {(round_, n): b"%d" % n for n in range(8)}
+
+
+def test_answers_are_collected_as_they_come(flights: Flights[Any]) -> None:
+    """A slow one keeps no quick one back, and more may be submitted meanwhile."""
+    is_over = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        while True:
+            _, _, body = read_request(connection)
+            if body == b"slow":
+                is_over.wait(5)
+            time.sleep(0.005)
+            connection.sendall(answer_with(body))
+
+    collected_before: set[Any] = set()
+    with served(handle) as port:
+        flights.submit("slow", post(port, b"slow"), TIMEOUTS)
+        flights.submit(0, post(port, b"0"), TIMEOUTS)
+        for number in range(1, 10):
+            flights.submit(number, post(port, b"%d" % number), TIMEOUTS)
+            collected_before |= set(collected(flights, 1))
+        assert "slow" not in collected_before
+        is_over.set()
+        rest = bodies(collected(flights, 11 - len(collected_before)))
+
+    assert rest["slow"] == b"slow"
+    assert set(rest) | collected_before == {"slow", *range(10)}
+
+
+def test_collecting_waits_no_longer_than_asked(flights: Flights[Any]) -> None:
+    """Nothing is there in time, and comes later."""
+    is_over = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        _, _, body = read_request(connection)
+        is_over.wait(5)
+        connection.sendall(answer_with(body))
+
+    with served(handle) as port:
+        for name in "ab":
+            flights.submit(name, post(port), TIMEOUTS)
+        assert flights.collect(0.05) == []
+        for _ in range(1_000):  # none of which waits
+            assert flights.collect(0.0) == []
+        is_over.set()
+        assert set(collected(flights, 2)) == {"a", "b"}
+
+
+def test_with_nothing_in_flight_collecting_is_a_wait(flights: Flights[Any]) -> None:
+    """For the time that was asked for; without end, it returns at once."""
+    started = time.monotonic()
+    assert flights.collect(0.05) == []
+    assert time.monotonic() - started >= 0.045
+    assert flights.collect(None) == []
+    for _ in range(10_000):
+        assert flights.collect(0.0) == []
+
+
+def test_errors_are_answers(flights: Flights[Any]) -> None:
+    """With their keys, and with what is known of each."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        nobody = unused.getsockname()[1]
+
+    def handle(connection: socket.socket) -> None:
+        _, _, body = read_request(connection)
+        if body != b"lost":
+            connection.sendall(answer_with(body))
+
+    with served(handle) as port:
+        flights.submit("refused", post(nobody), TIMEOUTS)
+        flights.submit("lost", post(port, b"lost"), TIMEOUTS)
+        flights.submit("fine", post(port), TIMEOUTS)
+        flights.submit("no request", post(port, headers={"X-Test": "a secret\n"}), TIMEOUTS)
+        answers = collected(flights, 4)
+
+    assert answers["refused"].may_have_been_sent is False
+    assert answers["lost"].may_have_been_sent is True
+    assert answers["fine"].status == 200
+    assert isinstance(answers["no request"], TransportError)
+    assert "secret" not in str(answers["no request"])
+
+
+# ---------------------------------------------------------------- while the caller is away
+
+
+def https(port: int, body: bytes = b"{}") -> HttpRequest:
+    return HttpRequest(f"https://localhost:{port}/", {}, body)
+
+
+@pytest.mark.parametrize("size", [2, 900_000])
+def test_flushed_requests_go_out_while_nobody_collects(
+    open_flights: Open, tls: ssl.SSLContext, bundle: Path, size: int
+) -> None:
+    """Connecting and a large body take several turns of whoever sends."""
+    flights = open_flights(ca_bundle=str(bundle))
+    arrived = threading.Semaphore(0)
+
+    def handle(connection: socket.socket) -> None:
+        while True:
+            _, _, body = read_request(connection)
+            arrived.release()
+            connection.sendall(answer_with(b"%d" % len(body)))
+
+    with served(handle, tls) as port:
+        for round_ in range(3):
+            for number in range(3):
+                flights.submit((round_, number), https(port, b"x" * size), TIMEOUTS)
+                flights.flush()
+            for _ in range(3):
+                assert arrived.acquire(timeout=5)
+            assert set(bodies(collected(flights, 3)).values()) == {b"%d" % size}
+
+
+def test_answers_that_came_in_time_are_not_late(
+    open_flights: Open, tls: ssl.SSLContext, bundle: Path
+) -> None:
+    """Whoever comes back after the timeouts finds them."""
+    flights = open_flights(ca_bundle=str(bundle))
+    arrived = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        while True:
+            _, _, body = read_request(connection)
+            connection.sendall(answer_with(body))
+            arrived.set()
+
+    with served(handle, tls) as port:
+        for body in (b"on a new connection", b"on a kept one"):
+            flights.submit("key", https(port, body), Timeouts(5, 0.3, 0.3))
+            flights.flush()
+            assert arrived.wait(5)
+            arrived.clear()
+            time.sleep(0.4)
+            assert bodies(dict(flights.collect(0.0))) == {"key": body}
+
+
+def test_coming_and_going_confuses_nothing(
+    open_flights: Open, tls: ssl.SSLContext, bundle: Path
+) -> None:
+    """However short the caller is away."""
+    flights = open_flights(ca_bundle=str(bundle))
+
+    def handle(connection: socket.socket) -> None:
+        for _ in range(3):
+            _, _, body = read_request(connection)
+            connection.sendall(answer_with(body)[:-1] + b"!")
+        read_request(connection)
+
+    answers: dict[int, Any] = {}
+    with served(handle, tls) as port:
+        for number in range(200):
+            flights.submit(number, https(port, b"%03d." % number), TIMEOUTS)
+            flights.flush()
+            if number % 3:
+                time.sleep(number % 7 / 3_000)
+            answers |= dict(flights.collect(0.0))
+        answers |= collected(flights, 200 - len(answers))
+
+    read = {key: answer for key, answer in answers.items() if isinstance(answer, HttpResponse)}
+    assert set(answers) == set(range(200))
+    assert bodies(read) == {key: b"%03d!" % key for key in read}
+    assert len(read) >= 100
+
+
+def test_closing_while_a_request_goes_out_ends_it(
+    open_flights: Open, tls: ssl.SSLContext, bundle: Path
+) -> None:
+    """Nobody waits for what a handshake that hangs would bring."""
+    flights = open_flights(ca_bundle=str(bundle))
+    with served(lambda connection: time.sleep(0.5)) as port:
+        flights.submit("key", https(port), Timeouts(1, 1))
+        flights.flush()
+        started = time.monotonic()
+        flights.close()
+        assert time.monotonic() - started < 0.4
+
+
+def test_an_idle_connection_is_used_by_the_next_flights(open_flights: Open) -> None:
+    """What one delivery opened serves the next."""
+    opened: list[socket.socket] = []
+
+    def handle(connection: socket.socket) -> None:
+        opened.append(connection)
+        echoing(connection)
+
+    with served(handle) as port:
+        first = open_flights()
+        first.submit("key", post(port), TIMEOUTS)
+        assert first.collect(None)
+        first.submit("key", post(port), TIMEOUTS)
+        assert first.collect(None)
+    assert len(opened) == 1

@@ -1,0 +1,222 @@
+"""Answers read from bytes in any pieces."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpResponse
+from eventbridge_partner.transports._reading import AnswerReader, GarbledAnswerError
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Amzn-RequestId: 7\r\n\r\n{}"
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"1\r\n{\r\n5;name=value\r\n\r\n\r\n}\r\n0\r\nX-Trailer: 1\r\n\r\n"
+)
+UNTIL_THE_END = b"HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\n{}"
+
+
+def read(*pieces: bytes) -> tuple[HttpResponse | None, AnswerReader]:
+    """Return what a reader makes of the pieces, and the reader."""
+    reader = AnswerReader()
+    answers = [answer for piece in pieces if (answer := reader.feed(piece)) is not None]
+    return (answers[0] if answers else None), reader
+
+
+def test_an_answer_is_there_with_its_last_byte() -> None:
+    """Status, headers in lower case, body; and the connection can go on."""
+    reader = AnswerReader()
+
+    assert reader.feed(OK[:-1]) is None
+    answer = reader.feed(OK[-1:])
+
+    assert answer == HttpResponse(200, {"content-length": "2", "x-amzn-requestid": "7"}, b"{}")
+    assert not reader.ends_connection
+
+
+@given(st.sampled_from([OK, CHUNKED]), st.data())
+def test_it_does_not_matter_in_which_pieces_an_answer_comes(answer: bytes, data: Any) -> None:
+    """A network cuts where it likes."""
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(answer) - 1))))
+    pieces = [answer[i:j] for i, j in zip([0, *cuts], [*cuts, len(answer)], strict=True)]
+
+    found, reader = read(*pieces)
+
+    assert found == read(answer)[0] is not None
+    assert not reader.ends_connection
+
+
+def test_chunks_are_put_together() -> None:
+    """Whatever is written behind their sizes, and behind the last of them."""
+    answer, reader = read(CHUNKED)
+    assert answer is not None
+    assert answer.body == b"{\r\n\r\n}"
+    assert not reader.ends_connection
+
+
+def test_an_answer_without_length_ends_with_its_connection() -> None:
+    """Which carries nothing else then."""
+    answer, reader = read(UNTIL_THE_END)
+    assert answer is None
+    assert reader.end().body == b"{}"
+    assert reader.ends_connection
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: Close\r\n\r\n{}", b"{}"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"{}"),
+        (OK + b"HTTP/1.1 200 OK\r\n", b"{}"),
+        (CHUNKED.replace(b"OK\r\n", b"OK\r\nContent-Length: 2\r\n"), b"{\r\n\r\n}"),
+        (CHUNKED + b"x", b"{\r\n\r\n}"),
+    ],
+    ids=["close", "HTTP/1.0", "more than an answer", "two lengths", "more than the chunks"],
+)
+def test_no_other_request_goes_over_a_connection_that_may_be_off(
+    answer: bytes, body: bytes
+) -> None:
+    """The next one's answer could be mistaken."""
+    found, reader = read(answer)
+    assert found is not None
+    assert found.body == body
+    assert reader.ends_connection
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_some_answers_have_no_body(status: int) -> None:
+    """Whatever their headers say."""
+    answer, _ = read(f"HTTP/1.1 {status} x\r\nContent-Length: 5\r\n\r\n".encode())
+    assert answer is not None
+    assert answer.body == b""
+
+
+@pytest.mark.parametrize("line", ["100 Continue", "102 Processing", "103 Early Hints"])
+def test_interim_answers_are_passed_over(line: str) -> None:
+    """They are not the answer."""
+    interim = f"HTTP/1.1 {line}\r\nLink: </>\r\n\r\n".encode()
+    assert read(interim, interim + OK[:5], OK[5:])[0] == read(OK)[0]
+
+
+def test_folded_headers_are_one() -> None:
+    """As old servers wrote them."""
+    answer, _ = read(OK.replace(b"X-Amzn-RequestId: 7", b"X-A: 1\r\n  2\r\n\t3"))
+    assert answer is not None
+    assert answer.headers["x-a"] == "1 2 3"
+
+
+def _head(lines: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n\r\n"
+
+
+def _chunked(body: bytes) -> bytes:
+    return _head(b"Transfer-Encoding: chunked") + body
+
+
+@pytest.mark.parametrize(
+    "garbled",
+    [
+        b"this is no HTTP\r\n\r\n",
+        b"HTTP/2 200 OK\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+        _head(b"no colon here"),
+        _head(b": no name"),
+        _head(b"a name: 1"),
+        _head(b"X-A : 1"),
+        _head(b" folded: 1"),
+        _head(b"\r\n".join([b"X-A: 1"] * 101)),
+        _head(b"X-A: " + b"1" * 70_000),
+        b"HTTP/1.1 200 OK\r\nX-A: " + b"1" * 70_000,
+        _head(b"Content-Length: two"),
+        _head(b"Content-Length: -2"),
+        _head("Content-Length: ²".encode("latin-1")),
+        _head(b"Content-Length: 2\r\nContent-Length: 3"),
+        _head(b"Content-Length: %d" % (MAX_ANSWER_BYTES + 1)),
+        _head(b"Content-Length: " + b"9" * 30),
+        _head(b"Transfer-Encoding: gzip, chunked"),
+        _chunked(b"zz\r\n{}"),
+        _chunked(b"-2\r\n{}"),
+        _chunked(b"1\r\n{}\r\n"),
+        _chunked(b"x" * 2000),
+        _chunked(b"fffffffff\r\n"),
+        _chunked(b"7fffffff\r\n"),
+        _chunked((b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n") * 17),
+        _head(b"X-A: 1") + b"x" * (MAX_ANSWER_BYTES + 1),
+    ],
+)
+def test_what_is_no_answer_is_refused_at_once(garbled: bytes) -> None:
+    """No more than a bound is kept, and no guess is made."""
+    with pytest.raises(GarbledAnswerError) as caught:
+        read(garbled)
+    assert "name" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cut", "words"),
+    [
+        (b"", "the connection was closed"),
+        (OK[:20], "the connection was closed"),
+        (OK[:-1], "it ended after 1 of 2 bytes"),
+        (CHUNKED[:-1], "it ended within its chunks"),
+    ],
+)
+def test_an_answer_that_is_cut_is_refused(cut: bytes, words: str) -> None:
+    """With what came of it."""
+    _, reader = read(cut)
+    with pytest.raises(GarbledAnswerError, match=words):
+        reader.end()
+
+
+class _Socket:
+    def __init__(self, content: bytes) -> None:
+        self._file = io.BytesIO(content)
+
+    def makefile(self, *_: object) -> io.BytesIO:
+        return self._file
+
+
+names = st.from_regex(r"X-[A-Za-z0-9-]{0,12}", fullmatch=True)
+values = st.from_regex(r"([!-~\xa0-\xff]([ \t!-~]{0,20}[!-~])?)?", fullmatch=True)
+
+
+@given(
+    st.sampled_from([200, 400, 413, 500, 503]),
+    st.lists(st.tuples(names, values), max_size=8),
+    st.binary(max_size=300),
+    st.lists(st.integers(1, 50), max_size=8),
+    st.booleans(),
+)
+def test_answers_are_read_as_http_client_reads_them(
+    status: int, headers: list[tuple[str, str]], body: bytes, sizes: list[int], chunked: bool
+) -> None:
+    """Python's own reader is the oracle."""
+    lines = [f"HTTP/1.1 {status} Because", *(f"{name}: {value}" for name, value in headers)]
+    content = body
+    if chunked:
+        lines.append("Transfer-Encoding: chunked")
+        content, rest = b"", body
+        for size in [*sizes, len(body)]:
+            piece, rest = rest[:size], rest[size:]
+            if piece:
+                content += f"{len(piece):X}\r\n".encode() + piece + b"\r\n"
+        content += b"0\r\n\r\n"
+    else:
+        lines.append(f"Content-Length: {len(body)}")
+    answer = "\r\n".join([*lines, "", ""]).encode("latin-1") + content
+    theirs = http.client.HTTPResponse(cast("socket.socket", _Socket(answer)))
+    theirs.begin()
+
+    ours, reader = read(answer)
+
+    assert ours is not None
+    assert (ours.status, ours.body) == (theirs.status, theirs.read())
+    assert not reader.ends_connection
+    expected = {name.lower(): value for name, value in theirs.getheaders()}
+    assert ours.headers == {name: value.strip() for name, value in expected.items()}
