@@ -1,58 +1,62 @@
-"""The command: measures, prints tables, writes JSON."""
+"""The command: measures, prints tables, draws pictures, writes JSON."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import attrs
+import cattrs
 
-import eventbridge_partner
-from benchmarks import tables
+from benchmarks import page, peers, tables
+from benchmarks.bars import bars
 from benchmarks.cases import BATCH, CASES
 from benchmarks.certificates import write_certificates
-from benchmarks.contenders import CONTENDERS, OURS
-from benchmarks.figures import Bar
-from benchmarks.sending import SendingFigures, measure_case
+from benchmarks.contenders import CONTENDERS, Contender
+from benchmarks.figures import Result, SendingFigures
+from benchmarks.latency import DELAY, IN_FLIGHT, measure_latency
+from benchmarks.machine import machine
+from benchmarks.processes import cores, on_core
+from benchmarks.sending import measure_sending
 from benchmarks.service import Service
 from benchmarks.startup import measure_startup
-from benchmarks.streaming import measure_streaming
+from benchmarks.streaming import STREAMS, measure_streaming
 
-_SECTIONS = ("sending", "startup", "streaming")
+_SECTIONS = ("sending", "latency", "startup", "streaming")
+_NAMES = tuple(contender.name for contender in CONTENDERS)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure this package side by side with boto3, on this machine.",
+        description="Measure this package side by side with its peers, on this machine.",
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="a few hundred events: does it run at all?"
-    )
-    parser.add_argument("--tls", choices=("on", "off", "both"), default="both")
-    parser.add_argument("--only", choices=_SECTIONS, action="append", help="may be repeated")
-    parser.add_argument("--case", choices=CASES, action="append", help="may be repeated")
-    parser.add_argument("--events", type=_full_batches, help="in a round (2,000)")
-    parser.add_argument("--rounds", type=int, help="of each case (25)")
-    parser.add_argument("--runs", type=int, help="of a fresh interpreter (21)")
-    parser.add_argument("--stream", type=_full_batches, help="events to stream (1,000,000)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
-    parser.add_argument(
-        "--profile", choices=CASES, metavar="CASE", help="print our profile for a case, no more"
-    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help="a few hundred events: does it run at all?")
+    add("--install-peers", action="store_true", help="first install peers that are missing")
+    add("--tls", choices=("on", "off", "both"), default="both")
+    add("--only", choices=_SECTIONS, action="append", help="may be repeated")
+    add("--case", choices=CASES, action="append", help="may be repeated")
+    add("--contender", choices=_NAMES, action="append", help="may be repeated")
+    add("--events", type=_full_batches, help="in a round (2,000)")
+    add("--rounds", type=int, help="of each case (15)")
+    add("--runs", type=int, help="of a fresh interpreter (21)")
+    add("--stream", type=_full_batches, help="events to stream (1,000,000)")
+    add("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    add("--from", type=Path, metavar="FILE", dest="given", help="take figures from FILE instead")
+    add("--svg", type=Path, metavar="DIRECTORY", help="draw pictures there")
+    add("--docs", type=Path, metavar="DIRECTORY", help=f"update {page.PAGE} and pictures there")
+    add("--profile", choices=CASES, metavar="CASE", help="print a profile for a case, no more")
     arguments = parser.parse_args()
     quick = arguments.quick
     arguments.events = arguments.events or (200 if quick else 2000)
-    arguments.rounds = arguments.rounds or (3 if quick else 25)
+    arguments.rounds = arguments.rounds or (3 if quick else 15)
     arguments.runs = arguments.runs or (2 if quick else 21)
     arguments.stream = arguments.stream or (4000 if quick else 1_000_000)
     return arguments
@@ -70,7 +74,7 @@ def _environment(directory: Path, trusted: Path) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("AWS_")
+        if not name.startswith(("AWS_", "NODE_"))
         and not name.upper().endswith(("_PROXY", "_CA_BUNDLE"))
         and not (name.startswith("PYTHON") and name != "PYTHONPATH")
     }
@@ -83,136 +87,186 @@ def _environment(directory: Path, trusted: Path) -> dict[str, str]:
         "AWS_CONFIG_FILE": str(directory / "none"),
         "AWS_SHARED_CREDENTIALS_FILE": str(directory / "none"),
         "AWS_CA_BUNDLE": str(trusted),
+        "NODE_EXTRA_CA_CERTS": str(trusted),
+        "BENCHMARK_EVENTS": str(directory),
         "PYTHONPATH": os.pathsep.join(filter(None, (root, kept.get("PYTHONPATH")))),
     }
 
 
-def _machine() -> dict[str, str]:
-    packages = ("boto3", "botocore", "requests", "urllib3", "orjson")
-    versions = [f"eventbridge-partner {eventbridge_partner.__version__}"]
-    versions += [f"{name} {importlib.metadata.version(name)}" for name in packages]
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    return {
-        "system": f"{platform.system()} {platform.machine()}, {cores} cores",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": ", ".join(versions),
-        "load": ", ".join(f"{load:.1f}" for load in os.getloadavg()),
-    }
+def main() -> None:
+    arguments = _arguments()
+    if arguments.install_peers:
+        peers.install_peers()
+    if arguments.given:
+        result = cattrs.structure(json.loads(arguments.given.read_text()), Result)
+    else:
+        with tempfile.TemporaryDirectory() as name:
+            run = _Run(arguments, Path(name))
+            if arguments.profile:
+                run.profile()
+                return
+            result = run.measured()
+    printed = _printed(result)
+    print(printed)
+    if arguments.json:
+        found = cattrs.unstructure(result)
+        found["bars"] = [attrs.asdict(bar) | {"is_reached": bar.is_reached} for bar in bars(result)]
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+    if arguments.svg:
+        page.write_pictures(result, arguments.svg)
+    if arguments.docs:
+        page.write_page(result, arguments.docs, printed)
 
 
-def _print(title: str, text: str) -> None:
-    print(f"\n{title}\n\n{text}", flush=True)
+def _printed(result: Result) -> str:
+    lines = [f"{name}: {what}" for name, what in result.machine.items() if what]
+    lines += [f"not measured: {name}; needs {what}" for name, what in result.missing.items()]
+    for title, table in tables.sections(result):
+        lines += ["", title, "", table]
+    if reached := bars(result):
+        about = "CPU an event, with TLS, if not said otherwise"
+        if result.settings["quick"]:
+            about = "with --quick, they tell nothing"
+        lines += ["", f"Bars: {about}", ""]
+        lines.append(tables.bars_table(reached))
+    return "\n".join(lines)
+
+
+class _Run:
+    """One run, with everything that it needs."""
+
+    def __init__(self, arguments: argparse.Namespace, directory: Path) -> None:
+        self._arguments = arguments
+        self._trusted, self._certificate = write_certificates(directory)
+        for case in CASES.values():
+            case.write(directory)
+        self._environment = _environment(directory, self._trusted)
+        self._contenders: list[Contender] = []
+        self._missing: dict[str, str] = {}
+        for contender in CONTENDERS:
+            if arguments.contender and contender.name not in arguments.contender:
+                continue
+            if (need := contender.missing()) is None:
+                self._contenders.append(contender)
+            else:
+                self._missing[contender.name] = need
+        # Where answers take their time, the service has one core, and each contender another.
+        self._cores = cores()[:2] if len(cores()) > 1 else [None, None]
+
+    def profile(self) -> None:
+        """Print where the time of one contender goes."""
+        wanted = self._arguments.contender or ["requests-1"]
+        [contender] = [one for one in self._contenders if one.name == wanted[0]]
+        if contender.command[:3] != (sys.executable, "-m", "benchmarks.senders"):
+            raise SystemExit(f"no profile of {contender.name}; allowed: those of this interpreter")
+        last = contender.start(self._arguments.profile, contender.in_flight)[3:]
+        command = [*contender.command[:3], "--profile", str(self._arguments.events * 10), *last]
+        with_tls = self._arguments.tls != "off"
+        with self._service(with_tls=with_tls) as service:
+            subprocess.run(command, env=self._to(service), check=True)
+
+    def measured(self) -> Result:
+        """Measure what is asked for."""
+        arguments = self._arguments
+        facts = machine([contender.name for contender in self._contenders])
+        with contextlib.ExitStack() as stack:
+            services = {
+                with_tls: stack.enter_context(self._service(with_tls=with_tls))
+                for with_tls in (True, False)
+                if arguments.tls in ("both", "on" if with_tls else "off")
+            }
+            result = Result(
+                machine=facts,
+                settings={
+                    "events": arguments.events,
+                    "rounds": arguments.rounds,
+                    "runs": arguments.runs,
+                    "quick": float(arguments.quick),
+                    "pinned": float(self._cores[0] is not None),
+                    "latency_with_tls": float(next(iter(services))),
+                },
+                entrants=tuple(contender.entrant for contender in self._contenders),
+                missing=self._missing,
+            )
+            sections = arguments.only or _SECTIONS
+            if "sending" in sections:
+                result = attrs.evolve(result, sending=tuple(self._sending(services)))
+            if "latency" in sections:
+                result = self._latency(result, with_tls=next(iter(services)))
+            service = next(iter(services.values()))
+            if "startup" in sections:
+                result = self._startup(result, service)
+            if "streaming" in sections:
+                result = self._streaming(result, service)
+        _progress("")
+        return result
+
+    def _service(self, *, with_tls: bool, delay: float = 0.0, core: int | None = None) -> Service:
+        certificate = self._certificate if with_tls else None
+        with on_core(core):
+            return Service(self._environment, certificate, delay=delay)
+
+    def _to(self, service: Service) -> dict[str, str]:
+        """Return the environment with the endpoint: contenders are made as on any other day."""
+        return self._environment | {"AWS_ENDPOINT_URL_EVENTBRIDGE": service.url}
+
+    def _sending(self, services: dict[bool, Service]) -> list[SendingFigures]:
+        arguments = self._arguments
+        figures: list[SendingFigures] = []
+        for with_tls, service in services.items():
+            for case in CASES.values():
+                if arguments.case and case.name not in arguments.case:
+                    continue
+                _progress(f"sending {case.title}, {'with' if with_tls else 'without'} TLS")
+                figures += measure_sending(
+                    case,
+                    self._contenders,
+                    service,
+                    self._to(service),
+                    with_tls=with_tls,
+                    events=arguments.events,
+                    rounds=arguments.rounds,
+                    is_quick=arguments.quick,
+                )
+        return figures
+
+    def _latency(self, result: Result, *, with_tls: bool) -> Result:
+        quick = self._arguments.quick
+        contenders = [contender for contender in self._contenders if contender.has_latency]
+        ours, services = self._cores
+        with self._service(with_tls=with_tls, delay=DELAY, core=services) as service:
+            figures = measure_latency(
+                contenders,
+                service,
+                self._to(service),
+                in_flight=IN_FLIGHT[3:4] if quick else IN_FLIGHT,
+                seconds=0.05 if quick else 0.6,
+                rounds=1 if quick else 3,
+                core=ours,
+                progress=_progress,
+            )
+        return attrs.evolve(result, latency=tuple(figures))
+
+    def _startup(self, result: Result, service: Service) -> Result:
+        _progress("startup")
+        startup, memory = measure_startup(self._to(service), runs=self._arguments.runs)
+        return attrs.evolve(result, startup=tuple(startup), startup_memory=memory)
+
+    def _streaming(self, result: Result, service: Service) -> Result:
+        events = self._arguments.stream
+        figures = []
+        for contender in self._contenders:
+            if contender.name in STREAMS:
+                _progress(f"streaming {events:,} events, {contender.title}")
+                figures.append(measure_streaming(contender.name, self._to(service), events=events))
+        return attrs.evolve(result, streaming=tuple(figures))
 
 
 def _progress(text: str) -> None:
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def main() -> None:
-    arguments = _arguments()
-    sections = arguments.only or _SECTIONS
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        directory = Path(name)
-        trusted, certificate = write_certificates(directory)
-        environment = _environment(directory, trusted)
-        services: dict[bool, Service] = {}
-        for tls in (True, False):
-            if arguments.tls in ("both", "on" if tls else "off"):
-                service = Service(environment, certificate if tls else None)
-                services[tls] = stack.enter_context(service)
-        if arguments.profile:
-            _profile(arguments, environment, services)
-            return
-        _measure(arguments, sections, environment, services)
-
-
-def _to(environment: dict[str, str], service: Service) -> dict[str, str]:
-    """Return the environment with the endpoint set: contenders are made as on any other day."""
-    return environment | {"AWS_ENDPOINT_URL_EVENTBRIDGE": service.url}
-
-
-def _profile(
-    arguments: argparse.Namespace, environment: dict[str, str], services: dict[bool, Service]
-) -> None:
-    command = [sys.executable, "-m", "benchmarks.senders", "--profile", OURS, arguments.profile]
-    for tls, service in services.items():
-        print("With TLS" if tls else "Without TLS", flush=True)
-        events = str(arguments.events * 10)
-        subprocess.run([*command, events], env=_to(environment, service), check=True)
-
-
-def _measure(
-    arguments: argparse.Namespace,
-    sections: list[str] | tuple[str, ...],
-    environment: dict[str, str],
-    services: dict[bool, Service],
-) -> None:
-    machine = _machine()
-    for name, value in machine.items():
-        print(f"{name}: {value}")
-    bars: list[Bar] = []
-    result: dict[str, Any] = {"machine": machine, "sending": {}}
-    by_tls: dict[bool, list[SendingFigures]] = {}
-    if "sending" in sections:
-        for tls, service in services.items():
-            by_tls[tls] = figures = []
-            for case in CASES.values():
-                if arguments.case and case.name not in arguments.case:
-                    continue
-                _progress(f"sending {case.title}, TLS {'on' if tls else 'off'}")
-                figures += measure_case(
-                    case,
-                    CONTENDERS,
-                    service,
-                    _to(environment, service),
-                    events=arguments.events,
-                    rounds=arguments.rounds,
-                )
-            _progress("")
-            what = "with TLS" if tls else "without TLS"
-            rounds = f"{arguments.rounds} rounds of {arguments.events:,} events, {BATCH} a request"
-            _print(f"Sending {what}: {rounds}", tables.sending_table(figures))
-            bars += [
-                attrs.evolve(one.bar, what=f"{one.bar.what}, {what}") for one in figures if one.bar
-            ]
-            result["sending"]["tls" if tls else "plain"] = [_plain(one) for one in figures]
-
-    service = next(iter(services.values()))
-    startup_memory = None
-    if "startup" in sections:
-        _progress("startup")
-        startup, startup_memory = measure_startup(_to(environment, service), runs=arguments.runs)
-        _progress("")
-        title = f"Startup: {arguments.runs} fresh interpreters for each, in turn"
-        _print(title, tables.startup_table(startup))
-        bars += [one.bar for one in startup if one.bar]
-        result["startup"] = [_plain(one) for one in startup]
-        result["startup_memory"] = _plain(startup_memory)
-    memory_figures = next(iter(by_tls.values()), [])
-    if startup_memory or memory_figures:
-        title = f"Memory: the process that sent {arguments.events:,} events a call"
-        _print(title, tables.memory_table(startup_memory, memory_figures))
-    if "streaming" in sections:
-        _progress(f"streaming {arguments.stream:,} events")
-        streaming = measure_streaming(_to(environment, service), events=arguments.stream)
-        _progress("")
-        _print("Streaming: stream_events, 500 B as text", tables.streaming_table(streaming))
-        result["streaming"] = streaming
-    if bars:
-        _print("Bars", tables.bars_text(bars))
-    result["bars"] = [_plain(bar) | {"is_reached": bar.is_reached} for bar in bars]
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def _plain(figures: attrs.AttrsInstance) -> dict[str, Any]:
-    """Return figures as members of JSON, with names in the place of contenders and cases."""
-    members = attrs.asdict(figures, recurse=True)
-    for name in ("contender", "case"):
-        if hasattr(figures, name):
-            members[name] = getattr(figures, name).name
-    return members
+    elif text:
+        print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

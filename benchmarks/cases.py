@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 BATCH = 20
@@ -39,6 +40,10 @@ class Case(NamedTuple):
         """Return so many plain events; different ones up to 400, then the same again."""
         pool = [self._value(number) for number in range(min(events, _POOL))]
         return itertools.islice(itertools.cycle(pool), events)
+
+    def write(self, directory: Path) -> None:
+        """Write the different events down for contenders in other languages, as JSON."""
+        (directory / f"{self.name}.json").write_text(json.dumps(list(self.values(_POOL))))
 
     def _value(self, number: int) -> PlainEvent:
         detail = _ticket(number)

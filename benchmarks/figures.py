@@ -1,9 +1,9 @@
-"""Medians and how far to trust them, and the bars that figures are held against."""
+"""What a run found, as values that go to JSON and come back."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 import attrs
@@ -27,39 +27,213 @@ class Spread:
         first, median, third = statistics.quantiles(scaled, n=4, method="inclusive")
         return cls(scaled[0], first, median, third)
 
-    @classmethod
-    def of_ratios(cls, peer: Sequence[float], ours: Sequence[float]) -> Self:
-        """
-        Summarize peer ÷ ours, round by round.
 
-        The two figures of a round were taken one after the other, so what slows the whole machine
-        down for a while is in both.
-        """
-        return cls.of(theirs / own for theirs, own in zip(peer, ours, strict=True))
+@attrs.frozen
+class Round:
+    """
+    What one contender took in one round, in microseconds an event.
+
+    Attributes:
+        number: Which round: the figures of all contenders in it were taken one after the other.
+        cpu: User and system time of the sending process.
+        wall: Time on the clock.
+    """
+
+    number: int
+    cpu: float
+    wall: float
 
 
 @attrs.frozen
-class Bar:
+class SendingFigures:
     """
-    What a ratio must reach.
+    What one contender took for one case.
 
     Attributes:
-        what: Which figure.
-        found: The ratio.
-        needed: What it must reach.
-        aim: What would be better.
+        contender: Its name.
+        case: The name of what was sent.
+        with_tls: Whether connections were encrypted.
+        rounds: All figures.
+        cpu: Microseconds of CPU of an event.
+        wall: Microseconds of an event.
+        peak_memory: Bytes; None where nobody told.
+        service_cpu: Microseconds of CPU that a request took in the service's process.
+        service_busy: The share of the wall time in which the service was at work.
+    """
+
+    contender: str
+    case: str
+    with_tls: bool
+    rounds: tuple[Round, ...]
+    cpu: Spread
+    wall: Spread
+    peak_memory: int | None
+    service_cpu: float
+    service_busy: float
+
+
+def cpu_ratio(peer: SendingFigures, own: SendingFigures) -> Spread:
+    """
+    Summarize the peer's CPU ÷ our own, round by round.
+
+    The figures of a round were taken one after the other, so what slows the whole machine down
+    for a while is in both.
+    """
+    theirs = {one.number: one.cpu for one in peer.rounds}
+    return Spread.of(theirs[one.number] / one.cpu for one in own.rounds if one.number in theirs)
+
+
+def wall_ratio(peer: SendingFigures, own: SendingFigures) -> Spread:
+    """Summarize the peer's wall time ÷ our own, round by round."""
+    theirs = {one.number: one.wall for one in peer.rounds}
+    return Spread.of(theirs[one.number] / one.wall for one in own.rounds if one.number in theirs)
+
+
+@attrs.frozen
+class LatencyFigures:
+    """
+    What one contender made of answers that take their time.
+
+    Attributes:
+        contender: Its name.
+        in_flight: Requests in flight at a time, at most.
+        events_per_second: On the clock.
+        cores: CPU time ÷ wall time of the sending process.
+        service_busy: The share of the wall time in which the service was at work.
+    """
+
+    contender: str
+    in_flight: int
+    events_per_second: Spread
+    cores: Spread
+    service_busy: float
+
+    @property
+    def events_per_core_second(self) -> float:
+        """Events a second of one core, were it not to do anything else."""
+        return self.events_per_second.median / max(1.0, self.cores.median)
+
+
+@attrs.frozen
+class StartupFigures:
+    """
+    What a start took, in milliseconds from a running interpreter on.
+
+    Attributes:
+        what: Up to where: the first client, or the first batch accepted.
+        theirs: boto3's wall time.
+        ours: Ours.
+        ratio: boto3's divided by ours, run by run.
+        their_cpu: boto3's CPU time.
+        our_cpu: Ours.
     """
 
     what: str
-    found: float
-    needed: float
-    aim: float | None = None
+    theirs: Spread
+    ours: Spread
+    ratio: Spread
+    their_cpu: Spread
+    our_cpu: Spread
+
+
+@attrs.frozen
+class StartupMemory:
+    """Peak bytes: of a bare interpreter, and of one that has sent its first batch."""
+
+    bare: int
+    theirs: int
+    ours: int
+
+
+@attrs.frozen
+class StreamingFigures:
+    """
+    Memory along a stream, in bytes.
+
+    Attributes:
+        contender: Whose stream.
+        events: How many were sent.
+        seconds: That they took.
+        bare: Resident in an interpreter that has imported nothing yet.
+        peak: The most that was resident at a time.
+        sample_every: Events between two samples.
+        samples: Resident after so many events, twice as many, and so on.
+        settled_after: From how many events on growth is counted.
+    """
+
+    contender: str
+    events: int
+    seconds: float
+    bare: int
+    peak: int
+    sample_every: int
+    samples: tuple[int, ...]
+    settled_after: int
 
     @property
-    def is_reached(self) -> bool:
-        """Whether it is."""
-        return self.found >= self.needed
+    def growth(self) -> int:
+        """How far the resident memory rose above what it was when it had settled."""
+        settled = self.settled_after // self.sample_every - 1
+        return max(self.samples[settled:]) - self.samples[settled]
 
-    def __str__(self) -> str:
-        text = f"{'pass' if self.is_reached else 'MISS'} (>= {self.needed:g}x"
-        return f"{text}, aim {self.aim:g}x)" if self.aim else f"{text})"
+
+@attrs.frozen
+class Entrant:
+    """
+    A contender, as tables and pictures show it.
+
+    Attributes:
+        name: In the JSON output.
+        title: For people.
+        in_flight: Requests in flight at a time in the sending part; None for its default.
+        is_ours: Whether it is this package.
+    """
+
+    name: str
+    title: str
+    in_flight: int | None
+    is_ours: bool
+
+
+@attrs.frozen
+class Result:
+    """
+    Everything that a run found.
+
+    Attributes:
+        machine: What it ran on, line by line.
+        settings: How much of everything was measured.
+        entrants: Who was measured.
+        missing: Who was not, by name: what is needed for it.
+        sending: A row for each contender, case, and with or without TLS.
+        latency: A row for each contender and number in flight.
+        startup: A row for each mark of a start.
+        startup_memory: At the end of a start.
+        streaming: A row for each contender that can stream.
+    """
+
+    machine: Mapping[str, str]
+    settings: Mapping[str, float]
+    entrants: tuple[Entrant, ...]
+    missing: Mapping[str, str]
+    sending: tuple[SendingFigures, ...] = ()
+    latency: tuple[LatencyFigures, ...] = ()
+    startup: tuple[StartupFigures, ...] = ()
+    startup_memory: StartupMemory | None = None
+    streaming: tuple[StreamingFigures, ...] = ()
+
+    def title(self, contender: str) -> str:
+        """Return what people call a contender."""
+        return next(one.title for one in self.entrants if one.name == contender)
+
+    def entrant(self, contender: str) -> Entrant:
+        """Return the contender of a name."""
+        return next(one for one in self.entrants if one.name == contender)
+
+    def sent(self, contender: str, case: str, *, with_tls: bool) -> SendingFigures | None:
+        """Return what a contender took for a case, if it was measured."""
+        wanted = (contender, case, with_tls)
+        for one in self.sending:
+            if (one.contender, one.case, one.with_tls) == wanted:
+                return one
+        return None

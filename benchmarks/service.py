@@ -1,24 +1,28 @@
 """
 A service that gives every request the same answer: twenty event ids.
 
-    python -m benchmarks.service [CERTIFICATE]
+    python -m benchmarks.service [--delay SECONDS] [CERTIFICATE]
 
-Reads nothing of a request but its length, so that it does not slow down who is measured. Prints
-its port; then, for each line of its input, a line of JSON with the CPU seconds it has used and
-the requests it has answered. Ends with its input.
+Reads nothing of a request but its length, so that it does not slow down who is measured, and
+serves all connections on one thread, so that many at a time cost no more than one. Prints its
+port; then, for each line of its input, a line of JSON with the CPU seconds it has used and the
+requests it has answered. Ends with its input.
 """
 
 from __future__ import annotations
 
+import argparse
+import collections
 import json
+import os
 import re
+import selectors
 import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -44,56 +48,133 @@ def _answer() -> bytes:
 
 
 class _FixedAnswers:
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
+    """
+    Connections, and the answers that are due on them.
+
+    All answers take the same time, so those that are due next are the oldest ones: a queue.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None, delay: float) -> None:
         self.requests = 0
-        self._tls = tls
+        self.tls = tls
+        self._delay = delay
         self._answer = _answer()
+        self._selector = selectors.DefaultSelector()
+        self._due: collections.deque[tuple[float, socket.socket]] = collections.deque()
+        self._is_open = True
 
-    def serve(self, listener: socket.socket) -> None:
-        while True:
-            connection, _ = listener.accept()
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+    def when_readable(self, file: Any, act: Callable[[], None]) -> None:
+        self._selector.register(file, selectors.EVENT_READ, act)
 
-    def _talk(self, connection: socket.socket) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def forget(self, file: socket.socket) -> None:
+        self._selector.unregister(file)
+        file.close()
+
+    def answer(self, connection: socket.socket) -> None:
+        self.requests += 1
+        if self._delay:
+            self._due.append((time.monotonic() + self._delay, connection))
+        else:
+            self._send(connection)
+
+    def end(self) -> None:
+        self._is_open = False
+
+    def serve(self) -> None:
+        due = self._due
+        while self._is_open:
+            seconds = max(0.0, due[0][0] - time.monotonic()) if due else None
+            for key, _ in self._selector.select(seconds):
+                key.data()
+            now = time.monotonic() if due else 0.0
+            while due and due[0][0] <= now:
+                self._send(due.popleft()[1])
+
+    def _send(self, connection: socket.socket) -> None:
         try:
-            if self._tls:
-                connection = self._tls.wrap_socket(connection, server_side=True)
-            with connection:
-                buffer = bytearray(_BUFFER_BYTES)
-                while self._read_request(connection, buffer):
-                    connection.sendall(self._answer)
-                    self.requests += 1
+            connection.send(self._answer)  # so short that it always fits
         except OSError:
-            return  # the client is gone
+            return  # the client is gone, as its next read will say
 
-    def _read_request(self, connection: socket.socket, buffer: bytearray) -> bool:
-        received = connection.recv_into(buffer)
-        if not received:
-            return False
-        while (head := buffer.find(b"\r\n\r\n", 0, received)) < 0:
-            received += connection.recv_into(memoryview(buffer)[received:])
-        length = _LENGTH.search(buffer, 0, head + 2)
-        missing = head + 4 + (int(length[1]) if length else 0) - received
-        while missing > 0:
-            missing -= (count := connection.recv_into(buffer))
-            if not count:
-                return False
-        return True
+
+class _Connection:
+    """One client's connection: finds out where its requests end."""
+
+    _buffer = bytearray(_BUFFER_BYTES)
+    """One for all: nobody looks at what a request says."""
+
+    def __init__(self, answers: _FixedAnswers, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if answers.tls:
+            connection = answers.tls.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        self._answers = answers
+        self._socket = connection
+        self._head = b""
+        self._missing = 0
+        answers.when_readable(connection, self.read)
+
+    def read(self) -> None:
+        """Read what there is; if it completes a request, let it be answered."""
+        buffer = self._buffer
+        try:
+            while True:
+                count = self._socket.recv_into(buffer)
+                if not count:
+                    break
+                if self._missing:
+                    self._missing -= count
+                else:
+                    self._missing = self._missing_after(count)
+                    if self._head:
+                        continue
+                if not self._missing:
+                    self._answers.answer(self._socket)
+                    return
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except OSError:
+            pass
+        self._answers.forget(self._socket)
+
+    def _missing_after(self, count: int) -> int:
+        """Return how many bytes of a request are still to come after its first ones."""
+        head = self._head + self._buffer[:count] if self._head else self._buffer
+        received = len(self._head) + count
+        end = head.find(b"\r\n\r\n", 0, received)
+        if end < 0:
+            self._head = bytes(head[:received])
+            return 0
+        self._head = b""
+        length = _LENGTH.search(head, 0, end + 2)
+        return end + 4 + (int(length[1]) if length else 0) - received
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.service")
+    parser.add_argument("--delay", type=float, default=0.0, help="of each answer, in seconds")
+    parser.add_argument("certificate", nargs="?")
+    arguments = parser.parse_args()
     tls = None
-    if len(sys.argv) > 1:
+    if arguments.certificate:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(sys.argv[1])
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    answers = _FixedAnswers(tls)
-    threading.Thread(target=answers.serve, args=(listener,), daemon=True).start()
-    print(listener.getsockname()[1], flush=True)
-    for _ in sys.stdin:
+        tls.load_cert_chain(arguments.certificate)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    answers = _FixedAnswers(tls, arguments.delay)
+    answers.when_readable(listener, lambda: _Connection(answers, listener.accept()[0]))
+
+    def report() -> None:
+        if not os.read(sys.stdin.fileno(), 1024):
+            answers.end()
+            return
         used = {"cpu": time.process_time(), "requests": answers.requests}
         print(json.dumps(used), flush=True)
+
+    answers.when_readable(sys.stdin, report)
+    print(listener.getsockname()[1], flush=True)
+    answers.serve()
 
 
 # ---------------------------------------------------------------- for those who start it
@@ -107,10 +188,23 @@ class Usage(NamedTuple):
 
 
 class Service:
-    """The service, in a process of its own."""
+    """
+    The service, in a process of its own.
 
-    def __init__(self, environment: Mapping[str, str], certificate: Path | None) -> None:
-        command = [sys.executable, "-m", "benchmarks.service"]
+    Args:
+        environment: Of its process.
+        certificate: Of its TLS; None for none.
+        delay: Seconds added to each answer.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        certificate: Path | None,
+        *,
+        delay: float = 0.0,
+    ) -> None:
+        command = [sys.executable, "-m", "benchmarks.service", "--delay", str(delay)]
         if certificate:
             command.append(str(certificate))
         self._process = subprocess.Popen(

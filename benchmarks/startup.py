@@ -8,12 +8,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
+from benchmarks.figures import Spread, StartupFigures, StartupMemory
 
-from benchmarks.figures import Bar, Spread
-
-NEEDED_RATIO = 1.5
-AIMED_RATIO = 2.0
+FIRST_CLIENT = "import and first client"
 
 _PROGRAM = """
 import time
@@ -56,39 +53,6 @@ client.put_events([event] * 20).raise_for_undelivered()
 _BARE = "from benchmarks.memory import peak_bytes; print(peak_bytes())"
 
 
-@attrs.frozen
-class StartupFigures:
-    """
-    What a start took, in milliseconds from a running interpreter on.
-
-    Attributes:
-        what: Up to where: the first client, or the first batch accepted.
-        theirs: boto3's wall time.
-        ours: Ours.
-        ratio: boto3's divided by ours.
-        their_cpu: boto3's CPU time.
-        our_cpu: Ours.
-        bar: What the ratio must reach, if something.
-    """
-
-    what: str
-    theirs: Spread
-    ours: Spread
-    ratio: Spread
-    their_cpu: Spread
-    our_cpu: Spread
-    bar: Bar | None
-
-
-@attrs.frozen
-class StartupMemory:
-    """Peak bytes: of a bare interpreter, and of one that has sent its first batch."""
-
-    bare: int
-    theirs: int
-    ours: int
-
-
 def measure_startup(
     environment: Mapping[str, str], *, runs: int
 ) -> tuple[list[StartupFigures], StartupMemory]:
@@ -102,19 +66,17 @@ def measure_startup(
                 taken[name].append(marks)
                 memory[name] = max(memory[name], peak)
     figures: list[StartupFigures] = []
-    for position, what in enumerate(("import and first client", "up to the first answer")):
+    for position, what in enumerate((FIRST_CLIENT, "up to the first answer")):
         theirs = [marks[position] for marks in taken["boto3"]]
         ours = [marks[position] for marks in taken["ours"]]
-        ratio = Spread.of_ratios([wall for wall, _ in theirs], [wall for wall, _ in ours])
         figures.append(
             StartupFigures(
                 what,
                 Spread.of([wall for wall, _ in theirs], scale=1e3),
                 Spread.of([wall for wall, _ in ours], scale=1e3),
-                ratio,
+                Spread.of(their / our for (their, _), (our, _) in zip(theirs, ours, strict=True)),
                 Spread.of([cpu for _, cpu in theirs], scale=1e3),
                 Spread.of([cpu for _, cpu in ours], scale=1e3),
-                None if position else Bar(what, ratio.median, NEEDED_RATIO, AIMED_RATIO),
             )
         )
     bare = _answer(_BARE, environment)

@@ -2,103 +2,195 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from benchmarks.figures import Bar, Spread
-from benchmarks.sending import SendingFigures
-from benchmarks.startup import StartupFigures, StartupMemory
+from benchmarks.bars import Bar
+from benchmarks.cases import CASES
+from benchmarks.figures import (
+    LatencyFigures,
+    Result,
+    SendingFigures,
+    Spread,
+    cpu_ratio,
+    wall_ratio,
+)
+from benchmarks.latency import DELAY
 
 _MB = 1e6
 _SPREAD = ("min", "q1", "median", "q3")
 _SHOWN_SAMPLES = 6
+_PEER = "boto3"
 
 
-def sending_table(figures: Sequence[SendingFigures]) -> str:
+def sections(result: Result) -> Iterator[tuple[str, str]]:
+    """Return the tables of what was measured, each with its title."""
+    for with_tls in (True, False):
+        figures = [one for one in result.sending if one.with_tls == with_tls]
+        if figures:
+            rounds, events = result.settings["rounds"], result.settings["events"]
+            how = f"{rounds:.0f} rounds of {events:,.0f} events, 20 a request"
+            title = f"Sending {'with' if with_tls else 'without'} TLS: {how}"
+            yield title, _sending_table(result, figures)
+    if result.latency:
+        tls = "with" if result.settings["latency_with_tls"] else "without"
+        title = f"Answers after {DELAY * 1e3:.0f} ms: 500 B as text, {tls} TLS"
+        where = "one core for each contender" if result.settings["pinned"] else "on any core"
+        yield f"{title}, {where}", _latency_tables(result)
+    if result.startup:
+        runs = result.settings["runs"]
+        yield f"Startup: {runs:.0f} fresh interpreters for each, in turn", _startup_table(result)
+    if result.startup_memory or result.sending:
+        title = f"Memory: the process that sent {result.settings['events']:,.0f} events a call"
+        yield title, _memory_table(result)
+    if result.streaming:
+        yield "Streaming: stream_events, 500 B as text", _streaming_table(result)
+
+
+def _sending_table(result: Result, figures: Sequence[SendingFigures]) -> str:
     """Show CPU and wall time, a row for each contender and case."""
-    rows = [
-        [
-            one.case.title,
-            one.contender.title,
-            *_cells(one.cpu, 1),
-            "|",
-            *_cells(one.wall, 1),
-            "|",
-            _ratio(one.cpu_ratio),
-            f"{one.cpu_ratio.first_quartile:.2f}-{one.cpu_ratio.third_quartile:.2f}"
-            if one.cpu_ratio
-            else "",
-            _ratio(one.wall_ratio),
-            _verdict(one.bar),
-        ]
-        for one in figures
-    ]
-    header = ["us an event", "", "CPU min", *_SPREAD[1:], "|", "wall min", *_SPREAD[1:], "|"]
-    header += ["boto3/ours: CPU", "q1-q3", "wall", "bar (CPU)"]
-    busiest = max(one.service_busy for one in figures)
+    rows: list[list[str]] = []
+    for one in figures:
+        peer = result.sent(_PEER, one.case, with_tls=one.with_tls)
+        is_peer = one.contender == _PEER or peer is None
+        cpu = None if is_peer else cpu_ratio(peer, one)
+        wall = None if is_peer else wall_ratio(peer, one)
+        rows.append(
+            [
+                CASES[one.case].title,
+                result.title(one.contender),
+                _in_flight(result, one.contender),
+                *_cells(one.cpu, 1),
+                "|",
+                *_cells(one.wall, 1),
+                "|",
+                _ratio(cpu),
+                f"{cpu.first_quartile:.1f}-{cpu.third_quartile:.1f}" if cpu else "",
+                _ratio(wall),
+            ]
+        )
+    header = ["us an event", "", "in flight", "CPU min", *_SPREAD[1:]]
+    header += ["|", "wall min", *_SPREAD[1:], "|", "boto3/it: CPU", "q1-q3", "wall"]
     service_cpu = [one.service_cpu for one in figures]
+    # The floor sends as fast as it can be answered: only the wall time of others says something.
+    busiest = max((one.service_busy for one in figures if one.contender != "floor"), default=0.0)
     note = (
         f"the service: {min(service_cpu):.0f} to {max(service_cpu):.0f} us of CPU a request, "
-        f"at work for {busiest:.0%} of the time at most"
+        f"at work for {busiest:.0%} of the time at most (but for wrk)"
     )
     return f"{_table(header, rows, text_columns=2)}\n{note}"
 
 
-def startup_table(figures: Sequence[StartupFigures]) -> str:
+def _latency_tables(result: Result) -> str:
+    """Show events per second, and the cores that they take, against requests in flight."""
+    numbers = sorted({one.in_flight for one in result.latency})
+    names = list(dict.fromkeys(one.contender for one in result.latency))
+    found = {(one.contender, one.in_flight): one for one in result.latency}
+
+    def rows(show: str) -> list[list[str]]:
+        lines: list[list[str]] = []
+        for name in names:
+            of_name = [found[name, number] for number in numbers]
+            figures = [one.cores if show == "cores" else one.events_per_second for one in of_name]
+            digits = 2 if show == "cores" else 0
+            line = [_number(figure.median, digits) for figure in figures]
+            lines.append([show, result.title(name), *line, f"{_widest(figures):.0%}"])
+        return lines
+
+    at_most = [_number(number * 20 / DELAY, 0) for number in numbers]
+    header = ["", "requests in flight", *map(str, numbers), "(q3-q1)/median"]
+    all_rows = [["events/s", "(nothing but the waits)", *at_most, ""], *rows("events/s")]
+    all_rows += rows("cores")
+    return f"{_table(header, all_rows, text_columns=2)}\n{_latency_note(result.latency)}"
+
+
+def _latency_note(figures: Sequence[LatencyFigures]) -> str:
+    busiest = max(one.service_busy for one in figures)
+    return f"the service: at work for {busiest:.0%} of the time at most, on a core of its own"
+
+
+def _startup_table(result: Result) -> str:
     """Show the time of a start, a row for each contender and mark."""
     rows: list[list[str]] = []
-    for one in figures:
-        rows.append([one.what, "boto3", *_cells(one.theirs, 0), _number(one.their_cpu.median, 0)])
-        rows[-1] += ["", ""]
-        rows.append(["", "ours", *_cells(one.ours, 0), _number(one.our_cpu.median, 0)])
-        rows[-1] += [_ratio(one.ratio), _verdict(one.bar)]
-    header = ["ms of wall time", "", *_SPREAD, "CPU, median", "boto3 / ours", "bar"]
+    for one in result.startup:
+        theirs, ours = _number(one.their_cpu.median, 0), _number(one.our_cpu.median, 0)
+        rows.append([one.what, "boto3", *_cells(one.theirs, 0), theirs, ""])
+        rows.append(["", "ours", *_cells(one.ours, 0), ours, f"{one.ratio.median:.2f}x"])
+    header = ["ms of wall time", "", *_SPREAD, "CPU, median", "boto3 / ours"]
     return _table(header, rows, text_columns=2)
 
 
-def memory_table(startup: StartupMemory | None, figures: Sequence[SendingFigures]) -> str:
+def _memory_table(result: Result) -> str:
     """Show peak memory, a row for each contender and job."""
     rows: list[list[str]] = []
-    if startup:
-        rows.append(["bare interpreter", "python", _megabytes(startup.bare), ""])
-        rows.append(["first batch sent", "boto3", _megabytes(startup.theirs), ""])
+    if startup := result.startup_memory:
+        rows.append(["bare interpreter", "python", "", _megabytes(startup.bare), ""])
+        rows.append(["first batch sent", "boto3", "", _megabytes(startup.theirs), ""])
         ratio = f"{startup.theirs / startup.ours:.2f}x"
-        rows.append(["", "ours", _megabytes(startup.ours), ratio])
-    for one in figures:
-        peer = next(
-            (
-                other.peak_memory
-                for other in figures
-                if other.case == one.case and other.contender.name == one.contender.peer
-            ),
-            None,
-        )
-        ratio = f"{peer / one.peak_memory:.2f}x" if peer else ""
-        rows.append([one.case.title, one.contender.title, _megabytes(one.peak_memory), ratio])
-    return _table(["peak memory", "", "MB", "boto3 / ours"], rows, text_columns=2)
+        rows.append(["", "ours", "", _megabytes(startup.ours), ratio])
+    with_tls = any(one.with_tls for one in result.sending)
+    for one in result.sending:
+        if one.with_tls != with_tls or one.peak_memory is None:
+            continue
+        peer = result.sent(_PEER, one.case, with_tls=with_tls)
+        has_ratio = peer and peer.peak_memory and one.contender != _PEER
+        ratio = f"{(peer.peak_memory or 0) / one.peak_memory:.2f}x" if peer and has_ratio else ""
+        cells = [CASES[one.case].title, result.title(one.contender)]
+        cells += [_in_flight(result, one.contender), _megabytes(one.peak_memory), ratio]
+        rows.append(cells)
+    return _table(["peak memory", "", "in flight", "MB", "boto3 / it"], rows, text_columns=2)
 
 
-def streaming_table(result: dict[str, Any]) -> str:
-    """Show resident memory along a stream."""
-    samples, every = result["samples"], result["sample_every"]
-    settled = result["settled_after"] // every - 1
-    shown = {settled, len(samples) - 1}
-    shown |= {len(samples) * part // _SHOWN_SAMPLES - 1 for part in range(1, _SHOWN_SAMPLES)}
-    rows = [["bare interpreter", _megabytes(result["bare"])]]
+def _streaming_table(result: Result) -> str:
+    """Show resident memory along each stream."""
+    first = result.streaming[0]
+    settled, count = first.settled_after // first.sample_every - 1, len(first.samples)
+    parts = {count * part // _SHOWN_SAMPLES - 1 for part in range(1, _SHOWN_SAMPLES + 1)}
+    places = sorted(place for place in parts | {settled} if place >= settled)
+    header = ["resident memory, MB", *(result.title(one.contender) for one in result.streaming)]
+    rows = [["bare interpreter", *(_megabytes(one.bare) for one in result.streaming)]]
     rows += [
-        [f"{(place + 1) * every:,} events", _megabytes(samples[place])]
-        for place in sorted(shown)
-        if place >= settled
+        [
+            f"{(place + 1) * first.sample_every:,} events",
+            *(_megabytes(one.samples[place]) for one in result.streaming),
+        ]
+        for place in places
     ]
-    rows.append(["peak", _megabytes(result["peak"])])
-    growth = f"growth after {result['settled_after']:,} events: {_megabytes(result['growth'])} MB"
-    seconds = f"{result['events']:,} events in {result['seconds']:.1f} s"
-    return f"{_table(['resident memory', 'MB'], rows, text_columns=1)}\n{growth}; {seconds}"
+    rows.append(["peak", *(_megabytes(one.peak) for one in result.streaming)])
+    growth = f"growth after {first.settled_after:,} events"
+    rows.append([growth, *(_megabytes(one.growth) for one in result.streaming)])
+    rows.append(["seconds", *(f"{one.seconds:.1f}" for one in result.streaming)])
+    return _table(header, rows, text_columns=1)
 
 
-def bars_text(bars: Sequence[Bar]) -> str:
+def bars_table(bars: Sequence[Bar]) -> str:
     """Show the bars, a line for each."""
-    return "\n".join(f"{bar.what}: {bar.found:.2f}x  {bar}" for bar in bars)
+    return _table(_BARS_HEADER, _bar_rows(bars), text_columns=1, last_is_text=True)
+
+
+def bars_markdown(bars: Sequence[Bar]) -> str:
+    """Show the bars as a table of Markdown."""
+    rows = [_BARS_HEADER, ["---", "---:", "---:", "---:", "---"], *_bar_rows(bars)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+_BARS_HEADER = ["what", "found", "at least", "aim", ""]
+
+
+def _bar_rows(bars: Sequence[Bar]) -> list[list[str]]:
+    return [
+        [
+            bar.what,
+            bar.figure(bar.found),
+            f"{'under ' if bar.is_bound else ''}{bar.figure(bar.needed)}",
+            "" if bar.aim is None else (bar.figure(bar.aim) if bar.aim else "none"),
+            bar.verdict,
+        ]
+        for bar in bars
+    ]
+
+
+def _in_flight(result: Result, contender: str) -> str:
+    return str(result.entrant(contender).in_flight or "default")
 
 
 def _cells(spread: Spread, digits: int) -> list[str]:
@@ -106,26 +198,32 @@ def _cells(spread: Spread, digits: int) -> list[str]:
     return [_number(value, digits) for value in values]
 
 
+def _widest(figures: Sequence[Spread]) -> float:
+    return max((one.third_quartile - one.first_quartile) / one.median for one in figures)
+
+
 def _number(value: float, digits: int) -> str:
     return f"{value:,.{digits}f}"
 
 
 def _ratio(spread: Spread | None) -> str:
-    return f"{spread.median:.2f}x" if spread else ""
-
-
-def _verdict(bar: Bar | None) -> str:
-    return str(bar) if bar else ""
+    return f"{spread.median:.1f}x" if spread else ""
 
 
 def _megabytes(count: float) -> str:
     return f"{count / _MB:.1f}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int) -> str:
+def _table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    text_columns: int,
+    last_is_text: bool = False,
+) -> str:
     """Align columns: text to the left, and figures to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    left = {*range(text_columns), *([len(header) - 1] if header[-1].startswith("bar") else [])}
+    left = {*range(text_columns), *([len(header) - 1] if last_is_text else [])}
     lines = [
         "  ".join(
             cell.ljust(width) if place in left else cell.rjust(width)

@@ -1,57 +1,675 @@
-"""The benchmarks run: what they find is not a matter for a test."""
+"""The benchmarks run, and show what they found: what that is, is not a matter for a test."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import cattrs
+import pytest
+
+from benchmarks import page, peers, tables
+from benchmarks.bars import Bar, bars
+from benchmarks.cases import BATCH, CASES
+from benchmarks.contenders import CONTENDERS, Contender
+from benchmarks.figures import (
+    LatencyFigures,
+    Result,
+    Round,
+    SendingFigures,
+    Spread,
+    StartupFigures,
+    StreamingFigures,
+    cpu_ratio,
+    wall_ratio,
+)
+from benchmarks.pictures import cpu_picture, latency_picture
+from benchmarks.processes import Process, take_turns
+from benchmarks.sending import measure_sending
+from benchmarks.service import Service
 
 ROOT = Path(__file__).parents[1]
-CASES = ("text-500", "mapping-500", "text-5000")
-CONTENDERS = ("boto3", "ours", "ours-default")
+SVG = "{http://www.w3.org/2000/svg}"
+TITLES = {contender.title for contender in CONTENDERS}
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """No peer is installed, and no load generator."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path / "programs"))
+    (tmp_path / "programs").mkdir()
+    return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "benchmarks", "--quick", *arguments]
+    command = [sys.executable, "-m", "benchmarks", *arguments]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     return done.stdout
 
 
-def test_quickest_form_prints_and_writes_all_figures(tmp_path):
-    """A few hundred events give every row of the tables, and the same figures as JSON."""
+# ---------------------------------------------------------------- the command
+
+
+def test_quickest_form_prints_and_writes_all_figures(environment, tmp_path):
+    """A few hundred events give every table, both pictures, and the same figures as JSON."""
     file = tmp_path / "figures.json"
-    printed = run("--tls", "on", "--json", str(file))
+    printed = run(
+        "--quick", "--tls", "on", "--case", "text-500", "--json", str(file), "--svg", str(tmp_path)
+    )
 
-    figures = json.loads(file.read_text())
-    rows = [(row["case"], row["contender"]) for row in figures["sending"]["tls"]]
-    assert rows == [(case, contender) for case in CASES for contender in CONTENDERS]
-    for row in figures["sending"]["tls"]:
-        assert 0 < row["cpu"]["minimum"] <= row["cpu"]["median"] <= row["cpu"]["third_quartile"]
-        assert 0 < row["wall"]["minimum"] <= row["wall"]["median"]
-        assert row["peak_memory"] > 1_000_000
-        assert (row["cpu_ratio"] is None) == (row["contender"] == "boto3")
-    for row in figures["startup"]:
-        assert row["theirs"]["minimum"] > 0
-        assert row["ours"]["minimum"] > 0
-    assert all(size > 1_000_000 for size in figures["startup_memory"].values())
-    assert figures["streaming"]["accepted"] == figures["streaming"]["events"]
-    assert figures["streaming"]["growth"] >= 0
-    assert [bar["found"] > 0 for bar in figures["bars"]] == [True] * 3
+    found = json.loads(file.read_text())
+    result: Any = cattrs.structure(found, Result)
+    measured = {entrant.name for entrant in result.entrants}
+    assert {"boto3", "requests-1", "requests"} <= measured
+    assert {"aiobotocore", "javascript", "floor"} <= set(result.missing)
+    assert measured | set(result.missing) == {contender.name for contender in CONTENDERS}
+    assert [one.contender for one in result.sending] == [one.name for one in result.entrants]
+    for row in result.sending:
+        assert row.with_tls
+        assert 0 < row.cpu.minimum <= row.cpu.median <= row.cpu.third_quartile
+        assert 0 < row.wall.minimum <= row.wall.median
+        assert [one.number for one in row.rounds] == [0, 1, 2]
+        assert row.peak_memory > 1_000_000
+    for row in result.latency:
+        assert 0 < row.events_per_second.median <= row.in_flight * BATCH / 0.02
+        assert row.cores.median > 0
+    assert {row.in_flight for row in result.latency} == {32}
+    for row in result.startup:
+        assert row.theirs.minimum > 0
+        assert row.ours.minimum > 0
+    assert result.startup_memory.ours > result.startup_memory.bare > 1_000_000
+    for stream in result.streaming:
+        assert len(stream.samples) == stream.events / stream.sample_every
+        assert stream.growth >= 0
+    assert {bar["what"] for bar in found["bars"]} == {bar.what for bar in bars(result)}
 
-    for title in ("500 B as text", "500 B as mapping", "5 KB as text"):
-        lines = [line for line in printed.splitlines() if line.startswith(title)]
-        for contender in ("boto3", "put_events, one thread", "put_events, default"):
-            # Once with its time, and once more with its memory.
-            assert sum(contender in line for line in lines) == 2
-    assert "import and first client" in printed
-    assert "growth after" in printed
+    for name, need in result.missing.items():
+        assert f"not measured: {name}; needs {need}" in printed
+    for title, table in tables.sections(result):
+        assert title in printed
+        assert table in printed
+    assert tables.bars_table(bars(result)) in printed
+    for name in (page.CPU_PICTURE, page.LATENCY_PICTURE):
+        assert ElementTree.parse(tmp_path / name).getroot().tag == f"{SVG}svg"
 
 
-def test_a_part_can_be_measured_alone():
-    """One kind of event, without TLS, and nothing else."""
-    printed = run("--tls", "off", "--only", "sending", "--case", "mapping-500")
+def test_a_part_can_be_measured_alone(environment):
+    """One kind of event, without TLS, by one contender, and nothing else."""
+    printed = run(
+        "--quick",
+        *("--tls", "off", "--only", "sending"),
+        *("--case", "mapping-500", "--contender", "requests"),
+    )
     assert "Sending without TLS" in printed
-    assert "500 B as mapping" in printed
-    for left_out in ("with TLS", "500 B as text", "import and first client", "growth after"):
-        assert left_out not in printed
+    assert "500 B as mapping  ours, requests" in printed
+    left_out = (
+        "with TLS:",
+        "500 B as text",
+        "boto3  ",
+        "import and first client",
+        "growth",
+        "wrk;",
+    )
+    for text in left_out:
+        assert text not in printed
+
+
+def test_figures_of_a_file_are_shown_without_measuring(result, tmp_path):
+    """A run that was written down is printed again, as it was."""
+    file = tmp_path / "figures.json"
+    file.write_text(json.dumps(cattrs.unstructure(result)))
+    printed = run("--from", str(file), "--json", str(tmp_path / "again.json"))
+    assert all(table in printed for _, table in tables.sections(result))
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert cattrs.structure(again, Result) == result
+
+
+# ---------------------------------------------------------------- who takes part
+
+
+def test_missing_peers_say_what_they_need(environment, monkeypatch):
+    """Without node, wrk and an installed aiobotocore, each says what to do."""
+    needs = {contender.name: contender.missing() or "" for contender in CONTENDERS}
+    assert needs["boto3"] == needs["requests"] == needs["requests-1"] == ""
+    assert needs["aiobotocore"] == "python -m benchmarks --install-peers"
+    assert needs["javascript"].startswith("node and npm on PATH")
+    assert "apt install wrk" in needs["floor"]
+
+
+def test_what_cannot_be_installed_is_left_out(environment, monkeypatch, capsys):
+    """A failing installation is told, and ends nothing."""
+
+    def fail(command, **_):
+        raise subprocess.CalledProcessError(1, command[0])
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    peers.install_peers()
+    told = capsys.readouterr().err
+    assert "aiobotocore is left out: Command" in told
+    assert "JavaScript is left out: it needs node and npm on PATH" in told
+    assert peers.without_aiobotocore()
+
+
+def test_installed_sender_is_the_one_of_this_tree(environment, tmp_path):
+    """The program for node lies beside its SDK, and follows the tree that it came from."""
+    for program in ("node", "npm"):
+        (tmp_path / "programs" / program).touch(mode=0o755)
+    home = peers.javascript_sender().parent
+    home.mkdir(parents=True)
+    assert peers.without_javascript() == "python -m benchmarks --install-peers"
+    (home / "complete").touch()
+    assert peers.without_javascript() is None
+    sender = ROOT / "benchmarks" / "javascript" / "sender.mjs"
+    assert peers.javascript_sender().read_text() == sender.read_text()
+
+
+def test_versions_of_peers_are_pinned():
+    """The lock file has the version that is asked for, and no address of any mirror."""
+    folder = ROOT / "benchmarks" / "javascript"
+    asked = json.loads((folder / "package.json").read_text())["dependencies"]
+    locked = json.loads((folder / "package-lock.json").read_text())["packages"]
+    for name, version in asked.items():
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+        assert locked[f"node_modules/{name}"]["version"] == version
+    assert not any("resolved" in package for package in locked.values())
+
+
+# ---------------------------------------------------------------- turns
+
+
+class Replies:
+    """A service's usage, as far as turns ask for it."""
+
+    def __init__(self):
+        self.cpu = self.requests = 0
+
+    def usage(self):
+        return self
+
+
+class Player(Process):
+    """A contender that writes down when it is its turn."""
+
+    def __init__(self, name: str, calls: Any, every: int = 1) -> None:
+        self.contender = Contender(name, name, (), every=every)
+        self._calls = calls
+
+    def send(self, events: int, service: Any, number: int = 0) -> Any:
+        self._calls.append((number, self.contender.name, events))
+        return number
+
+
+def test_everybody_begins_a_round_once():
+    """The order changes with each round, so that nobody always follows the same one."""
+    calls = []
+    players = [Player(name, calls) for name in "abc"]
+    turns: Any = take_turns(players, Replies(), {"a": 1, "b": 2, "c": 3}, rounds=3)
+    assert [name for _, name, _ in calls] == list("abcbcacab")
+    assert calls[:3] == [(0, "a", 1), (0, "b", 2), (0, "c", 3)]
+    assert turns == {"a": [0, 1, 2], "b": [0, 1, 2], "c": [0, 1, 2]}
+
+
+def test_who_takes_long_has_fewer_turns():
+    """A contender may take part in every so many rounds only."""
+    calls = []
+    players = [Player("a", calls), Player("b", calls, every=2)]
+    turns: Any = take_turns(players, Replies(), {"a": 1, "b": 1}, rounds=5)
+    assert turns == {"a": [0, 1, 2, 3, 4], "b": [0, 2, 4]}
+
+
+def contender(program, **settings):
+    return Contender("one", "One", (sys.executable, "-c", program), **settings)
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("raise SystemExit(3)", "one ended with code 3"),
+        (
+            'print(\'{"cpu": 1, "wall": 1, "accepted": 19, "memory": 1}\'); input()',
+            "one: 19 of 20 were accepted",
+        ),
+    ],
+)
+def test_figures_of_a_broken_contender_are_not_used(program, message):
+    """Who ends, or loses events, ends the run."""
+    with (
+        pytest.raises(RuntimeError, match=message),
+        Process(contender(program), "text-500", 1, os.environ) as process,
+    ):
+        process.send(20, Replies())
+
+
+def test_case_and_number_in_flight_are_the_last_arguments():
+    """A contender is told what to send, and with how many requests at a time if that is given."""
+    one = contender("")
+    assert one.start("text-500", 4)[-2:] == ["text-500", "4"]
+    assert one.start("text-500", None)[-1] == "text-500"
+
+
+def test_only_full_batches_are_measured():
+    """The service answers with twenty ids, whatever comes."""
+    with pytest.raises(ValueError, match="30 events; allowed: multiples of 20"):
+        measure_sending(
+            CASES["text-500"], [], None, {}, with_tls=True, events=30, rounds=1, is_quick=True
+        )
+
+
+# ---------------------------------------------------------------- the service
+
+
+def test_requests_may_come_in_any_pieces(environment):
+    """A head in two pieces, a body in two, and the next request at once afterwards."""
+    with Service(environment, None) as service:
+        host, port = service.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            for pieces in (
+                (b"POST / HTTP/1.1\r\nContent-", b"Length: 5\r\n\r\n12345"),
+                (b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\n", b"12", b"345"),
+                (b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r", b"\n12345"),
+                (b"POST / HTTP/1.1\r\nContent-Length: 300000\r\n\r\n", b"x" * 300_000),
+            ):
+                for piece in pieces:
+                    assert not answered(connection)
+                    connection.sendall(piece)
+                connection.settimeout(20)
+                head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+                assert f"Content-Length: {len(body)}\r\n".encode() in head
+                assert len(json.loads(body)["Entries"]) == BATCH
+        assert service.usage().requests == 4
+
+
+def answered(connection):
+    connection.settimeout(0.05)
+    try:
+        return connection.recv(65536)
+    except TimeoutError:
+        return b""
+
+
+# ---------------------------------------------------------------- the floor
+
+
+FAKE_WRK = """#!{python}
+import json, re, sys
+script = open(sys.argv[sys.argv.index("-s") + 1]).read()
+body = open(re.search(r'io.open\\("(.*?)"\\)', script)[1]).read()
+assert len(json.loads(body)["Entries"]) == 20
+assert "AWS4-HMAC-SHA256" in script
+assert sys.argv[-1] == "https://127.0.0.1:9/"
+assert "-c7" in sys.argv
+print({printed!r})
+"""
+
+
+def measure_floor(tmp_path, environment, printed):
+    program = tmp_path / "programs" / "wrk"
+    program.write_text(FAKE_WRK.format(python=sys.executable, printed=printed))
+    program.chmod(0o755)
+    aws = {
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "benchmark",
+        "AWS_SESSION_TOKEN": "benchmark",
+        "AWS_ENDPOINT_URL_EVENTBRIDGE": "https://127.0.0.1:9",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks.floor", "text-500", "7"],
+        check=False,
+        input="40\n",
+        env=environment | aws,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_floor_is_sending_and_hashing(environment, tmp_path):
+    """The same signed bytes go to wrk, and what it took is for as many events as asked for."""
+    done = measure_floor(tmp_path, environment, "  10 requests in 1.00s, 1MB read")
+    assert not done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["accepted"] == 40
+    assert 0 < answer["cpu"] < 1
+    assert answer["memory"] is None
+
+
+@pytest.mark.parametrize(
+    ("printed", "message"),
+    [
+        ("  Socket errors: connect 0, read 7\n  10 requests in 1.00s", "wrk: Socket errors"),
+        ("  Non-2xx or 3xx responses: 10\n  10 requests in 1.00s", "wrk: Non-2xx"),
+        ("unable to connect", "wrk: it sent nothing"),
+    ],
+)
+def test_failing_load_is_no_floor(environment, tmp_path, printed, message):
+    """What wrk could not send ends the run."""
+    done = measure_floor(tmp_path, environment, printed)
+    assert done.returncode
+    assert message in done.stderr
+
+
+# ---------------------------------------------------------------- figures and bars
+
+
+def spread(median):
+    return Spread(median * 0.9, median * 0.95, median, median * 1.1)
+
+
+def sent(contender, cpu, *, case="text-500", with_tls=True, numbers=(0, 1)):
+    rounds = tuple(Round(number, cpu, cpu * 1.5) for number in numbers)
+    memory = None if contender == "floor" else 50_000_000
+    return SendingFigures(
+        contender, case, with_tls, rounds, spread(cpu), spread(cpu * 1.5), memory, 50.0, 0.2
+    )
+
+
+CPU = {
+    "boto3": 60.0,
+    "aiobotocore": 48.0,
+    "javascript": 28.0,
+    "requests-1": 15.0,
+    "requests": 16.0,
+    "curl-1": 6.5,
+    "curl": 6.0,
+    "aiohttp": 8.0,
+    "floor": 1.5,
+}
+
+
+@pytest.fixture
+def result():
+    """A run in which everybody took part."""
+    streams = ("requests", "curl")
+    return Result(
+        machine={"processor": "a fine one", "load": "0.0"},
+        settings={
+            "events": 2000,
+            "rounds": 2,
+            "runs": 2,
+            "quick": 0.0,
+            "pinned": 1.0,
+            "latency_with_tls": 1.0,
+        },
+        entrants=tuple(one.entrant for one in CONTENDERS),
+        missing={},
+        sending=tuple(
+            sent(name, cpu, case=case, with_tls=with_tls)
+            for with_tls in (True, False)
+            for case in CASES
+            for name, cpu in CPU.items()
+        ),
+        latency=tuple(
+            LatencyFigures(
+                one.name,
+                number,
+                spread(min(number * 900, 1e6 / CPU[one.name])),
+                spread(min(1.0, number * 900 * CPU[one.name] / 1e6)),
+                0.2,
+            )
+            for one in CONTENDERS
+            if one.has_latency
+            for number in (1, 32, 128)
+        ),
+        startup=(
+            StartupFigures(
+                "import and first client",
+                *(spread(value) for value in (180.0, 72.0, 2.5, 180.0, 72.0)),
+            ),
+        ),
+        streaming=tuple(
+            StreamingFigures(
+                name, 4000, 0.5, 9_000_000, 46_000_000, 1000, (40, 41, 47_000_041, 46), 2000
+            )
+            for name in streams
+        ),
+    )
+
+
+def test_ratios_are_taken_round_by_round():
+    """A round in which one of the two had no turn is in no ratio."""
+    peer = sent("boto3", 60.0, numbers=(0, 4))
+    own = sent("curl", 6.0, numbers=(0, 1, 2, 3, 4))
+    slow = Round(1, 1000.0, 1000.0)
+    own = SendingFigures(
+        own.contender,
+        own.case,
+        own.with_tls,
+        (own.rounds[0], slow, *own.rounds[2:]),
+        own.cpu,
+        own.wall,
+        own.peak_memory,
+        own.service_cpu,
+        own.service_busy,
+    )
+    assert cpu_ratio(peer, own) == Spread(10.0, 10.0, 10.0, 10.0)
+    assert wall_ratio(peer, own) == Spread(10.0, 10.0, 10.0, 10.0)
+
+
+def test_bars_are_those_of_the_right_two(result):
+    """Every promise is held against the figures that it names."""
+    assert [
+        (bar.what, round(bar.found, 2), bar.needed, bar.aim, bar.verdict) for bar in bars(result)
+    ] == [
+        (
+            "ours, curl (32 in flight) against boto3, 500 B as text",
+            10.0,
+            8.0,
+            12.0,
+            "pass",
+        ),
+        ("ours, curl (32 in flight) against boto3, 500 B as mapping", 10.0, 8.0, 14.0, "pass"),
+        (
+            "ours, curl (32 in flight) against boto3, 5 KB as text",
+            10.0,
+            4.0,
+            6.0,
+            "pass, aim reached",
+        ),
+        ("ours, aiohttp against aiobotocore, 500 B as text", 6.0, 5.0, 10.0, "pass"),
+        (
+            "ours, curl (32 in flight) against AWS SDK for JavaScript v3, 500 B as text",
+            4.67,
+            4.0,
+            7.0,
+            "pass",
+        ),
+        ("ours, requests (default in flight) against boto3, 500 B as text", 3.75, 3.0, 4.0, "pass"),
+        (
+            "ours, requests (default in flight) against boto3, 500 B as mapping",
+            3.75,
+            3.0,
+            4.0,
+            "pass",
+        ),
+        (
+            "ours, requests (1 in flight) against boto3, 500 B as text",
+            4.0,
+            3.0,
+            None,
+            "pass",
+        ),
+        ("ours, requests (1 in flight) against boto3, 500 B as mapping", 4.0, 3.0, None, "pass"),
+        ("ours, curl (32 in flight): the C floor's share of its CPU", 0.25, 0.25, 0.5, "pass"),
+        (
+            "ours, curl, 128 in flight: one core, answers after 20 ms",
+            115200,
+            28_000,
+            72_000,
+            "pass, aim reached",
+        ),
+        ("import and first client against boto3", 2.5, 1.5, 2.0, "pass, aim reached"),
+        ("stream_events, ours, requests: growth of memory", 47.0, 5.0, 0.0, "MISS"),
+        ("stream_events, ours, curl: growth of memory", 47.0, 5.0, 0.0, "MISS"),
+    ]
+
+
+def test_events_of_one_core_are_counted_where_more_were_used():
+    """Half of what two cores sent is what one of them sends."""
+    figures = LatencyFigures("curl", 64, spread(60_000.0), spread(2.0), 0.2)
+    assert figures.events_per_core_second == 30_000.0
+
+
+def test_bars_that_were_not_measured_are_left_out(result):
+    """Without the peer there is no ratio, and no figure without TLS is a promise."""
+    rows = tuple(one for one in result.sending if one.contender == "curl" or not one.with_tls)
+    assert bars(Result({}, {}, result.entrants, {}, sending=rows)) == []
+
+
+@pytest.mark.parametrize(
+    ("bar", "verdict", "found"),
+    [
+        (Bar("x", 7.96, 8.0, 12.0), "MISS", "8.0x"),
+        (Bar("x", 8.0, 8.0, 12.0), "pass", "8.0x"),
+        (Bar("x", 11.96, 8.0, 12.0), "pass, aim reached", "12.0x"),
+        (Bar("x", 3.2, 3.0), "pass", "3.2x"),
+        (Bar("x", 0.3, 0.25, 0.5, unit=""), "pass", "0.30"),
+        (
+            Bar("x", 71_999.7, 28_000, 72_000, unit="events/s"),
+            "pass, aim reached",
+            "72,000 events/s",
+        ),
+        (Bar("x", 0.04, 5.0, 0.0, unit="MB", is_bound=True), "pass, aim reached", "0.0 MB"),
+        (Bar("x", 4.9, 5.0, 0.0, unit="MB", is_bound=True), "pass", "4.9 MB"),
+        (Bar("x", 5.0, 5.0, 0.0, unit="MB", is_bound=True), "MISS", "5.0 MB"),
+    ],
+)
+def test_bars_are_passed_by_figures_and_aims_by_what_is_shown(bar, verdict, found):
+    """What is needed is held exactly; the aim is reached with the digits that are printed."""
+    assert bar.verdict == verdict
+    assert bar.figure(bar.found) == found
+
+
+def test_sending_table_compares_with_boto3(result):
+    """Each row has its ratio to boto3, and boto3's own has none."""
+    (_, table), *_ = tables.sections(result)
+    rows = [line for line in table.splitlines() if line.startswith("500 B as text")]
+    assert len(rows) == len(CONTENDERS)
+    assert rows[0].endswith("|")
+    assert re.search(r"ours, curl +32 .* 10\.0x +10\.0-10\.0 +10\.0x$", rows[6])
+    assert table.endswith("at work for 20% of the time at most (but for wrk)")
+
+
+def test_memory_table_has_all_who_tell(result):
+    """The floor has no memory of its own to show."""
+    table = dict(tables.sections(result))["Memory: the process that sent 2,000 events a call"]
+    assert "AWS SDK for JavaScript v3" in table
+    assert "wrk" not in table
+
+
+# ---------------------------------------------------------------- pictures and the page
+
+
+def drawn(picture):
+    root: Any = ElementTree.fromstring(picture)
+    texts = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
+    return root, texts
+
+
+def test_picture_of_cpu_has_a_bar_for_everybody(result):
+    """Each contender has a bar for each case, as long as its figure, with the ratio beside it."""
+    root, texts = drawn(cpu_picture(result))
+    bars_drawn = [one for one in root.iter(f"{SVG}rect") if "fill-" in one.get("class")]
+    lengths = [float(one.get("width")) for one in bars_drawn]
+    assert len(lengths) == len(CPU) * len(CASES)
+    for length, cpu in zip(lengths, list(CPU.values()) * len(CASES), strict=True):
+        assert length == pytest.approx(lengths[0] * cpu / CPU["boto3"], abs=0.2)
+    for title in TITLES:
+        assert sum(text.startswith(title) for text in texts) >= len(CASES)
+    assert texts.count("6.0   10.0× less than boto3") == len(CASES)
+    assert "Details of 5 KB as text" in texts
+
+
+def test_picture_of_latency_has_a_line_for_everybody(result):
+    """Who took part has a line in both plots, with a point for each number in flight."""
+    root, texts = drawn(latency_picture(result))
+    lines = [one.get("class") for one in root.iter(f"{SVG}polyline")]
+    taking_part = [one for one in CONTENDERS if one.has_latency]
+    for one in taking_part:
+        assert lines.count(f"line-{one.name}") == 3  # and one in the legend
+        assert one.title in texts
+        points = [shape for shape in root.iter() if shape.get("class") == f"fill-{one.name} edge"]
+        assert len(points) == 2 * 3 + 1
+    assert "sustained quota, 1,400 requests/s" in texts
+    assert "burst quota, 3,600 requests/s" in texts
+
+
+@pytest.mark.parametrize("draw", [cpu_picture, latency_picture])
+def test_pictures_are_read_out_and_stay_inside(draw, result):
+    """A title and a description are there for those who cannot see, and nothing is cut off."""
+    root, _ = drawn(draw(result))
+    assert root.get("role") == "img"
+    named = [
+        root.find(f"{SVG}*[@id='{name}']").text for name in root.get("aria-labelledby").split()
+    ]
+    assert all(named)
+    assert "ours, curl" in named[1]
+    _, _, width, height = map(float, root.get("viewBox").split())
+    for one in root.iter():
+        for point in one.get("points", "").split():
+            x, y = map(float, point.split(","))
+            assert 0 <= x <= width
+            assert 0 <= y <= height
+        if one.tag == f"{SVG}text":
+            length = 6.2 * len("".join(one.itertext()))
+            begin = (
+                float(one.get("x"))
+                - length * {"start": 0, "middle": 0.5, "end": 1}[one.get("text-anchor")]
+            )
+            assert 0 <= begin <= begin + length <= width
+            assert 0 <= float(one.get("y")) <= height
+
+
+def test_pictures_have_colors_for_dark_pages(result):
+    """Text and panel change together, so that one can be read on the other."""
+    root, _ = drawn(cpu_picture(result))
+    style = root.find(f"{SVG}style").text
+    light, dark = style.split("@media (prefers-color-scheme: dark)")
+    for rule in (".panel {", "text {", ".fill-curl {"):
+        assert rule in light
+        assert rule in dark
+
+
+def test_pictures_need_figures(result):
+    """A run without a section has no picture of it."""
+    nothing = Result({}, {}, (), {})
+    for draw in (cpu_picture, latency_picture):
+        with pytest.raises(
+            ValueError, match=r"allowed: a run with the section|no such answers|no figures"
+        ):
+            draw(nothing)
+
+
+def test_page_gets_the_figures_of_the_newest_run(result, tmp_path):
+    """The page of the docs has its places; what stands there is replaced, and nothing else."""
+    copy = tmp_path / page.PAGE
+    shutil.copy(ROOT / "docs" / "explanation" / page.PAGE, copy)
+    page.write_page(result, tmp_path, "the first run\n")
+    first = copy.read_text()
+    page.write_page(result, tmp_path, "the second run, \\1 of it\n")
+    second = copy.read_text()
+
+    assert "```text\nthe first run\n```" in first
+    assert second == first.replace("the first run", "the second run, \\1 of it")
+    assert tables.bars_markdown(bars(result)) in second
+    assert "- processor: a fine one\n" in second
+    assert "load: 0.0" not in second
+    for name in (page.CPU_PICTURE, page.LATENCY_PICTURE):
+        assert f"]({name})" in second
+        ElementTree.parse(tmp_path / name)
+
+
+def test_page_without_its_places_is_left_alone(result, tmp_path):
+    """A missing marker is named, and nothing is written."""
+    (tmp_path / page.PAGE).write_text("# Performance\n")
+    with pytest.raises(ValueError, match=r"performance\.md has no <!-- machine: written by"):
+        page.write_page(result, tmp_path, "")
+    assert [file.name for file in tmp_path.iterdir()] == [page.PAGE]

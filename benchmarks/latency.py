@@ -1,0 +1,82 @@
+"""What is made of answers that take their time, against the number of requests in flight."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+
+from benchmarks.cases import BATCH
+from benchmarks.contenders import Contender
+from benchmarks.figures import LatencyFigures, Spread
+from benchmarks.processes import Process, Turn, on_core, take_turns
+from benchmarks.service import Service
+
+DELAY = 0.02
+"""Seconds added to each answer."""
+
+IN_FLIGHT = (1, 4, 16, 32, 64, 128)
+CASE = "text-500"
+
+_WARM_UP_WAVES = 5
+"""So many times each connection is used to find out how fast a contender is."""
+
+
+def measure_latency(
+    contenders: Sequence[Contender],
+    service: Service,
+    environment: Mapping[str, str],
+    *,
+    in_flight: Sequence[int],
+    seconds: float,
+    rounds: int,
+    core: int | None,
+    progress: Callable[[str], None],
+) -> list[LatencyFigures]:
+    """
+    Let all contenders send, in turn, with more and more requests in flight.
+
+    Args:
+        contenders: Who.
+        service: Where to; it delays its answers.
+        environment: Of the contenders' processes; says where the service is.
+        in_flight: How many requests at a time.
+        seconds: How long a turn is to take, about.
+        rounds: How many turns each contender has for each number.
+        core: Where contenders run, and nowhere else; None for anywhere.
+        progress: Is told what is measured now.
+    """
+    figures: list[LatencyFigures] = []
+    for number in in_flight:
+        progress(f"answers after {DELAY * 1e3:.0f} ms, {number} in flight")
+        with contextlib.ExitStack() as stack:
+            with on_core(core):
+                processes = [
+                    stack.enter_context(Process(contender, CASE, number, environment))
+                    for contender in contenders
+                ]
+            events = {
+                process.contender.name: _events(process, service, number, seconds)
+                for process in processes
+            }
+            taken = take_turns(processes, service, events, rounds=rounds)
+        figures += [_figures(name, number, turns) for name, turns in taken.items()]
+    return figures
+
+
+def _events(process: Process, service: Service, in_flight: int, seconds: float) -> int:
+    """Warm a contender up, and return how many events take it so many seconds."""
+    wave = in_flight * BATCH
+    process.send(wave, service)
+    turn = process.send(wave * _WARM_UP_WAVES, service)
+    waves = max(1, round(turn.events / turn.wall * seconds / wave))
+    return waves * wave
+
+
+def _figures(name: str, in_flight: int, turns: Sequence[Turn]) -> LatencyFigures:
+    return LatencyFigures(
+        contender=name,
+        in_flight=in_flight,
+        events_per_second=Spread.of(turn.events / turn.wall for turn in turns),
+        cores=Spread.of(turn.cpu / turn.wall for turn in turns),
+        service_busy=max(turn.service_busy for turn in turns),
+    )

@@ -1,0 +1,142 @@
+"""
+Peers that live in environments of their own, under the user's cache directory.
+
+aiobotocore allows three releases of botocore, so next to it boto3 and we would have to run on an
+old one; and the AWS SDK for JavaScript is node's to install. Nothing is installed without being
+asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+AIOBOTOCORE = "3.10.0"
+HOW_TO_INSTALL = "python -m benchmarks --install-peers"
+
+_JAVASCRIPT = Path(__file__).parent / "javascript"
+_JAVASCRIPT_FILES = ("package.json", "package-lock.json", "sender.mjs")
+_SDK = "@aws-sdk/client-eventbridge"
+
+
+def _cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "eventbridge-partner-benchmarks"
+
+
+# ---------------------------------------------------------------- aiobotocore
+
+
+def _aiobotocore_home() -> Path:
+    return _cache() / f"aiobotocore-{AIOBOTOCORE}-{sys.implementation.cache_tag}"
+
+
+def aiobotocore_python() -> Path:
+    """Return the interpreter that has aiobotocore, if it is installed."""
+    windows = sys.platform == "win32"
+    return _aiobotocore_home() / ("Scripts/python.exe" if windows else "bin/python")
+
+
+def without_aiobotocore() -> str | None:
+    """Return what is needed for it, if it is not installed."""
+    return None if _is_complete(_aiobotocore_home()) else HOW_TO_INSTALL
+
+
+def aiobotocore_version() -> str:
+    """Return its version, with those of the libraries that do its work."""
+    program = "import aiohttp, botocore; print(botocore.__version__, aiohttp.__version__)"
+    command = [str(aiobotocore_python()), "-c", program]
+    botocore, aiohttp = subprocess.check_output(command, text=True).split()
+    return f"aiobotocore {AIOBOTOCORE} (botocore {botocore}, aiohttp {aiohttp})"
+
+
+def _install_aiobotocore() -> None:
+    home = _aiobotocore_home()
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
+    pip = [str(aiobotocore_python()), "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, f"aiobotocore=={AIOBOTOCORE}"], check=True)
+    _complete(home)
+
+
+# ---------------------------------------------------------------- JavaScript
+
+
+@functools.cache
+def _sdk_version() -> str:
+    version: str = json.loads((_JAVASCRIPT / "package.json").read_text())["dependencies"][_SDK]
+    return version
+
+
+def _javascript_home() -> Path:
+    return _cache() / f"javascript-{_sdk_version()}"
+
+
+def javascript_sender() -> Path:
+    """Return the program that sends; the SDK lies beside it, if it is installed."""
+    return _javascript_home() / "sender.mjs"
+
+
+def without_javascript() -> str | None:
+    """Return what is needed for it, if it is not installed."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        return f"node and npm on PATH, then {HOW_TO_INSTALL}"
+    if not _is_complete(_javascript_home()):
+        return HOW_TO_INSTALL
+    _copy_javascript()
+    return None
+
+
+def javascript_version() -> str:
+    """Return its version and node's."""
+    node = subprocess.check_output(["node", "--version"], text=True).strip()
+    return f"{_SDK} {_sdk_version()} (node {node})"
+
+
+def _copy_javascript() -> None:
+    """A module finds its dependencies only from where it lies."""
+    for name in _JAVASCRIPT_FILES:
+        shutil.copy(_JAVASCRIPT / name, _javascript_home() / name)
+
+
+def _install_javascript() -> None:
+    home = _javascript_home()
+    home.mkdir(parents=True, exist_ok=True)
+    _copy_javascript()
+    npm = shutil.which("npm") or "npm"
+    quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    subprocess.run([npm, "ci", *quiet], cwd=home, check=True, stdout=subprocess.DEVNULL)
+    _complete(home)
+
+
+# ---------------------------------------------------------------- both
+
+
+def install_peers() -> None:
+    """Install what is missing; what cannot be had is left out, and why is said on stderr."""
+    for name, missing, install in (
+        ("aiobotocore", without_aiobotocore, _install_aiobotocore),
+        ("the AWS SDK for JavaScript", without_javascript, _install_javascript),
+    ):
+        if (need := missing()) is None:
+            continue
+        if need != HOW_TO_INSTALL:
+            print(f"{name} is left out: it needs {need}", file=sys.stderr)
+            continue
+        print(f"installing {name} under {_cache()}", file=sys.stderr)
+        try:
+            install()
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+
+
+def _complete(home: Path) -> None:
+    (home / "complete").touch()
+
+
+def _is_complete(home: Path) -> bool:
+    return (home / "complete").exists()
