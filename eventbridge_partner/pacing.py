@@ -136,9 +136,8 @@ class Pace:
                 return  # it knows nothing of the cut
             self._answers += 1
             self._throttled += share
-            is_first = self._cut_at == -math.inf
             still_too_fast = self._throttled >= 2 and self._throttled > self._answers / 2
-            if is_first or still_too_fast or now >= self._cut_at + _CUT_SECONDS:
+            if still_too_fast or now >= self._cut_at + _CUT_SECONDS:
                 self._grow(now)
                 self._cut(sent_at, now, in_flight, was_too_much=still_too_fast)
 
