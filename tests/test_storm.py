@@ -19,6 +19,7 @@ from eventbridge_partner import (
     Timeouts,
 )
 from eventbridge_partner.testing import FakeEventBridge, LocalServer
+from eventbridge_partner.transports.curl import CurlTransport
 from tests.storm import PATIENT, READ_TIMEOUT, check_ledger, storm_events, storm_faults
 
 SEED = int(os.environ.get("STORM_SEED", "20261123"))
@@ -102,6 +103,7 @@ class InTasks:
 
 WAYS: dict[str, Way] = {
     "requests": InThreads(),
+    "curl": InThreads({"transport": CurlTransport, "max_in_flight": 32}),
     "aiohttp": InTasks(),
 }
 

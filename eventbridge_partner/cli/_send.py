@@ -18,6 +18,7 @@ from eventbridge_partner import (
     GivenEvent,
     InputInterruptedError,
     Outcome,
+    Pace,
     PartnerEventsClient,
     Rejected,
     RetryPolicy,
@@ -109,6 +110,12 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         metavar="N",
         default=MAX_IN_FLIGHT,
         help=f"requests in flight at a time (default: {MAX_IN_FLIGHT})",
+    )
+    how.add_argument(
+        "--max-rate",
+        type=_types.rate,
+        metavar="N",
+        help="requests a second, at most (default: what the service lets through)",
     )
     output = parser.add_argument_group("what to write")
     output.add_argument(
@@ -371,6 +378,7 @@ def _client(
     retry = RetryPolicy()
     if arguments.max_attempts is not None:
         retry = retry.with_max_attempts(arguments.max_attempts)
+    pace = Pace(arguments.max_rate)
     if service is None:
         return PartnerEventsClient(
             arguments.region,
@@ -378,6 +386,7 @@ def _client(
             profile=arguments.profile,
             retry=retry,
             max_in_flight=arguments.max_in_flight,
+            pace=pace,
         )
     server = stack.enter_context(service.serve())
     with _local.without_aws_settings():
@@ -387,6 +396,7 @@ def _client(
             credentials=service.credentials,
             retry=retry,
             max_in_flight=arguments.max_in_flight,
+            pace=pace,
         )
         client.look_up()
     return client

@@ -22,6 +22,14 @@ def seconds(text: str) -> float:
     return number
 
 
+def rate(text: str) -> float:
+    """Read a number a second, above 0."""
+    number = _finite(text)
+    if number is None or number <= 0:
+        raise argparse.ArgumentTypeError(f"{text!a}; allowed: a number above 0")
+    return number
+
+
 def share(text: str) -> float:
     """Read a share, 0 to 1."""
     number = _finite(text)

@@ -15,6 +15,7 @@ from eventbridge_partner.testing import (
     FailEntries,
     FailRequest,
     FakeEventBridge,
+    LimitRate,
     LoseAnswer,
 )
 from tests.cli.program import SOURCE, entry, json_lines, read_lines
@@ -170,6 +171,15 @@ def test_local_service_fails_as_told(run):
     assert run(*options, stdin=numbered(300)).results[-1]["attempts"] == 1
 
 
+@pytest.mark.parametrize("options", [(), ("--max-rate", "20")])
+def test_a_rate_is_kept(run, service, endpoint, options):
+    """Who asks for less than the quota is not throttled, and who does not ask is."""
+    service.play(LimitRate(40, burst=2))
+    ended = run("send", "-", "--results", "-", *options, stdin=numbered(100))
+    assert ended.status == 0
+    assert (max(each["attempts"] for each in ended.results) == 1) == bool(options)
+
+
 def test_source_that_is_gone_is_named(run, service, endpoint):
     """The result of an event whose source does not exist any more says so."""
     service.play(FailEntries("ResourceNotFoundException"))
@@ -229,6 +239,7 @@ def test_quiet_says_nothing_if_all_went_well(run, endpoint):
         (["send", "events.jsonl", "--deadline", "nan"], "allowed: seconds above 0"),
         (["send", "events.jsonl", "--max-attempts", "0"], "allowed: a number from 1"),
         (["send", "events.jsonl", "--max-in-flight", "-1"], "allowed: a number from 1"),
+        (["send", "events.jsonl", "--max-rate", "0"], "allowed: a number above 0"),
         (["send", "events.jsonl", "--local", "--throttle", "30"], "allowed: 0 to 1"),
         (["send", "events.jsonl", "--dead", "3"], "unrecognized arguments"),
         (["deliver"], "invalid choice"),
