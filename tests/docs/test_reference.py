@@ -39,7 +39,7 @@ def test_options_of_the_command_line_are_described(command: str) -> None:
 def test_local_service_is_described_whole() -> None:
     """Each name that `testing` exports stands on its page."""
     page = (REFERENCE / "testing.md").read_text()
-    described = set(re.findall(r"autoclass:: eventbridge_partner\.testing\.(\w+)", page))
+    described = set(re.findall(r"auto(?:class|data):: eventbridge_partner\.testing\.(\w+)", page))
     assert described == set(eventbridge_partner.testing.__all__)
 
 
