@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
 
 
-@pytest.mark.parametrize("command", ["send", "check", "serve"])
+@pytest.mark.parametrize("command", ["send", "check", "serve", "customer"])
 def test_options_of_the_command_line_are_described(command: str) -> None:
     """Each option that `--help` shows stands on the page, and no other does."""
     shown = subprocess.run(
