@@ -269,10 +269,13 @@ class LocalSources:
         """
         if not self._only_known:
             return ()
-        alive = [source for source in self.accounts(name) if source.state != "DELETED"]
-        if not alive:
+        with self._lock:
+            self._expire_overdue(name)
+            held = self._sources.get(name, {}).values()
+            pending = [source.account for source in held if source.state == "PENDING"]
+            if pending or any(source.state == "ACTIVE" for source in held):
+                return tuple(sorted(pending))
             return None
-        return tuple(source.account for source in alive if source.state == "PENDING")
 
     def _customer_source(self, action: SourceAction, name: str, account: str) -> LocalSource:
         source = self.act(action, name, account)
