@@ -92,7 +92,7 @@ def _read(body: bytes) -> tuple[str, str] | None:
 
 
 def _is_loopback(peer: str) -> bool:
-    address = ipaddress.ip_address(peer.partition("%")[0])
+    address = ipaddress.ip_address(peer)
     # A socket for both IP versions shows those of version 4 so.
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback

@@ -231,7 +231,7 @@ class _Page:
         given: str | None = members.get("NextToken")
         after = "" if given is None else self._position(given)
         kind = None if odd is None else odd.kind
-        if after is None or (kind == "expired-token" and given is not None):
+        if after is None or kind == "expired-token":
             return Carried(INVALID_TOKEN, was_odd=after is not None)
         rest = [key for key in keys if key > after]
         size = min(members.get(_LIMIT, page_size), page_size)
@@ -242,7 +242,7 @@ class _Page:
         match kind:
             case "empty-page":
                 document = {self.member: [], "NextToken": self._token(after)}
-            case "repeated-token" if given is not None:
+            case "repeated-token":
                 document["NextToken"] = given
             case "extra-page" if is_last:
                 document["NextToken"] = self._token(shown[-1] if shown else after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import sys
 
 import pytest
 
@@ -78,6 +79,25 @@ def test_refused_calls_change_nothing(service, connection, action, given, status
     assert found == status
     assert set(answer) == {"message"}
     assert service.sources.get(NAME, ACCOUNT) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="all of 127.0.0.0/8 is there on Linux only")
+def test_the_server_tells_who_calls(service, monkeypatch):
+    """What a call is judged by is the address that it comes from."""
+    peers: list[str] = []
+
+    def answer(sources, peer, *request):
+        peers.append(peer)
+        return 200, {}
+
+    monkeypatch.setattr(_control, "answer", answer)
+    with service.serve() as server:
+        connection = http.client.HTTPConnection(
+            server.host, server.port, timeout=5, source_address=("127.0.0.2", 0)
+        )
+        assert call(connection, "associate") == (200, {})
+        connection.close()
+    assert peers == ["127.0.0.2"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import itertools
 import json
@@ -274,6 +275,7 @@ def test_any_source_is_accepted_until_one_is_created(service, partner):
     assert put(partner, NAME) == [""]
     assert service.accepted[0].dropped_for == ()
     assert not service.sources.only_known
+    assert service.sources.dropped_for(NAME) == ()
     partner.create_partner_event_source(Name=f"{NAME}-2", Account=ACCOUNT)
     assert put(partner, NAME) == ["ResourceNotFoundException"]
     partner.delete_partner_event_source(Name=f"{NAME}-2", Account=ACCOUNT)
@@ -323,6 +325,13 @@ def test_gone_sources_reject_their_entries_alone(service, partner):
     gone = "ResourceNotFoundException"
     assert put(partner, NAME, f"{NAME}-2", f"{NAME}-3") == ["", gone, gone]
     assert service.requests[0].results[1].error_message == "Event Bus Not Found"
+
+
+def test_entries_without_a_source(client_of, service, entry):
+    """They fail for that, whatever sources there are."""
+    service.sources.create(NAME, ACCOUNT)
+    answer = client_of(service).put([entry(Source=None), entry(Source=NAME)])
+    assert [result.get("ErrorCode") for result in answer["Entries"]] == ["InvalidArgument", None]
 
 
 def test_faults_fail_entries_of_known_sources(service, partner):
@@ -401,7 +410,13 @@ def test_what_changes_between_pages_moves_nothing_else(service, partner):
     assert listed(first) + listed(second) == names
 
 
-@pytest.mark.parametrize("token", ["x", "!", "W10=", "NQ==", "é", "bnVsbA=="])
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("x", "!", "W10=", "NQ==", "é", "bnVsbA=="),
+        base64.b64encode(json.dumps(["ListPartnerEventSources", PREFIX, 5, ""]).encode()).decode(),
+    ],
+)
 def test_tokens_that_the_service_did_not_give(service, partner, token):
     """They are refused."""
     fill(service, 1)
@@ -416,10 +431,11 @@ def test_tokens_belong_to_their_list(service, partner):
     other = refused(
         partner.list_partner_event_sources, NamePrefix="aws.partner/example", NextToken=token
     )
+    name = f"{PREFIX}/acme/000"
+    service.sources.create(f"{name}-2", ACCOUNT)
+    token = partner.list_partner_event_sources(NamePrefix=name, Limit=1)["NextToken"]
     accounts = refused(
-        partner.list_partner_event_source_accounts,
-        EventSourceName=f"{PREFIX}/acme/000",
-        NextToken=token,
+        partner.list_partner_event_source_accounts, EventSourceName=name, NextToken=token
     )
     assert other == accounts == "InvalidToken"
 
@@ -449,6 +465,23 @@ def test_odd_pages_lead_to_every_source(service, partner, kind, lengths, hit):
         assert tokens[-1] == ""
     else:
         assert len(set(tokens)) == len(tokens)
+
+
+def test_empty_pages_have_tokens_of_their_own(service, partner):
+    """An empty page in the middle leads on by another token than that which led to it."""
+    fill(service, 5)
+    service.play(OddPage("empty-page", after=1, times=2))
+    found = list(pages(partner, Limit=3))
+    assert [len(listed(page)) for page in found] == [3, 0, 0, 2]
+    assert len({page.get("NextToken") for page in found}) == 4
+
+
+@pytest.mark.parametrize("kind", ["empty-page", "repeated-token", "expired-token"])
+def test_odd_pages_wait_for_a_list(service, partner, kind):
+    """They keep no other fault from a request that is none of theirs."""
+    service.play(OddPage(kind), FailRequest("InternalException", 500))
+    with pytest.raises(partner.exceptions.InternalException):
+        partner.create_partner_event_source(Name=NAME, Account=ACCOUNT)
 
 
 def test_null_tokens_are_on_the_wire(client_of, service):
