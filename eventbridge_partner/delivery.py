@@ -95,13 +95,13 @@ class Group:
     __slots__ = ("events", "first", "given", "handed_out", "outcomes", "size", "undecided")
 
     def __init__(self, first: int) -> None:
-        self.first = first
+        self.first: int = first
         self.given: list[GivenEvent] = []
         self.events: list[PartnerEvent | None] = []
         self.outcomes: list[Outcome | None] = []
-        self.undecided = 0
-        self.handed_out = 0
-        self.size = 0
+        self.undecided: int = 0
+        self.handed_out: int = 0
+        self.size: int = 0
 
     def __len__(self) -> int:
         return len(self.given)
@@ -157,7 +157,7 @@ class Entry:
         self._place = place
         self.index: int = group.first + place
         self.given: GivenEvent = group.given[place]
-        self.event = event
+        self.event: PartnerEvent = event
         self.size: int = entry_size(event)
         self.attempts: int = 0
         self.trouble: Trouble | None = None
@@ -196,10 +196,10 @@ class Batch:
         fresh_start: bool = False,
     ) -> None:
         self._entries = entries
-        self.group = group
-        self.alone = alone
-        self.fresh_start = fresh_start
-        self.sent_at = 0.0
+        self.group: Group | None = group
+        self.alone: bool = alone
+        self.fresh_start: bool = fresh_start
+        self.sent_at: float = 0.0
 
     @property
     def entries(self) -> Sequence[Entry]:

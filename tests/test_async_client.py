@@ -1022,10 +1022,12 @@ client = AsyncPartnerEventsClient(
     endpoint_url={server.url!r},
     credentials=Credentials({service.credentials.access_key!r}, {service.credentials.secret_key!r}),
 )
+def events():
+    yield from (PartnerEvent({SOURCE!r}, "t", {{"n": n}}) for n in range(45))
+    asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGINT)
 async def main():
-    asyncio.get_running_loop().call_later(0.5, os.kill, os.getpid(), signal.SIGINT)
     try:
-        await client.put_events([PartnerEvent({SOURCE!r}, "t", {{"n": n}}) for n in range(45)])
+        await client.put_events(events())
     except asyncio.CancelledError as cancelled:
         print(len(cancelled.__cause__.report.unconfirmed))
         raise

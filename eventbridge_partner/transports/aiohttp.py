@@ -35,10 +35,10 @@ from eventbridge_partner.transports._reading import AnswerReader, GarbledAnswerE
 try:
     import aiohttp
     from yarl import URL
-except ImportError as error:
+except ImportError as _error:
     raise ConfigurationError(
         "this transport needs aiohttp; install it with: pip install 'eventbridge-partner[async]'"
-    ) from error
+    ) from _error
 
 K = TypeVar("K")
 

@@ -145,7 +145,7 @@ class _Connections:
     """
 
     def __init__(self, settings: Settings, workers: WorkerThreads) -> None:
-        self.transfers = Transfers(settings)
+        self.transfers: Transfers = Transfers(settings)
         self._workers = workers
         self._selector = _Selector()
         self._wanted: dict[int, int] = {}
