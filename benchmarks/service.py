@@ -33,7 +33,8 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _BUFFER_BYTES = 256 * 1024
 
 
-def _answer() -> bytes:
+def answer_bytes() -> bytes:
+    """Return what every request is answered with."""
     ids = [f"7bf73129-1428-4cd3-a780-{number:012x}" for number in range(BATCH)]
     content = {"FailedEntryCount": 0, "Entries": [{"EventId": event_id} for event_id in ids]}
     body = json.dumps(content, separators=(",", ":"))
@@ -58,7 +59,7 @@ class _FixedAnswers:
         self.requests = 0
         self.tls = tls
         self._delay = delay
-        self._answer = _answer()
+        self._answer = answer_bytes()
         self._selector = selectors.DefaultSelector()
         self._due: collections.deque[tuple[float, socket.socket]] = collections.deque()
         self._is_open = True

@@ -77,6 +77,8 @@ class Pace:
         self._answers = 0.0
         self._throttled = 0.0
         self._sent: deque[float] = deque(maxlen=8192)
+        # Of requests that were throttled: when they went out, and the share of their entries.
+        self._refused: deque[tuple[float, float]] = deque(maxlen=8192)
         self._lock = threading.Lock()
 
     @property
@@ -129,28 +131,31 @@ class Pace:
             in_flight: How many requests of its call were in flight, this one included.
         """
         with self._lock:
+            self._refused.append((sent_at, share))
             if sent_at <= self._cut_at:
                 return  # it knows nothing of the cut
             self._answers += 1
             self._throttled += share
-            is_first = self._cut_at == -math.inf
             still_too_fast = self._throttled >= 2 and self._throttled > self._answers / 2
-            if is_first or still_too_fast or now >= self._cut_at + _CUT_SECONDS:
+            if still_too_fast or now >= self._cut_at + _CUT_SECONDS:
                 self._grow(now)
-                self._cut(now, in_flight, was_too_much=still_too_fast)
+                self._cut(sent_at, now, in_flight, was_too_much=still_too_fast)
 
     def after_fork(self) -> None:
         """Make it usable in a child process: a thread of the parent may have held its lock."""
         self._lock = threading.Lock()
 
-    def _cut(self, now: float, in_flight: int, *, was_too_much: bool) -> None:
+    def _cut(self, sent_at: float, now: float, in_flight: int, *, was_too_much: bool) -> None:
         rate = self._rate
-        lately = [at for at in self._sent.copy() if at >= now - 1]
         if rate is None:
+            lately = [at for at in self._sent.copy() if at >= now - 1]
             rate = len(lately) / max(now - lately[0], 0.001) if lately else _LEAST_RATE
         elif was_too_much:
-            # A token bucket gives no more in a second than its burst and the rate.
-            rate = min(rate, len(lately) - self._throttled)
+            # A token bucket gives no more in a second than its burst and the rate. What went out
+            # after this request has no answer yet.
+            before = sum(sent_at - 1 <= at <= sent_at for at in self._sent.copy())
+            refused = sum(share for at, share in self._refused if sent_at - 1 <= at <= sent_at)
+            rate = min(rate, before - refused)
         else:
             rate *= max(1 - self._throttled / self._answers, _STEADY)
         self._too_fast = max(rate, 2 * _LEAST_RATE)

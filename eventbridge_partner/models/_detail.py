@@ -30,11 +30,10 @@ _OPTIONS: Final = (
 
 _ALLOWED_DETAIL: Final = "allowed: a mapping, an attrs instance or dataclass, or JSON text"
 
-# An integer outside 64 bits has at least 19 digits, and of those at least four are neighbours
-# where only every fourth byte is looked at. Every digit becomes "0", so that one search finds the
-# candidates; no regular expression comes near in speed.
+# An integer outside 64 bits has at least 19 digits, and of those at least two are neighbours where
+# only every ninth byte is looked at, and four where every fourth is. Every digit becomes "0", so
+# that one search finds the candidates; no regular expression comes near in speed.
 _DIGITS_ALIKE: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
-_DIGITS_OF_A_LONG_NUMBER: Final = b"0" * 4
 _LONG_NUMBERS: Final = re.compile(rb"[0-9]{19,}")
 _LARGEST_NUMBER: Final = b"%d" % MAX_INTEGER
 
@@ -166,7 +165,10 @@ _JSON_NAMES: Final[dict[type, str]] = {
 
 def _may_have_large_integer(raw: bytes) -> bool:
     """Tell whether so many digits stand in JSON that some may be beyond 63 bits."""
-    return raw[::4].translate(_DIGITS_ALIKE).find(_DIGITS_OF_A_LONG_NUMBER) >= 0
+    return (
+        raw[::9].translate(_DIGITS_ALIKE).find(b"00") >= 0
+        and raw[::4].translate(_DIGITS_ALIKE).find(b"0000") >= 0
+    )
 
 
 def _has_large_integer(raw: bytes) -> bool:

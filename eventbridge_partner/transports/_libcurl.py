@@ -130,10 +130,13 @@ class Transfers:
 
     Attributes:
         is_parents: Whether they came with a fork, and are not to be touched any more.
+        sockets: Those that answers came through. `changes` may not have had them: what goes so
+            quickly is never waited for.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.is_parents = False
+        self.sockets: set[int] = set()
         self._settings = settings
         self._multi = _Multi()
         self._multi.setopt(pycurl.M_MAXCONNECTS, _MAX_CONNECTIONS)
@@ -199,6 +202,8 @@ class Transfers:
 
     def are_sent(self) -> bool:
         """Tell whether all requests have left this process."""
+        if self._is_to_go:
+            return False
         for transfer in tuple(self._unsent):
             if transfer.is_sent():
                 self._unsent.discard(transfer)
@@ -211,6 +216,7 @@ class Transfers:
         while left:
             left, answered, failed = self._multi.info_read()
             for easy in answered:
+                self.sockets.add(easy.getinfo(pycurl.ACTIVESOCKET))
                 transfer = self._landed(easy)
                 ended.append((transfer.key, transfer.answer()))
                 transfer.forget()

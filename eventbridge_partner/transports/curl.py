@@ -22,6 +22,7 @@ from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports import Answer
 from eventbridge_partner.transports._libcurl import (
+    READABLE,
     TIMEOUT,
     LibcurlError,
     Settings,
@@ -39,6 +40,16 @@ _UNNOTICED: Final = 1.5
 Seconds after a request within which libcurl does not look whether its connection was closed.
 
 It is one since libcurl 8.22, none before.
+"""
+
+_MOMENT: Final = 0.005
+"""Who is away for longer than these seconds has its requests sent by a thread."""
+
+_SOON: Final = 0.001
+"""
+Who was away for less than these seconds will be again, and what it submitted can wait for more.
+
+Each request that goes out alone wakes up whoever receives it, which costs a fifth of a request.
 """
 
 # libcurl's own waiting is `select`, which ends at 1,024 open files.
@@ -140,8 +151,7 @@ class _Connections:
     """
     Transfers, and a selector that waits for their sockets.
 
-    While who uses them is away, a thread goes on with what is not sent yet: a new connection takes
-    several turns to be made.
+    While who uses them is away for more than a moment, a thread goes on with what is not sent yet.
     """
 
     def __init__(self, settings: Settings, workers: WorkerThreads) -> None:
@@ -151,8 +161,11 @@ class _Connections:
         self._wanted: dict[int, int] = {}
         self._watched: dict[int, int] = {}
         self._call: tuple[socket.socket, socket.socket] | None = None
-        self._away: tuple[socket.socket, socket.socket] | None = None
-        self._is_back = True
+        self._is_away = False
+        self._leaves = 0
+        self._is_watched = False
+        # Held by a thread that goes on. It looks whether anybody is back after taking it; who comes
+        # back says so, and then looks whether it is taken. So never two are at work.
         self._minding = threading.Lock()
         self._looked_at = 0.0
 
@@ -183,14 +196,17 @@ class _Connections:
                     self._selector.unregister(changed)
                 continue
             self._wanted[changed] = interest
-            watched = self._watched.get(changed)
-            if watched == interest:
-                continue
-            if watched is None:
-                self._selector.register(changed, interest)
-            else:
-                self._selector.modify(changed, interest)
-            self._watched[changed] = interest
+            self._watch_for(changed, interest)
+
+    def _watch_for(self, changed: int, interest: int) -> None:
+        watched = self._watched.get(changed)
+        if watched == interest:
+            return
+        if watched is None:
+            self._selector.register(changed, interest)
+        else:
+            self._selector.modify(changed, interest)
+        self._watched[changed] = interest
 
     def have_died(self) -> bool:
         """
@@ -203,42 +219,57 @@ class _Connections:
         if not 0.001 < idle < _UNNOTICED:
             return False
         self._watch()
+        for kept in self.transfers.sockets - {-1} if _KEEPS_WATCHING else ():
+            self._watch_for(kept, READABLE)
         return any(
             events & selectors.EVENT_READ and key.fd not in self._wanted
             for key, events in self._selector.select(0)
         )
 
     def leave(self) -> None:
-        """Let a thread go on with what is not sent yet, until `come_back`."""
+        """Let a thread go on with what is not sent yet, in a moment, until `come_back`."""
         if self._call is None:
             self._watch()  # what was said of its number was said of another socket
             self._call = socket.socketpair()
             if self._watched.pop(self._call[0].fileno(), 0):
                 self._selector.unregister(self._call[0])
-        self._selector.register(self._call[0], selectors.EVENT_READ, self._call)
-        self._is_back = False
-        self._away = self._call
-        with suppress(RuntimeError):  # no more threads: it goes on when we are back
-            self._workers.run(self._mind)
+        self._leaves += 1
+        self._is_away = True
+        if not self._is_watched:
+            self._is_watched = True
+            with suppress(RuntimeError):  # no more threads: it goes on when we are back
+                self._workers.run(self._stand_by)
 
-    def _mind(self) -> None:
+    def _stand_by(self) -> None:
+        """Wait for somebody to stay away, and go on then. Ends when nobody was away lately."""
+        leaves = -1
+        while leaves != self._leaves:
+            leaves = self._leaves
+            time.sleep(_MOMENT)
+        self._is_watched = False
         # Whoever comes back runs into the error as well.
         with self._minding, suppress(LibcurlError):
-            # The thread may come when nobody waits for it any more.
-            while not self._is_back and not self.transfers.are_sent():
+            if self._call is not None and self._is_away:
+                self._mind(self._call)
+
+    def _mind(self, call: tuple[socket.socket, socket.socket]) -> None:
+        self._selector.register(call[0], selectors.EVENT_READ, call)
+        try:
+            self.transfers.go()
+            while self._is_away and not self.transfers.are_sent():
                 self.wait(_LONGEST_WAIT)
+        finally:
+            self._selector.unregister(call[0])
 
     def come_back(self) -> None:
         """Go on alone."""
-        if self._away is None:
+        self._is_away = False
+        if self._call is None or not self._minding.locked():
             return
-        asleep, call = self._away
-        self._is_back = True
+        asleep, call = self._call
         call.send(b"!")
         with self._minding:
-            self._away = None
-        asleep.recv(1)
-        self._selector.unregister(asleep)
+            asleep.recv(1)
 
     def close(self) -> None:
         """Close all connections."""
@@ -263,6 +294,8 @@ class CurlFlights(Generic[K]):
         self._hand_back: Callable[[_Connections], None] | None = hand_back
         self._connect = connect
         self._ended: list[tuple[K, Answer]] = []
+        self._left_at: float | None = None
+        self._comes_back_soon = False
         # Whether no call of ours was left by an exception, such as Ctrl-C. If one was, what we
         # know of the sockets may not be true any more.
         self._is_calm = True
@@ -290,15 +323,17 @@ class CurlFlights(Generic[K]):
         self._is_calm = True
 
     def flush(self) -> None:
-        """Send what was submitted, here or in a thread. See `Flights.flush`."""
+        """Send what was submitted, here or, in a moment, in a thread. See `Flights.flush`."""
         self._is_calm = False
         self._take_over()
-        try:
-            self._transfers.go()
-        except LibcurlError as error:
-            self._give_up(error)
+        if not self._comes_back_soon:
+            try:
+                self._transfers.go()
+            except LibcurlError as error:
+                self._give_up(error)
         if not self._transfers.are_sent():
             self._connections.leave()
+        self._left_at = time.monotonic()
         self._is_calm = True
 
     def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
@@ -332,6 +367,9 @@ class CurlFlights(Generic[K]):
 
     def _take_over(self) -> None:
         """Go on where a thread was at work, or, in a child process, with nothing of it."""
+        if self._left_at is not None:
+            self._comes_back_soon = time.monotonic() - self._left_at < _SOON
+            self._left_at = None
         if self._transfers.is_parents:
             lost = TransportError("the process was forked", may_have_been_sent=True)
             self._ended += [(key, lost) for key in self._transfers.in_flight()]

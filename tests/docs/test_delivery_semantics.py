@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import pickle
 import re
@@ -19,6 +20,8 @@ from tenacity import wait_fixed, wait_none
 
 from eventbridge_partner import (
     Accepted,
+    AsyncPartnerEventsClient,
+    CallCancelledError,
     ConfigurationError,
     CredentialsError,
     Exhausted,
@@ -27,6 +30,7 @@ from eventbridge_partner import (
     InputInterruptedError,
     InvalidEventError,
     Outcome,
+    Pace,
     PartnerEvent,
     PartnerEventsClient,
     Rejected,
@@ -423,6 +427,37 @@ def _() -> Any:
     assert isinstance(caught.value.__cause__, OSError)
     assert len(caught.value.report.accepted) == 30
     return "`InputInterruptedError`", 1
+
+
+@story("The task is cancelled while")
+def _() -> Any:
+    return described(asyncio.run(_when_cancelled())[0])
+
+
+@story("The task is cancelled before")
+def _() -> Any:
+    return described(asyncio.run(_when_cancelled())[-1])
+
+
+async def _when_cancelled() -> tuple[Outcome, ...]:
+    """Cancel a call with one request in flight, and one that waits for its turn."""
+    service = FakeEventBridge()
+    service.play(SlowAnswer(5, times=None))
+    with service.serve() as server:
+        async with AsyncPartnerEventsClient(
+            "us-east-1",
+            endpoint_url=server.url,
+            credentials=service.credentials,
+            pace=Pace(0.1),
+        ) as client:
+            call = asyncio.create_task(client.put_events(events(40)))
+            while not service.accepted_count:  # noqa: ASYNC110  # it is not on this loop
+                await asyncio.sleep(0.01)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await call
+    assert isinstance(caught.value.__cause__, CallCancelledError)
+    return caught.value.__cause__.report.outcomes
 
 
 class InterruptedTransport:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import eventbridge_partner.testing
+from benchmarks import pacing
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
@@ -60,3 +61,10 @@ def test_links_between_pages_lead_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_figures_of_pacing_are_those_that_the_script_prints() -> None:
+    """The table stands on the page as `python -m benchmarks.pacing` has it."""
+    page = (ROOT / "docs/how-to/pace-requests.md").read_text()
+    shown = page.partition("benchmarks.pacing -->\n\n")[2].partition("\n\n<!-- end of pacing")[0]
+    assert shown == pacing.table(pacing.SCENES)

@@ -426,6 +426,12 @@ def test_large_integers_in_text(number):
     ]
 
 
+@pytest.mark.parametrize("before", range(36))
+def test_a_large_integer_is_seen_wherever_it_stands(before):
+    """Also by those who look only at some of the bytes."""
+    assert refusal(f'{{"{"k" * before}": 9223372036854775808}}')
+
+
 def mapping_of_depth(depth: int, kind: str) -> dict[str, Any]:
     value: Any = {} if kind == "objects" else []
     for _ in range(depth - 2):

@@ -346,6 +346,10 @@ def test_many_deliveries_leave_no_file_open(service: FakeEventBridge, server: Lo
     if not files.exists():
         pytest.skip("counts files in /proc")
     with client_of(service, server, max_in_flight=8) as client:
+        client.put_events(events(20))  # by then the server has all its own files
+        client.close()
+        while "0 connections" not in repr(server):
+            time.sleep(0.01)
         before = len(list(files.iterdir()))
         for number in range(30):
             stream = client.stream_events(events(400))
@@ -360,6 +364,24 @@ def test_many_deliveries_leave_no_file_open(service: FakeEventBridge, server: Lo
         while len(list(files.iterdir())) > before and time.monotonic() < deadline:
             time.sleep(0.01)
         assert len(list(files.iterdir())) <= before
+
+
+@pytest.mark.parametrize("in_flight", [2, 16])
+def test_an_iterable_that_is_quick_and_then_is_not_holds_nothing_up(
+    service: FakeEventBridge, server: LocalServer, in_flight: int
+) -> None:
+    """What it gave is sent while it lets us wait for more, each time."""
+
+    def in_bursts() -> Iterator[PartnerEvent]:
+        for first in range(0, 600, 100):
+            yield from events(100, first)
+            deadline = time.monotonic() + 5
+            while service.accepted_count < first + 100:
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+
+    with client_of(service, server, max_in_flight=in_flight) as client:
+        assert client.put_events(in_bursts()).counts.accepted == 600
 
 
 def test_an_interrupted_delivery_leaves_the_client_usable(

@@ -430,17 +430,21 @@ def test_a_connection_that_was_closed_meanwhile_is_replaced(
 ) -> None:
     """A server that closes idle connections costs nothing but a new connection."""
     arrived: list[bytes] = []
+    has_ended = threading.Semaphore(0)
 
     def handle(connection: socket.socket) -> None:
         arrived.append(read_request(connection)[2])
         connection.sendall(OK)
         time.sleep(idle / 4)
+        connection.shutdown(socket.SHUT_WR)
         end(connection)
+        has_ended.release()
 
     with served(handle) as port:
         for number in range(3):
             assert send(post(port, b"%d" % number)).status == 200
             send.pause(idle)
+            assert has_ended.acquire(timeout=5)
 
     assert arrived == [b"0", b"1", b"2"]
 
