@@ -12,15 +12,16 @@ from eventbridge_partner.cli import _local, _types
 from eventbridge_partner.cli._exits import ALL_ACCEPTED, UsageError, reason
 from eventbridge_partner.cli._interruption import Interrupted, Interruption
 from eventbridge_partner.cli._output import amount, flush_out, say, write_out
-from eventbridge_partner.testing import FakeEventBridge
+from eventbridge_partner.testing import SOURCE_OPERATIONS, FakeEventBridge
 
 if TYPE_CHECKING:
-    from eventbridge_partner.testing import Answer
+    from eventbridge_partner.testing import Answer, RequestRecord
 
 _EPILOG: Final = """\
 Prints the environment variables that point the AWS SDKs and this program to the service, ready
 for a shell, and then to standard error a line for each request. It remembers only the newest
 requests, so it can run for as long as you like. Ctrl-C or SIGTERM ends it with exit status 0.
+It takes events of any source until the first source is created; `customer` acts on sources.
 """
 
 
@@ -112,6 +113,15 @@ def _print_settings(service: FakeEventBridge, url: str) -> None:
     flush_out()
 
 
+def _what_became(record: RequestRecord) -> str:
+    if record.operation in SOURCE_OPERATIONS:
+        return record.operation
+    accepted = sum(result.event_id is not None for result in record.results)
+    dropped = sum(bool(result.dropped_for) for result in record.results)
+    what = f"{accepted} of {record.entry_count} entries accepted"
+    return f"{what}, {dropped} dropped" if dropped else what
+
+
 class _RequestPrinter(FakeEventBridge):
     """Prints a line for each request."""
 
@@ -137,8 +147,7 @@ class _RequestPrinter(FakeEventBridge):
         line = f"request {index:,}: {answer.status or 'no answer'}"
         for record in self.requests:
             if record.index == index:
-                accepted = sum(result.event_id is not None for result in record.results)
-                line += f", {accepted} of {record.entry_count} entries accepted"
+                line += f", {_what_became(record)}"
                 reasons = {record.error_code, *(result.error_code for result in record.results)}
                 names = sorted(reason for reason in reasons if reason)
                 names += (type(fault).__name__ for fault in record.faults)

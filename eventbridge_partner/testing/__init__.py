@@ -9,6 +9,7 @@ The service on your own machine, for tests: it checks what AWS checks and fails 
 """
 
 from eventbridge_partner.testing._faults import (
+    SOURCE_OPERATIONS,
     CloseConnection,
     CutAnswer,
     EmptyAnswer,
@@ -20,6 +21,7 @@ from eventbridge_partner.testing._faults import (
     LimitRate,
     LoseAnswer,
     MiscountFailures,
+    OddPage,
     RefuseRequestContaining,
     SlowAnswer,
     WrongClock,
@@ -33,9 +35,11 @@ from eventbridge_partner.testing._records import (
 )
 from eventbridge_partner.testing._server import LocalServer
 from eventbridge_partner.testing._service import FakeEventBridge
+from eventbridge_partner.testing._sources import LocalSource, LocalSources
 from eventbridge_partner.testing._transport import LocalTransport
 
 __all__ = [
+    "SOURCE_OPERATIONS",
     "AcceptedEntry",
     "Answer",
     "CloseConnection",
@@ -50,9 +54,12 @@ __all__ = [
     "GarbleAnswer",
     "LimitRate",
     "LocalServer",
+    "LocalSource",
+    "LocalSources",
     "LocalTransport",
     "LoseAnswer",
     "MiscountFailures",
+    "OddPage",
     "RefuseRequestContaining",
     "RequestRecord",
     "SlowAnswer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from http import HTTPStatus
 from typing import Any
@@ -74,6 +74,13 @@ def results_body(results: Sequence[EntryResult], reshaping: Reshaping | None) ->
         case None:
             pass
     return json.dumps({"FailedEntryCount": failures, "Entries": entries}).encode()
+
+
+def document_body(document: Mapping[str, Any] | None, garbled: GarbleAnswer | None) -> bytes:
+    """Return the answer to an operation that is not about entries; None is one without a body."""
+    if garbled is not None:
+        return garbled.body
+    return b"" if document is None else json.dumps(document).encode()
 
 
 def refusal_body(refusal: Refusal, form: FailRequest | None, headers: dict[str, str]) -> bytes:

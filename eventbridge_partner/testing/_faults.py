@@ -21,6 +21,28 @@ Entry = Mapping[str, Any]
 RateUnit = Literal["requests", "entries"]
 """What a rate limit counts."""
 
+PUT_OPERATION: Final = "PutPartnerEvents"
+
+SOURCE_OPERATIONS: Final = frozenset(
+    {
+        "CreatePartnerEventSource",
+        "DescribePartnerEventSource",
+        "ListPartnerEventSources",
+        "ListPartnerEventSourceAccounts",
+        "DeletePartnerEventSource",
+    }
+)
+"""The operations on partner event sources. The service lets 50 requests a second through for all of
+them together: `LimitRate(50, operations=SOURCE_OPERATIONS)`."""
+
+OPERATIONS: Final = SOURCE_OPERATIONS | {PUT_OPERATION}
+"""All that the local service knows."""
+
+PageOddity = Literal[
+    "repeated-token", "empty-page", "extra-page", "empty-token", "null-token", "expired-token"
+]
+"""What can be odd about a page of a list."""
+
 ErrorForm = Literal["__type", "namespace", "header", "code", "html", "empty", "xml"]
 """How an error answer names its code; AWS services and what stands before them use all of these."""
 
@@ -28,7 +50,9 @@ MESSAGES: Final[Mapping[str, str]] = {
     "ConcurrentModificationException": "The resource is being modified by another request.",
     "InternalException": "An internal error occurred. Try again.",
     "InternalFailure": "Unexpected error occurred while processing the request.",
+    "LimitExceededException": "The requested resource exceeds the maximum number allowed.",
     "NotAuthorizedForSourceException": "Not authorized for the source.",
+    "OperationDisabledException": "The operation is not available in this Region.",
     "ResourceNotFoundException": "Event Bus Not Found",
     "ServiceUnavailable": "The service is temporarily unavailable.",
     "ThrottlingException": "Rate exceeded",
@@ -66,6 +90,19 @@ def _not_zero(_: object, attribute: attrs.Attribute[Any], value: int) -> None:
         raise ValueError(f"{attribute.name} is 0, which would change nothing")
 
 
+def _known(_: object, attribute: attrs.Attribute[Any], value: frozenset[str] | None) -> None:
+    unknown = sorted((value or frozenset()) - OPERATIONS)
+    if unknown or value == frozenset():
+        found = ", ".join(unknown) or "empty"
+        raise ValueError(f"{attribute.name}: {found}; allowed: some of {sorted(OPERATIONS)}")
+
+
+def _operations(given: str | Collection[str] | None) -> frozenset[str] | None:
+    if given is None:
+        return None
+    return frozenset((given,) if isinstance(given, str) else given)
+
+
 def _frozen(indexes: Collection[int] | None) -> frozenset[int] | None:
     return None if indexes is None else frozenset(indexes)
 
@@ -78,10 +115,14 @@ class Visit:
     Attributes:
         entries: The entries that it carries; empty if its body cannot be read.
         identity: The access key ID and session token that it came with.
+        operation: From its `X-Amz-Target`.
+        next_token: Where in a list it goes on; None if it does not.
     """
 
     entries: tuple[Entry, ...]
     identity: tuple[str, str]
+    operation: str = PUT_OPERATION
+    next_token: str | None = None
 
 
 @attrs.frozen
@@ -94,11 +135,20 @@ class Fault:
             until the faults are cleared.
         after: How many requests pass first, counted from when the fault was played.
         share: Which share of the requests it hits, 0 to 1, drawn from the service's seed.
+        operations: The requests of which operations it is about, one name or several; the others
+            neither meet nor count for it. None for all.
     """
 
     times: int | None = attrs.field(default=1, kw_only=True, validator=_times)
     after: int = attrs.field(default=0, kw_only=True, validator=_not_negative)
     share: float = attrs.field(default=1.0, kw_only=True, validator=_share)
+    operations: frozenset[str] | None = attrs.field(
+        default=None, kw_only=True, converter=_operations, validator=_known
+    )
+
+    def is_about(self, visit: Visit) -> bool:
+        """Whether the request is one of the fault's operations."""
+        return self.operations is None or visit.operation in self.operations
 
     def concerns(self, visit: Visit) -> bool:
         """Whether this request is one that the fault could hit at all."""
@@ -296,6 +346,10 @@ class WrongLength(Fault):
 
     difference: int = attrs.field(default=-1, validator=_not_zero)
 
+    def concerns(self, visit: Visit) -> bool:
+        """Whether the request is answered with results."""
+        return visit.operation == PUT_OPERATION
+
 
 @attrs.frozen
 class MiscountFailures(Fault):
@@ -308,6 +362,10 @@ class MiscountFailures(Fault):
 
     difference: int = attrs.field(default=1, validator=_not_zero)
 
+    def concerns(self, visit: Visit) -> bool:
+        """Whether the request is answered with results."""
+        return visit.operation == PUT_OPERATION
+
 
 @attrs.frozen
 class EmptyAnswer(Fault):
@@ -316,6 +374,33 @@ class EmptyAnswer(Fault):
 
     Not played on a request of which an entry failed: its answer would be a lie.
     """
+
+    def concerns(self, visit: Visit) -> bool:
+        """Whether the request is answered with results."""
+        return visit.operation == PUT_OPERATION
+
+
+@attrs.frozen
+class OddPage(Fault):
+    """
+    A page of a list leads on in a way that a client may not expect.
+
+    Attributes:
+        kind: `repeated-token`: a page that is not the first comes with the token that led to it;
+            asking once more leads to the same page. `empty-page`: a page lists nothing, but has a
+            token that leads to what it should have listed. `extra-page`: the last page has a token,
+            which leads to one without anything. `empty-token`, `null-token`: the last page has a
+            token that is `""` or null. `expired-token`: a token has expired; the request is
+            refused with `InvalidToken`.
+    """
+
+    kind: PageOddity = attrs.field(validator=attrs.validators.in_(get_args(PageOddity)))
+
+    def concerns(self, visit: Visit) -> bool:
+        """Whether the request lists something, and goes on in a list where that is needed."""
+        if self.kind in ("repeated-token", "expired-token") and visit.next_token is None:
+            return False
+        return visit.operation in ("ListPartnerEventSources", "ListPartnerEventSourceAccounts")
 
 
 @attrs.frozen
@@ -399,6 +484,8 @@ class Script:
         found: list[Fault] = []
         line_found = False
         for played in self._played:
+            if not played.fault.is_about(visit):
+                continue
             if played.skip:
                 played.skip -= 1
             elif not (line_found and played.left is not None) and self._hits(played, visit):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -23,6 +24,8 @@ class AcceptedEntry:
         time: Epoch seconds as received; None where the entry had no time.
         request_index: Which request carried it, from 0.
         entry_index: Its place in that request, from 0.
+        dropped_for: The accounts that will never see it, because its source was PENDING there;
+            the service's answer does not tell. Always empty where any source is accepted.
     """
 
     event_id: str
@@ -33,15 +36,25 @@ class AcceptedEntry:
     time: float | None
     request_index: int
     entry_index: int
+    dropped_for: tuple[str, ...] = ()
 
 
 @attrs.frozen
 class EntryResult:
-    """What the service said of one entry: an id, or an error."""
+    """
+    What the service said of one entry: an id, or an error.
+
+    Attributes:
+        event_id: None if it failed.
+        error_code: None if it was accepted.
+        error_message: None if it was accepted.
+        dropped_for: As in `AcceptedEntry`. The service does not say it.
+    """
 
     event_id: str | None = None
     error_code: str | None = None
     error_message: str | None = attrs.field(default=None, repr=False)
+    dropped_for: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -62,6 +75,8 @@ class RequestRecord:
             False if it was lost, cut, garbled, miscounted, or came when the client had left.
         unknown_members: Names in the body that the service does not know and passes over.
         time: When the service dealt with it: epoch seconds by the service's own `clock`.
+        members: What a source operation was asked with; empty for PutPartnerEvents, and if the
+            body could not be read.
     """
 
     index: int
@@ -75,6 +90,7 @@ class RequestRecord:
     answer_delivered: bool
     unknown_members: tuple[str, ...]
     time: float
+    members: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property
     def entry_count(self) -> int:

@@ -74,12 +74,14 @@ class Reading:
         refusal: Why the request as a whole is refused; None if it is not.
         errors: For each entry, why it fails; None if it does not. Empty where `refusal` is given.
         unknown_members: Names that the service does not know and passes over.
+        members: Of a source operation: what it was asked with.
     """
 
     entries: tuple[Mapping[str, Any], ...] = attrs.field(repr=False)
     refusal: Refusal | None = None
     errors: tuple[EntryError | None, ...] = ()
     unknown_members: tuple[str, ...] = ()
+    members: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
 
 def read_put_partner_events(body: bytes, max_size: int) -> Reading:

@@ -8,6 +8,7 @@ takes longer for that than the service for all the rest; and faults need the soc
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import selectors
 import socket
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from eventbridge_partner.testing import _answers
+from eventbridge_partner.testing import _answers, _control
 from eventbridge_partner.testing._rules import Refusal
 
 if TYPE_CHECKING:
@@ -203,8 +204,12 @@ class _Connection:
                 return
             if body is None or not self._begin():
                 return
-            answer = self._service.handle(head.method, head.path, head.headers, body)
-            if not self._deliver(answer, head.keeps_alive) or not self._end():
+            if head.path.startswith(_control.PATH):
+                goes_on = self._answer_control(head, body)
+            else:
+                answer = self._service.handle(head.method, head.path, head.headers, body)
+                goes_on = self._deliver(answer, head.keeps_alive)
+            if not goes_on or not self._end():
                 return
 
     def close_if_idle(self) -> None:
@@ -275,6 +280,18 @@ class _Connection:
             self._service.note_undelivered(answer)
             raise
         return keeps_alive and answer.cut_after is None
+
+    def _answer_control(self, head: _Head, body: bytes) -> bool:
+        """Carry out a control call; return whether the connection lives."""
+        peer = self._socket.getpeername()[0]
+        status, document = _control.answer(
+            self._service.sources, peer, head.method, head.path, head.headers, body
+        )
+        answer = json.dumps(document).encode()
+        headers = {"content-type": "application/json"}
+        keeps_alive = head.keeps_alive and not self._closing.is_set()
+        self._socket.sendall(_head(status, headers, len(answer), keeps_alive) + answer)
+        return keeps_alive
 
     def _peer_has_left(self) -> bool:
         self._socket.settimeout(0)

@@ -9,13 +9,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Final, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
-from eventbridge_partner.testing import _answers, _rules, _signatures
+from eventbridge_partner.testing import _answers, _rules, _signatures, _source_operations
 from eventbridge_partner.testing._faults import (
     MESSAGES,
+    PUT_OPERATION,
+    SOURCE_OPERATIONS,
     CloseConnection,
     CutAnswer,
     ExpireToken,
@@ -26,6 +29,7 @@ from eventbridge_partner.testing._faults import (
     LimitRate,
     LoseAnswer,
     MiscountFailures,
+    OddPage,
     RefuseRequestContaining,
     Script,
     SlowAnswer,
@@ -40,6 +44,7 @@ from eventbridge_partner.testing._records import (
     RequestRecord,
 )
 from eventbridge_partner.testing._rules import EntryError, Reading, Refusal
+from eventbridge_partner.testing._sources import PENDING_SECONDS, LocalSources
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
@@ -52,6 +57,10 @@ TARGET_PREFIX: Final = "AWSEvents"
 
 CONTENT_TYPE: Final = "application/x-amz-json-1.1"
 """Model: protocol json, jsonVersion 1.1."""
+
+GONE: Final = EntryError("ResourceNotFoundException", MESSAGES["ResourceNotFoundException"])
+"""Of an entry whose source is nonexistent, expired or deleted. The words are AWS's, the code is
+inferred; `FailEntries` can play another."""
 
 _F = TypeVar("_F", bound=Fault)
 
@@ -84,11 +93,12 @@ def _showable(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 @attrs.define
 class _Decision:
-    """What becomes of a request: refused whole, or a result for each entry."""
+    """What becomes of a request: refused whole, a result for each entry, or a document."""
 
     refusal: Refusal | None = None
     form: FailRequest | None = None
     results: tuple[EntryResult, ...] = ()
+    document: Mapping[str, Any] | None = None
     effective: list[Fault] = attrs.Factory(list[Fault])
 
 
@@ -110,9 +120,14 @@ class FakeEventBridge:
         seed: Decides the shares of faults; the same seed and requests fail alike.
         keep: How many of the newest requests and accepted entries are remembered; None for all.
             The counters count all the same.
+        only_known_sources: True fails entries whose source nobody created, or that is gone; False
+            takes any source, until the first is created.
+        pending_seconds: How long a source can stay PENDING before it expires, by the `clock`.
+        page_size: How many a page of a list has at most, 1 to 100.
 
     Attributes:
         region: As given.
+        sources: The partner event sources, and what their customers can do with them.
         max_request_bytes: As given.
         max_body_bytes: Requests whose body is larger are refused unread, with status 413.
     """
@@ -129,7 +144,13 @@ class FakeEventBridge:
         clock: Callable[[], float] = time.time,
         seed: int = 0,
         keep: int | None = None,
+        only_known_sources: bool = False,
+        pending_seconds: float = PENDING_SECONDS,
+        page_size: int = _source_operations.MAX_PAGE,
     ) -> None:
+        if not 1 <= page_size <= _source_operations.MAX_PAGE:
+            limit = _source_operations.MAX_PAGE
+            raise ValueError(f"page_size is {page_size!r}; allowed: 1 to {limit}")
         self.region = region
         self.max_request_bytes = max_request_bytes
         # One byte of an entry's size takes up to six in JSON (\u0001), and there is JSON around.
@@ -146,11 +167,16 @@ class FakeEventBridge:
         self._request_count = 0
         # Re-entrant: a predicate of a fault may look at what was accepted.
         self._lock = threading.RLock()
-        # Operation by name: each reads and checks a body. What a good one does is `_carry_out`.
+        self.sources = LocalSources(
+            region, clock, self._lock, pending_seconds, only_known=only_known_sources
+        )
+        self._page_size = page_size
+        # Operation by name: each reads and checks a body.
         self._readers: Mapping[str, Callable[[bytes], Reading]] = {
-            "PutPartnerEvents": lambda body: _rules.read_put_partner_events(
+            PUT_OPERATION: lambda body: _rules.read_put_partner_events(
                 body, self.max_request_bytes
             ),
+            **{name: partial(_source_operations.read, name) for name in SOURCE_OPERATIONS},
         }
 
     def __repr__(self) -> str:
@@ -215,7 +241,7 @@ class FakeEventBridge:
             self._script.clear()
 
     def forget(self) -> None:
-        """Forget accepted entries and requests and count from 0. Faults stay in force."""
+        """Forget accepted entries and requests and count from 0. Faults and sources stay."""
         with self._lock:
             self._accepted.clear()
             self._requests.clear()
@@ -283,7 +309,7 @@ class FakeEventBridge:
         decision = _Decision(_answers.too_large(self.max_body_bytes))
         received = _received_unread(headers)
         with self._lock:
-            answer = self._answer(decision, (), self._clock())
+            answer = self._answer(received.operation, decision, (), self._clock())
             self._remember(received, decision, answer)
             return answer
 
@@ -333,7 +359,13 @@ class FakeEventBridge:
 
     def _deal_with(self, received: _Received) -> Answer:
         signed = received.signed
-        visit = Visit(received.reading.entries, (signed.access_key_id, signed.token))
+        reading = received.reading
+        visit = Visit(
+            reading.entries,
+            (signed.access_key_id, signed.token),
+            received.operation,
+            reading.members.get("NextToken"),
+        )
         hits = self._script.hits(visit)
         decision = _Decision()
         if closing := _first(hits, CloseConnection):
@@ -341,7 +373,7 @@ class FakeEventBridge:
             answer = Answer(self._request_count, 0, {}, b"", is_silent=True)
         else:
             now = self._decide(decision, received, hits)
-            answer = self._answer(decision, hits, now)
+            answer = self._answer(received.operation, decision, hits, now)
         for fault in decision.effective:
             self._script.spend(fault, visit)
         self._remember(received, decision, answer)
@@ -380,9 +412,20 @@ class FakeEventBridge:
             decision.effective.append(poisoned)
             message = _rules.echoing_message(received.reading.entries)
             decision.refusal = Refusal(poisoned.code, message, poisoned.status)
+        elif received.operation in SOURCE_OPERATIONS:
+            self._carry_out(decision, received, hits)
         else:
             self._decide_entries(decision, received.reading, hits, arrived_at)
         return now
+
+    def _carry_out(self, decision: _Decision, received: _Received, hits: Sequence[Fault]) -> None:
+        odd = _first(hits, OddPage)
+        carried = _source_operations.carry_out(
+            received.operation, received.reading.members, self.sources, self._page_size, odd
+        )
+        decision.refusal, decision.document = carried.refusal, carried.document
+        if odd is not None and carried.was_odd:
+            decision.effective.append(odd)
 
     def _rate_limit_hit(self, hits: Sequence[Fault], now: float) -> LimitRate | None:
         """Return the first limit that the request is over; it takes from those before that."""
@@ -399,6 +442,14 @@ class FakeEventBridge:
         self, decision: _Decision, reading: Reading, hits: Sequence[Fault], now: float
     ) -> None:
         errors = list(reading.errors)
+        dropped_for: list[tuple[str, ...]] = [()] * len(errors)
+        if self.sources.only_known:
+            for place, entry in enumerate(reading.entries):
+                found = self.sources.dropped_for(entry["Source"]) if not errors[place] else ()
+                if found is None:
+                    errors[place] = GONE
+                else:
+                    dropped_for[place] = found
         for fault in hits:
             good = [place for place, error in enumerate(errors) if error is None]
             match fault:
@@ -418,13 +469,17 @@ class FakeEventBridge:
             for place in failing:
                 errors[place] = EntryError(fault.code, _message(fault.code, fault.message))
         decision.results = tuple(
-            EntryResult(event_id=event_id)
+            EntryResult(event_id=event_id, dropped_for=dropped)
             if error is None
             else EntryResult(error_code=error.code, error_message=error.message)
-            for error, event_id in zip(errors, _new_ids(len(errors)), strict=True)
+            for error, event_id, dropped in zip(
+                errors, _new_ids(len(errors)), dropped_for, strict=True
+            )
         )
 
-    def _answer(self, decision: _Decision, hits: Sequence[Fault], now: float) -> Answer:
+    def _answer(
+        self, operation: str, decision: _Decision, hits: Sequence[Fault], now: float
+    ) -> Answer:
         headers = {
             "x-amzn-requestid": _new_ids(1)[0],
             "content-type": CONTENT_TYPE,
@@ -434,6 +489,11 @@ class FakeEventBridge:
         if decision.refusal is not None:
             status = decision.refusal.status
             body = _answers.refusal_body(decision.refusal, decision.form, headers)
+        elif operation in SOURCE_OPERATIONS:
+            garbled = _first(hits, GarbleAnswer)
+            body = _answers.document_body(decision.document, garbled)
+            if garbled is not None:
+                decision.effective.append(garbled)
         else:
             reshaping = _answers.reshaping_among(hits, decision.results)
             body = _answers.results_body(decision.results, reshaping)
@@ -471,6 +531,7 @@ class FakeEventBridge:
                     time=entry.get("Time"),
                     request_index=self._request_count,
                     entry_index=place,
+                    dropped_for=result.dropped_for,
                 )
             )
         misleads = any(
@@ -489,6 +550,7 @@ class FakeEventBridge:
             answer_delivered=not (misleads or answer.is_silent or answer.cut_after is not None),
             unknown_members=received.reading.unknown_members,
             time=self._clock(),
+            members=received.reading.members,
         )
         self._requests.append(record)
         self._request_count += 1

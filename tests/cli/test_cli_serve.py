@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from eventbridge_partner import PartnerEventsClient, RetryPolicy
@@ -151,3 +152,19 @@ def test_port_in_use(run, service, endpoint):
     ended = run("serve", "--port", endpoint.rpartition(":")[2])
     assert ended.status == 2
     assert "Address already in use" in ended.err
+
+
+def test_lines_tell_of_sources_and_drops(serve, monkeypatch):
+    """A source operation is named; entries that a PENDING source dropped are counted."""
+    served = serve()
+    for name, value in served.settings.items():
+        monkeypatch.setenv(name, value)
+    partner = boto3.client("events")
+    partner.create_partner_event_source(Name=entry()["Source"], Account="123456789012")
+    partner.close()
+    assert send(2).counts.accepted == 2
+    _, err = served.end()
+    assert err.splitlines()[:2] == [
+        "request 0: 200, CreatePartnerEventSource",
+        "request 1: 200, 2 of 2 entries accepted, 2 dropped",
+    ]

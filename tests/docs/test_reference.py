@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
 
 
-@pytest.mark.parametrize("command", ["send", "check", "serve"])
+@pytest.mark.parametrize("command", ["send", "check", "serve", "customer"])
 def test_options_of_the_command_line_are_described(command: str) -> None:
     """Each option that `--help` shows stands on the page, and no other does."""
     shown = subprocess.run(
@@ -40,7 +40,7 @@ def test_options_of_the_command_line_are_described(command: str) -> None:
 def test_local_service_is_described_whole() -> None:
     """Each name that `testing` exports stands on its page."""
     page = (REFERENCE / "testing.md").read_text()
-    described = set(re.findall(r"autoclass:: eventbridge_partner\.testing\.(\w+)", page))
+    described = set(re.findall(r"auto(?:class|data):: eventbridge_partner\.testing\.(\w+)", page))
     assert described == set(eventbridge_partner.testing.__all__)
 
 

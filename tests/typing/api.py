@@ -53,8 +53,18 @@ from eventbridge_partner import (
     entry_size,
     plan_batches,
 )
+from eventbridge_partner.handoff import handoff
 from eventbridge_partner.raw_call import PutPartnerEventsResponse, ResultMembers
-from eventbridge_partner.testing import FailEntries, FakeEventBridge, LoseAnswer
+from eventbridge_partner.testing import (
+    SOURCE_OPERATIONS,
+    FailEntries,
+    FailRequest,
+    FakeEventBridge,
+    LimitRate,
+    LocalSource,
+    LoseAnswer,
+    OddPage,
+)
 
 # ------------------------------------------------------------ events
 
@@ -76,6 +86,9 @@ class Closing:
 source = SourceName("example.com", "acme", namespace=["tickets"])
 assert_type(SourceName.parse("aws.partner/example.com/acme"), SourceName)
 assert_type(source.namespace, tuple[str, ...])
+
+assert_type(handoff(source, account="123456789012", region="eu-west-1"), str)
+assert_type(handoff("a", account="b", region="c", format="terraform"), str)
 
 event = PartnerEvent(
     "aws.partner/example.com/tickets",
@@ -277,4 +290,12 @@ def against_the_local_service() -> int:
     with service.serve(port=0) as server:
         PartnerEventsClient(endpoint_url=server.url, credentials=service.credentials)
     assert_type([entry.detail for entry in service.accepted], list[str])
+    service.play(
+        FailRequest("LimitExceededException", operations="CreatePartnerEventSource"),
+        LimitRate(50, operations=SOURCE_OPERATIONS),
+        OddPage("empty-page"),
+    )
+    assert_type(service.sources.associate(event.source, "123456789012"), LocalSource)
+    assert_type(service.sources.expire(event.source, "123456789012"), LocalSource | None)
+    assert_type([source.state == "PENDING" for source in service.sources], list[bool])
     return service.request_count

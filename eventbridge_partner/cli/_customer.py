@@ -1,0 +1,112 @@
+"""`customer`: do at a running local service what a customer does with an event source."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from eventbridge_partner.cli._exits import ALL_ACCEPTED, NOT_ALL_ACCEPTED, UsageError, reason
+from eventbridge_partner.cli._interruption import Interruption
+from eventbridge_partner.cli._output import say, write_out
+
+_VARIABLE: Final = "AWS_ENDPOINT_URL_EVENTBRIDGE"
+_TIMEOUT: Final = 10.0
+_ACTIONS: Final = {
+    "associate": "create the event bus of a PENDING source, which makes it ACTIVE",
+    "deactivate": "deactivate an ACTIVE source, which makes it PENDING",
+    "activate": "activate a source that was deactivated",
+    "delete-bus": "delete the event bus of a source, which makes it PENDING",
+    "expire": "let a PENDING source expire at once",
+}
+
+_EPILOG: Final = "\n".join(
+    (
+        "actions:",
+        *(f"  {action:<12} {meaning}" for action, meaning in _ACTIONS.items()),
+        "",
+        "AWS has no such calls: this is the customers' side of `serve`.",
+    )
+)
+
+
+def add_parser(subparsers: Any, **settings: Any) -> None:
+    """Add the command to a parser."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "customer",
+        help="act as a customer at a running local service",
+        description="Do at a local service what a customer does with a partner event source.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **settings,
+    )
+    parser.add_argument("action", metavar="ACTION", choices=list(_ACTIONS), help="see below")
+    parser.add_argument("name", metavar="NAME", help="of the source: aws.partner/…")
+    parser.add_argument(
+        "--account", metavar="ID", required=True, help="the customer's account, 12 digits"
+    )
+    parser.add_argument(
+        "--endpoint-url", metavar="URL", help=f"of the local service (default: {_VARIABLE})"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
+    """
+    Carry the command out.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: No local service is named.
+    """
+    url = arguments.endpoint_url or os.environ.get(_VARIABLE, "")
+    host, port = _place(url)
+    wanted = {"name": arguments.name, "account": arguments.account}
+    try:
+        with interruption.allowed:
+            status, found = _post(host, port, f"/_control/sources/{arguments.action}", wanted)
+    except OSError as error:
+        return _not_done(f"no answer from {url}: {reason(error)}")
+    except (http.client.HTTPException, ValueError):
+        return _not_done(f"no local service answers at {url}")
+    if status != 200:
+        return _not_done(str(found.get("message", f"status {status} from {url}")))
+    write_out(f"{arguments.name} of account {arguments.account}: {found['state'] or 'gone'}\n")
+    return ALL_ACCEPTED
+
+
+def _not_done(what: str) -> int:
+    say(f"eventbridge-partner customer: {what}")
+    return NOT_ALL_ACCEPTED
+
+
+def _place(url: str) -> tuple[str, int]:
+    if not url:
+        raise UsageError(f"which local service? Give --endpoint-url or set {_VARIABLE}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 80
+    except ValueError:
+        parts, port = urlsplit(""), 0
+    if parts.scheme != "http" or not parts.hostname:
+        raise UsageError(f"--endpoint-url is {url!a}; allowed: the http URL of a local service")
+    return parts.hostname, port
+
+
+def _post(host: str, port: int, path: str, document: object) -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
+    try:
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", path, json.dumps(document), headers)
+        answer = connection.getresponse()
+        found = json.loads(answer.read())
+    finally:
+        connection.close()
+    if not isinstance(found, dict):
+        raise http.client.HTTPException("an answer of a local service is an object")
+    return answer.status, found

@@ -1,0 +1,122 @@
+"""The customers' side of the local service as calls over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+
+import pytest
+
+from eventbridge_partner.testing import FailRequest, _control
+
+NAME = "aws.partner/example.com/acme/tickets"
+ACCOUNT = "123456789012"
+WANTED = {"name": NAME, "account": ACCOUNT}
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+@pytest.fixture
+def connection(service):
+    with service.serve() as server:
+        connection = http.client.HTTPConnection(server.host, server.port, timeout=5)
+        yield connection
+        connection.close()
+
+
+def call(connection, action, document=WANTED, method="POST", headers=JSON):
+    body = document if isinstance(document, bytes) else json.dumps(document)
+    connection.request(method, f"/_control/sources/{action}", body, headers)
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+def test_customers_act_over_http(service, connection):
+    """Each action is a call, on one connection; the answer has what became of the source."""
+    created = service.sources.create(NAME, ACCOUNT)
+    assert call(connection, "associate") == (
+        200,
+        {**WANTED, "state": "ACTIVE", "has_bus": True, "expires_at": None},
+    )
+    status, deactivated = call(connection, "deactivate")
+    assert (status, deactivated["state"], deactivated["has_bus"]) == (200, "PENDING", True)
+    assert deactivated["expires_at"] >= created.expires_at
+    assert call(connection, "activate")[1]["state"] == "ACTIVE"
+    assert call(connection, "delete-bus")[1]["has_bus"] is False
+    assert call(connection, "expire") == (200, {**WANTED, "state": None})
+    assert len(service.sources) == 0
+
+
+def test_they_are_no_requests_to_the_service(service, connection):
+    """No fault hits them, nothing is counted, no signature needed."""
+    service.play(FailRequest("InternalFailure", 500))
+    service.sources.create(NAME, ACCOUNT)
+    assert call(connection, "associate")[0] == 200
+    assert service.request_count == 0
+
+
+@pytest.mark.parametrize(
+    ("action", "given", "status"),
+    [
+        ("associate", {"document": {**WANTED, "account": "210987654321"}}, 404),
+        ("deactivate", {}, 409),
+        ("buy", {}, 404),
+        ("associate", {"method": "PUT"}, 405),
+        ("associate", {"headers": {"Content-Type": "text/plain"}}, 415),
+        ("associate", {"headers": {}}, 415),
+        ("associate", {"document": b"{"}, 400),
+        ("associate", {"document": b"[" * 100_000}, 400),
+        ("associate", {"document": [NAME, ACCOUNT]}, 400),
+        ("associate", {"document": {"name": NAME}}, 400),
+        ("associate", {"document": {"name": NAME, "account": 5}}, 400),
+        ("associate", {"document": {**WANTED, "force": True}}, 400),
+    ],
+)
+def test_refused_calls_change_nothing(service, connection, action, given, status):
+    """A call that cannot be carried out says why."""
+    before = service.sources.create(NAME, ACCOUNT)
+    found, answer = call(connection, action, **given)
+    assert found == status
+    assert set(answer) == {"message"}
+    assert service.sources.get(NAME, ACCOUNT) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="all of 127.0.0.0/8 is there on Linux only")
+def test_the_server_tells_who_calls(service, monkeypatch):
+    """What a call is judged by is the address that it comes from."""
+    peers: list[str] = []
+
+    def answer(sources, peer, *request):
+        peers.append(peer)
+        return 200, {}
+
+    monkeypatch.setattr(_control, "answer", answer)
+    with service.serve() as server:
+        connection = http.client.HTTPConnection(
+            server.host, server.port, timeout=5, source_address=("127.0.0.2", 0)
+        )
+        assert call(connection, "associate") == (200, {})
+        connection.close()
+    assert peers == ["127.0.0.2"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("127.8.0.1", 200),
+        ("::1", 200),
+        ("::ffff:127.0.0.1", 200),
+        ("203.0.113.7", 403),
+        ("::ffff:203.0.113.7", 403),
+        ("fe80::1%eth0", 403),
+    ],
+)
+def test_only_this_machine_may_act(service, peer, status):
+    """A service that listens on other addresses too takes control calls on loopback only."""
+    service.sources.create(NAME, ACCOUNT)
+    headers = {"content-type": "application/json"}
+    body = json.dumps(WANTED).encode()
+    path = "/_control/sources/associate"
+    found, _ = _control.answer(service.sources, peer, "POST", path, headers, body)
+    assert found == status
