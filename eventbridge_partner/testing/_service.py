@@ -167,7 +167,7 @@ class FakeEventBridge:
         self._request_count = 0
         # Re-entrant: a predicate of a fault may look at what was accepted.
         self._lock = threading.RLock()
-        self.sources = LocalSources(
+        self.sources: LocalSources = LocalSources(
             region, clock, self._lock, pending_seconds, only_known=only_known_sources
         )
         self._page_size = page_size
