@@ -303,6 +303,7 @@ class PartnerEventsClient:
                         flights.flush()
                         if now - looked_at > _PROMPT_SECONDS:
                             _receive(looked_up, delivery, flights, 0.0)
+                            flights.flush()
                             looked_at = now
                     if decided := delivery.outcomes():
                         yield decided

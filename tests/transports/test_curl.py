@@ -384,6 +384,72 @@ def test_an_iterable_that_is_quick_and_then_is_not_holds_nothing_up(
         assert client.put_events(in_bursts()).counts.accepted == 600
 
 
+class _Recorder:
+    """Flights that note what was asked of the real ones."""
+
+    def __init__(self, flights: Any, asked: list[str]) -> None:
+        self._flights = flights
+        self._asked = asked
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_"):
+            self._asked.append(name)
+        return getattr(self._flights, name)
+
+
+def test_who_drives_flights_says_when_it_is_away(
+    service: FakeEventBridge, server: LocalServer, transport: CurlTransport
+) -> None:
+    """Whenever an iterable or a caller has its turn, after all else that was asked."""
+    asked: list[str] = []
+    open_flights = transport.flights
+    transport.flights = lambda: _Recorder(open_flights(), asked)  # type: ignore[method-assign, assignment, return-value]
+
+    def in_turn() -> Iterator[PartnerEvent]:
+        for event in events(400):
+            if asked:
+                assert asked[-1] == "flush"
+            time.sleep(0.0001)
+            yield event
+
+    with PartnerEventsClient(
+        service.region,
+        endpoint_url=server.url,
+        credentials=service.credentials,
+        transport=transport,
+    ) as client:
+        assert client.put_events(in_turn()).counts.accepted == 400
+        asked.clear()
+        stream = client.stream_events(in_turn())
+        assert len(list(stream)) == 400
+    assert {"submit", "collect", "flush", "close"} <= set(asked)
+
+
+def test_who_leaves_a_stream_for_a_while_holds_nothing_up(
+    service: FakeEventBridge, server: LocalServer
+) -> None:
+    """What was taken is sent while nobody asks for more outcomes, however slowly it came."""
+    taken = 0
+
+    def slowly() -> Iterator[PartnerEvent]:
+        nonlocal taken
+        for event in events(1000):
+            if taken % 20 == 0:
+                time.sleep(0.002)
+            taken += 1
+            yield event
+
+    with client_of(service, server, max_in_flight=8) as client:
+        stream = client.stream_events(slowly())
+        for _ in range(12):
+            for _ in range(21):
+                next(stream)
+            deadline = time.monotonic() + 5
+            while service.accepted_count < taken:
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+
+
 def test_an_interrupted_delivery_leaves_the_client_usable(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
