@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -187,13 +187,13 @@ def _signed(call: _wire.Call[_wire.Results], looked_up: LookedUp) -> HttpRequest
     )
 
 
-def main() -> None:
+def main(names: Sequence[str]) -> None:
     os.environ |= {
         "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "benchmark",
         "AWS_SESSION_TOKEN": "benchmark" * 40,
     }
-    for name in sys.argv[1:] or CASES:
+    for name in names or CASES:
         case = CASES[name]
         print(f"\n{case.title}: us of CPU for a request of {BATCH} events, at least\n")
         with tempfile.TemporaryDirectory() as directory:
@@ -203,4 +203,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

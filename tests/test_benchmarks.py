@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import cattrs
 import pytest
 
-from benchmarks import page, peers, tables
+from benchmarks import page, peers, pieces, tables
 from benchmarks.bars import Bar, bars
 from benchmarks.cases import BATCH, CASES
 from benchmarks.contenders import CONTENDERS, Contender
@@ -673,3 +673,25 @@ def test_page_without_its_places_is_left_alone(result, tmp_path):
     with pytest.raises(ValueError, match=r"performance\.md has no <!-- machine: written by"):
         page.write_page(result, tmp_path, "")
     assert [file.name for file in tmp_path.iterdir()] == [page.PAGE]
+
+
+def test_pieces_are_measured_one_by_one(monkeypatch, capsys):
+    """Each piece of our own, and HTTP on each transport, with TLS and without."""
+    monkeypatch.setattr(pieces, "REQUESTS", 3)
+    monkeypatch.setattr(pieces, "ROUNDS", 1)
+    monkeypatch.setattr(pieces.os, "environ", os.environ | {"PYTHONPATH": str(ROOT)})
+    pieces.main(["mapping-500"])
+    head, *lines = capsys.readouterr().out.strip().splitlines()
+    assert head.startswith("500 B as mapping")
+    found = {line[:48].strip(): line[48:] for line in lines if line}
+    assert "hashed and signed" in found
+    assert {name for name in found if name.startswith("HTTP, ")} == {
+        f"HTTP, {library}, {tls}"
+        for library in (
+            "requests, one after the other",
+            "curl, 32 in flight",
+            "aiohttp, 32 in flight",
+        )
+        for tls in ("with TLS", "without")
+    }
+    assert all(re.fullmatch(r" +-?\d+", figure) for figure in found.values())
