@@ -679,7 +679,7 @@ def test_pieces_are_measured_one_by_one(monkeypatch, capsys):
     """Each piece of our own, and HTTP on each transport, with TLS and without."""
     monkeypatch.setattr(pieces, "REQUESTS", 3)
     monkeypatch.setattr(pieces, "ROUNDS", 1)
-    monkeypatch.setattr(pieces.os, "environ", os.environ | {"PYTHONPATH": str(ROOT)})
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pieces.main(["mapping-500"])
     head, *lines = capsys.readouterr().out.strip().splitlines()
     assert head.startswith("500 B as mapping")
