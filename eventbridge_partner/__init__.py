@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 from eventbridge_partner._aws import Credentials, ReadCredentials
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
+from eventbridge_partner._receipts import FlushReport, PublisherStats, Receipt
 from eventbridge_partner._version import __version__ as __version__
 from eventbridge_partner.batching import BatchLimits, plan_batches
 from eventbridge_partner.client import PartnerEventsClient
 from eventbridge_partner.errors import (
+    BufferFullError,
     CallCancelledError,
     ClockSkewError,
     ConfigurationError,
@@ -27,6 +29,7 @@ from eventbridge_partner.errors import (
     InputInterruptedError,
     InvalidEventError,
     PartnerEventsError,
+    PublisherClosedError,
     ServiceError,
     ThrottledError,
     TlsError,
@@ -49,6 +52,7 @@ from eventbridge_partner.models import (
     entry_size,
 )
 from eventbridge_partner.pacing import Pace
+from eventbridge_partner.publisher import EventPublisher
 from eventbridge_partner.raw_call import PutPartnerEventsResponse
 from eventbridge_partner.retry import RetryPolicy, Verdict
 from eventbridge_partner.transports import AsyncTransport, Transport
@@ -71,15 +75,18 @@ __all__ = [
     "AsyncPartnerEventsClient",
     "AsyncTransport",
     "BatchLimits",
+    "BufferFullError",
     "CallCancelledError",
     "ClockSkewError",
     "ConfigurationError",
     "Credentials",
     "CredentialsError",
     "DeliveryReport",
+    "EventPublisher",
     "Exhausted",
     "ExpiredCredentialsError",
     "Finding",
+    "FlushReport",
     "GivenEvent",
     "HttpRequest",
     "HttpResponse",
@@ -91,8 +98,11 @@ __all__ = [
     "PartnerEvent",
     "PartnerEventsClient",
     "PartnerEventsError",
+    "PublisherClosedError",
+    "PublisherStats",
     "PutPartnerEventsResponse",
     "ReadCredentials",
+    "Receipt",
     "Rejected",
     "ResultEntry",
     "RetryPolicy",

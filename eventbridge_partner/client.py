@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
@@ -349,6 +350,16 @@ class PartnerEventsClient:
             looked_up = attrs.evolve(looked_up, settings=settings)
         return _Process(looked_up, transport, is_owned, WorkerThreads())
 
+    def _means(self) -> Means:
+        process = self._here()
+        return Means(
+            process.looked_up,
+            self._quota,
+            self._pace,
+            self._setup.timeouts,
+            functools.partial(process.open_flights, stays_free=True),
+        )
+
     def _forget_process(self) -> None:
         """Start as if nothing had been used yet: a lock may be held for ever after a fork."""
         self._process = None
@@ -403,11 +414,41 @@ class _Process:
     owns_transport: bool
     workers: WorkerThreads
 
-    def open_flights(self) -> Flights[Flight]:
-        """Open the flights of one delivery."""
+    def open_flights(self, *, stays_free: bool = False) -> Flights[Flight]:
+        """Open the flights of one delivery. See `BlockingFlights` for who is to stay free."""
         if isinstance(self.transport, MultiplexingTransport):
             return self.transport.flights()
-        return BlockingFlights(self.transport, self.workers)
+        return BlockingFlights(self.transport, self.workers, stays_free=stays_free)
+
+
+@attrs.frozen
+class Means:
+    """
+    What a client sends with, for a sender with a loop of its own.
+
+    Attributes:
+        looked_up: What was looked up.
+        quota: Of the client's retries.
+        pace: The client's.
+        timeouts: Of each request.
+        open_flights: Opens the flights of one delivery.
+    """
+
+    looked_up: LookedUp
+    quota: RetryQuota
+    pace: Pace
+    timeouts: Timeouts
+    open_flights: Callable[[], Flights[Flight]]
+
+
+def means_of(client: PartnerEventsClient) -> Means:
+    """
+    Return what a client sends with in this process.
+
+    Raises:
+        ConfigurationError: No Region, or a setting that cannot work.
+    """
+    return client._means()  # pyright: ignore[reportPrivateUsage]
 
 
 def _requests_transport() -> TransportFactory[Transport]:

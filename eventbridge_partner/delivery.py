@@ -82,6 +82,10 @@ class Group:
     Most groups are sent as one batch and accepted as a whole; then nothing is kept of one of its
     events but its outcome.
 
+    Args:
+        first: The index of the first event.
+        decided: Where each outcome goes too, as soon as there is one; None for nowhere.
+
     Attributes:
         first: The index of the first event.
         given: The events as the caller gave them.
@@ -92,9 +96,19 @@ class Group:
         size: Of all that is sent, in bytes.
     """
 
-    __slots__ = ("events", "first", "given", "handed_out", "outcomes", "size", "undecided")
+    __slots__ = (
+        "_decided",
+        "events",
+        "first",
+        "given",
+        "handed_out",
+        "outcomes",
+        "size",
+        "undecided",
+    )
 
-    def __init__(self, first: int) -> None:
+    def __init__(self, first: int, decided: list[Outcome] | None = None) -> None:
+        self._decided: list[Outcome] | None = decided
         self.first: int = first
         self.given: list[GivenEvent] = []
         self.events: list[PartnerEvent | None] = []
@@ -110,11 +124,17 @@ class Group:
         """Give one of the events its outcome."""
         self.outcomes[place] = outcome
         self.undecided -= 1
+        if self._decided is not None:
+            self._decided.append(outcome)
 
     def accept(self, event_ids: Sequence[str | None]) -> None:
         """Give all events the best of outcomes, at their first attempt."""
         indexes = range(self.first, self.first + len(self.given))
-        self.outcomes = list(map(Accepted, event_ids, self.given, indexes, itertools.repeat(1)))
+        accepted = map(Accepted, event_ids, self.given, indexes, itertools.repeat(1))
+        if self._decided is None:
+            self.outcomes = list(accepted)
+        else:
+            self._decided += accepted
         self.undecided = 0
 
     def entries(self) -> Iterator[Entry]:
@@ -281,9 +301,20 @@ class DeliverySettings:
 
 class Delivery:
     """
-    One delivery: a call of `put_events` or `stream_events`.
+    One delivery: a call of `put_events` or `stream_events`, or what a publisher sends.
 
     All times are seconds of one monotonic clock, given by the caller.
+
+    Args:
+        settings: What bounds it.
+        quota: How many retries there may be.
+        pace: How many requests a second.
+        deadline: When it ends at the latest.
+        is_packed: Whether events come in packed batches that are to go as soon as they may, and
+            outcomes are handed out as soon as they are decided, in whatever order.
+
+    Attributes:
+        throttled: How many requests were throttled, as a whole or in part.
     """
 
     def __init__(
@@ -293,7 +324,9 @@ class Delivery:
         *,
         pace: Pace | None = None,
         deadline: float | None = None,
+        is_packed: bool = False,
     ) -> None:
+        self.throttled = 0
         self._settings = settings
         self._pace = Pace() if pace is None else pace
         self._policy = settings.retry
@@ -315,6 +348,9 @@ class Delivery:
         self._kept_batches: list[tuple[float, int, Batch]] = []
         self._in_flight: set[Batch] = set()
         self._take_batch = Take(self._limits.max_entries)
+        # So many that were never sent need not wait for the company of others.
+        self._enough_fresh = 1 if is_packed else self._limits.max_entries
+        self._decided: list[Outcome] | None = [] if is_packed else None
         # Each of a group's events is within the limits if all of them together are.
         self._largest_whole = min(self._limits.max_batch_bytes, self._limits.max_entry_bytes)
         self._input_ended = False
@@ -336,7 +372,7 @@ class Delivery:
         Raises:
             Exception: What `arriving` raises; what came before is taken.
         """
-        group = Group(self._taken)
+        group = Group(self._taken, self._decided)
         try:
             for given in arriving:
                 if type(given) is PartnerEvent:
@@ -356,7 +392,7 @@ class Delivery:
 
         The rest may go on meanwhile; `next_action` is to know that the input pauses.
         """
-        group = Group(self._taken)
+        group = Group(self._taken, self._decided)
         try:
             while len(group) < count:
                 self._add(await anext(arriving), group)
@@ -401,9 +437,12 @@ class Delivery:
         sizes = [0 if event is None else entry_size(event) for event in group.events]
         group.size = sum(sizes)
         self._taken += len(group)
-        self._held.append(group)
-        self._held_events += len(group)
-        self._held_bytes += group.size
+        if self._decided is None:
+            self._held.append(group)
+            self._held_events += len(group)
+            self._held_bytes += group.size
+        elif decided:
+            self._decided += filter(None, group.outcomes)
         if self._whole is not None:
             self._part()
         if decided or self._fresh or self._halted or group.size > self._largest_whole:
@@ -435,7 +474,15 @@ class Delivery:
         self._input_ended = True
 
     def outcomes(self) -> list[Outcome]:
-        """Hand out what is decided and was not handed out yet, in the order of the events."""
+        """
+        Hand out what is decided and was not handed out yet.
+
+        In the order of the events; of packed ones, in the order of the decisions.
+        """
+        if self._decided:
+            handed_out = self._decided.copy()
+            self._decided.clear()  # groups hold on to this very list
+            return handed_out
         held = self._held
         decided: list[Outcome] = []
         while held and not held[0].undecided:
@@ -449,6 +496,16 @@ class Delivery:
                 group.handed_out += 1
         self._held_events -= len(decided)
         return decided
+
+    @property
+    def events_in_flight(self) -> int:
+        """How many events are in a request that is not answered."""
+        return sum(map(len, self._in_flight))
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether nothing is sent any more, whatever comes."""
+        return self._halted is not None
 
     # ------------------------------------------------------------ what to do next
 
@@ -489,7 +546,7 @@ class Delivery:
         return Wait(self._next_time())
 
     def _wants_events(self) -> bool:
-        if self._input_ended or self._fresh_events() >= self._limits.max_entries:
+        if self._input_ended or self._fresh_events() >= self._enough_fresh:
             return False
         settings = self._settings
         return (settings.max_held is None or self._held_events < settings.max_held) and (
@@ -682,6 +739,7 @@ class Delivery:
 
     def _tell_pace(self, batch: Batch, throttled: float, now: float) -> None:
         if throttled:
+            self.throttled += 1
             in_flight = len(self._in_flight) + 1
             self._pace.throttled(throttled, batch.sent_at, now, in_flight=in_flight)
         else:
@@ -788,6 +846,17 @@ class Delivery:
     def cancel(self) -> None:
         """End now. What is in flight may have arrived, and nothing else is sent."""
         self._give_up(_CANCELLED, "the call was cancelled before its answer")
+
+    def abandon(self, code: str, message: str, doubt: str) -> None:
+        """
+        End now, as `cancel` does, for a reason of the caller's own.
+
+        Args:
+            code: Of what was not sent.
+            message: Of what was not sent.
+            doubt: Why there is no answer to what was.
+        """
+        self._give_up((code, message), doubt)
 
     def _give_up(self, error: tuple[str, str], doubt: str) -> None:
         """End all attempts: an answer that is not here by now is a lost one."""

@@ -14,6 +14,8 @@ The exceptions of this package.
     ├── UnreadableAnswerError               an answer that cannot be understood
     ├── InputInterruptedError               the caller's iterable raised; holds the report
     ├── CallCancelledError                  an asyncio task was cancelled; holds the report
+    ├── BufferFullError                     a publisher has no room for the event
+    ├── PublisherClosedError                a publisher takes no more events
     └── UndeliveredError                    from raise_for_undelivered(); holds the report
 
 All can be pickled, and all know `may_have_been_sent`. None has a payload or a credential in its
@@ -194,6 +196,14 @@ class CallCancelledError(PartnerEventsError):
     def __init__(self, message: str, report: DeliveryReport) -> None:
         self.report = report
         super().__init__(message)
+
+
+class BufferFullError(PartnerEventsError):
+    """A publisher has no room for an event. It was not taken, and will not be sent."""
+
+
+class PublisherClosedError(PartnerEventsError):
+    """A publisher is closed, or closing. The event was not taken, and will not be sent."""
 
 
 class InputInterruptedError(PartnerEventsError):

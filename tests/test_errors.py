@@ -9,6 +9,7 @@ import pytest
 
 import eventbridge_partner
 from eventbridge_partner import (
+    BufferFullError,
     CallCancelledError,
     ClockSkewError,
     ConfigurationError,
@@ -21,6 +22,7 @@ from eventbridge_partner import (
     InvalidEventError,
     PartnerEvent,
     PartnerEventsError,
+    PublisherClosedError,
     ServiceError,
     ThrottledError,
     TlsError,
@@ -55,6 +57,8 @@ ERRORS = {
     "unreadable": (UnreadableAnswerError("not JSON"), True),
     "undelivered": (UndeliveredError("1 of 1", REPORT), True),
     "cancelled": (CallCancelledError("was cancelled", REPORT), True),
+    "buffer": (BufferFullError("the buffer is full"), False),
+    "closed": (PublisherClosedError("the publisher is closed"), False),
     "input": (InputInterruptedError("raised", REPORT), True),
 }
 

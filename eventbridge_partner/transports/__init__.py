@@ -8,7 +8,7 @@ thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
@@ -53,6 +53,14 @@ class Flights(Protocol[K]):
 
     def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
         """Return what has been answered, waiting up to `seconds` (None: without end) for one."""
+        ...
+
+    def waker(self) -> Callable[[], None]:
+        """
+        Return what lets `collect` return, the one that waits or the next one.
+
+        It may be called from any thread, also after `close`.
+        """
         ...
 
     def close(self) -> None:

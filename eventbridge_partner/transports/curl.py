@@ -168,6 +168,19 @@ class _Connections:
         # back says so, and then looks whether it is taken. So never two are at work.
         self._minding = threading.Lock()
         self._looked_at = 0.0
+        self._bell: socket.socket | None = None
+        self.is_woken = False
+
+    def hear(self, bell: socket.socket | None) -> None:
+        """Let `wait` return, too, when something can be read from a socket; None for no more."""
+        if self._bell is not None:
+            self._selector.unregister(self._bell)
+        self._bell = bell
+        if bell is not None:
+            self._watch()  # what was said of its number was said of another socket
+            if self._watched.pop(bell.fileno(), 0):
+                self._selector.unregister(bell)
+            self._selector.register(bell, selectors.EVENT_READ, bell)
 
     def wait(self, seconds: float) -> None:
         """Let libcurl do what there is to do, waiting up to `seconds` for it."""
@@ -184,6 +197,9 @@ class _Connections:
             elif key.data is None:
                 self._selector.unregister(ready)
                 del self._watched[ready]
+            elif (bell := self._bell) is not None and key.data is bell:
+                bell.recv(1024)
+                self.is_woken = True
         self._looked_at = time.monotonic()
         if wakes_at is not None and wakes_at <= self._looked_at:
             transfers.act(TIMEOUT, 0)
@@ -222,7 +238,7 @@ class _Connections:
         for kept in self.transfers.sockets - {-1} if _KEEPS_WATCHING else ():
             self._watch_for(kept, READABLE)
         return any(
-            events & selectors.EVENT_READ and key.fd not in self._wanted
+            events & selectors.EVENT_READ and key.data is None and key.fd not in self._wanted
             for key, events in self._selector.select(0)
         )
 
@@ -299,6 +315,7 @@ class CurlFlights(Generic[K]):
         # Whether no call of ours was left by an exception, such as Ctrl-C. If one was, what we
         # know of the sockets may not be true any more.
         self._is_calm = True
+        self._bell: tuple[socket.socket, socket.socket] | None = None
 
     def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
         """Send a request. See `Flights.submit`."""
@@ -350,20 +367,21 @@ class CurlFlights(Generic[K]):
 
     def _gather(self, seconds: float | None) -> None:
         transfers, ended = self._transfers, self._ended
-        if not transfers:
+        if not transfers and (seconds is None or self._bell is None):
             if seconds and not ended:
                 time.sleep(seconds)
             return
         transfers.go()
         ended += transfers.answered()
         until = math.inf if seconds is None else time.monotonic() + seconds
-        while not ended:
+        while not (ended or self._connections.is_woken):
             left = until - time.monotonic()
             self._connections.wait(min(left, _LONGEST_WAIT))
             ended += transfers.answered()
             ended += transfers.expired()
             if left <= 0:
                 break
+        self._connections.is_woken = False
 
     def _take_over(self) -> None:
         """Go on where a thread was at work, or, in a child process, with nothing of it."""
@@ -385,6 +403,18 @@ class CurlFlights(Generic[K]):
     def _renew(self) -> None:
         self._connections = self._connect()
         self._transfers = self._connections.transfers
+        if self._bell is not None:
+            self._connections.hear(self._bell[0])
+
+    def waker(self) -> Callable[[], None]:
+        """Return what lets `collect` return. See `Flights.waker`."""
+        if self._bell is None:
+            asleep, call = self._bell = socket.socketpair()
+            asleep.setblocking(False)
+            call.setblocking(False)
+            self._connections.come_back()
+            self._connections.hear(asleep)
+        return functools.partial(_ring, self._bell[1])
 
     def close(self) -> None:
         """End what is in flight, and its connections. See `Flights.close`."""
@@ -392,10 +422,19 @@ class CurlFlights(Generic[K]):
         if hand_back is None or self._transfers.is_parents:
             return
         self._connections.come_back()
+        if self._bell is not None:
+            self._connections.hear(None)
+            for end in self._bell:
+                end.close()
         if self._is_calm and not self._transfers:
             hand_back(self._connections)
         else:
             self._connections.close()
+
+
+def _ring(bell: socket.socket) -> None:
+    with suppress(OSError):  # it rings already, or nobody listens any more
+        bell.send(b"!")
 
 
 def _fault(error: Exception, *, may_have_been_sent: bool) -> TransportError:

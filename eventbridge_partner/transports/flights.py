@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import queue
 import threading
@@ -34,14 +35,23 @@ class BlockingFlights(Generic[K]):
     A request goes out from a worker thread if it is worth the hand-over: others are to be in
     flight with it, and answers take their time. So the newest is held until another one comes,
     the caller collects, or says that it will be away.
+
+    Args:
+        transport: What sends.
+        workers: The threads that it can be sent from.
+        stays_free: Whether no request is worth the caller's waiting for it, not even one alone.
     """
 
-    def __init__(self, transport: Transport, workers: WorkerThreads) -> None:
+    def __init__(
+        self, transport: Transport, workers: WorkerThreads, *, stays_free: bool = False
+    ) -> None:
         self._transport = transport
+        self._stays_free = stays_free
         self._workers = workers
         self._unsent: tuple[K, HttpRequest, Timeouts] | None = None
         self._answered: list[tuple[K, Answer]] = []
-        self._from_workers: queue.SimpleQueue[tuple[K, Answer | BaseException]]
+        # None where somebody wants `collect` to return.
+        self._from_workers: queue.SimpleQueue[tuple[K, Answer | BaseException] | None]
         self._from_workers = queue.SimpleQueue()
         self._in_workers = 0
 
@@ -56,7 +66,7 @@ class BlockingFlights(Generic[K]):
 
     def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
         """Return what has been answered. See `Flights.collect`."""
-        self._send_now(alone=not self._in_workers)
+        self._send_now(alone=not (self._in_workers or self._stays_free))
         collected, self._answered = self._answered, []
         if collected:
             seconds = 0.0
@@ -70,13 +80,21 @@ class BlockingFlights(Generic[K]):
             pass
         return collected
 
+    def waker(self) -> Callable[[], None]:
+        """Return what lets `collect` return. See `Flights.waker`."""
+        return functools.partial(self._from_workers.put, None)
+
     def close(self) -> None:
         """Wait for no answer any more. See `Flights.close`."""
         self._unsent = None
 
     def _take(
-        self, collected: list[tuple[K, Answer]], arrived: tuple[K, Answer | BaseException]
+        self,
+        collected: list[tuple[K, Answer]],
+        arrived: tuple[K, Answer | BaseException] | None,
     ) -> None:
+        if arrived is None:
+            return
         self._in_workers -= 1
         key, answer = arrived
         if not isinstance(answer, (HttpResponse, TransportError)):
@@ -100,7 +118,10 @@ class BlockingFlights(Generic[K]):
                 from_workers.put((key, error))
 
         self._in_workers += 1
-        self._workers.run(job)
+        try:
+            self._workers.run(job)
+        except RuntimeError:  # the process ends, and starts no more threads
+            job()
 
     def _send(self, request: HttpRequest, timeouts: Timeouts) -> Answer:
         started = time.monotonic()
@@ -140,19 +161,23 @@ class WorkerThreads:
         weakref.finalize(self, _dismiss, self._listening).atexit = False
 
     def run(self, job: Job) -> None:
-        """Run a job on an idle thread, or on a new one."""
+        """
+        Run a job on an idle thread, or on a new one.
+
+        Raises:
+            RuntimeError: No thread can be started any more. The job does not run.
+        """
         with self._lock:
+            if not self._idle.acquire(blocking=False):
+                thread = threading.Thread(
+                    target=_work,
+                    args=(self._jobs, self._idle),
+                    name="eventbridge-partner",
+                    daemon=True,
+                )
+                thread.start()
+                self._listening.append(self._jobs)
             self._jobs.put(job)
-            if self._idle.acquire(blocking=False):
-                return
-            thread = threading.Thread(
-                target=_work,
-                args=(self._jobs, self._idle),
-                name="eventbridge-partner",
-                daemon=True,
-            )
-            self._listening.append(self._jobs)
-            thread.start()
 
     def stop(self) -> None:
         """Let the threads end, each after the jobs that it has; new jobs get new threads."""

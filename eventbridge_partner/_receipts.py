@@ -1,0 +1,405 @@
+"""What `publish` returns: a receipt, and the book that all receipts of a publisher stand in."""
+
+from __future__ import annotations
+
+import logging
+import operator
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import attrs
+
+from eventbridge_partner._buffer import Buffer, Lane
+from eventbridge_partner.delivery import INVALID_EVENT
+from eventbridge_partner.errors import InvalidEventError
+from eventbridge_partner.models import (
+    DeliveryReport,
+    Exhausted,
+    GivenEvent,
+    Outcome,
+    OutcomeCounts,
+    PartnerEvent,
+    Rejected,
+    Unconfirmed,
+)
+
+_log: Final = logging.getLogger("eventbridge_partner")
+
+BUFFER_FULL: Final = "BufferFull"
+PUBLISHER_CLOSED: Final = "PublisherClosed"
+
+NOT_SENT: Final = "the publisher was closed before it was sent"
+CUT_OFF: Final = "the publisher was closed before its answer"
+
+_NO_ROOM: Final = "there was no room for it in the buffer"
+_FORKED: Final = "the process was forked: the parent has the event, and sends it"
+
+Callback = Callable[["Receipt"], object]
+Wakes = list[Callable[[], object]]
+
+
+class Receipt:
+    """
+    What `publish` returns for one event: it will have the event's outcome.
+
+    Safe in threads. Await it for the outcome too, in any event loop.
+
+    Attributes:
+        event: The event. Of a mapping, what was read from it.
+    """
+
+    __slots__ = ("_book", "_outcome", "_wakes", "event", "lane", "since")
+
+    event: PartnerEvent
+    lane: Lane[Receipt]
+
+    def __init__(self, book: Book, event: PartnerEvent, since: float) -> None:
+        self._book = book
+        self._outcome: Outcome | None = None
+        self._wakes: Wakes | None = None
+        self.event = event
+        self.since = since
+
+    def done(self) -> bool:
+        """Tell whether there is an outcome."""
+        return self.outcome is not None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """
+        The outcome; None as long as there is none.
+
+        In a child process that was forked meanwhile it is `Unconfirmed`, for the parent sends the
+        event. Its `index` says nothing: a publisher makes no calls with several events.
+        """
+        if self._outcome is None and self._book.is_parents:
+            self._outcome = Unconfirmed(_FORKED, self.event, 0, 0)
+        return self._outcome
+
+    def result(self, timeout: float | None = None) -> Outcome:
+        """
+        Wait for the outcome. Not on an event loop: await the receipt there.
+
+        Args:
+            timeout: Seconds; None for no bound.
+
+        Raises:
+            TimeoutError: There is none yet. The event goes on.
+        """
+        outcome = self.outcome
+        if outcome is not None:
+            return outcome
+        asleep = threading.Lock()
+        asleep.acquire()
+        if self._wake(asleep.release):
+            try:
+                asleep.acquire(timeout=-1 if timeout is None else for_lock(timeout))
+            finally:
+                self._forget(asleep.release)
+        outcome = self.outcome
+        if outcome is None:
+            raise TimeoutError(f"no outcome within {timeout} s")
+        return outcome
+
+    def add_done_callback(self, callback: Callback) -> None:
+        """
+        Let a function be called with this receipt once there is an outcome.
+
+        A thread's publisher calls it on a thread that does nothing else, an asyncio publisher on
+        its event loop; what it raises is logged. It may publish, and it may block: then it holds
+        up other callbacks, but no event.
+        """
+
+        def wake() -> None:
+            self._book.call(callback, self)
+
+        if not self._wake(wake):
+            wake()
+
+    def __await__(self) -> Generator[Any, None, Outcome]:
+        import asyncio
+
+        outcome = self.outcome
+        if outcome is None:
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[None] = loop.create_future()
+
+            def settle() -> None:
+                if not future.done():
+                    future.set_result(None)
+
+            def wake() -> None:
+                with suppress(RuntimeError):  # the loop may have ended, and with it who waits
+                    loop.call_soon_threadsafe(settle)
+
+            if self._wake(wake):
+                try:
+                    yield from future
+                finally:
+                    self._forget(wake)
+            outcome = self.outcome
+            assert outcome is not None  # noqa: S101  # nobody else wakes
+        return outcome
+
+    def _wake(self, wake: Callable[[], object]) -> bool:
+        """Let something be called when there is an outcome; False if there is one already."""
+        with self._book.lock:
+            if self.outcome is not None:
+                return False
+            if self._wakes is None:
+                self._wakes = []
+            self._wakes.append(wake)
+            return True
+
+    def _forget(self, wake: Callable[[], object]) -> None:
+        with self._book.lock:
+            if self._wakes is not None:
+                with suppress(ValueError):
+                    self._wakes.remove(wake)
+
+    def __repr__(self) -> str:
+        outcome = self.outcome
+        return f"<Receipt of {self.event!r}: {outcome and type(outcome).__name__}>"
+
+
+# A module's functions work on its own receipts.
+_keep_outcome: Final = vars(Receipt)["_outcome"].__set__
+_keep_wakes: Final = vars(Receipt)["_wakes"].__set__
+_wakes_of: Final[Callable[[Receipt], Wakes | None]] = operator.attrgetter("_wakes")
+
+
+def for_lock(seconds: float) -> float:
+    """Return what a lock takes as its timeout."""
+    return min(max(0.0, seconds), threading.TIMEOUT_MAX)
+
+
+@attrs.frozen(kw_only=True)
+class PublisherStats:
+    """
+    What a publisher holds, and what became of what it was given.
+
+    At every moment, `published` is the sum of the seven counts that follow it.
+
+    Attributes:
+        published: Events for which there is a receipt.
+        accepted: Those that the service took.
+        rejected: Those to be fixed or dropped.
+        exhausted: Those to be sent again later.
+        unconfirmed: Those that may have arrived.
+        dropped: Those for which there was no room; their outcome is `Exhausted`.
+        buffered: Those that wait to be sent, or to be sent again.
+        in_flight: Those in a request that is not answered.
+        buffered_bytes: The size of those that are buffered or in flight.
+        oldest_age: Seconds since the oldest of those was published; 0 without any.
+        throttled: Requests that the service throttled, as a whole or in part.
+        requests_per_second: The rate that the client keeps to; None if there is none.
+    """
+
+    published: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    exhausted: int = 0
+    unconfirmed: int = 0
+    dropped: int = 0
+    buffered: int = 0
+    in_flight: int = 0
+    buffered_bytes: int = 0
+    oldest_age: float = 0.0
+    throttled: int = 0
+    requests_per_second: float | None = None
+
+
+@attrs.frozen
+class FlushReport:
+    """
+    What came of a flush.
+
+    Attributes:
+        sent: How many of the events came to which outcome.
+        left: How many have none yet.
+    """
+
+    sent: OutcomeCounts
+    left: int
+
+
+class Book:
+    """
+    What one publisher has in one process: its buffer, and who waits for what of it.
+
+    Attributes:
+        lock: Held for moments, and never while something is sent.
+        buffer: The events.
+        taken: Receipts of what was taken from it, by the index that their outcome will have.
+        is_closed: Whether nothing may be published any more.
+        is_parents: Whether it came with a fork.
+        call: What calls a callback.
+        on_room: Is called after outcomes have come.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer[Receipt],
+        call: Callable[[Callback, Receipt], None],
+        on_room: Callable[[], None],
+    ) -> None:
+        # One that its holder can enter again: a signal's handler may publish, and close.
+        self.lock = threading.RLock()
+        self.buffer = buffer
+        self.taken: dict[int, Receipt] = {}
+        self.is_closed = False
+        self.is_parents = False
+        self.call = call
+        self.on_room = on_room
+
+    def read(self, given: GivenEvent) -> Receipt:
+        """Make the receipt of an event; it is done already if the event cannot be sent."""
+        now = time.monotonic()
+        if type(given) is PartnerEvent:
+            return Receipt(self, given, now)
+        try:
+            event = given if isinstance(given, PartnerEvent) else PartnerEvent.from_entry(given)
+            return Receipt(self, event, now)
+        except InvalidEventError as error:
+            findings, message = error.findings, "; ".join(map(str, error.findings))
+        except Exception as error:  # noqa: BLE001  # the caller's mapping can raise anything
+            findings, message = (), f"the entry raised {type(error).__name__} when it was read"
+        receipt = Receipt(self, given, now)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        _keep_outcome(receipt, Rejected(INVALID_EVENT, message, given, 0, 0, findings))
+        return receipt
+
+    def take(self, first: int) -> list[Receipt]:
+        """Take a batch from the buffer, whose outcomes will have the indexes from `first` on."""
+        with self.lock:
+            batch = self.buffer.take()
+            self.taken.update(zip(range(first, first + len(batch)), batch, strict=True))
+        return batch
+
+    def settle(self, outcomes: Sequence[Outcome]) -> Wakes:
+        """Give outcomes to the receipts of what was taken; return what to call then, unlocked."""
+        if not outcomes:
+            return []
+        taken = self.taken
+        with self.lock:
+            receipts = [taken.pop(outcome.index) for outcome in outcomes]
+            self.buffer.decide(receipts, outcomes)
+            wakes = _decide(receipts, outcomes)
+            self.on_room()
+        return wakes
+
+    def offer_dropping_oldest(self, receipt: Receipt) -> Wakes:
+        """
+        Take an event in, and make room by dropping the oldest; if that is none, it is dropped.
+
+        The lock is held by the caller, who calls what is returned without it.
+        """
+        dropped: list[Receipt] = []
+        while not self.buffer.offer(receipt):
+            oldest = self.buffer.drop_oldest(receipt.event.source)
+            if oldest is None:
+                self.buffer.drop_newest()
+                dropped.append(receipt)
+                break
+            dropped.append(oldest)
+        return _decide(dropped, [_dropped(receipt) for receipt in dropped])
+
+    def drop(self, receipt: Receipt) -> None:
+        """Drop an event that was offered."""
+        with self.lock:
+            self.buffer.drop_newest()
+            _keep_outcome(receipt, _dropped(receipt))
+
+    def refuse(self, receipt: Receipt) -> None:
+        """Give an event its outcome that came too late to be taken."""
+        outcome = Exhausted(PUBLISHER_CLOSED, NOT_SENT, receipt.event, 0, 0)
+        with self.lock:
+            self.buffer.decide_at_once(outcome)
+            _keep_outcome(receipt, outcome)
+
+    def leave_to_parent(self) -> None:
+        """Be a copy in a child process: a thread of the parent may hold the lock for ever."""
+        self.is_parents = True
+        self.lock = threading.RLock()
+
+    def give_back(self) -> None:
+        """End the wait of everything that was not taken: it is not sent any more."""
+        with self.lock:
+            receipts = self.buffer.take_back()
+            outcomes = [
+                Exhausted(PUBLISHER_CLOSED, NOT_SENT, receipt.event, 0, 0) for receipt in receipts
+            ]
+            self.buffer.decide(receipts, outcomes)
+            wakes = _decide(receipts, outcomes)
+            self.on_room()
+        for wake in wakes:
+            wake()
+
+    def open_receipts(self) -> list[Receipt]:
+        """Return the receipts without an outcome."""
+        with self.lock:
+            return [*self.taken.values(), *self.buffer]
+
+    def stats(
+        self, *, in_flight: int, throttled: int, requests_per_second: float | None
+    ) -> PublisherStats:
+        """Return the figures of this moment."""
+        with self.lock:
+            ledger = self.buffer.ledger()
+            since = min(
+                [self.buffer.waiting_since(), *(taken.since for taken in self.taken.values())]
+            )
+            held_bytes = self.buffer.held_bytes
+        return PublisherStats(
+            published=ledger.published,
+            accepted=ledger.counts.accepted,
+            rejected=ledger.counts.rejected,
+            exhausted=ledger.counts.exhausted,
+            unconfirmed=ledger.counts.unconfirmed,
+            dropped=ledger.dropped,
+            buffered=ledger.held - in_flight,
+            in_flight=in_flight,
+            buffered_bytes=held_bytes,
+            oldest_age=max(0.0, time.monotonic() - since) if ledger.held else 0.0,
+            throttled=throttled,
+            requests_per_second=requests_per_second,
+        )
+
+
+def _dropped(receipt: Receipt) -> Outcome:
+    return Exhausted(BUFFER_FULL, _NO_ROOM, receipt.event, 0, 0)
+
+
+def _decide(receipts: Iterable[Receipt], outcomes: Iterable[Outcome]) -> Wakes:
+    """Give receipts their outcomes, and return what to call then. The book's lock is held."""
+    wakes: Wakes = []
+    for receipt, outcome in zip(receipts, outcomes, strict=True):
+        _keep_outcome(receipt, outcome)
+        if (waiting := _wakes_of(receipt)) is not None:
+            wakes += waiting
+            _keep_wakes(receipt, None)
+    return wakes
+
+
+def flush_report(receipts: Iterable[Receipt]) -> FlushReport:
+    """Say what came of receipts."""
+    outcomes = [receipt.outcome for receipt in receipts]
+    decided = [outcome for outcome in outcomes if outcome is not None]
+    return FlushReport(OutcomeCounts.of(decided), len(outcomes) - len(decided))
+
+
+def close_report(receipts: Iterable[Receipt]) -> DeliveryReport:
+    """Report what came of receipts that all have their outcome."""
+    return DeliveryReport(
+        outcome for receipt in receipts if (outcome := receipt.outcome) is not None
+    )
+
+
+def run_callback(callback: Callback, receipt: Receipt) -> None:
+    """Call a callback; what it raises is logged, without what it says."""
+    try:
+        callback(receipt)
+    except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+        _log.error("a callback of a receipt raised %s", type(error).__name__)

@@ -1,0 +1,349 @@
+"""The buffer of a publisher: room, turns, due times and the ledger, as a table and as a machine."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from eventbridge_partner._buffer import Buffer, BufferSettings, checked_on_full
+from eventbridge_partner.batching import BatchLimits
+from eventbridge_partner.models import (
+    Accepted,
+    Exhausted,
+    Outcome,
+    PartnerEvent,
+    Rejected,
+    Unconfirmed,
+    entry_size,
+)
+
+SMALL = BatchLimits(max_entries=4, max_batch_bytes=400)
+
+
+@attrs.define(eq=False)
+class Item:
+    """Something that waits."""
+
+    event: PartnerEvent
+    since: float
+    lane: Any = None
+
+
+def item(source: str = "a", since: float = 0.0, *, length: int = 2) -> Item:
+    """Return something of a source, with a detail of so many characters."""
+    text = '{"t":"' + "x" * (length - 8) + '"}' if length > 8 else "{}"
+    return Item(PartnerEvent(f"aws.partner/x/{source}", "t", text), since)
+
+
+def buffer(limits: BatchLimits = SMALL, **settings: Any) -> Buffer[Item]:
+    settings = {"linger": 1.0, "max_events": 100, "max_bytes": 10**6, "max_taken": 50} | settings
+    return Buffer(BufferSettings(**settings), limits)
+
+
+def names(batch: list[Item]) -> str:
+    return "".join(one.event.source[-1] for one in batch)
+
+
+def accepted(batch: list[Item]) -> list[Outcome]:
+    return [Accepted("id", one.event, 0, 1) for one in batch]
+
+
+def test_a_batch_is_due_when_the_first_event_has_lingered():
+    """The newest event does not put it off."""
+    waiting = buffer()
+    assert waiting.due_at() == math.inf
+    waiting.offer(item(since=5.0))
+    waiting.offer(item("b", since=5.9))
+    assert waiting.due_at() == 6.0
+
+
+def test_a_full_batch_is_due_at_once():
+    """By count or by bytes."""
+    by_count, by_bytes = buffer(), buffer()
+    for _ in range(4):
+        by_count.offer(item(since=5.0))
+    by_bytes.offer(item(since=5.0, length=450))
+    assert by_count.due_at() == by_bytes.due_at() == -math.inf
+
+
+def test_what_is_left_over_lingers_from_when_it_came():
+    """Each event waits for its own linger, not for that of those that left."""
+    waiting = buffer()
+    for since in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0):
+        waiting.offer(item(since=since))
+    assert [one.since for one in waiting.take()] == [1.0, 2.0, 3.0, 4.0]
+    assert waiting.due_at() == 6.0
+
+
+def test_hurry_is_for_what_is_there():
+    """What comes later lingers again."""
+    waiting = buffer()
+    waiting.offer(item(since=5.0))
+    waiting.hurry(5.0)
+    assert waiting.due_at() == -math.inf
+    waiting.take()
+    waiting.offer(item(since=5.5))
+    assert waiting.due_at() == 6.5
+
+
+def test_sources_take_turns_in_a_batch():
+    """One event of each, so that a backlog is its own source's."""
+    waiting = buffer()
+    for source in "aaaaaabc":
+        waiting.offer(item(source))
+    assert names(waiting.take()) == "abca"
+    assert names(waiting.take()) == "aaaa"
+
+
+def test_turns_go_on_from_batch_to_batch():
+    """Who was not in the last batch is first in the next one."""
+    waiting = buffer()
+    for source in "aabbccddeeff":
+        waiting.offer(item(source))
+    assert [names(waiting.take()) for _ in range(3)] == ["abcd", "efab", "cdef"]
+
+
+def test_events_of_a_source_keep_their_order():
+    """First come, first sent."""
+    waiting = buffer()
+    for number in range(12):
+        waiting.offer(item("ab"[number % 2], since=float(number)))
+    taken = [one for _ in range(3) for one in waiting.take()]
+    for source in "ab":
+        since = [one.since for one in taken if one.event.source.endswith(source)]
+        assert since == sorted(since)
+
+
+def test_a_batch_ends_at_its_bytes():
+    """But one event always goes, whatever its size."""
+    waiting = buffer()
+    for length in (900, 150, 150, 150):
+        waiting.offer(item(length=length))
+    assert [len(waiting.take()) for _ in range(3)] == [1, 2, 1]
+
+
+def test_a_source_has_only_so_many_events_under_way():
+    """The others pass it; it goes on when the first have their outcomes."""
+    waiting = buffer(max_taken=2)
+    for source in "aaaabb":
+        waiting.offer(item(source))
+    first = waiting.take()
+    assert names(first) == "abab"
+    assert waiting.due_at() == math.inf
+    assert waiting.take() == []
+
+    waiting.decide(first[:1], accepted(first[:1]))
+
+    assert waiting.due_at() == 1.0
+    assert names(waiting.take()) == "a"
+
+
+def test_a_source_that_is_held_up_takes_new_events():
+    """They wait behind the others of it."""
+    waiting = buffer(max_taken=1)
+    waiting.offer(item("a", since=1.0))
+    first = waiting.take()
+    waiting.offer(item("a", since=2.0))
+    assert waiting.due_at() == math.inf
+    waiting.decide(first, accepted(first))
+    assert waiting.due_at() == 3.0
+
+
+@pytest.mark.parametrize(("room", "own"), [(1, 1), (5, 5), (10, 9), (100, 90)])
+def test_a_single_source_leaves_a_tenth_to_others(room: int, own: int):
+    """From ten events on; the others get in."""
+    waiting = buffer(max_events=room)
+    assert sum(waiting.offer(item("a")) for _ in range(room)) == own
+    assert sum(waiting.offer(item("b")) for _ in range(room - own)) == room - own
+    assert not waiting.offer(item("c"))
+
+
+def test_bytes_bound_it_too():
+    """And leave a tenth to others as well."""
+    size = entry_size(item(length=100).event)
+    waiting = buffer(max_bytes=20 * size)
+    assert sum(waiting.offer(item("a", length=100)) for _ in range(20)) == 18
+    assert waiting.offer(item("b", length=100))
+    assert waiting.held_bytes == 19 * size
+
+
+def test_one_event_always_has_room():
+    """Or it would wait for ever."""
+    waiting = buffer(max_bytes=1)
+    assert waiting.offer(item(length=500))
+    assert not waiting.offer(item("b"))
+
+
+def test_what_is_under_way_takes_room():
+    """An event takes memory until it has its outcome."""
+    waiting = buffer(max_events=4)
+    for source in "abcd":
+        waiting.offer(item(source))
+    batch = waiting.take()
+    assert not waiting.offer(item("e"))
+    waiting.decide(batch[:1], accepted(batch[:1]))
+    assert waiting.offer(item("e"))
+
+
+def test_the_oldest_of_its_own_source_is_dropped_first():
+    """Who floods pays for it."""
+    waiting = buffer()
+    for number, source in enumerate("bbaa"):
+        waiting.offer(item(source, since=float(number)))
+    dropped = waiting.drop_oldest("aws.partner/x/a")
+    assert dropped is not None and dropped.since == 2.0
+
+
+def test_or_the_oldest_of_the_longest_lane():
+    """Where the source has nothing that waits."""
+    waiting = buffer()
+    for number, source in enumerate("abbb"):
+        waiting.offer(item(source, since=float(number)))
+    dropped = waiting.drop_oldest("aws.partner/x/c")
+    assert dropped is not None and dropped.since == 1.0
+    assert names(waiting.take()) == "abb"
+
+
+def test_nothing_under_way_is_dropped():
+    """It may have arrived."""
+    waiting = buffer()
+    waiting.offer(item())
+    waiting.take()
+    assert waiting.drop_oldest("aws.partner/x/a") is None
+
+
+def test_settings_that_cannot_work():
+    """Each names what was found and what is allowed."""
+    with pytest.raises(ValueError, match="linger is -1; allowed: 0 or more"):
+        buffer(linger=-1)
+    with pytest.raises(ValueError, match="max_buffered_events is 0; allowed: 1"):
+        buffer(max_events=0)
+    with pytest.raises(ValueError, match="max_buffered_bytes is 0; allowed: 1"):
+        buffer(max_bytes=0)
+    with pytest.raises(ValueError, match="on_full is 'drop'; allowed: block, raise"):
+        checked_on_full("drop")
+
+
+class Machine(RuleBasedStateMachine):
+    """Any order of calls keeps the ledger and the bounds, and loses no event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings = BufferSettings(linger=1.0, max_events=12, max_bytes=600, max_taken=3)
+        self.buffer: Buffer[Item] = Buffer(self.settings, SMALL)
+        self.now = 0.0
+        self.published = self.dropped = 0
+        self.waiting: list[Item] = []
+        self.taken: list[Item] = []
+        self.decided: dict[type[Outcome], int] = {}
+
+    @rule(source=st.sampled_from("abc"), length=st.integers(2, 120), then=st.floats(0, 2))
+    def offer(self, source: str, length: int, then: float) -> None:
+        self.now += then
+        one = item(source, self.now, length=length)
+        if self.buffer.offer(one):
+            self.published += 1
+            self.waiting.append(one)
+        else:
+            assert self.waiting or self.taken
+
+    @rule()
+    def drop_newest(self) -> None:
+        self.buffer.drop_newest()
+        self.published += 1
+        self.dropped += 1
+
+    @rule(source=st.sampled_from("abc"))
+    def drop_oldest(self, source: str) -> None:
+        one = self.buffer.drop_oldest(f"aws.partner/x/{source}")
+        assert (one is None) == (not self.waiting)
+        if one is not None:
+            peers = [other for other in self.waiting if other.event.source == one.event.source]
+            assert peers[0] is one
+            self.waiting.remove(one)
+            self.dropped += 1
+
+    @rule()
+    def take(self) -> None:
+        due = self.buffer.due_at()
+        batch = self.buffer.take()
+        assert bool(batch) == (due < math.inf)
+        assert len(batch) <= SMALL.max_entries
+        size = sum(entry_size(one.event) for one in batch)
+        assert len(batch) == 1 or size <= SMALL.max_batch_bytes
+        for one in batch:
+            peers = [other for other in self.waiting if other.event.source == one.event.source]
+            assert peers[0] is one
+            self.waiting.remove(one)
+            self.taken.append(one)
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data())
+    def decide(self, data: st.DataObject) -> None:
+        some = data.draw(st.lists(st.sampled_from(self.taken), unique_by=id, min_size=1))
+        makers = {
+            Accepted: lambda event: Accepted("i", event, 0, 1),
+            Rejected: lambda event: Rejected("c", "m", event, 0, 1),
+            Exhausted: lambda event: Exhausted("c", "m", event, 0, 1),
+            Unconfirmed: lambda event: Unconfirmed("r", event, 0, 1),
+        }
+        kinds = [data.draw(st.sampled_from(list(makers))) for _ in some]
+        self.buffer.decide(some, [makers[kind](one.event) for kind, one in zip(kinds, some)])
+        for kind, one in zip(kinds, some):
+            self.taken.remove(one)
+            self.decided[kind] = self.decided.get(kind, 0) + 1
+
+    @rule()
+    def take_back(self) -> None:
+        back = self.buffer.take_back()
+        assert {id(one) for one in back} == {id(one) for one in self.waiting}
+        self.taken += self.waiting
+        self.waiting = []
+
+    @rule()
+    def hurry(self) -> None:
+        self.buffer.hurry(self.now)
+
+    @invariant()
+    def the_ledger_balances(self) -> None:
+        ledger = self.buffer.ledger()
+        assert ledger.published == self.published
+        assert ledger.dropped == self.dropped
+        assert ledger.held == len(self.waiting) + len(self.taken)
+        assert ledger.published == ledger.counts.total + ledger.dropped + ledger.held
+        assert ledger.counts.accepted == self.decided.get(Accepted, 0)
+        assert ledger.counts.unconfirmed == self.decided.get(Unconfirmed, 0)
+
+    @invariant()
+    def the_bounds_hold(self) -> None:
+        assert self.buffer.held <= self.settings.max_events
+        assert self.buffer.held_bytes == sum(
+            entry_size(one.event) for one in self.waiting + self.taken
+        )
+        assert self.buffer.held_bytes <= max(self.settings.max_bytes, 200)
+        assert self.buffer.waiting == len(self.waiting) == len([*self.buffer])
+
+    @invariant()
+    def nothing_lingers_too_long(self) -> None:
+        """What may be taken is due when its oldest has lingered, or earlier for a reason."""
+        under_way: dict[str, int] = {}
+        for one in self.taken:
+            under_way[one.event.source] = under_way.get(one.event.source, 0) + 1
+        ready = [
+            one.since
+            for one in self.waiting
+            if under_way.get(one.event.source, 0) < self.settings.max_taken
+        ]
+        assert self.buffer.ready_events == len(ready)
+        assert self.buffer.due_at() in (-math.inf, min(ready, default=math.inf) + 1.0)
+        assert self.buffer.waiting_since() == min(
+            (one.since for one in self.waiting), default=math.inf
+        )
+
+
+TestMachine = Machine.TestCase
