@@ -809,3 +809,65 @@ def test_every_event_gets_one_true_outcome(
             assert index not in in_doubt
         if index in in_doubt and index not in acknowledged:
             assert isinstance(outcome, Unconfirmed)
+
+
+# ---------------------------------------------------------------- packed batches
+
+
+def packed(**settings: Any) -> Delivery:
+    settings = {"retry": policy(), "max_in_flight": 4} | settings
+    return Delivery(DeliverySettings(**settings), RetryQuota(None), is_packed=True)
+
+
+def sent(delivery: Delivery, now: float = 0.0) -> Batch:
+    action = delivery.next_action(now, input_pauses=True)
+    assert isinstance(action, Send), action
+    return action.batch
+
+
+def test_packed_batches_do_not_wait_for_company():
+    """What comes is sent as it came, though there would be room for more."""
+    delivery = packed()
+    assert delivery.next_action(0.0) == Take(20)
+    delivery.take_all([event(0), event(1)])
+    assert len(sent(delivery)) == 2
+    assert delivery.events_in_flight == 2
+    delivery.take_all([event(2)])
+    assert len(sent(delivery)) == 1
+    assert delivery.events_in_flight == 3
+
+
+def test_outcomes_of_packed_batches_come_as_they_are_decided():
+    """An entry that waits for its retry holds nobody back, and neither does an older batch."""
+    delivery = packed()
+    delivery.take_all([event(0), event(1)])
+    first = sent(delivery)
+    delivery.take_all([{"Source": "bad"}, event(3)])
+    assert [outcome.index for outcome in delivery.outcomes()] == [2]
+    second = sent(delivery)
+    delivery.answered(second, accept(second), 0.1)
+    assert [outcome.index for outcome in delivery.outcomes()] == [3]
+    throttled = ResultEntry(None, "ThrottlingException", "no")
+    delivery.answered(first, [throttled, ResultEntry("id")], 0.2)
+    assert [outcome.index for outcome in delivery.outcomes()] == [1]
+    assert delivery.throttled == 1
+    again = sent(delivery, 11.0)
+    delivery.accepted(again, ["late"], 11.1)
+    assert [outcome.index for outcome in delivery.outcomes()] == [0]
+    assert delivery.outcomes() == []
+    assert delivery.next_action(11.2, input_pauses=True) == Take(20)
+
+
+def test_an_abandoned_delivery_says_why():
+    """What is in flight may have arrived; what is not was not sent; its answer comes too late."""
+    delivery = packed(max_in_flight=1)
+    delivery.take_all([event(0)])
+    batch = sent(delivery)
+    delivery.take_all([event(1)])
+    delivery.abandon("Closed", "was closed", "closed before its answer")
+    doubtful, unsent = sorted(delivery.outcomes(), key=lambda outcome: outcome.index)
+    assert isinstance(doubtful, Unconfirmed) and "closed before its answer" in doubtful.reason
+    assert isinstance(unsent, Exhausted) and (unsent.code, unsent.attempts) == ("Closed", 0)
+    assert delivery.is_halted
+    delivery.answered(batch, accept(batch), 1.0)
+    assert delivery.outcomes() == []

@@ -279,3 +279,61 @@ def test_an_idle_connection_is_used_by_the_next_flights(open_flights: Open) -> N
         first.submit("key", post(port), TIMEOUTS)
         assert first.collect(None)
     assert len(opened) == 1
+
+
+def test_a_waker_ends_a_wait(flights: Flights[Any]) -> None:
+    """From any thread, with and without requests in flight; what is in flight stays there."""
+    is_over = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        while True:
+            _, _, body = read_request(connection)
+            is_over.wait(5)
+            connection.sendall(answer_with(body))
+
+    wake = flights.waker()
+    with served(handle) as port:
+        for is_in_flight in (False, True):
+            if is_in_flight:
+                flights.submit("slow", post(port, b"slow"), TIMEOUTS)
+                flights.flush()
+            started = time.monotonic()
+            threading.Timer(0.05, wake).start()
+            assert flights.collect(5) == []
+            assert 0.04 < time.monotonic() - started < 4
+        is_over.set()
+        assert bodies(collected(flights, 1)) == {"slow": b"slow"}
+
+
+def test_a_waker_that_rang_early_ends_the_next_wait(flights: Flights[Any]) -> None:
+    """So nothing is missed between looking and waiting; and once is enough."""
+    wake = flights.waker()
+    wake()
+    wake()
+    assert flights.collect(5) == []
+    while flights.collect(0.02):
+        pass
+    flights.collect(0.0)
+    started = time.monotonic()
+    assert flights.collect(0.05) == []
+    assert time.monotonic() - started > 0.04
+
+
+def test_a_waker_outlives_its_flights(flights: Flights[Any]) -> None:
+    """Who has it may not know that they are closed."""
+    wake = flights.waker()
+    flights.close()
+    wake()
+
+
+def test_flights_after_those_with_a_waker(open_flights: Open) -> None:
+    """The next delivery on the same connections is not woken."""
+    first = open_flights()
+    first.waker()
+    with served(echoing) as port:
+        first.submit(1, post(port, b"1"), TIMEOUTS)
+        assert bodies(collected(first, 1)) == {1: b"1"}
+        first.close()
+        second = open_flights()
+        second.submit(2, post(port, b"2"), TIMEOUTS)
+        assert bodies(collected(second, 1)) == {2: b"2"}
