@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -53,7 +54,7 @@ def accepted(batch: list[Item]) -> list[Outcome]:
     return [Accepted("id", one.event, 0, 1) for one in batch]
 
 
-def test_a_batch_is_due_when_the_first_event_has_lingered():
+def test_a_batch_is_due_when_the_first_event_has_lingered() -> None:
     """The newest event does not put it off."""
     waiting = buffer()
     assert waiting.due_at() == math.inf
@@ -62,7 +63,7 @@ def test_a_batch_is_due_when_the_first_event_has_lingered():
     assert waiting.due_at() == 6.0
 
 
-def test_a_full_batch_is_due_at_once():
+def test_a_full_batch_is_due_at_once() -> None:
     """By count or by bytes."""
     by_count, by_bytes = buffer(), buffer()
     for _ in range(4):
@@ -71,7 +72,7 @@ def test_a_full_batch_is_due_at_once():
     assert by_count.due_at() == by_bytes.due_at() == -math.inf
 
 
-def test_what_is_left_over_lingers_from_when_it_came():
+def test_what_is_left_over_lingers_from_when_it_came() -> None:
     """Each event waits for its own linger, not for that of those that left."""
     waiting = buffer()
     for since in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0):
@@ -80,7 +81,7 @@ def test_what_is_left_over_lingers_from_when_it_came():
     assert waiting.due_at() == 6.0
 
 
-def test_hurry_is_for_what_is_there():
+def test_hurry_is_for_what_is_there() -> None:
     """What comes later lingers again."""
     waiting = buffer()
     waiting.offer(item(since=5.0))
@@ -91,7 +92,7 @@ def test_hurry_is_for_what_is_there():
     assert waiting.due_at() == 6.5
 
 
-def test_sources_take_turns_in_a_batch():
+def test_sources_take_turns_in_a_batch() -> None:
     """One event of each, so that a backlog is its own source's."""
     waiting = buffer()
     for source in "aaaaaabc":
@@ -100,7 +101,7 @@ def test_sources_take_turns_in_a_batch():
     assert names(waiting.take()) == "aaaa"
 
 
-def test_turns_go_on_from_batch_to_batch():
+def test_turns_go_on_from_batch_to_batch() -> None:
     """Who was not in the last batch is first in the next one."""
     waiting = buffer()
     for source in "aabbccddeeff":
@@ -108,7 +109,7 @@ def test_turns_go_on_from_batch_to_batch():
     assert [names(waiting.take()) for _ in range(3)] == ["abcd", "efab", "cdef"]
 
 
-def test_events_of_a_source_keep_their_order():
+def test_events_of_a_source_keep_their_order() -> None:
     """First come, first sent."""
     waiting = buffer()
     for number in range(12):
@@ -119,7 +120,7 @@ def test_events_of_a_source_keep_their_order():
         assert since == sorted(since)
 
 
-def test_a_batch_ends_at_its_bytes():
+def test_a_batch_ends_at_its_bytes() -> None:
     """But one event always goes, whatever its size."""
     waiting = buffer()
     for length in (900, 150, 150, 150):
@@ -127,7 +128,7 @@ def test_a_batch_ends_at_its_bytes():
     assert [len(waiting.take()) for _ in range(3)] == [1, 2, 1]
 
 
-def test_a_source_has_only_so_many_events_under_way():
+def test_a_source_has_only_so_many_events_under_way() -> None:
     """The others pass it; it goes on when the first have their outcomes."""
     waiting = buffer(max_taken=2)
     for source in "aaaabb":
@@ -143,7 +144,7 @@ def test_a_source_has_only_so_many_events_under_way():
     assert names(waiting.take()) == "a"
 
 
-def test_a_source_that_is_held_up_takes_new_events():
+def test_a_source_that_is_held_up_takes_new_events() -> None:
     """They wait behind the others of it."""
     waiting = buffer(max_taken=1)
     waiting.offer(item("a", since=1.0))
@@ -157,14 +158,14 @@ def test_a_source_that_is_held_up_takes_new_events():
 @pytest.mark.parametrize(
     ("room", "had"), [(1, "1"), (5, "5"), (10, "9 1"), (11, "10 1"), (100, "90 9 1")]
 )
-def test_a_source_leaves_a_tenth_to_others(room: int, had: str):
+def test_a_source_leaves_a_tenth_to_others(room: int, had: str) -> None:
     """Of what the others leave to it, from ten events on; so a flood never takes all."""
     waiting = buffer(max_events=room)
     got = [sum(waiting.offer(item(source)) for _ in range(room)) for source in "abcd"]
     assert " ".join(str(count) for count in got if count) == had
 
 
-def test_bytes_bound_it_too():
+def test_bytes_bound_it_too() -> None:
     """And leave a tenth to others as well."""
     size = entry_size(item(length=100).event)
     waiting = buffer(max_bytes=20 * size)
@@ -173,14 +174,14 @@ def test_bytes_bound_it_too():
     assert waiting.held_bytes == 19 * size
 
 
-def test_one_event_always_has_room():
+def test_one_event_always_has_room() -> None:
     """Or it would wait for ever."""
     waiting = buffer(max_bytes=1)
     assert waiting.offer(item(length=500))
     assert not waiting.offer(item("b"))
 
 
-def test_what_is_under_way_takes_room():
+def test_what_is_under_way_takes_room() -> None:
     """An event takes memory until it has its outcome."""
     waiting = buffer(max_events=4)
     for source in "abcd":
@@ -191,7 +192,7 @@ def test_what_is_under_way_takes_room():
     assert waiting.offer(item("e"))
 
 
-def test_the_oldest_of_its_own_source_is_dropped_first():
+def test_the_oldest_of_its_own_source_is_dropped_first() -> None:
     """Who floods pays for it."""
     waiting = buffer()
     for number, source in enumerate("bbaa"):
@@ -200,7 +201,7 @@ def test_the_oldest_of_its_own_source_is_dropped_first():
     assert dropped is not None and dropped.since == 2.0
 
 
-def test_or_the_oldest_of_the_longest_lane():
+def test_or_the_oldest_of_the_longest_lane() -> None:
     """Where the source has nothing that waits."""
     waiting = buffer()
     for number, source in enumerate("abbb"):
@@ -210,7 +211,7 @@ def test_or_the_oldest_of_the_longest_lane():
     assert names(waiting.take()) == "abb"
 
 
-def test_nothing_under_way_is_dropped():
+def test_nothing_under_way_is_dropped() -> None:
     """It may have arrived."""
     waiting = buffer()
     waiting.offer(item())
@@ -218,7 +219,7 @@ def test_nothing_under_way_is_dropped():
     assert waiting.drop_oldest("aws.partner/x/a") is None
 
 
-def test_settings_that_cannot_work():
+def test_settings_that_cannot_work() -> None:
     """Each names what was found and what is allowed."""
     with pytest.raises(ValueError, match="linger is -1; allowed: 0 or more"):
         buffer(linger=-1)
@@ -287,15 +288,17 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def decide(self, data: st.DataObject) -> None:
         some = data.draw(st.lists(st.sampled_from(self.taken), unique_by=id, min_size=1))
-        makers = {
+        makers: dict[type[Outcome], Callable[[PartnerEvent], Outcome]] = {
             Accepted: lambda event: Accepted("i", event, 0, 1),
             Rejected: lambda event: Rejected("c", "m", event, 0, 1),
             Exhausted: lambda event: Exhausted("c", "m", event, 0, 1),
             Unconfirmed: lambda event: Unconfirmed("r", event, 0, 1),
         }
         kinds = [data.draw(st.sampled_from(list(makers))) for _ in some]
-        self.buffer.decide(some, [makers[kind](one.event) for kind, one in zip(kinds, some)])
-        for kind, one in zip(kinds, some):
+        self.buffer.decide(
+            some, [makers[kind](one.event) for kind, one in zip(kinds, some, strict=True)]
+        )
+        for kind, one in zip(kinds, some, strict=True):
             self.taken.remove(one)
             self.decided[kind] = self.decided.get(kind, 0) + 1
 

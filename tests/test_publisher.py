@@ -81,7 +81,9 @@ def open_publisher(service: FakeEventBridge) -> Iterator[Open]:
     """Opens publishers, and closes them at the end."""
     opened: list[EventPublisher] = []
 
-    def open_one(transport: Any = None, retry: RetryPolicy = QUICK, **settings: Any):
+    def open_one(
+        transport: Any = None, retry: RetryPolicy = QUICK, **settings: Any
+    ) -> EventPublisher:
         client = PartnerEventsClient(
             service.region,
             credentials=service.credentials,
@@ -113,7 +115,9 @@ def balances(publisher: EventPublisher) -> bool:
 # ---------------------------------------------------------------- receipts
 
 
-def test_a_receipt_has_the_outcome_of_its_event(open_publisher: Open, service: FakeEventBridge):
+def test_a_receipt_has_the_outcome_of_its_event(
+    open_publisher: Open, service: FakeEventBridge
+) -> None:
     """Whichever it is, and whatever its neighbours'."""
     service.play(FailEntries("NotAuthorizedForSourceException", indexes=[1]))
     publisher = open_publisher()
@@ -125,7 +129,9 @@ def test_a_receipt_has_the_outcome_of_its_event(open_publisher: Open, service: F
     assert good.done() and good.outcome is good.result()
 
 
-def test_events_that_come_together_share_a_request(open_publisher: Open, service: FakeEventBridge):
+def test_events_that_come_together_share_a_request(
+    open_publisher: Open, service: FakeEventBridge
+) -> None:
     """They linger for each other; a full batch does not."""
     publisher = open_publisher(linger=30.0)
     receipts = publisher.publish_many(map(event, range(20)))
@@ -133,7 +139,9 @@ def test_events_that_come_together_share_a_request(open_publisher: Open, service
     assert service.request_count == 1
 
 
-def test_under_load_batches_are_full(open_publisher: Open, gate: Gate, service: FakeEventBridge):
+def test_under_load_batches_are_full(
+    open_publisher: Open, gate: Gate, service: FakeEventBridge
+) -> None:
     """What comes while requests are in flight goes in batches as large as they can be."""
     publisher = open_publisher(gate, linger=0.001)
     receipts = [publisher.publish(event())]
@@ -145,7 +153,7 @@ def test_under_load_batches_are_full(open_publisher: Open, gate: Gate, service: 
     assert service.request_count <= 12
 
 
-def test_mappings_are_read_at_once(open_publisher: Open, service: FakeEventBridge):
+def test_mappings_are_read_at_once(open_publisher: Open, service: FakeEventBridge) -> None:
     """They may be filled anew for the next event; a wrong one is Rejected, as by put_events."""
     entry = {"Source": event().source, "DetailType": "t", "Detail": {"n": 1}}
     publisher = open_publisher()
@@ -160,7 +168,7 @@ def test_mappings_are_read_at_once(open_publisher: Open, service: FakeEventBridg
     assert publisher.stats().rejected == 1 and balances(publisher)
 
 
-def test_a_mapping_that_raises_is_rejected(open_publisher: Open):
+def test_a_mapping_that_raises_is_rejected(open_publisher: Open) -> None:
     """Whatever it raises, without what it says."""
 
     class Bad(dict[str, Any]):
@@ -173,7 +181,7 @@ def test_a_mapping_that_raises_is_rejected(open_publisher: Open):
     assert "RuntimeError" in refused.message and "s3cr3t" not in refused.message
 
 
-def test_waiting_ends_in_time(open_publisher: Open, gate: Gate):
+def test_waiting_ends_in_time(open_publisher: Open, gate: Gate) -> None:
     """The event goes on, and a later wait has its outcome."""
     receipt = open_publisher(gate).publish(event())
     with pytest.raises(TimeoutError, match=r"no outcome within 0.01 s"):
@@ -182,7 +190,7 @@ def test_waiting_ends_in_time(open_publisher: Open, gate: Gate):
     assert isinstance(receipt.result(SOON), Accepted)
 
 
-def test_receipts_can_be_awaited(open_publisher: Open, gate: Gate):
+def test_receipts_can_be_awaited(open_publisher: Open, gate: Gate) -> None:
     """In any loop, by any number of tasks, also when it is over; cancelling one leaves others."""
     receipt = open_publisher(gate).publish(event())
 
@@ -201,7 +209,7 @@ def test_receipts_can_be_awaited(open_publisher: Open, gate: Gate):
     asyncio.run(main())
 
 
-def test_a_loop_that_is_gone_waits_for_nothing(open_publisher: Open, gate: Gate):
+def test_a_loop_that_is_gone_waits_for_nothing(open_publisher: Open, gate: Gate) -> None:
     """Its end is no error of the publisher's."""
     publisher = open_publisher(gate)
     receipt = publisher.publish(event())
@@ -218,7 +226,7 @@ def test_a_loop_that_is_gone_waits_for_nothing(open_publisher: Open, gate: Gate)
     assert isinstance(receipt.result(SOON), Accepted)
 
 
-def test_callbacks_are_called_once_with_the_receipt(open_publisher: Open, gate: Gate):
+def test_callbacks_are_called_once_with_the_receipt(open_publisher: Open, gate: Gate) -> None:
     """Those that come late at once, and not on a thread that sends or publishes."""
     publisher = open_publisher(gate)
     receipt = publisher.publish(event())
@@ -237,7 +245,9 @@ def test_callbacks_are_called_once_with_the_receipt(open_publisher: Open, gate: 
     assert called == [(receipt, "eventbridge-partner-callbacks")] * 2
 
 
-def test_callbacks_that_raise_do_no_harm(open_publisher: Open, caplog: pytest.LogCaptureFixture):
+def test_callbacks_that_raise_do_no_harm(
+    open_publisher: Open, caplog: pytest.LogCaptureFixture
+) -> None:
     """That is logged, without what the exception says: it may hold a payload."""
     publisher = open_publisher()
     called = threading.Event()
@@ -253,7 +263,7 @@ def test_callbacks_that_raise_do_no_harm(open_publisher: Open, caplog: pytest.Lo
     assert "s3cr3t" not in caplog.text
 
 
-def test_callbacks_that_block_hold_up_no_event(open_publisher: Open):
+def test_callbacks_that_block_hold_up_no_event(open_publisher: Open) -> None:
     """Sending goes on, and close does not wait for ever."""
     publisher = open_publisher()
     goes_on = threading.Event()
@@ -265,7 +275,7 @@ def test_callbacks_that_block_hold_up_no_event(open_publisher: Open):
     goes_on.set()
 
 
-def test_callbacks_may_publish_again(open_publisher: Open, service: FakeEventBridge):
+def test_callbacks_may_publish_again(open_publisher: Open, service: FakeEventBridge) -> None:
     """Even where the buffer has no room, and the callback has to wait for it."""
     publisher = open_publisher(max_buffered_events=1)
     receipts: list[Receipt] = []
@@ -283,7 +293,7 @@ def test_callbacks_may_publish_again(open_publisher: Open, service: FakeEventBri
     assert service.accepted_count == 6
 
 
-def test_close_waits_for_callbacks(open_publisher: Open):
+def test_close_waits_for_callbacks(open_publisher: Open) -> None:
     """Also if one of them is what closes."""
     publisher = open_publisher()
     called: list[str] = []
@@ -310,7 +320,7 @@ def test_close_waits_for_callbacks(open_publisher: Open):
 # ---------------------------------------------------------------- bounds
 
 
-def test_publish_waits_for_room(open_publisher: Open, gate: Gate):
+def test_publish_waits_for_room(open_publisher: Open, gate: Gate) -> None:
     """And says so when there is none in time; what was not taken is not counted."""
     publisher = open_publisher(gate, max_buffered_events=2, block_timeout=0.01)
     publisher.publish_many([event(1), event(2)])
@@ -324,7 +334,7 @@ def test_publish_waits_for_room(open_publisher: Open, gate: Gate):
     assert isinstance(publisher.publish(event(4), timeout=SOON).result(SOON), Accepted)
 
 
-def test_publish_raises_at_once(open_publisher: Open, gate: Gate):
+def test_publish_raises_at_once(open_publisher: Open, gate: Gate) -> None:
     """Where it is told to."""
     publisher = open_publisher(gate, max_buffered_events=1, on_full="raise", block_timeout=SOON)
     publisher.publish(event(1))
@@ -337,11 +347,11 @@ def test_publish_raises_at_once(open_publisher: Open, gate: Gate):
 @pytest.mark.parametrize(("on_full", "lost"), [("drop_newest", [2, 3]), ("drop_oldest", [0, 1])])
 def test_dropped_events_have_an_outcome(
     open_publisher: Open, gate: Gate, on_full: str, lost: list[int]
-):
+) -> None:
     """They are counted, and whoever waits for one is told."""
     publisher = open_publisher(gate, max_buffered_events=2, on_full=on_full, linger=30.0)
     told: list[Receipt] = []
-    receipts = []
+    receipts: list[Receipt] = []
     for number in range(4):
         receipts.append(publisher.publish(event(number)))
         receipts[-1].add_done_callback(told.append)
@@ -354,7 +364,9 @@ def test_dropped_events_have_an_outcome(
     assert set(told) == set(receipts)
 
 
-def test_drop_oldest_drops_the_new_event_if_no_other_waits(open_publisher: Open, gate: Gate):
+def test_drop_oldest_drops_the_new_event_if_no_other_waits(
+    open_publisher: Open, gate: Gate
+) -> None:
     """What is in flight is not dropped."""
     publisher = open_publisher(gate, max_buffered_events=1, on_full="drop_oldest")
     first = publisher.publish(event(1))
@@ -365,7 +377,7 @@ def test_drop_oldest_drops_the_new_event_if_no_other_waits(open_publisher: Open,
     assert isinstance(first.result(SOON), Accepted)
 
 
-def test_publish_many_has_a_receipt_for_each(open_publisher: Open, gate: Gate):
+def test_publish_many_has_a_receipt_for_each(open_publisher: Open, gate: Gate) -> None:
     """Those without room within the time have that as their outcome."""
     publisher = open_publisher(gate, max_buffered_events=2)
     receipts = publisher.publish_many(map(event, range(4)), timeout=0.01)
@@ -375,7 +387,7 @@ def test_publish_many_has_a_receipt_for_each(open_publisher: Open, gate: Gate):
         publisher.publish_many(event())  # type: ignore[arg-type]
 
 
-def test_many_threads_wait_for_room(open_publisher: Open, service: FakeEventBridge):
+def test_many_threads_wait_for_room(open_publisher: Open, service: FakeEventBridge) -> None:
     """All get in, in their turn."""
     publisher = open_publisher(max_buffered_events=10, linger=0.0)
     receipts: list[Receipt] = []
@@ -396,7 +408,7 @@ def test_many_threads_wait_for_room(open_publisher: Open, service: FakeEventBrid
 # ---------------------------------------------------------------- flush, close, stats
 
 
-def test_flush_says_what_was_sent_and_what_is_left(open_publisher: Open, gate: Gate):
+def test_flush_says_what_was_sent_and_what_is_left(open_publisher: Open, gate: Gate) -> None:
     """In the time that it was given."""
     publisher = open_publisher(gate, linger=30.0)
     publisher.publish_many(map(event, range(3)))
@@ -410,7 +422,7 @@ def test_flush_says_what_was_sent_and_what_is_left(open_publisher: Open, gate: G
     assert publisher.flush(SOON) == publisher.flush(None)
 
 
-def test_flush_does_not_wait_for_what_comes_later(open_publisher: Open, gate: Gate):
+def test_flush_does_not_wait_for_what_comes_later(open_publisher: Open, gate: Gate) -> None:
     """Or it would never end while others publish."""
     publisher = open_publisher(gate, linger=30.0)
     publisher.publish(event(1))
@@ -424,7 +436,7 @@ def test_flush_does_not_wait_for_what_comes_later(open_publisher: Open, gate: Ga
     assert flushed[0].sent.total == 1 and not later.done()
 
 
-def test_close_sends_what_is_there(open_publisher: Open, service: FakeEventBridge):
+def test_close_sends_what_is_there(open_publisher: Open, service: FakeEventBridge) -> None:
     """Without lingering; its report has the outcomes."""
     publisher = open_publisher(linger=30.0)
     receipts = publisher.publish_many(map(event, range(30)))
@@ -434,7 +446,7 @@ def test_close_sends_what_is_there(open_publisher: Open, service: FakeEventBridg
     assert len(publisher.close()) == 0
 
 
-def test_close_hands_back_what_it_could_not_send(open_publisher: Open, gate: Gate):
+def test_close_hands_back_what_it_could_not_send(open_publisher: Open, gate: Gate) -> None:
     """The service hangs: what is in flight may arrive, the rest certainly was not sent."""
     publisher = open_publisher(gate)
     flying = publisher.publish_many(event(number, "acme") for number in range(20))
@@ -453,7 +465,9 @@ def test_close_hands_back_what_it_could_not_send(open_publisher: Open, gate: Gat
     assert balances(publisher)
 
 
-def test_a_late_answer_changes_nothing(open_publisher: Open, gate: Gate, service: FakeEventBridge):
+def test_a_late_answer_changes_nothing(
+    open_publisher: Open, gate: Gate, service: FakeEventBridge
+) -> None:
     """An outcome is final; and nothing is sent after close."""
     publisher = open_publisher(gate)
     receipt = publisher.publish(event())
@@ -467,7 +481,7 @@ def test_a_late_answer_changes_nothing(open_publisher: Open, gate: Gate, service
     assert balances(publisher)
 
 
-def test_a_closed_publisher_takes_nothing(open_publisher: Open):
+def test_a_closed_publisher_takes_nothing(open_publisher: Open) -> None:
     """Used or not; all else can still be called."""
     for is_used in (True, False):
         publisher = open_publisher()
@@ -482,7 +496,7 @@ def test_a_closed_publisher_takes_nothing(open_publisher: Open):
         assert "closed" in repr(publisher)
 
 
-def test_close_ends_the_wait_for_room(open_publisher: Open, gate: Gate):
+def test_close_ends_the_wait_for_room(open_publisher: Open, gate: Gate) -> None:
     """Who waits is told that the publisher is closed."""
     publisher = open_publisher(gate, max_buffered_events=1)
     publisher.publish(event())
@@ -511,7 +525,9 @@ def test_close_ends_the_wait_for_room(open_publisher: Open, gate: Gate):
     assert balances(publisher)
 
 
-def test_stats_say_what_there_is(open_publisher: Open, gate: Gate, service: FakeEventBridge):
+def test_stats_say_what_there_is(
+    open_publisher: Open, gate: Gate, service: FakeEventBridge
+) -> None:
     """Depth, age and throttling besides the ledger."""
     assert open_publisher().stats().published == 0
     publisher = open_publisher(gate, linger=30.0)
@@ -535,7 +551,7 @@ def test_stats_say_what_there_is(open_publisher: Open, gate: Gate, service: Fake
 # ---------------------------------------------------------------- who waits for whom
 
 
-def test_a_throttled_source_delays_no_other(open_publisher: Open, service: FakeEventBridge):
+def test_a_throttled_source_delays_no_other(open_publisher: Open, service: FakeEventBridge) -> None:
     """Its events wait for their retries; those of the others come and go."""
     slow = RetryPolicy(throttle_wait=wait_fixed(30), tokens=None)
     is_throttled = event(source="bad").source
@@ -555,7 +571,7 @@ def test_a_throttled_source_delays_no_other(open_publisher: Open, service: FakeE
     assert report.counts.exhausted == 500
 
 
-def test_a_flood_of_one_source_delays_others_by_a_round(open_publisher: Open, gate: Gate):
+def test_a_flood_of_one_source_delays_others_by_a_round(open_publisher: Open, gate: Gate) -> None:
     """What comes from others goes with the next batch, whatever waits before it."""
     publisher = open_publisher(gate)
     flood = publisher.publish_many(event(number, "flood") for number in range(5000))
@@ -570,7 +586,7 @@ def test_a_flood_of_one_source_delays_others_by_a_round(open_publisher: Open, ga
     assert done_before[0] < 1000
 
 
-def test_no_lock_is_held_while_something_is_sent(open_publisher: Open, gate: Gate):
+def test_no_lock_is_held_while_something_is_sent(open_publisher: Open, gate: Gate) -> None:
     """Publishing, counting and closing go on while the service is silent."""
     publisher = open_publisher(gate, linger=0.0)
     publisher.publish(event())
@@ -582,7 +598,7 @@ def test_no_lock_is_held_while_something_is_sent(open_publisher: Open, gate: Gat
     assert time.monotonic() - started < SOON / 2
 
 
-def test_several_requests_are_in_flight(open_publisher: Open, gate: Gate):
+def test_several_requests_are_in_flight(open_publisher: Open, gate: Gate) -> None:
     """One that hangs keeps the others from nothing."""
     publisher = open_publisher(gate)
     publisher.publish_many(map(event, range(60)))
@@ -590,7 +606,7 @@ def test_several_requests_are_in_flight(open_publisher: Open, gate: Gate):
         assert gate.asked.acquire(timeout=SOON)
 
 
-def test_libcurl_wakes_for_new_events(service: FakeEventBridge):
+def test_libcurl_wakes_for_new_events(service: FakeEventBridge) -> None:
     """An event that comes while a request hangs does not wait for its answer."""
     with service.serve() as server:
         client = PartnerEventsClient(
@@ -612,7 +628,7 @@ def test_libcurl_wakes_for_new_events(service: FakeEventBridge):
 # ---------------------------------------------------------------- life
 
 
-def test_the_thread_starts_once(open_publisher: Open):
+def test_the_thread_starts_once(open_publisher: Open) -> None:
     """With the first event, whoever publishes it."""
     publisher = open_publisher()
     before = _senders()
@@ -628,7 +644,7 @@ def test_the_thread_starts_once(open_publisher: Open):
     for thread in threads:
         thread.join(SOON)
     assert _senders() == before + 1
-    assert publisher.close(SOON) is not None
+    publisher.close(SOON)
     assert publisher.stats().accepted == 8
 
 
@@ -636,7 +652,7 @@ def _senders() -> int:
     return sum(one.name == "eventbridge-partner-publisher" for one in threading.enumerate())
 
 
-def test_a_setting_that_cannot_work_is_told_by_the_first_event(service: FakeEventBridge):
+def test_a_setting_that_cannot_work_is_told_by_the_first_event(service: FakeEventBridge) -> None:
     """To its caller, not to a log; nothing was taken."""
     publisher = EventPublisher(PartnerEventsClient(credentials=service.credentials))
     with pytest.raises(ConfigurationError, match="region is not set"):
@@ -647,13 +663,13 @@ def test_a_setting_that_cannot_work_is_told_by_the_first_event(service: FakeEven
 @pytest.mark.parametrize(
     "wrong", [{"block_timeout": -1}, {"exit_timeout": float("nan")}, {"on_full": "wait"}]
 )
-def test_arguments_that_cannot_work(service: FakeEventBridge, wrong: dict[str, Any]):
+def test_arguments_that_cannot_work(service: FakeEventBridge, wrong: dict[str, Any]) -> None:
     """Are refused when the publisher is made."""
     with pytest.raises(ValueError, match="allowed: "):
         EventPublisher(PartnerEventsClient(), **wrong)
 
 
-def test_without_credentials_events_are_exhausted(service: FakeEventBridge):
+def test_without_credentials_events_are_exhausted(service: FakeEventBridge) -> None:
     """Nothing was sent, and later ones try again."""
     client = PartnerEventsClient(service.region, transport=service.transport(), retry=QUICK)
     with EventPublisher(client, linger=0) as publisher:
@@ -662,7 +678,9 @@ def test_without_credentials_events_are_exhausted(service: FakeEventBridge):
         assert (outcome.code, outcome.attempts) == ("CredentialsError", 0)
 
 
-def test_after_an_untrusted_endpoint_it_goes_on(open_publisher: Open, service: FakeEventBridge):
+def test_after_an_untrusted_endpoint_it_goes_on(
+    open_publisher: Open, service: FakeEventBridge
+) -> None:
     """What was there is exhausted; what comes later is tried anew."""
     inner = service.transport()
     is_trusted = False
@@ -685,7 +703,7 @@ def test_after_an_untrusted_endpoint_it_goes_on(open_publisher: Open, service: F
 
 def test_no_receipt_stays_open_when_the_sender_fails(
     open_publisher: Open, service: FakeEventBridge, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     """It goes on with what comes later."""
     inner = service.transport()
     fails = True
@@ -708,7 +726,9 @@ def test_no_receipt_stays_open_when_the_sender_fails(
     assert balances(publisher)
 
 
-def test_who_forgets_a_publisher_loses_nothing(open_publisher: Open, service: FakeEventBridge):
+def test_who_forgets_a_publisher_loses_nothing(
+    open_publisher: Open, service: FakeEventBridge
+) -> None:
     """What it has is sent, and its thread ends."""
     client = PartnerEventsClient(
         service.region, credentials=service.credentials, transport=service.transport()
@@ -722,7 +742,7 @@ def test_who_forgets_a_publisher_loses_nothing(open_publisher: Open, service: Fa
 
 def test_nothing_of_an_event_is_shown(
     open_publisher: Open, caplog: pytest.LogCaptureFixture, service: FakeEventBridge
-):
+) -> None:
     """Not in a repr, a log line or a message."""
     caplog.set_level(logging.DEBUG)
     service.play(FailEntries("InternalFailure", times=None))
@@ -737,7 +757,7 @@ def test_nothing_of_an_event_is_shown(
     assert "1 events without" not in repr(publisher)
 
 
-def test_it_cannot_be_pickled(open_publisher: Open):
+def test_it_cannot_be_pickled(open_publisher: Open) -> None:
     """It has a thread."""
     with pytest.raises(TypeError, match="make one in each process"):
         pickle.dumps(open_publisher())

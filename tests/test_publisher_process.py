@@ -1,0 +1,527 @@
+"""
+What becomes of a publisher's events when its process forks, freezes or ends.
+
+Each program runs in a process of its own and says what its receipts say; the service says what
+arrived.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from eventbridge_partner.testing import FakeEventBridge, LocalServer, SlowAnswer
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes")
+
+PREAMBLE = """
+import atexit, json, logging, os, signal, sys, threading, time
+from eventbridge_partner import *
+from botocore.credentials import Credentials
+from eventbridge_partner.transports.curl import CurlTransport
+
+client = PartnerEventsClient(
+    "us-east-1",
+    endpoint_url={url!r},
+    credentials=Credentials({access_key!r}, {secret_key!r}),
+    timeout=60,
+    transport={transport},
+)
+def event(number):
+    return PartnerEvent(f"aws.partner/example.com/customer-{{number % 7}}", "t", {{"n": number}})
+def say(*what):
+    os.write(1, (json.dumps(what) + "\\n").encode())
+"""
+
+
+@pytest.fixture
+def service() -> FakeEventBridge:
+    return FakeEventBridge()
+
+
+@pytest.fixture
+def server(service: FakeEventBridge) -> Iterator[LocalServer]:
+    with service.serve() as server:
+        yield server
+
+
+@pytest.fixture(params=["None", "CurlTransport"], ids=["requests", "curl"])
+def transport(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def silence() -> Iterator[str]:
+    """The URL of a service that takes requests and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+class Program:
+    """A program that publishes, in a process of its own."""
+
+    def __init__(self, service: FakeEventBridge, url: str, transport: str, body: str) -> None:
+        preamble = PREAMBLE.format(
+            url=url,
+            access_key=service.credentials.access_key,
+            secret_key=service.credentials.secret_key,
+            transport=transport,
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-X", "dev", "-W", "ignore", "-c", preamble + body],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self._stdout = self.process.stdout
+
+    def said(self) -> Any:
+        """Wait for the next thing that it says."""
+        return json.loads(self._stdout.readline())
+
+    def end(self, status: int = 0, seconds: float = 30) -> str:
+        """Wait for its end, and return what it wrote to its standard error."""
+        _, errors = self.process.communicate(timeout=seconds)
+        assert self.process.returncode == status, errors
+        assert "Traceback" not in errors
+        return errors
+
+
+Run = Callable[..., Program]
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """Starts programs, and leaves none behind."""
+    programs: list[Program] = []
+
+    def start(*arguments: Any) -> Program:
+        programs.append(Program(*arguments))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.process.kill()
+        program.process.communicate()
+
+
+def arrived(service: FakeEventBridge) -> Counter[int]:
+    return Counter(json.loads(entry.detail)["n"] for entry in service.accepted)
+
+
+def once(count: int) -> Counter[int]:
+    return Counter(range(count))
+
+
+# ---------------------------------------------------------------- the end
+
+
+def test_exit_without_close_sends_what_is_buffered(
+    run: Run, service: FakeEventBridge, server: LocalServer, transport: str
+) -> None:
+    """Within the time for it, and without a word."""
+    program = run(
+        service,
+        server.url,
+        transport,
+        """
+publisher = EventPublisher(client, linger=30)
+for number in range(90):
+    publisher.publish(event(number))
+""",
+    )
+    assert program.end() == ""
+    assert arrived(service) == once(90)
+
+
+def test_exit_with_more_requests_than_threads(
+    run: Run, service: FakeEventBridge, server: LocalServer
+) -> None:
+    """Python starts no more threads then; what has none is sent all the same."""
+    service.play(SlowAnswer(0.01, times=None))
+    program = run(
+        service,
+        server.url,
+        "None",
+        """
+publisher = EventPublisher(client, linger=30)
+for number in range(19):
+    publisher.publish(event(number))
+def late():
+    for number in range(19, 400):
+        publisher.publish(event(number))
+atexit.register(late)
+""",
+    )
+    assert program.end() == ""
+    assert arrived(service) == once(400)
+
+
+def test_exit_while_the_service_hangs_says_what_was_lost(
+    run: Run, service: FakeEventBridge, silence: str, transport: str
+) -> None:
+    """It ends in time, with the number of events."""
+    program = run(
+        service,
+        silence,
+        transport,
+        """
+publisher = EventPublisher(client, linger=0, exit_timeout=0.3)
+for number in range(1000):
+    publisher.publish(event(number))
+time.sleep(0.3)
+""",
+    )
+    errors = program.end(seconds=20)
+    found = re.search(r"(\d+) events were not sent, and (\d+) may or may not have", errors)
+    assert found is not None, errors
+    assert sum(map(int, found.groups())) == 1000
+    assert len(errors.splitlines()) == 1
+    assert service.accepted_count == 0
+
+
+def test_exit_after_close_says_nothing(
+    run: Run, service: FakeEventBridge, silence: str, transport: str
+) -> None:
+    """Who closed has the report."""
+    program = run(
+        service,
+        silence,
+        transport,
+        """
+publisher = EventPublisher(client, linger=0)
+receipts = [publisher.publish(event(number)) for number in range(100)]
+report = publisher.close(0.3)
+say(len(report), sum(receipt.done() for receipt in receipts))
+""",
+    )
+    assert program.said() == [100, 100]
+    assert program.end(seconds=20) == ""
+
+
+def test_exit_while_daemon_threads_publish(
+    run: Run, service: FakeEventBridge, server: LocalServer
+) -> None:
+    """They are refused from then on, and nobody hangs; what was taken arrives."""
+    program = run(
+        service,
+        server.url,
+        "None",
+        """
+publisher = EventPublisher(client)
+taken = [0] * 4
+def publish(which):
+    try:
+        while True:
+            publisher.publish(event(0))
+            taken[which] += 1
+    except PublisherClosedError:
+        time.sleep(60)
+for which in range(4):
+    threading.Thread(target=publish, args=(which,), daemon=True).start()
+time.sleep(0.5)
+atexit.register(lambda: say(publisher.stats().published))  # called before the publisher's own
+""",
+    )
+    published = program.said()[0]
+    assert program.end() == ""
+    assert service.accepted_count >= published > 0
+
+
+def test_an_uncaught_exception_loses_no_event(
+    run: Run, service: FakeEventBridge, server: LocalServer
+) -> None:
+    """Neither does sys.exit: the interpreter ends in order."""
+    program = run(
+        service,
+        server.url,
+        "None",
+        """
+publisher = EventPublisher(client, linger=30)
+receipts = publisher.publish_many(map(event, range(30)))
+sys.exit(3)
+""",
+    )
+    assert program.end(3) == ""
+    assert arrived(service) == once(30)
+
+
+# ---------------------------------------------------------------- signals
+
+
+def test_sigterm_that_exits_loses_no_event(
+    run: Run, service: FakeEventBridge, server: LocalServer, transport: str
+) -> None:
+    """As gunicorn's workers do, and whoever turns SIGTERM into sys.exit."""
+    program = run(
+        service,
+        server.url,
+        transport,
+        """
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+publisher = EventPublisher(client)
+number = 0
+try:
+    while True:
+        publisher.publish(event(number))
+        number += 1
+        if number == 2000:
+            say("busy")
+finally:
+    say(publisher.stats().published)
+""",
+    )
+    assert program.said() == ["busy"]
+    program.process.send_signal(signal.SIGTERM)
+    published = program.said()[0]
+    assert program.end() == ""
+    assert arrived(service) == once(published)
+
+
+def test_a_signal_handler_may_close(
+    run: Run, service: FakeEventBridge, server: LocalServer, transport: str
+) -> None:
+    """Even if it interrupts a publish: no lock that is held keeps it waiting."""
+    program = run(
+        service,
+        server.url,
+        transport,
+        """
+publisher = EventPublisher(client)
+def close(*_):
+    report = publisher.close(20)
+    say(len(report.accepted), publisher.stats().published)
+signal.signal(signal.SIGTERM, close)
+number = 0
+try:
+    while True:
+        publisher.publish(event(number))
+        number += 1
+        if number == 2000:
+            say("busy")
+except PublisherClosedError:
+    say("closed")
+""",
+    )
+    assert program.said() == ["busy"]
+    program.process.send_signal(signal.SIGTERM)
+    _, published = program.said()
+    assert program.said() == ["closed"]
+    assert program.end() == ""
+    assert arrived(service) == once(published)
+
+
+def test_ctrl_c_loses_no_event(run: Run, service: FakeEventBridge, server: LocalServer) -> None:
+    """KeyboardInterrupt is an exception like others."""
+    program = run(
+        service,
+        server.url,
+        "None",
+        """
+publisher = EventPublisher(client, linger=30)
+receipts = publisher.publish_many(map(event, range(30)))
+try:
+    say("ready")
+    time.sleep(60)
+except KeyboardInterrupt:
+    pass
+""",
+    )
+    assert program.said() == ["ready"]
+    program.process.send_signal(signal.SIGINT)
+    assert program.end() == ""
+    assert arrived(service) == once(30)
+
+
+def test_a_second_ctrl_c_ends_the_wait_at_the_end(
+    run: Run, service: FakeEventBridge, silence: str
+) -> None:
+    """What is lost is said."""
+    program = run(
+        service,
+        silence,
+        "None",
+        """
+publisher = EventPublisher(client, linger=0, exit_timeout=60)
+receipts = publisher.publish_many(map(event, range(30)))
+atexit.register(say, "ending")
+""",
+    )
+    assert program.said() == ["ending"]
+    time.sleep(0.3)
+    program.process.send_signal(signal.SIGINT)
+    assert "events were not sent" in program.end(seconds=20)
+
+
+# ---------------------------------------------------------------- forks
+
+
+def test_a_fork_leaves_events_to_the_parent(
+    run: Run, service: FakeEventBridge, server: LocalServer, transport: str
+) -> None:
+    """The child starts empty, with a thread of its own, and nothing is sent twice."""
+    program = run(
+        service,
+        server.url,
+        transport,
+        """
+publisher = EventPublisher(client, linger=30)
+receipts = publisher.publish_many(map(event, range(50)))
+child = os.fork()
+if child == 0:
+    stats = publisher.stats()
+    say(stats.published, stats.buffered, {type(one.result(1)).__name__ for one in receipts}.pop())
+    receipts[0].add_done_callback(lambda receipt: say("called"))
+    publisher.publish_many(map(event, range(50, 60)))
+    sys.exit(0)  # sends, as any end does
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+say(publisher.stats().published, publisher.stats().buffered)
+publisher.close(20)
+say(publisher.stats().accepted)
+""",
+    )
+    assert program.said() == [0, 0, "Unconfirmed"]
+    assert program.said() == ["called"]
+    assert program.said() == [50, 50 - 40]
+    assert program.said() == [50]
+    assert program.end() == ""
+    assert arrived(service) == once(60)
+
+
+def test_forks_in_the_middle_of_everything(
+    run: Run, service: FakeEventBridge, server: LocalServer, transport: str
+) -> None:
+    """Threads publish, callbacks run: no lock is inherited held, and all is sent once."""
+    program = run(
+        service,
+        server.url,
+        transport,
+        """
+import itertools
+publisher = EventPublisher(client, linger=0.001)
+numbers = itertools.count()
+goes_on = True
+def publish():
+    while goes_on:
+        publisher.publish(event(next(numbers))).add_done_callback(lambda receipt: None)
+threads = [threading.Thread(target=publish) for _ in range(3)]
+for thread in threads:
+    thread.start()
+children = []
+for which in range(20):
+    time.sleep(0.01)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # a child that hangs fails
+        many = publisher.publish_many(event(10**6 + which * 100 + n) for n in range(30))
+        report = publisher.close(15)
+        os._exit(0 if len(report.accepted) == 30 else 1)
+    children.append(child)
+goes_on = False
+for thread in threads:
+    thread.join()
+statuses = [os.waitpid(child, 0)[1] for child in children]
+publisher.close(20)
+say(statuses, publisher.stats().published, publisher.stats().accepted)
+""",
+    )
+    statuses, published, accepted = program.said()
+    assert program.end(seconds=60) == ""
+    assert statuses == [0] * 20
+    assert accepted == published
+    children = Counter(10**6 + which * 100 + n for which in range(20) for n in range(30))
+    assert arrived(service) == once(published) + children
+
+
+def test_a_work_horse_closes_before_it_exits(
+    run: Run, service: FakeEventBridge, server: LocalServer, transport: str
+) -> None:
+    """As RQ's and Celery's children: os._exit runs nothing, so the job flushes."""
+    program = run(
+        service,
+        server.url,
+        transport,
+        """
+publisher = EventPublisher(client, linger=30)
+for job in range(3):
+    child = os.fork()
+    if child == 0:
+        publisher.publish_many(event(10 * job + n) for n in range(10))
+        assert publisher.flush(20).left == 0
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+""",
+    )
+    assert program.end() == ""
+    assert arrived(service) == once(30)
+
+
+def test_os_exit_without_flush_loses_what_lingers(
+    run: Run, service: FakeEventBridge, server: LocalServer
+) -> None:
+    """Nothing can be done then: this is what the recipes are for."""
+    program = run(
+        service,
+        server.url,
+        "None",
+        """
+publisher = EventPublisher(client, linger=30)
+publisher.publish_many(map(event, range(10)))
+os._exit(0)
+""",
+    )
+    assert program.end() == ""
+    assert service.accepted_count == 0
+
+
+# ---------------------------------------------------------------- freezing
+
+
+def test_a_frozen_process_goes_on(
+    run: Run, service: FakeEventBridge, server: LocalServer, transport: str
+) -> None:
+    """As a Lambda function between two calls: flushed before, it goes on after, on new ground."""
+    program = run(
+        service,
+        server.url,
+        transport,
+        """
+publisher = EventPublisher(client, linger=0.01)
+number = 0
+for call in range(3):
+    for _ in range(30):
+        publisher.publish(event(number))
+        number += 1
+    say(publisher.flush(20).left)
+    time.sleep(0.2)
+publisher.publish_many(event(n) for n in range(90, 100))
+say("unflushed")
+time.sleep(0.3)
+say(publisher.close(20).counts.undelivered)
+""",
+    )
+    for _ in range(3):
+        assert program.said() == [0]
+        program.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.3)
+        program.process.send_signal(signal.SIGCONT)
+    assert program.said() == ["unflushed"]
+    program.process.send_signal(signal.SIGSTOP)
+    time.sleep(0.3)
+    program.process.send_signal(signal.SIGCONT)
+    assert program.said() == [0]
+    assert program.end() == ""
+    assert arrived(service) == once(100)
