@@ -59,6 +59,7 @@ from eventbridge_partner.transports import AsyncTransport, Transport
 
 if TYPE_CHECKING:
     from eventbridge_partner.async_client import AsyncPartnerEventsClient
+    from eventbridge_partner.async_publisher import AsyncEventPublisher
 else:
 
     def __getattr__(name: str) -> object:
@@ -67,11 +68,16 @@ else:
             from eventbridge_partner.async_client import AsyncPartnerEventsClient
 
             return AsyncPartnerEventsClient
+        if name == "AsyncEventPublisher":
+            from eventbridge_partner.async_publisher import AsyncEventPublisher
+
+            return AsyncEventPublisher
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
     "Accepted",
+    "AsyncEventPublisher",
     "AsyncPartnerEventsClient",
     "AsyncTransport",
     "BatchLimits",

@@ -92,7 +92,7 @@ class BufferSettings:
     linger: float
     max_events: int
     max_bytes: int
-    max_taken: int
+    max_taken: int = 1
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.linger < math.inf:

@@ -308,6 +308,9 @@ class AsyncPartnerEventsClient:
         response = await process.transport.send(request, self._setup.timeouts)
         return raw_call.to_response(response, _wire.answer(call, response))
 
+    async def _means(self) -> AsyncMeans:
+        return AsyncMeans(await self._here(), self._quota, self._pace, self._setup.timeouts)
+
     async def _begin(
         self,
         events: Iterable[GivenEvent] | AsyncIterable[GivenEvent],
@@ -458,6 +461,34 @@ class _Process:
         if isinstance(self.transport, MultiplexingAsyncTransport):
             return self.transport.flights()
         return TaskFlights(self.transport)
+
+
+@attrs.frozen
+class AsyncMeans:
+    """
+    What a client sends with, for a sender with a loop of its own.
+
+    Attributes:
+        process: What was looked up, the transport and the credentials.
+        quota: Of the client's retries.
+        pace: The client's.
+        timeouts: Of each request.
+    """
+
+    process: _Process
+    quota: RetryQuota
+    pace: Pace
+    timeouts: Timeouts
+
+
+async def means_of(client: AsyncPartnerEventsClient) -> AsyncMeans:
+    """
+    Return what a client sends with in this process.
+
+    Raises:
+        ConfigurationError: No Region, or a setting that cannot work.
+    """
+    return await client._means()  # pyright: ignore[reportPrivateUsage]
 
 
 class _Call:

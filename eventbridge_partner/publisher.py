@@ -3,54 +3,38 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import math
 import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
-import attrs
-
-from eventbridge_partner._buffer import Buffer, BufferSettings, OnFull, checked_on_full
+from eventbridge_partner._buffer import BufferSettings, OnFull, checked_on_full
+from eventbridge_partner._dispatch import Dispatch, checked_seconds, closed_error, warn_of_lost
 from eventbridge_partner._flight import Flight
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._input import refuse_single
 from eventbridge_partner._receipts import (
-    CUT_OFF,
-    NOT_SENT,
-    PUBLISHER_CLOSED,
-    Book,
     Callback,
     FlushReport,
     PublisherStats,
     Receipt,
-    Wakes,
     close_report,
     flush_report,
     for_lock,
     run_callback,
 )
 from eventbridge_partner.client import Means, PartnerEventsClient, means_of
-from eventbridge_partner.delivery import Batch, Delivery, Finished, Send, Take, Wait
-from eventbridge_partner.errors import (
-    BufferFullError,
-    CredentialsError,
-    PublisherClosedError,
-)
+from eventbridge_partner.delivery import Batch, Send, Wait
+from eventbridge_partner.errors import BufferFullError, CredentialsError, PublisherClosedError
 from eventbridge_partner.models import DeliveryReport, GivenEvent
-
-_log: Final = logging.getLogger("eventbridge_partner")
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity."""
-
-_TURNS_OF_ONE: Final = 2
-"""Of how many rounds of requests in flight one source may hold the events."""
 
 
 class EventPublisher:
@@ -96,7 +80,6 @@ class EventPublisher:
             linger=linger,
             max_events=max_buffered_events,
             max_bytes=max_buffered_bytes,
-            max_taken=1,
         )
         self._on_full: OnFull = checked_on_full(on_full)
         self._block_timeout = checked_seconds("block_timeout", block_timeout)
@@ -127,8 +110,8 @@ class EventPublisher:
                 call. The event was not taken.
         """
         sender = self._sender or self._begin()
-        receipt = sender.book.read(event)
-        if not sender.admit(receipt):
+        receipt = sender.dispatch.book.read(event)
+        if not sender.dispatch.admit(receipt):
             self._without_room(sender, receipt, timeout)
         return receipt
 
@@ -154,20 +137,20 @@ class EventPublisher:
         """
         refuse_single(events)
         sender = self._sender or self._begin()
-        if sender.book.is_closed:
-            raise _closed()
+        if sender.dispatch.book.is_closed:
+            raise closed_error()
         until = time.monotonic() + (self._block_timeout if timeout is None else timeout)
         receipts: list[Receipt] = []
         for event in events:
-            receipt = sender.book.read(event)
+            receipt = sender.dispatch.book.read(event)
             receipts.append(receipt)
             try:
-                if not sender.admit(receipt):
+                if not sender.dispatch.admit(receipt):
                     self._without_room(sender, receipt, until - time.monotonic())
             except BufferFullError:
-                sender.book.drop(receipt)
+                sender.dispatch.book.drop(receipt)
             except PublisherClosedError:
-                sender.book.refuse(receipt)
+                sender.dispatch.book.refuse(receipt)
         return receipts
 
     def _without_room(self, sender: _Sender, receipt: Receipt, timeout: float | None) -> None:
@@ -180,9 +163,9 @@ class EventPublisher:
             case "raise":
                 raise BufferFullError("the buffer is full")
             case "drop_newest":
-                sender.book.drop(receipt)
+                sender.dispatch.book.drop(receipt)
             case "drop_oldest":
-                sender.admit_dropping_oldest(receipt)
+                sender.dispatch.admit_dropping_oldest(receipt)
 
     # ------------------------------------------------------------ what becomes of it
 
@@ -221,20 +204,20 @@ class EventPublisher:
     def stats(self) -> PublisherStats:
         """Return what there is, and what became of what there was; the counts of this process."""
         sender = self._sender
-        return PublisherStats() if sender is None else sender.stats()
+        return PublisherStats() if sender is None else sender.dispatch.stats()
 
     # ------------------------------------------------------------ life
 
     def _begin(self) -> _Sender:
         """Return what belongs to this process, made at the first use in it."""
         if self._is_closed:
-            raise _closed()
+            raise closed_error()
         means = means_of(self._client)
         with first_use:
             if self._sender is None:
                 self._sender = _Sender(means, self._settings, self._exit_timeout)
                 # Who forgets a publisher without closing it gets its events sent all the same.
-                weakref.finalize(self, self._sender.retire).atexit = False
+                weakref.finalize(self, self._sender.dispatch.retire).atexit = False
         return self._sender
 
     def _leave_parent(self) -> None:
@@ -259,100 +242,37 @@ class EventPublisher:
     def __repr__(self) -> str:
         sender = self._sender
         state = "closed" if self._is_closed else "not used yet" if sender is None else "open"
-        held = 0 if sender is None else sender.book.buffer.held
+        held = 0 if sender is None else sender.dispatch.book.buffer.held
         return f"<EventPublisher, {state}, {held} events without an outcome>"
 
 
-def checked_seconds(name: str, seconds: float) -> float:
-    """
-    Refuse a time that makes no sense.
-
-    Raises:
-        ValueError: It is below 0, or NaN.
-    """
-    if not seconds >= 0:
-        raise ValueError(f"{name} is {seconds!r}; allowed: 0 or more seconds")
-    return seconds
-
-
-def _nothing() -> None:
-    pass
-
-
-def _closed() -> PublisherClosedError:
-    return PublisherClosedError("the publisher is closed")
-
-
 class _Sender:
-    """
-    What of a publisher belongs to one process: its book, and the thread that sends.
+    """What of a publisher belongs to one process: its dispatch, and the thread that sends."""
 
-    Two locks, each held for moments: the book's, and one for the delivery. Who needs both takes
-    the delivery's first. None is held while something is sent, or waited for.
-    """
-
-    def __init__(self, means: Means, settings: BufferSettings, exit_timeout: float) -> None:
-        of_delivery = means.looked_up.settings
-        limits = of_delivery.limits
-        self._max_entries = limits.max_entries
-        settings = attrs.evolve(
-            settings, max_taken=_TURNS_OF_ONE * of_delivery.max_in_flight * limits.max_entries
-        )
+    def __init__(self, means: Means, buffering: BufferSettings, exit_timeout: float) -> None:
         self.exit_timeout = exit_timeout
         self._means = means
         self._callbacks = _Callbacks()
-        self.book = Book(Buffer(settings, limits), self._callbacks.run, self._make_way)
-        self._room = threading.Condition(self.book.lock)
+        self.dispatch = Dispatch(
+            means.looked_up.settings,
+            means.quota,
+            means.pace,
+            buffering,
+            call=self._callbacks.run,
+            on_room=self._make_way,
+        )
+        self._room = threading.Condition(self.dispatch.book.lock)
         self._waiting_for_room = 0
-        self._turn = threading.RLock()
-        self._begin_delivery()
-        self._throttled_before = 0
         self._flights = means.open_flights()
-        self._wake = self._flights.waker()
-        # With so many events ready, the thread wants to be woken; None if it does not.
-        self._alarm_at: int | None = None
-        _begin_thread(self._run, "eventbridge-partner-publisher")
+        self.dispatch.wake = self._flights.waker()
+        try:
+            _begin_thread(self._run, "eventbridge-partner-publisher")
+        except RuntimeError as error:
+            self._flights.close()
+            raise PublisherClosedError("the process ends, and starts no more threads") from error
         _at_end.add(self)
 
-    def _begin_delivery(self) -> None:
-        means = self._means
-        self._delivery = Delivery(
-            means.looked_up.settings, means.quota, pace=means.pace, is_packed=True
-        )
-        self._first = 0
-
     # ------------------------------------------------------------ in any thread
-
-    def admit(self, receipt: Receipt) -> bool:
-        """
-        Take an event in if there is room.
-
-        Raises:
-            PublisherClosedError: Nothing is taken any more.
-        """
-        with self.book.lock:
-            if not self._offer(receipt):
-                return False
-            rings = self._is_to_ring()
-        if rings:
-            self._wake()
-        return True
-
-    def _offer(self, receipt: Receipt) -> bool:
-        book = self.book
-        if book.is_closed:
-            raise _closed()
-        if receipt.outcome is not None:
-            book.buffer.decide_at_once(receipt.outcome)
-            return True
-        return book.buffer.offer(receipt)
-
-    def _is_to_ring(self) -> bool:
-        alarm_at, buffer = self._alarm_at, self.book.buffer
-        if alarm_at is None or not (buffer.ready_events >= alarm_at or buffer.has_batch()):
-            return False
-        self._alarm_at = None
-        return True
 
     def admit_within(self, receipt: Receipt, timeout: float) -> bool:
         """
@@ -362,34 +282,22 @@ class _Sender:
             PublisherClosedError: Nothing is taken any more.
         """
         until = time.monotonic() + timeout
+        with self._waiting():
+            while not self.dispatch.admit(receipt):
+                left = until - time.monotonic()
+                if left <= 0:
+                    return False
+                self._room.wait(for_lock(left))
+        return True
+
+    @contextmanager
+    def _waiting(self) -> Generator[None, None, None]:
         with self._room:
             self._waiting_for_room += 1
             try:
-                while not self._offer(receipt):
-                    left = until - time.monotonic()
-                    if left <= 0:
-                        return False
-                    self._room.wait(for_lock(left))
+                yield
             finally:
                 self._waiting_for_room -= 1
-            rings = self._is_to_ring()
-        if rings:
-            self._wake()
-        return True
-
-    def admit_dropping_oldest(self, receipt: Receipt) -> None:
-        """
-        Take an event in, and make room for it.
-
-        Raises:
-            PublisherClosedError: Nothing is taken any more.
-        """
-        with self.book.lock:
-            if self.book.is_closed:
-                raise _closed()
-            wakes = self.book.offer_dropping_oldest(receipt)
-        for wake in wakes:
-            wake()
 
     def _make_way(self) -> None:
         if self._waiting_for_room:
@@ -398,10 +306,7 @@ class _Sender:
     def flush(self, timeout: float | None) -> FlushReport:
         """See `EventPublisher.flush`."""
         until = math.inf if timeout is None else time.monotonic() + timeout
-        with self.book.lock:
-            receipts = self.book.open_receipts()
-            self.book.buffer.hurry(time.monotonic())
-        self._wake()
+        receipts = self.dispatch.hurry()
         for receipt in receipts:
             try:
                 receipt.result(until - time.monotonic())
@@ -412,156 +317,67 @@ class _Sender:
     def close(self, timeout: float | None) -> DeliveryReport:
         """See `EventPublisher.close`."""
         until = math.inf if timeout is None else time.monotonic() + timeout
-        receipts = self.retire()
-        with self._room:
-            self._waiting_for_room += 1
-            try:
-                while self.book.buffer.held and (left := until - time.monotonic()) > 0:
-                    self._room.wait(for_lock(left))
-            finally:
-                self._waiting_for_room -= 1
-        self._cut_off()
+        receipts = self.dispatch.retire()
+        with self._waiting():
+            while not self.dispatch.is_over and (left := until - time.monotonic()) > 0:
+                self._room.wait(for_lock(left))
+        self.dispatch.cut_off()
         self._callbacks.end(until)
         return close_report(receipts)
 
-    def retire(self) -> list[Receipt]:
-        """Take no more events, and end when all that are here have their outcome."""
-        if self.book.is_parents:
-            return []
-        with self._room:
-            self.book.is_closed = True
-            receipts = self.book.open_receipts()
-            self.book.buffer.hurry(math.inf)
-            self._room.notify_all()
-        self._wake()
-        return receipts
-
     def leave_to_parent(self) -> None:
-        """Be nothing to the child process that this is: its parent goes on."""
-        self.book.leave_to_parent()
-        self._wake = _nothing
+        """Be nothing to the child process that this is a copy in: its parent goes on."""
+        self.dispatch.leave_to_parent()
+        self._callbacks = _Callbacks()
+        self.dispatch.book.call = self._callbacks.run
         _at_end.discard(self)
-
-    def _cut_off(self) -> None:
-        """Give everything that has no outcome one."""
-        with self._turn:
-            if not self.book.buffer.held:
-                return
-            wakes = self._abandon(PUBLISHER_CLOSED, NOT_SENT, CUT_OFF)
-        for wake in wakes:
-            wake()
-        self.book.give_back()
-        self._wake()
-
-    def _abandon(self, code: str, message: str, doubt: str) -> Wakes:
-        """End the delivery. Its lock is held."""
-        self._delivery.abandon(code, message, doubt)
-        return self.book.settle(self._delivery.outcomes())
-
-    def stats(self) -> PublisherStats:
-        """See `EventPublisher.stats`."""
-        with self._turn:
-            return self.book.stats(
-                in_flight=self._delivery.events_in_flight,
-                throttled=self._throttled_before + self._delivery.throttled,
-                requests_per_second=self._means.pace.requests_per_second,
-            )
 
     # ------------------------------------------------------------ in the thread
 
     def _run(self) -> None:
+        dispatch = self.dispatch
         while True:
             try:
-                while not (self.book.is_closed and not self.book.buffer.held):
+                while not dispatch.is_over:
                     self._step()
                 break
             except BaseException as error:  # noqa: BLE001  # whatever it is, no receipt stays open
-                name = type(error).__name__
-                _log.error("the publisher's thread goes on after %s", name)
-                with self._turn:
-                    wakes = self._abandon(name, "the sender failed", "the sender failed")
-                    self._renew_delivery()
-                for wake in wakes:
-                    wake()
+                dispatch.give_up(error)
                 self._flights.close()
                 self._flights = self._means.open_flights()
-                self._wake = self._flights.waker()
+                dispatch.wake = self._flights.waker()
         self._flights.close()
         _at_end.discard(self)
 
     def _step(self) -> None:
         now = time.monotonic()
-        with self._turn:
-            delivery = self._delivery
-            may_take = not delivery.is_halted
-            is_due = may_take and self.book.buffer.due_at() <= now
-            action = delivery.next_action(now, input_pauses=not is_due)
-            if is_due and isinstance(action, Take):
-                taken = self.book.take(self._first)
-                self._first += len(taken)
-                delivery.take_all([receipt.event for receipt in taken])
-                wakes = self.book.settle(delivery.outcomes())
-            elif isinstance(action, (Take, Finished)) and delivery.is_halted:
-                wakes = self.book.settle(delivery.outcomes())
-                self._renew_delivery()
-            else:
-                wakes = []
-        for wake in wakes:
-            wake()
-        match action:
+        match self.dispatch.next_step(now):
             case Send(batch):
                 self._send(batch)
             case Wait(until):
-                self._wait(now, math.inf if until is None else until, looks_at_buffer=not is_due)
-            case Take() | Finished.FINISHED:
-                if not is_due and may_take:
-                    self._wait(now, math.inf, looks_at_buffer=True)
-
-    def _renew_delivery(self) -> None:
-        """Begin anew: the delivery that there was sends nothing any more."""
-        self._throttled_before += self._delivery.throttled
-        self._begin_delivery()
+                self._receive(_LONGEST_WAIT if until is None else until - now)
+                self.dispatch.has_waited()
+            case None:
+                pass
 
     def _send(self, batch: Batch) -> None:
-        means = self._means
+        looked_up = self._means.looked_up
         try:
-            credentials = means.looked_up.credentials.frozen()
+            credentials = looked_up.credentials.frozen()
         except CredentialsError as error:
-            with self._turn:
-                self._delivery.not_sent(batch, error, time.monotonic())
-                wakes = self.book.settle(self._delivery.outcomes())
-            for wake in wakes:
-                wake()
+            self.dispatch.not_sent(batch, error)
             return
         flight = Flight.of(batch, credentials)
-        self._flights.submit(flight, flight.request(means.looked_up.edge), means.timeouts)
-
-    def _wait(self, now: float, until: float, *, looks_at_buffer: bool) -> None:
-        """Wait for answers, until a time, or until a batch is due if there was none."""
-        if looks_at_buffer:
-            with self.book.lock:
-                buffer = self.book.buffer
-                due_at = buffer.due_at()
-                if due_at <= now:
-                    return
-                self._alarm_at = self._max_entries if buffer.ready_events else 1
-            until = min(until, due_at)
-        self._receive(min(max(0.0, until - now), _LONGEST_WAIT))
-        self._alarm_at = None
+        self._flights.submit(flight, flight.request(looked_up.edge), self._means.timeouts)
 
     def _receive(self, seconds: float) -> None:
-        looked_up, delivery = self._means.looked_up, self._delivery
+        looked_up, dispatch = self._means.looked_up, self.dispatch
+        seconds = min(max(0.0, seconds), _LONGEST_WAIT)
         for flight, answer in self._flights.collect(seconds):
-            with self._turn:
-                error = flight.landed(answer, delivery, time.monotonic())
+            error = dispatch.landed(flight, answer)
             if error is not None:
                 error = flight.after_remedy(error, looked_up.credentials, looked_up.edge)
-                with self._turn:
-                    delivery.failed(flight.batch, error, time.monotonic())
-        with self._turn:
-            wakes = self.book.settle(delivery.outcomes())
-        for wake in wakes:
-            wake()
+                dispatch.failed(flight.batch, error)
 
 
 class _Callbacks:
@@ -619,24 +435,13 @@ def _end_process() -> None:
     started = time.monotonic()
     try:
         for sender in senders:
-            sender.retire()
+            sender.dispatch.retire()
         for sender in senders:
             left = sender.exit_timeout - (time.monotonic() - started)
-            _warn_of_lost(sender.close(max(0.0, left)))
+            warn_of_lost(sender.close(max(0.0, left)))
     except KeyboardInterrupt:  # who asks twice is not to wait
         for sender in senders:
-            _warn_of_lost(sender.close(0.0))
-
-
-def _warn_of_lost(report: DeliveryReport) -> None:
-    counts = report.counts
-    if counts.exhausted or counts.unconfirmed:
-        _log.warning(
-            "the process ends without a close() of its publisher: %d events were not sent, "
-            "and %d may or may not have arrived",
-            counts.exhausted,
-            counts.unconfirmed,
-        )
+            warn_of_lost(sender.close(0.0))
 
 
 atexit.register(_end_process)

@@ -1,0 +1,320 @@
+"""What the publishers of threads and of asyncio share: everything but sending and waiting."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from eventbridge_partner._buffer import Buffer, BufferSettings
+from eventbridge_partner._flight import Flight
+from eventbridge_partner._receipts import (
+    CUT_OFF,
+    NOT_SENT,
+    PUBLISHER_CLOSED,
+    Book,
+    Callback,
+    PublisherStats,
+    Receipt,
+    Wakes,
+)
+from eventbridge_partner.delivery import (
+    Batch,
+    Delivery,
+    DeliverySettings,
+    Finished,
+    Send,
+    Take,
+    Wait,
+)
+from eventbridge_partner.errors import (
+    CredentialsError,
+    PartnerEventsError,
+    PublisherClosedError,
+)
+from eventbridge_partner.models import DeliveryReport
+from eventbridge_partner.pacing import Pace
+from eventbridge_partner.retry import RetryQuota
+from eventbridge_partner.transports import Answer
+
+_log: Final = logging.getLogger("eventbridge_partner")
+
+_ROUNDS_OF_ONE: Final = 2
+"""
+So many rounds of requests in flight may be full of the events of one source.
+
+It bounds how many of its retries can be due at a time, before the events of others.
+"""
+
+
+def _nothing() -> None:
+    pass
+
+
+class Dispatch:
+    """
+    A publisher's book, and the delivery that takes its events batch by batch.
+
+    Two locks, each held for moments: the book's, and one for the delivery. Who needs both takes
+    the delivery's first. None is held while something is sent, waited for or called back.
+
+    Args:
+        settings: Of the delivery.
+        quota: How many retries there may be.
+        pace: How many requests a second.
+        buffering: What bounds the buffer; how much of one source may be under way is set here.
+        call: What calls a callback.
+        on_room: Is called after outcomes have come, with the book's lock held.
+
+    Attributes:
+        book: Its receipts.
+        wake: Wakes who waits as `next_step` said. To be set by who does.
+    """
+
+    def __init__(
+        self,
+        settings: DeliverySettings,
+        quota: RetryQuota,
+        pace: Pace,
+        buffering: BufferSettings,
+        *,
+        call: Callable[[Callback, Receipt], None],
+        on_room: Callable[[], None],
+    ) -> None:
+        limits = settings.limits
+        per_round = settings.max_in_flight * limits.max_entries
+        buffering = attrs.evolve(buffering, max_taken=_ROUNDS_OF_ONE * per_round)
+        self.book = Book(Buffer(buffering, limits), call, on_room)
+        self.wake: Callable[[], None] = _nothing
+        self._settings = settings
+        self._quota = quota
+        self._pace = pace
+        self._turn = threading.RLock()
+        # With so many events ready, who waits wants to be woken; None if not for events.
+        self._alarm_at: int | None = None
+        self._throttled_before = 0
+        self._begin_delivery()
+
+    def _begin_delivery(self) -> None:
+        self._delivery = Delivery(self._settings, self._quota, pace=self._pace, is_packed=True)
+        self._first = 0
+
+    # ------------------------------------------------------------ events in
+
+    def admit(self, receipt: Receipt) -> bool:
+        """
+        Take an event in if there is room.
+
+        Raises:
+            PublisherClosedError: Nothing is taken any more.
+        """
+        book = self.book
+        with book.lock:
+            if book.is_closed:
+                raise closed_error()
+            if receipt.outcome is not None:
+                book.buffer.decide_at_once(receipt.outcome)
+                return True
+            if not book.buffer.offer(receipt):
+                return False
+            alarm_at = self._alarm_at
+            if alarm_at is None or not (
+                book.buffer.ready_events >= alarm_at or book.buffer.has_batch()
+            ):
+                return True
+            self._alarm_at = None
+        self.wake()
+        return True
+
+    def admit_dropping_oldest(self, receipt: Receipt) -> None:
+        """
+        Take an event in, and make room for it by dropping the oldest.
+
+        Raises:
+            PublisherClosedError: Nothing is taken any more.
+        """
+        with self.book.lock:
+            if self.book.is_closed:
+                raise closed_error()
+            wakes = self.book.offer_dropping_oldest(receipt)
+        _call(wakes)
+
+    # ------------------------------------------------------------ the end, and figures
+
+    def hurry(self) -> list[Receipt]:
+        """Let nothing that is here linger, and return the receipts without an outcome."""
+        with self.book.lock:
+            receipts = self.book.open_receipts()
+            self.book.buffer.hurry(time.monotonic())
+        self.wake()
+        return receipts
+
+    def retire(self) -> list[Receipt]:
+        """Take no more events, and return the receipts without an outcome."""
+        if self.book.is_parents:
+            return []
+        with self.book.lock:
+            self.book.is_closed = True
+            receipts = self.book.open_receipts()
+            self.book.buffer.hurry(math.inf)
+            self.book.on_room()
+        self.wake()
+        return receipts
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it takes no more events, and all that there were have their outcome."""
+        return self.book.is_closed and not self.book.buffer.held
+
+    def cut_off(self) -> None:
+        """Give everything that has no outcome one, and send nothing more of it."""
+        with self._turn:
+            if not self.book.buffer.held:
+                return
+            wakes = self._abandon(PUBLISHER_CLOSED, NOT_SENT, CUT_OFF)
+        _call(wakes)
+        self.book.give_back()
+        self.wake()
+
+    def give_up(self, error: BaseException) -> None:
+        """Give everything that was taken an outcome, for who sends it failed; and go on."""
+        name = type(error).__name__
+        _log.error("the publisher goes on after %s", name)
+        with self._turn:
+            wakes = self._abandon(name, "the sender failed", "the sender failed")
+            self._renew_delivery()
+        _call(wakes)
+
+    def _abandon(self, code: str, message: str, doubt: str) -> Wakes:
+        self._delivery.abandon(code, message, doubt)
+        return self.book.settle(self._delivery.outcomes())
+
+    def leave_to_parent(self) -> None:
+        """Be nothing to the child process that this is a copy in: its parent goes on."""
+        self.book.leave_to_parent()
+        self.wake = _nothing
+
+    def stats(self) -> PublisherStats:
+        """Return the figures of this moment."""
+        with self._turn:
+            return self.book.stats(
+                in_flight=self._delivery.events_in_flight,
+                throttled=self._throttled_before + self._delivery.throttled,
+                requests_per_second=self._pace.requests_per_second,
+            )
+
+    # ------------------------------------------------------------ for the one who sends
+
+    def next_step(self, now: float) -> Send | Wait | None:
+        """
+        Say what to do next.
+
+        Returns:
+            A batch to be sent; what to wait for, answers and `wake` besides; or None to ask again.
+        """
+        with self._turn:
+            delivery = self._delivery
+            is_halted = delivery.is_halted
+            is_due = not is_halted and self.book.buffer.due_at() <= now
+            action = delivery.next_action(now, input_pauses=not is_due)
+            until: float | None = None
+            match action:
+                case Send():
+                    return action
+                case Wait(at):
+                    until = at
+                case Take() | Finished.FINISHED if is_halted:
+                    # It sends nothing any more, and nothing of it is in flight.
+                    self._renew_delivery()
+                    return None
+                case Take() | Finished.FINISHED if is_due:
+                    taken = self.book.take(self._first)
+                    self._first += len(taken)
+                    delivery.take_all([receipt.event for receipt in taken])
+                    wakes = self.book.settle(delivery.outcomes())
+                    _call(wakes)  # none of them blocks
+                    return None
+                case Take() | Finished.FINISHED:
+                    pass
+        return self._wait(now, until, for_events=not (is_due or is_halted))
+
+    def _wait(self, now: float, until: float | None, *, for_events: bool) -> Wait | None:
+        if for_events:
+            with self.book.lock:
+                buffer = self.book.buffer
+                due_at = buffer.due_at()
+                if due_at <= now or self.is_over:
+                    return None
+                self._alarm_at = self._settings.limits.max_entries if buffer.ready_events else 1
+            if due_at < math.inf:
+                until = due_at if until is None else min(until, due_at)
+        return Wait(until)
+
+    def has_waited(self) -> None:
+        """Take that nobody waits any more."""
+        self._alarm_at = None
+
+    def _renew_delivery(self) -> None:
+        self._throttled_before += self._delivery.throttled
+        self._begin_delivery()
+
+    def not_sent(self, batch: Batch, error: CredentialsError) -> None:
+        """Take that there was nothing to sign a batch with."""
+        with self._turn:
+            self._delivery.not_sent(batch, error, time.monotonic())
+            wakes = self.book.settle(self._delivery.outcomes())
+        _call(wakes)
+
+    def landed(self, flight: Flight, answer: Answer) -> PartnerEventsError | None:
+        """Take an answer; an error is to be remedied before it is told to `failed`."""
+        with self._turn:
+            error = flight.landed(answer, self._delivery, time.monotonic())
+            wakes = self.book.settle(self._delivery.outcomes())
+        _call(wakes)
+        return error
+
+    def failed(self, batch: Batch, error: PartnerEventsError) -> None:
+        """Take the failure of a whole request."""
+        with self._turn:
+            self._delivery.failed(batch, error, time.monotonic())
+            wakes = self.book.settle(self._delivery.outcomes())
+        _call(wakes)
+
+
+def _call(wakes: Wakes) -> None:
+    for wake in wakes:
+        wake()
+
+
+def closed_error() -> PublisherClosedError:
+    """Return the error that a closed publisher raises."""
+    return PublisherClosedError("the publisher is closed")
+
+
+def checked_seconds(name: str, seconds: float) -> float:
+    """
+    Refuse a time that makes no sense.
+
+    Raises:
+        ValueError: It is below 0, or NaN.
+    """
+    if not seconds >= 0:
+        raise ValueError(f"{name} is {seconds!r}; allowed: 0 or more seconds")
+    return seconds
+
+
+def warn_of_lost(report: DeliveryReport) -> None:
+    """Log how many events were lost by a publisher that nobody closed, if there are any."""
+    counts = report.counts
+    if counts.exhausted or counts.unconfirmed:
+        _log.warning(
+            "a publisher was not closed: %d events were not sent, and %d may or may not have "
+            "arrived",
+            counts.exhausted,
+            counts.unconfirmed,
+        )

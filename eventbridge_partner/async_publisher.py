@@ -1,0 +1,451 @@
+"""The publisher for asyncio: takes events one by one, and sends them in batches by a task."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import math
+import threading
+import time
+from collections.abc import AsyncIterable, Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, NoReturn, Self
+
+from eventbridge_partner._buffer import BufferSettings, OnFull, checked_on_full
+from eventbridge_partner._dispatch import Dispatch, checked_seconds, closed_error, warn_of_lost
+from eventbridge_partner._flight import Flight
+from eventbridge_partner._forks import after_fork
+from eventbridge_partner._input import refuse_single
+from eventbridge_partner._receipts import (
+    Callback,
+    FlushReport,
+    PublisherStats,
+    Receipt,
+    close_report,
+    flush_report,
+    run_callback,
+)
+from eventbridge_partner.async_client import AsyncMeans, AsyncPartnerEventsClient, means_of
+from eventbridge_partner.delivery import Batch, Send, Wait
+from eventbridge_partner.errors import BufferFullError, CredentialsError, PublisherClosedError
+from eventbridge_partner.models import DeliveryReport, GivenEvent
+
+_LONGEST_WAIT: Final = 3600.0
+"""A longer wait is one of several: no clock takes infinity."""
+
+_TO_END: Final = 0.1
+"""So many seconds the task has for closing connections where no time is left."""
+
+_LONGEST_HOLD: Final = 0.01
+"""So many seconds of work at a time; then other tasks of the loop have their turn."""
+
+
+class AsyncEventPublisher:
+    """
+    Takes events one at a time, and sends them in batches by a task of its own.
+
+    As `EventPublisher`, on one event loop: that of the first `publish`. All methods are called on
+    that loop; receipts can be waited for anywhere. Make one for each loop.
+
+    Close it: `async with`, or `close`. Where its loop ends by `asyncio.run` without that, what is
+    left has `exit_timeout` seconds, and a warning is logged with the number of events that were
+    lost.
+
+    Args:
+        client: What sends. It stays the caller's to close, after the publisher.
+        linger: Seconds that an event waits for others to share its request.
+        max_buffered_events: How many events may have no outcome yet, those in flight included.
+            One source may hold nine tenths of what the others leave.
+        max_buffered_bytes: The size of those events together, as the service counts.
+        on_full: What to do when there is no room: `block` until there is some, for up to
+            `block_timeout`, while other tasks go on; `raise` BufferFullError; `drop_oldest` or
+            `drop_newest`, which gives that event the outcome `Exhausted` with the code
+            `BufferFull`.
+        block_timeout: Seconds that `publish` waits for room, unless it is told otherwise.
+        exit_timeout: Seconds for what is left when the loop ends without `close`.
+
+    Raises:
+        ValueError: A number or word that cannot work.
+    """
+
+    def __init__(
+        self,
+        client: AsyncPartnerEventsClient,
+        *,
+        linger: float = 0.05,
+        max_buffered_events: int = 10_000,
+        max_buffered_bytes: int = 64 * 1024 * 1024,
+        on_full: OnFull = "block",
+        block_timeout: float = 5.0,
+        exit_timeout: float = 5.0,
+    ) -> None:
+        self._client = client
+        self._settings = BufferSettings(
+            linger=linger,
+            max_events=max_buffered_events,
+            max_bytes=max_buffered_bytes,
+        )
+        self._on_full: OnFull = checked_on_full(on_full)
+        self._block_timeout = checked_seconds("block_timeout", block_timeout)
+        self._exit_timeout = checked_seconds("exit_timeout", exit_timeout)
+        self._is_closed = False
+        self._sender: _Sender | None = None
+        after_fork(self, AsyncEventPublisher._leave_parent)
+
+    # ------------------------------------------------------------ publishing
+
+    async def publish(self, event: GivenEvent, *, timeout: float | None = None) -> Receipt:  # noqa: ASYNC109  # as the other publisher
+        """
+        Take an event to be sent, and return without waiting if there is room for it.
+
+        Args:
+            event: A `PartnerEvent`, or a mapping with an entry's member names; one that breaks a
+                limit has its outcome, `Rejected`, at once.
+            timeout: Seconds to wait for room, where `on_full` is `block`; None for the
+                publisher's `block_timeout`.
+
+        Returns:
+            The event's receipt: await it for the outcome.
+
+        Raises:
+            BufferFullError: There was no room.
+            PublisherClosedError: The publisher is closed.
+            ConfigurationError: No Region, or a setting that cannot work; looked up by the first
+                call. The event was not taken.
+            asyncio.CancelledError: The task was cancelled while it waited for room. The event was
+                not taken.
+        """
+        sender = self._current() or await self._begin()
+        receipt = sender.dispatch.book.read(event)
+        if not sender.dispatch.admit(receipt):
+            await self._without_room(sender, receipt, timeout)
+        return receipt
+
+    async def publish_many(
+        self,
+        events: Iterable[GivenEvent] | AsyncIterable[GivenEvent],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  # as the other publisher
+    ) -> list[Receipt]:
+        """
+        Take events to be sent.
+
+        Args:
+            events: As for `publish`, any number.
+            timeout: Seconds to wait for room, for all of them together, where `on_full` is
+                `block`; None for the publisher's `block_timeout`.
+
+        Returns:
+            A receipt for each event, in their order. An event for which there was no room has the
+            outcome `Exhausted` with the code `BufferFull`; one that came after a `close` has
+            `PublisherClosed`.
+
+        Raises:
+            PublisherClosedError: The publisher is closed, and no event was taken.
+            ConfigurationError: As for `publish`.
+            asyncio.CancelledError: The task was cancelled. Events that had been taken go on.
+        """
+        refuse_single(events)
+        sender = self._current() or await self._begin()
+        if sender.dispatch.book.is_closed:
+            raise closed_error()
+        until = time.monotonic() + (self._block_timeout if timeout is None else timeout)
+        if isinstance(events, AsyncIterable):
+            return [await self._publish_one(sender, event, until) async for event in events]
+        return [await self._publish_one(sender, event, until) for event in events]
+
+    async def _publish_one(self, sender: _Sender, event: GivenEvent, until: float) -> Receipt:
+        book = sender.dispatch.book
+        receipt = book.read(event)
+        try:
+            if not sender.dispatch.admit(receipt):
+                await self._without_room(sender, receipt, until - time.monotonic())
+        except BufferFullError:
+            book.drop(receipt)
+        except PublisherClosedError:
+            book.refuse(receipt)
+        return receipt
+
+    async def _without_room(self, sender: _Sender, receipt: Receipt, seconds: float | None) -> None:
+        match self._on_full:
+            case "block":
+                if seconds is None:
+                    seconds = self._block_timeout
+                if not await sender.admit_within(receipt, seconds):
+                    raise BufferFullError(f"the buffer is full, and was for {seconds:g} s")
+            case "raise":
+                raise BufferFullError("the buffer is full")
+            case "drop_newest":
+                sender.dispatch.book.drop(receipt)
+            case "drop_oldest":
+                sender.dispatch.admit_dropping_oldest(receipt)
+
+    # ------------------------------------------------------------ what becomes of it
+
+    async def flush(self, timeout: float | None = 30.0) -> FlushReport:  # noqa: ASYNC109  # as the other publisher
+        """
+        Send what is here now without lingering, and wait until it has its outcomes.
+
+        Args:
+            timeout: Seconds; None for no bound.
+
+        Returns:
+            How many of those events came to which outcome, and how many are left.
+        """
+        sender = self._current()
+        return flush_report(()) if sender is None else await sender.flush(timeout)
+
+    async def close(self, timeout: float | None = 30.0) -> DeliveryReport:  # noqa: ASYNC109  # as the other publisher
+        """
+        Take no more events, send what is here, and end.
+
+        After `timeout`, or when it is cancelled, what is in flight is `Unconfirmed` and what is
+        not is `Exhausted`, with the code `PublisherClosed`: then no receipt is left open. Closing
+        again does nothing.
+
+        Args:
+            timeout: Seconds; None for no bound.
+
+        Returns:
+            One outcome for each event that had none: what is not in `accepted` was not sent, or
+            may not have been.
+        """
+        self._is_closed = True
+        sender = self._current()
+        return DeliveryReport(()) if sender is None else await sender.close(timeout)
+
+    def stats(self) -> PublisherStats:
+        """Return what there is, and what became of what there was; the counts of this process."""
+        sender = self._sender
+        return PublisherStats() if sender is None else sender.dispatch.stats()
+
+    # ------------------------------------------------------------ life
+
+    def _current(self) -> _Sender | None:
+        """
+        Return what belongs to the running loop, if there is something.
+
+        Raises:
+            RuntimeError: What there is belongs to another loop that goes on.
+        """
+        sender = self._sender
+        if sender is None or sender.loop is asyncio.get_running_loop():
+            return sender
+        if not sender.loop.is_closed():
+            raise RuntimeError("an AsyncEventPublisher serves one event loop; make one for each")
+        sender.end()
+        self._sender = None
+        return None
+
+    async def _begin(self) -> _Sender:
+        if self._is_closed:
+            raise closed_error()
+        means = await means_of(self._client)
+        if self._is_closed:
+            raise closed_error()
+        # Another task may have come first.
+        sender = self._current()
+        if sender is None:
+            sender = self._sender = _Sender(means, self._settings, self._exit_timeout)
+        return sender
+
+    def _leave_parent(self) -> None:
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.dispatch.leave_to_parent()
+            _at_end.discard(sender)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an AsyncEventPublisher cannot be pickled: make one in each process")
+
+    def __repr__(self) -> str:
+        sender = self._sender
+        state = "closed" if self._is_closed else "not used yet" if sender is None else "open"
+        held = 0 if sender is None else sender.dispatch.book.buffer.held
+        return f"<AsyncEventPublisher, {state}, {held} events without an outcome>"
+
+
+class _Sender:
+    """What of a publisher belongs to one event loop: its dispatch, and the task that sends."""
+
+    def __init__(self, means: AsyncMeans, buffering: BufferSettings, exit_timeout: float) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._exit_timeout = exit_timeout
+        self._means = means
+        self.dispatch = Dispatch(
+            means.process.looked_up.settings,
+            means.quota,
+            means.pace,
+            buffering,
+            call=self._call,
+            on_room=self._make_way,
+        )
+        self._waiting_for_room: list[asyncio.Future[None]] = []
+        self._flights = means.process.open_flights()
+        self.dispatch.wake = self._flights.wake
+        self._had_turns_at = time.monotonic()
+        self._task = self.loop.create_task(self._run())
+        _at_end.add(self)
+
+    def _call(self, callback: Callback, receipt: Receipt) -> None:
+        is_here = threading.get_ident() == self._thread
+        call_soon = self.loop.call_soon if is_here else self.loop.call_soon_threadsafe
+        try:
+            call_soon(run_callback, callback, receipt)
+        except RuntimeError:  # the loop has ended
+            run_callback(callback, receipt)
+
+    # ------------------------------------------------------------ in any task
+
+    async def admit_within(self, receipt: Receipt, seconds: float) -> bool:
+        """
+        Take an event in when there is room for it.
+
+        Raises:
+            PublisherClosedError: Nothing is taken any more.
+        """
+        until = time.monotonic() + seconds
+        while not self.dispatch.admit(receipt):
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            await self._wait_for_outcomes(left)
+        return True
+
+    async def _wait_for_outcomes(self, seconds: float) -> None:
+        future = self.loop.create_future()
+        self._waiting_for_room.append(future)
+        await asyncio.wait([future], timeout=min(seconds, _LONGEST_WAIT))
+        future.cancel()
+
+    def _make_way(self) -> None:
+        waiting, self._waiting_for_room = self._waiting_for_room, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def flush(self, seconds: float | None) -> FlushReport:
+        """See `AsyncEventPublisher.flush`."""
+        receipts = self.dispatch.hurry()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for receipt in receipts:
+                    await receipt
+        return flush_report(receipts)
+
+    async def close(self, seconds: float | None) -> DeliveryReport:
+        """See `AsyncEventPublisher.close`."""
+        until = math.inf if seconds is None else time.monotonic() + seconds
+        receipts = self.dispatch.retire()
+        try:
+            while not self.dispatch.is_over and (left := until - time.monotonic()) > 0:
+                await self._wait_for_outcomes(left)
+        finally:
+            self.dispatch.cut_off()
+        left = min(max(_TO_END, until - time.monotonic()), _LONGEST_WAIT)
+        await asyncio.wait([self._task], timeout=left)
+        self._task.cancel()
+        return close_report(receipts)
+
+    def end(self) -> None:
+        """End where there is no loop any more, and say what was lost."""
+        _at_end.discard(self)
+        self.dispatch.wake = _nothing
+        self._waiting_for_room.clear()
+        receipts = self.dispatch.retire()
+        self.dispatch.cut_off()
+        warn_of_lost(close_report(receipts))
+
+    # ------------------------------------------------------------ in the task
+
+    async def _run(self) -> None:
+        try:
+            await self._go_on()
+        except asyncio.CancelledError:
+            # The loop ends: asyncio.run cancels all tasks, and waits for them.
+            receipts = self.dispatch.retire()
+            with suppress(TimeoutError, asyncio.CancelledError):
+                async with asyncio.timeout(self._exit_timeout):
+                    await self._go_on()
+            self.dispatch.cut_off()
+            warn_of_lost(close_report(receipts))
+            raise
+        finally:
+            _at_end.discard(self)
+            await self._flights.close()
+
+    async def _go_on(self) -> None:
+        dispatch = self.dispatch
+        while not dispatch.is_over:
+            try:
+                await self._step()
+            except Exception as error:  # noqa: BLE001  # whatever it is, no receipt stays open
+                dispatch.give_up(error)
+                await self._flights.close()
+                self._flights = self._means.process.open_flights()
+                dispatch.wake = self._flights.wake
+
+    async def _step(self) -> None:
+        now = time.monotonic()
+        if now - self._had_turns_at > _LONGEST_HOLD:
+            await asyncio.sleep(0)
+            self._had_turns_at = now = time.monotonic()
+        match self.dispatch.next_step(now):
+            case Send(batch):
+                await self._send(batch)
+            case Wait(until):
+                await self._receive(_LONGEST_WAIT if until is None else until - now)
+                self.dispatch.has_waited()
+            case None:
+                pass
+
+    async def _send(self, batch: Batch) -> None:
+        process = self._means.process
+        try:
+            credentials = process.credentials() or await process.credentials_off_loop()
+        except CredentialsError as error:
+            self.dispatch.not_sent(batch, error)
+            return
+        flight = Flight.of(batch, credentials)
+        request = flight.request(process.looked_up.edge)
+        self._flights.submit(flight, request, self._means.timeouts)
+
+    async def _receive(self, seconds: float) -> None:
+        answers = await self._flights.collect(min(max(0.0, seconds), _LONGEST_WAIT))
+        self._had_turns_at = time.monotonic()
+        for flight, answer in answers:
+            error = self.dispatch.landed(flight, answer)
+            if error is not None:
+                error = await self._means.process.after_remedy(flight, error)
+                self.dispatch.failed(flight.batch, error)
+
+
+def _nothing() -> None:
+    pass
+
+
+# ---------------------------------------------------------------- the end of a process
+
+_at_end: Final[set[_Sender]] = set()
+"""The senders of this process that have not ended."""
+
+
+def _end_process() -> None:
+    for sender in [*_at_end]:
+        sender.end()
+
+
+atexit.register(_end_process)
