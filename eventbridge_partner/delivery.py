@@ -355,6 +355,10 @@ class Delivery:
         self._largest_whole = min(self._limits.max_batch_bytes, self._limits.max_entry_bytes)
         self._input_ended = False
         self._halted: tuple[str, str] | None = None
+        # Of each source whose last entries were all throttled: how many, and how many entries had
+        # been accepted when that began.
+        self._throttled_runs: dict[str, tuple[int, int]] = {}
+        self._accepted = 0
 
     # ------------------------------------------------------------ events in, outcomes out
 
@@ -649,6 +653,10 @@ class Delivery:
             self._quota.give_back(1.0)
             self._pace.accepted(batch.sent_at)
             batch.group.accept(event_ids)
+            if self._throttled_runs:
+                self._accepted += len(event_ids)
+                for event in batch.events:
+                    self._throttled_runs.pop(event.source, None)
 
     def _has_landed(self, batch: Batch) -> bool:
         """Count a batch out; after the deadline, when none is in flight, its answer is late."""
@@ -680,12 +688,16 @@ class Delivery:
                 verdict = self._policy.verdict_on_entry(code, message)
                 failures.setdefault((verdict, code, message), []).append(entry)
         self._quota.give_back(tokens)
-        throttled = sum(
-            len(entries)
+        throttled = [
+            entry
             for (verdict, _, _), entries in failures.items()
             if verdict is Verdict.THROTTLED
-        )
-        self._tell_pace(batch, throttled / len(batch), now)
+            for entry in entries
+        ]
+        self.throttled += bool(throttled)
+        failed = sum(map(len, failures.values()))
+        too_fast = self._throttled_with_others(batch, throttled, len(batch) - failed)
+        self._tell_pace(batch, too_fast / len(batch), now)
         for (verdict, code, message), entries in failures.items():
             error = ServiceError(code, message, status=200)
             self._after_failure(batch, entries, verdict, error, now)
@@ -703,6 +715,7 @@ class Delivery:
             return
         verdict = self._policy.verdict_on_request(error)
         if isinstance(error, ServiceError):
+            self.throttled += verdict is Verdict.THROTTLED
             self._tell_pace(batch, float(verdict is Verdict.THROTTLED), now)
         if error.may_have_been_sent:
             for entry in batch.entries:
@@ -737,9 +750,33 @@ class Delivery:
             entry.attempts -= 1
         self.failed(batch, error, now)
 
+    def _throttled_with_others(self, batch: Batch, throttled: list[Entry], accepted: int) -> int:
+        """
+        Tell how many entries were throttled because all of us are too fast.
+
+        That is not so of a source that gets nothing through for a while in which others get
+        through more: it is throttled for itself, and nobody else is to slow down for it.
+        """
+        runs = self._throttled_runs
+        if not (throttled or runs):
+            return 0
+        refused = set(map(id, throttled))
+        if runs:
+            for entry in batch.entries:
+                if id(entry) not in refused:
+                    runs.pop(entry.event.source, None)
+        self._accepted += accepted
+        count = 0
+        for entry in throttled:
+            run, accepted_before = runs.get(entry.event.source, (0, self._accepted))
+            if len(runs) < _MAX_RUNS or run:
+                runs[entry.event.source] = run + 1, accepted_before
+            passed = self._accepted - accepted_before
+            count += not (run >= _OWN_THROTTLING and passed >= _OWN_THROTTLING)
+        return count
+
     def _tell_pace(self, batch: Batch, throttled: float, now: float) -> None:
         if throttled:
-            self.throttled += 1
             in_flight = len(self._in_flight) + 1
             self._pace.throttled(throttled, batch.sent_at, now, in_flight=in_flight)
         else:
@@ -888,6 +925,15 @@ class Delivery:
 _OUT_OF_TIME: Final = (DEADLINE_EXCEEDED, "the deadline passed")
 _CANCELLED: Final = (CANCELLED, "the call was cancelled")
 _MAX_COMPANY_SECONDS: Final = 1.0
+
+_OWN_THROTTLING: Final = 20
+"""
+So many entries in a row throttled, and so many others accepted meanwhile.
+
+Where everyone's every second entry is throttled, that happens to one source in a million.
+"""
+
+_MAX_RUNS: Final = 1000
 
 
 def _named(error: PartnerEventsError) -> tuple[str, str]:

@@ -47,6 +47,7 @@ from eventbridge_partner.models import (
     ResultEntry,
     Unconfirmed,
 )
+from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryPolicy, RetryQuota, Verdict
 
 SOURCE = "aws.partner/example.com/acme"
@@ -92,12 +93,14 @@ class Run:
         *,
         deadline: float | None = None,
         quota: RetryQuota | None = None,
+        pace: Pace | None = None,
         seconds: Callable[[], float] = lambda: ANSWER_SECONDS,
         **settings: Any,
     ) -> list[Outcome]:
         settings.setdefault("retry", policy())
         given = DeliverySettings(**settings)
-        delivery = Delivery(given, quota or RetryQuota(given.retry.tokens), deadline=deadline)
+        quota = quota or RetryQuota(given.retry.tokens)
+        delivery = Delivery(given, quota, pace=pace, deadline=deadline)
         arriving = iter(events)
         in_flight: list[tuple[float, int, Batch]] = []
         taken = 0
@@ -871,3 +874,40 @@ def test_an_abandoned_delivery_says_why():
     assert delivery.is_halted
     delivery.answered(batch, accept(batch), 1.0)
     assert delivery.outcomes() == []
+
+
+# ---------------------------------------------------------------- a source that is throttled
+
+
+def rates(run: Run, throttled: Callable[[int], bool], sources: int) -> Pace:
+    """Send events of so many sources, some throttled by their index, and return the pace then."""
+    pace = Pace()
+
+    def service(batch: Batch) -> Answer:
+        return [
+            ResultEntry(None, "ThrottlingException", "no")
+            if throttled(entry.index)
+            else ResultEntry(f"id-{entry.index}")
+            for entry in batch.entries
+        ]
+
+    events = [
+        PartnerEvent(f"aws.partner/example.com/s{n % sources}", "t", "{}") for n in range(20_000)
+    ]
+    run(events, service, pace=pace, max_in_flight=4)
+    return pace
+
+
+def test_nobody_slows_down_for_a_source_that_is_throttled_for_itself(run):
+    """It gets nothing through for a while, and the others do."""
+    pace = rates(run, lambda index: index % 7 == 0, sources=7)
+    assert run.sent_at[-1] < 60
+    assert not pace.is_on or pace.requests_per_second > 30
+
+
+def test_all_slow_down_where_all_are_throttled(run):
+    """Whichever sources it hits: one of them, or some of everyone's entries."""
+    for throttled, sources in ((lambda _: True, 1), (lambda index: index % 2 == 0, 7)):
+        run.now = 0.0
+        pace = rates(run, throttled, sources)
+        assert pace.is_on and pace.requests_per_second < 30

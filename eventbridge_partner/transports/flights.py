@@ -39,7 +39,8 @@ class BlockingFlights(Generic[K]):
     Args:
         transport: What sends.
         workers: The threads that it can be sent from.
-        stays_free: Whether no request is worth the caller's waiting for it, not even one alone.
+        stays_free: Whether the caller is never to wait for one request alone, however quick the
+            last answers were: one that hangs would hold up all that it has to do besides.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class BlockingFlights(Generic[K]):
 
     def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
         """Return what has been answered. See `Flights.collect`."""
-        self._send_now(alone=not (self._in_workers or self._stays_free))
+        self._send_now(alone=not self._in_workers)
         collected, self._answered = self._answered, []
         if collected:
             seconds = 0.0
@@ -106,7 +107,8 @@ class BlockingFlights(Generic[K]):
             return
         key, request, timeouts = self._unsent
         self._unsent = None
-        if alone or self._workers.answer_seconds < _HAND_OVER_SECONDS:
+        is_quick = alone or self._workers.answer_seconds < _HAND_OVER_SECONDS
+        if is_quick and not self._stays_free:
             self._answered.append((key, self._send(request, timeouts)))
             return
         from_workers = self._from_workers
