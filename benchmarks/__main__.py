@@ -69,7 +69,7 @@ def _full_batches(text: str) -> int:
     return events
 
 
-def _environment(directory: Path, trusted: Path) -> dict[str, str]:
+def environment(directory: Path, trusted: Path) -> dict[str, str]:
     """Return the environment of all processes: no setting of this machine's AWS use in it."""
     kept = {
         name: value
@@ -140,7 +140,7 @@ class _Run:
         self._trusted, self._certificate = write_certificates(directory)
         for case in CASES.values():
             case.write(directory)
-        self._environment = _environment(directory, self._trusted)
+        self._environment = environment(directory, self._trusted)
         self._contenders: list[Contender] = []
         self._missing: dict[str, str] = {}
         for contender in CONTENDERS:

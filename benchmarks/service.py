@@ -1,7 +1,7 @@
 """
 A service that gives every request the same answer: twenty event ids.
 
-    python -m benchmarks.service [--delay SECONDS] [CERTIFICATE]
+    python -m benchmarks.service [--delay SECONDS] [--entries COUNT] [CERTIFICATE]
 
 Reads nothing of a request but its length, so that it does not slow down who is measured, and
 serves all connections on one thread, so that many at a time cost no more than one. Prints its
@@ -33,9 +33,9 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _BUFFER_BYTES = 256 * 1024
 
 
-def answer_bytes() -> bytes:
-    """Return what every request is answered with."""
-    ids = [f"7bf73129-1428-4cd3-a780-{number:012x}" for number in range(BATCH)]
+def answer_bytes(entries: int = BATCH) -> bytes:
+    """Return what every request is answered with: so many event ids."""
+    ids = [f"7bf73129-1428-4cd3-a780-{number:012x}" for number in range(entries)]
     content = {"FailedEntryCount": 0, "Entries": [{"EventId": event_id} for event_id in ids]}
     body = json.dumps(content, separators=(",", ":"))
     return (
@@ -55,11 +55,11 @@ class _FixedAnswers:
     All answers take the same time, so those that are due next are the oldest ones: a queue.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None, delay: float) -> None:
+    def __init__(self, tls: ssl.SSLContext | None, delay: float, entries: int) -> None:
         self.requests = 0
         self.tls = tls
         self._delay = delay
-        self._answer = answer_bytes()
+        self._answer = answer_bytes(entries)
         self._selector = selectors.DefaultSelector()
         self._due: collections.deque[tuple[float, socket.socket]] = collections.deque()
         self._is_open = True
@@ -156,6 +156,7 @@ class _Connection:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service")
     parser.add_argument("--delay", type=float, default=0.0, help="of each answer, in seconds")
+    parser.add_argument("--entries", type=int, default=BATCH, help="that each answer lists")
     parser.add_argument("certificate", nargs="?")
     arguments = parser.parse_args()
     tls = None
@@ -163,7 +164,7 @@ def main() -> None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(arguments.certificate)
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-    answers = _FixedAnswers(tls, arguments.delay)
+    answers = _FixedAnswers(tls, arguments.delay, arguments.entries)
     answers.when_readable(listener, lambda: _Connection(answers, listener.accept()[0]))
 
     def report() -> None:
@@ -196,6 +197,7 @@ class Service:
         environment: Of its process.
         certificate: Of its TLS; None for none.
         delay: Seconds added to each answer.
+        entries: How many each answer lists.
     """
 
     def __init__(
@@ -204,8 +206,10 @@ class Service:
         certificate: Path | None,
         *,
         delay: float = 0.0,
+        entries: int = BATCH,
     ) -> None:
         command = [sys.executable, "-m", "benchmarks.service", "--delay", str(delay)]
+        command += ["--entries", str(entries)]
         if certificate:
             command.append(str(certificate))
         self._process = subprocess.Popen(

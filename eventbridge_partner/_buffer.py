@@ -24,7 +24,6 @@ from eventbridge_partner.models import (
     PartnerEvent,
     Rejected,
     Unconfirmed,
-    entry_size,
 )
 
 OnFull = Literal["block", "raise", "drop_oldest", "drop_newest"]
@@ -40,11 +39,13 @@ class Waiting(Protocol):
 
     Attributes:
         event: What is to be sent.
+        size: Of the event, as the service counts.
         since: When it came.
         lane: Is set by the buffer.
     """
 
     event: PartnerEvent
+    size: int
     since: float
     lane: Lane[Any]
 
@@ -168,13 +169,12 @@ class Buffer(Generic[W]):
 
     def offer(self, item: W) -> bool:
         """Take something in if there is room for it."""
-        event = item.event
-        size = entry_size(event)
-        lane = self._lanes.get(event.source)
+        source, size = item.event.source, item.size
+        lane = self._lanes.get(source)
         if not self._has_room(lane, size):
             return False
         if lane is None:
-            lane = self._lanes[event.source] = Lane(event.source)
+            lane = self._lanes[source] = Lane(source)
         item.lane = lane
         lane.waiting.append(item)
         lane.waiting_bytes += size
@@ -237,7 +237,7 @@ class Buffer(Generic[W]):
             if lane is None or not lane.waiting:
                 return None
         item = lane.waiting.popleft()
-        size = entry_size(item.event)
+        size = item.size
         lane.waiting_bytes -= size
         if lane.is_ready:
             self._ready_events -= 1
@@ -281,7 +281,7 @@ class Buffer(Generic[W]):
         while ready and len(batch) < max_entries:
             lane = ready[0]
             waiting = lane.waiting
-            size = entry_size(waiting[0].event)
+            size = waiting[0].size
             if batch and batch_bytes + size > max_bytes:
                 break
             batch_bytes += size
@@ -312,7 +312,7 @@ class Buffer(Generic[W]):
         max_taken = self._settings.max_taken
         for item in items:
             lane: Lane[W] = item.lane
-            size = entry_size(item.event)
+            size = item.size
             lane.taken -= 1
             lane.taken_bytes -= size
             if lane.waiting:

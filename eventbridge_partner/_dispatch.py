@@ -52,6 +52,18 @@ It bounds how many of its retries can be due at a time, before the events of oth
 """
 
 
+_LOOKING_SECONDS: Final = 1.0
+"""
+So long after a batch who waits looks for events by itself, each linger, and need not be woken.
+
+It is in time for each of them. Waking it would cost who publishes several times as much as the
+rest of that.
+"""
+
+_LEAST_LOOK: Final = 0.005
+"""Nobody looks more often."""
+
+
 def _nothing() -> None:
     pass
 
@@ -98,6 +110,8 @@ class Dispatch:
         # With so many events ready, who waits wants to be woken; None if not for events.
         self._alarm_at: int | None = None
         self._throttled_before = 0
+        self._linger = buffering.linger
+        self._looks_until = -math.inf
         self._begin_delivery()
 
     def _begin_delivery(self) -> None:
@@ -117,15 +131,13 @@ class Dispatch:
         with book.lock:
             if book.is_closed:
                 raise closed_error()
-            if receipt.outcome is not None:
-                book.buffer.decide_at_once(receipt.outcome)
-                return True
-            if not book.buffer.offer(receipt):
+            if not receipt.size:  # an event has a source, or is none
+                return book.count_undelivered(receipt)
+            buffer = book.buffer
+            if not buffer.offer(receipt):
                 return False
             alarm_at = self._alarm_at
-            if alarm_at is None or not (
-                book.buffer.ready_events >= alarm_at or book.buffer.has_batch()
-            ):
+            if alarm_at is None or not (buffer.ready_events >= alarm_at or buffer.has_batch()):
                 return True
             self._alarm_at = None
         self.wake()
@@ -233,12 +245,14 @@ class Dispatch:
                     self._renew_delivery()
                     return None
                 case Take() | Finished.FINISHED if is_due:
+                    if self._linger >= _LEAST_LOOK:
+                        self._looks_until = now + _LOOKING_SECONDS
                     taken = self.book.take(self._first)
                     self._first += len(taken)
                     delivery.take_all([receipt.event for receipt in taken])
-                    wakes = self.book.settle(delivery.outcomes())
-                    _call(wakes)  # none of them blocks
-                    return None
+                    _call(self.book.settle(delivery.outcomes()))  # none of them blocks
+                    action = delivery.next_action(now, input_pauses=True)
+                    return action if isinstance(action, Send) else None
                 case Take() | Finished.FINISHED:
                     pass
         return self._wait(now, until, for_events=not (is_due or is_halted))
@@ -250,7 +264,12 @@ class Dispatch:
                 due_at = buffer.due_at()
                 if due_at <= now or self.is_over:
                     return None
-                self._alarm_at = self._settings.limits.max_entries if buffer.ready_events else 1
+                self._alarm_at = self._settings.limits.max_entries
+                if not buffer.ready_events:
+                    if now < self._looks_until:
+                        due_at = now + self._linger
+                    else:
+                        self._alarm_at = 1
             if due_at < math.inf:
                 until = due_at if until is None else min(until, due_at)
         return Wait(until)

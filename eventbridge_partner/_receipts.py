@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import operator
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -24,6 +23,7 @@ from eventbridge_partner.models import (
     PartnerEvent,
     Rejected,
     Unconfirmed,
+    entry_size,
 )
 
 _log: Final = logging.getLogger("eventbridge_partner")
@@ -51,17 +51,18 @@ class Receipt:
         event: The event. Of a mapping, what was read from it.
     """
 
-    __slots__ = ("_book", "_outcome", "_wakes", "event", "lane", "since")
+    __slots__ = ("_book", "_outcome", "_wakes", "event", "lane", "since", "size")
 
     event: PartnerEvent
     lane: Lane[Receipt]
 
-    def __init__(self, book: Book, event: PartnerEvent, since: float) -> None:
+    def __init__(self, book: Book, event: PartnerEvent, since: float, size: int) -> None:
         self._book = book
         self._outcome: Outcome | None = None
         self._wakes: Wakes | None = None
         self.event = event
         self.since = since
+        self.size = size
 
     def done(self) -> bool:
         """Tell whether there is an outcome."""
@@ -160,15 +161,23 @@ class Receipt:
                 with suppress(ValueError):
                     self._wakes.remove(wake)
 
+    @staticmethod
+    def _decide_all(receipts: Iterable[Receipt], outcomes: Iterable[Outcome]) -> Wakes:
+        """Give receipts their outcomes, and return what to call then. The book's lock is held."""
+        wakes: Wakes = []
+        for receipt, outcome in zip(receipts, outcomes, strict=True):
+            receipt._outcome = outcome
+            if receipt._wakes is not None:
+                wakes += receipt._wakes
+                receipt._wakes = None
+        return wakes
+
     def __repr__(self) -> str:
         outcome = self.outcome
         return f"<Receipt of {self.event!r}: {outcome and type(outcome).__name__}>"
 
 
-# A module's functions work on its own receipts.
-_keep_outcome: Final = vars(Receipt)["_outcome"].__set__
-_keep_wakes: Final = vars(Receipt)["_wakes"].__set__
-_wakes_of: Final[Callable[[Receipt], Wakes | None]] = operator.attrgetter("_wakes")
+_decide: Final = Receipt._decide_all  # pyright: ignore[reportPrivateUsage]
 
 
 def for_lock(seconds: float) -> float:
@@ -259,17 +268,24 @@ class Book:
         """Make the receipt of an event; it is done already if the event cannot be sent."""
         now = time.monotonic()
         if type(given) is PartnerEvent:
-            return Receipt(self, given, now)
+            return Receipt(self, given, now, entry_size(given))
         try:
             event = given if isinstance(given, PartnerEvent) else PartnerEvent.from_entry(given)
-            return Receipt(self, event, now)
+            return Receipt(self, event, now, entry_size(event))
         except InvalidEventError as error:
             findings, message = error.findings, "; ".join(map(str, error.findings))
         except Exception as error:  # noqa: BLE001  # the caller's mapping can raise anything
             findings, message = (), f"the entry raised {type(error).__name__} when it was read"
-        receipt = Receipt(self, given, now)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        _keep_outcome(receipt, Rejected(INVALID_EVENT, message, given, 0, 0, findings))
+        receipt = Receipt(self, given, now, 0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        _decide([receipt], [Rejected(INVALID_EVENT, message, given, 0, 0, findings)])
         return receipt
+
+    def count_undelivered(self, receipt: Receipt) -> bool:
+        """Count an event that has its outcome already. The lock is held by the caller."""
+        outcome = receipt.outcome
+        if outcome is not None:
+            self.buffer.decide_at_once(outcome)
+        return True
 
     def take(self, first: int) -> list[Receipt]:
         """Take a batch from the buffer, whose outcomes will have the indexes from `first` on."""
@@ -310,14 +326,14 @@ class Book:
         """Drop an event that was offered."""
         with self.lock:
             self.buffer.drop_newest()
-            _keep_outcome(receipt, _dropped(receipt))
+            _decide([receipt], [_dropped(receipt)])
 
     def refuse(self, receipt: Receipt) -> None:
         """Give an event its outcome that came too late to be taken."""
         outcome = Exhausted(PUBLISHER_CLOSED, NOT_SENT, receipt.event, 0, 0)
         with self.lock:
             self.buffer.decide_at_once(outcome)
-            _keep_outcome(receipt, outcome)
+            _decide([receipt], [outcome])
 
     def leave_to_parent(self) -> None:
         """Be a copy in a child process: a thread of the parent may hold the lock for ever."""
@@ -370,17 +386,6 @@ class Book:
 
 def _dropped(receipt: Receipt) -> Outcome:
     return Exhausted(BUFFER_FULL, _NO_ROOM, receipt.event, 0, 0)
-
-
-def _decide(receipts: Iterable[Receipt], outcomes: Iterable[Outcome]) -> Wakes:
-    """Give receipts their outcomes, and return what to call then. The book's lock is held."""
-    wakes: Wakes = []
-    for receipt, outcome in zip(receipts, outcomes, strict=True):
-        _keep_outcome(receipt, outcome)
-        if (waiting := _wakes_of(receipt)) is not None:
-            wakes += waiting
-            _keep_wakes(receipt, None)
-    return wakes
 
 
 def flush_report(receipts: Iterable[Receipt]) -> FlushReport:

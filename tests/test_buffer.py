@@ -33,6 +33,10 @@ class Item:
     event: PartnerEvent
     since: float
     lane: Any = None
+    size: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.size = entry_size(self.event)
 
 
 def item(source: str = "a", since: float = 0.0, *, length: int = 2) -> Item:

@@ -168,19 +168,18 @@ class _Connections:
         # back says so, and then looks whether it is taken. So never two are at work.
         self._minding = threading.Lock()
         self._looked_at = 0.0
-        self._bell: socket.socket | None = None
-        self.is_woken = False
+        self._heard: socket.socket | None = None
 
-    def hear(self, bell: socket.socket | None) -> None:
+    def hear(self, asleep: socket.socket | None) -> None:
         """Let `wait` return, too, when something can be read from a socket; None for no more."""
-        if self._bell is not None:
-            self._selector.unregister(self._bell)
-        self._bell = bell
-        if bell is not None:
+        if self._heard is not None:
+            self._selector.unregister(self._heard)
+        self._heard = asleep
+        if asleep is not None:
             self._watch()  # what was said of its number was said of another socket
-            if self._watched.pop(bell.fileno(), 0):
-                self._selector.unregister(bell)
-            self._selector.register(bell, selectors.EVENT_READ, bell)
+            if self._watched.pop(asleep.fileno(), 0):
+                self._selector.unregister(asleep)
+            self._selector.register(asleep, selectors.EVENT_READ, asleep)
 
     def wait(self, seconds: float) -> None:
         """Let libcurl do what there is to do, waiting up to `seconds` for it."""
@@ -197,9 +196,8 @@ class _Connections:
             elif key.data is None:
                 self._selector.unregister(ready)
                 del self._watched[ready]
-            elif (bell := self._bell) is not None and key.data is bell:
-                bell.recv(1024)
-                self.is_woken = True
+            elif (heard := self._heard) is not None and key.data is heard:
+                heard.recv(1024)
         self._looked_at = time.monotonic()
         if wakes_at is not None and wakes_at <= self._looked_at:
             transfers.act(TIMEOUT, 0)
@@ -296,6 +294,61 @@ class _Connections:
             end.close()
 
 
+class _Bell:
+    """
+    Wakes who collects.
+
+    Where nothing is in flight by a lock: a socket's `send` gives way to other threads, the woken
+    one first, and costs who rings several times as much.
+
+    Attributes:
+        asleep: Becomes readable where a socket is what wakes.
+        is_rung: Whether it was rung since it was last silent.
+    """
+
+    def __init__(self) -> None:
+        self.asleep, self._call = socket.socketpair()
+        self.asleep.setblocking(False)
+        self._call.setblocking(False)
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._is_sleeping = self._is_listening = False
+        self.is_rung = False
+
+    def ring(self) -> None:
+        """Wake who sleeps or listens, or is about to. In any thread."""
+        # Who is to be woken says so first, and looks at this then: one of the two sees the other.
+        self.is_rung = True
+        if self._is_sleeping:
+            with suppress(RuntimeError):  # two have rung
+                self._lock.release()
+        elif self._is_listening:
+            with suppress(OSError):  # it rings already, or nobody listens any more
+                self._call.send(b"!")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for a ring."""
+        self._is_sleeping = True
+        if not self.is_rung:
+            self._lock.acquire(timeout=min(seconds, _LONGEST_WAIT))
+        self.fall_silent()
+        self._lock.acquire(blocking=False)
+
+    def listen(self) -> bool:
+        """Let rings be heard at the socket; False if there was one already."""
+        self._is_listening = True
+        return not self.is_rung
+
+    def fall_silent(self) -> None:
+        """Take that whoever was woken is awake."""
+        self._is_sleeping = self._is_listening = self.is_rung = False
+
+    def close(self) -> None:
+        """Close the sockets. Ringing has no effect then."""
+        self.asleep.close()
+        self._call.close()
+
+
 class CurlFlights(Generic[K]):
     """Flights on libcurl. See `eventbridge_partner.transports.Flights`."""
 
@@ -315,7 +368,7 @@ class CurlFlights(Generic[K]):
         # Whether no call of ours was left by an exception, such as Ctrl-C. If one was, what we
         # know of the sockets may not be true any more.
         self._is_calm = True
-        self._bell: tuple[socket.socket, socket.socket] | None = None
+        self._bell: _Bell | None = None
 
     def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
         """Send a request. See `Flights.submit`."""
@@ -366,22 +419,25 @@ class CurlFlights(Generic[K]):
         return ended
 
     def _gather(self, seconds: float | None) -> None:
-        transfers, ended = self._transfers, self._ended
-        if not transfers and (seconds is None or self._bell is None):
+        transfers, ended, bell = self._transfers, self._ended, self._bell
+        if not transfers:
             if seconds and not ended:
-                time.sleep(seconds)
+                time.sleep(seconds) if bell is None else bell.sleep(seconds)
             return
         transfers.go()
         ended += transfers.answered()
         until = math.inf if seconds is None else time.monotonic() + seconds
-        while not (ended or self._connections.is_woken):
+        while not ended:
             left = until - time.monotonic()
+            if bell is not None and not bell.listen():
+                left = 0.0
             self._connections.wait(min(left, _LONGEST_WAIT))
             ended += transfers.answered()
             ended += transfers.expired()
-            if left <= 0:
+            if left <= 0 or (bell is not None and bell.is_rung):
                 break
-        self._connections.is_woken = False
+        if bell is not None:
+            bell.fall_silent()
 
     def _take_over(self) -> None:
         """Go on where a thread was at work, or, in a child process, with nothing of it."""
@@ -404,17 +460,15 @@ class CurlFlights(Generic[K]):
         self._connections = self._connect()
         self._transfers = self._connections.transfers
         if self._bell is not None:
-            self._connections.hear(self._bell[0])
+            self._connections.hear(self._bell.asleep)
 
     def waker(self) -> Callable[[], None]:
         """Return what lets `collect` return. See `Flights.waker`."""
         if self._bell is None:
-            asleep, call = self._bell = socket.socketpair()
-            asleep.setblocking(False)
-            call.setblocking(False)
+            self._bell = _Bell()
             self._connections.come_back()
-            self._connections.hear(asleep)
-        return functools.partial(_ring, self._bell[1])
+            self._connections.hear(self._bell.asleep)
+        return self._bell.ring
 
     def close(self) -> None:
         """End what is in flight, and its connections. See `Flights.close`."""
@@ -424,17 +478,11 @@ class CurlFlights(Generic[K]):
         self._connections.come_back()
         if self._bell is not None:
             self._connections.hear(None)
-            for end in self._bell:
-                end.close()
+            self._bell.close()
         if self._is_calm and not self._transfers:
             hand_back(self._connections)
         else:
             self._connections.close()
-
-
-def _ring(bell: socket.socket) -> None:
-    with suppress(OSError):  # it rings already, or nobody listens any more
-        bell.send(b"!")
 
 
 def _fault(error: Exception, *, may_have_been_sent: bool) -> TransportError:

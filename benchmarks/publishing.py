@@ -1,0 +1,358 @@
+"""
+What publishing one event at a time costs, side by side with other ways of doing it.
+
+    python -m benchmarks.publishing
+
+Prints a table. Each figure comes from a process of its own; the service is another one, and gives
+every request the same answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.cases import CASES
+from benchmarks.senders import REGION, our_settings
+
+_CASE = CASES["text-500"]
+_POOL_THREADS = 8
+_LINGER = 0.01
+
+_DELAY = 0.005
+"""Seconds added to each answer where throughput is measured. No service answers at once."""
+
+Figures = dict[str, float]
+
+
+class Load(NamedTuple):
+    """What a process is to measure with."""
+
+    transport: str
+    events: int
+    rounds: int
+
+
+def _events(count: int) -> list[Any]:
+    from eventbridge_partner import PartnerEvent
+
+    return [PartnerEvent(*value) for value in _CASE.values(count)]
+
+
+def _median(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+# ---------------------------------------------------------------- in processes of their own
+
+
+def caller_threads(load: Load) -> Figures:
+    """CPU of the thread that publishes, at three rates."""
+    from eventbridge_partner import EventPublisher, PartnerEventsClient
+
+    given = _events(load.events)
+    rare: list[float] = []
+    seldom: list[float] = []
+    busy: list[float] = []
+    with (
+        PartnerEventsClient(REGION, **our_settings(load.transport, None)) as client,
+        EventPublisher(client, max_buffered_events=2 * load.events) as publisher,
+    ):
+        publisher.publish(given[0]).result(60)
+        for _ in range(load.rounds):
+            for taken, pause, count in ((rare, 1.2, 1), (seldom, 0.01, 40)):
+                for event in given[:count]:
+                    time.sleep(pause)
+                    started = time.thread_time()
+                    publisher.publish(event)
+                    taken.append((time.thread_time() - started) * 1e6)
+            publisher.flush(60)
+            started = time.thread_time()
+            for event in given:
+                publisher.publish(event)
+            busy.append((time.thread_time() - started) / load.events * 1e6)
+            assert not publisher.flush(60).left
+    return {
+        "publish_us_rare": _median(rare),
+        "publish_us_seldom": _median(seldom),
+        "publish_us_busy": _median(busy),
+    }
+
+
+def throughput_threads(load: Load) -> Figures:
+    """
+    CPU of the whole process for events through the publisher, and through put_events.
+
+    As in the other benchmarks, from plain values to outcomes: making our events is included.
+    """
+    from eventbridge_partner import EventPublisher, PartnerEvent, PartnerEventsClient
+
+    given = list(_CASE.values(load.events))
+    direct: list[float] = []
+    published: list[float] = []
+    walls: list[float] = []
+    with (
+        PartnerEventsClient(REGION, **our_settings(load.transport, None)) as client,
+        EventPublisher(client, linger=30, block_timeout=60) as publisher,
+    ):
+        for number in range(load.rounds + 1):
+            started = time.process_time()
+            report = client.put_events(PartnerEvent(*value) for value in given)
+            middle, wall = time.process_time(), time.perf_counter()
+            for value in given:
+                publisher.publish(PartnerEvent(*value))
+            flushed = publisher.flush(60)
+            ended = time.process_time()
+            assert not report.counts.undelivered, report
+            assert not flushed.left
+            if number:  # the first warms up
+                direct.append(load.events / (middle - started))
+                published.append(load.events / (ended - middle))
+                walls.append(load.events / (time.perf_counter() - wall))
+        assert publisher.stats().accepted == publisher.stats().published
+    return _throughput(direct, published, walls)
+
+
+def _throughput(direct: list[float], published: list[float], walls: list[float]) -> Figures:
+    ratios = [one / other for one, other in zip(published, direct, strict=True)]
+    return {
+        "put_events_per_cpu_second": _median(direct),
+        "published_per_cpu_second": _median(published),
+        "published_per_second": _median(walls),
+        "ratio": _median(ratios),
+    }
+
+
+async def _throughput_async(load: Load) -> Figures:
+    from eventbridge_partner import AsyncEventPublisher, AsyncPartnerEventsClient, PartnerEvent
+
+    given = list(_CASE.values(load.events))
+    direct: list[float] = []
+    published: list[float] = []
+    walls: list[float] = []
+    async with (
+        AsyncPartnerEventsClient(REGION) as client,
+        AsyncEventPublisher(client, linger=30, block_timeout=60) as publisher,
+    ):
+        for number in range(load.rounds + 1):
+            started = time.process_time()
+            report = await client.put_events(PartnerEvent(*value) for value in given)
+            middle, wall = time.process_time(), time.perf_counter()
+            for value in given:
+                await publisher.publish(PartnerEvent(*value))
+            flushed = await publisher.flush(60)
+            ended = time.process_time()
+            assert not report.counts.undelivered, report
+            assert not flushed.left
+            if number:
+                direct.append(load.events / (middle - started))
+                published.append(load.events / (ended - middle))
+                walls.append(load.events / (time.perf_counter() - wall))
+    return _throughput(direct, published, walls)
+
+
+def throughput_asyncio(load: Load) -> Figures:
+    """See `throughput_threads`."""
+    import asyncio
+
+    return asyncio.run(_throughput_async(load))
+
+
+def latency_threads(load: Load) -> Figures:
+    """Seconds from publish to outcome where one event comes at a time, less the linger."""
+    from eventbridge_partner import EventPublisher, PartnerEventsClient
+
+    taken: list[float] = []
+    with (
+        PartnerEventsClient(REGION, **our_settings(load.transport, None)) as client,
+        EventPublisher(client, linger=_LINGER) as publisher,
+    ):
+        for number, event in enumerate(_events(load.rounds * 20)):
+            started = time.perf_counter()
+            publisher.publish(event).result(60)
+            if number:
+                taken.append(time.perf_counter() - started - _LINGER)
+            time.sleep(0.01)
+    return _latency(taken)
+
+
+def _latency(taken: list[float]) -> Figures:
+    cuts = statistics.quantiles(taken, n=100)
+    return {"added_ms_median": cuts[49] * 1e3, "added_ms_99": cuts[98] * 1e3}
+
+
+def memory_threads(load: Load) -> Figures:
+    """Memory that a full buffer takes besides the events themselves."""
+    from eventbridge_partner import BufferFullError, EventPublisher, PartnerEventsClient
+
+    with PartnerEventsClient(REGION, **our_settings(load.transport, None)) as client:
+        publisher = EventPublisher(client, on_full="raise")
+        publisher.publish(_events(1)[0])
+        publisher.flush(0.5)
+        # Each its own text: a backend's events are not the same 400 again and again.
+        given = [_unlike(event, number) for number, event in enumerate(_events(10_000))]
+        receipts: list[Any] = []
+        tracemalloc.start()
+        with suppress(BufferFullError):
+            for event in given:
+                receipts.append(publisher.publish(event))  # noqa: PERF401  # until it raises
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        publisher.close(0)
+    assert len(receipts) > 9_900
+    return {"bytes_an_event": taken / len(receipts)}
+
+
+def _unlike(event: Any, number: int) -> Any:
+    from eventbridge_partner import PartnerEvent
+
+    detail = event.detail.replace('"id":', f'"number":{number},"id":', 1)
+    return PartnerEvent(event.source, event.detail_type, detail)
+
+
+def boto3_pool(load: Load) -> Figures:
+    """As one does it with boto3: a call for each event, from a pool of threads."""
+    import boto3
+    from botocore.config import Config
+
+    events = min(load.events, 500)
+    entries = [
+        {"Source": one.source, "DetailType": one.detail_type, "Detail": one.detail}
+        for one in _CASE.values(events)
+    ]
+    config = Config(max_pool_connections=_POOL_THREADS)
+    client = boto3.client("events", region_name=REGION, config=config)
+    submits: list[float] = []
+    rates: list[float] = []
+    walls: list[float] = []
+    with ThreadPoolExecutor(_POOL_THREADS) as pool:
+
+        def submit(entry: Any) -> Future[Any]:
+            return pool.submit(client.put_partner_events, Entries=[entry])
+
+        for number in range(load.rounds + 1):
+            wall, cpu, own = time.perf_counter(), time.process_time(), time.thread_time()
+            futures = [submit(entry) for entry in entries]
+            own = time.thread_time() - own
+            for future in futures:
+                future.result()
+            if number:
+                submits.append(own / events * 1e6)
+                rates.append(events / (time.process_time() - cpu))
+                walls.append(events / (time.perf_counter() - wall))
+        taken: list[float] = []
+        for entry in entries[: load.rounds * 20]:
+            started = time.perf_counter()
+            submit(entry).result()
+            taken.append(time.perf_counter() - started)
+            time.sleep(0.01)
+    return {
+        "publish_us_busy": _median(submits),
+        "published_per_cpu_second": _median(rates),
+        "published_per_second": _median(walls),
+        **_latency(taken),
+    }
+
+
+_PARTS: Mapping[str, Callable[[Load], Figures]] = {
+    "caller": caller_threads,
+    "throughput": throughput_threads,
+    "throughput-asyncio": throughput_asyncio,
+    "latency": latency_threads,
+    "memory": memory_threads,
+    "boto3": boto3_pool,
+}
+
+# ---------------------------------------------------------------- for those who start them
+
+_ROWS = (
+    ("publish_us_rare", "CPU of a publish, one a second", "{:.1f} µs"),
+    ("publish_us_seldom", "CPU of a publish, 100 a second", "{:.1f} µs"),
+    ("publish_us_busy", "CPU of a publish, as many as there may be", "{:.1f} µs"),
+    ("put_events_per_cpu_second", "put_events, events a CPU second", "{:,.0f}"),
+    ("published_per_cpu_second", "published, events a CPU second", "{:,.0f}"),
+    ("ratio", "published / put_events", "{:.2f}"),
+    ("published_per_second", "published, events a second", "{:,.0f}"),
+    ("added_ms_median", "publish to outcome less linger, median", "{:.1f} ms"),
+    ("added_ms_99", "the same, 99 of 100", "{:.1f} ms"),
+    ("bytes_an_event", "memory of a buffered event of 500 B, event not counted", "{:,.0f} B"),
+)
+
+
+def _measure(
+    part: str, transport: str, environment: Mapping[str, str], arguments: argparse.Namespace
+) -> Figures:
+    command = [sys.executable, "-m", "benchmarks.publishing", "--part", part]
+    command += ["--transport", transport, "--events", str(arguments.events)]
+    command += ["--rounds", str(arguments.rounds)]
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+    figures: Figures = json.loads(done.stdout)
+    return figures
+
+
+def _table(columns: Mapping[str, Figures]) -> str:
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for key, title, form in _ROWS:
+        cells = [form.format(found[key]) if key in found else "-" for found in columns.values()]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    from benchmarks.__main__ import environment
+    from benchmarks.service import Service
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.publishing", description=__doc__)
+    parser.add_argument("--part", choices=_PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--transport", default="requests", help=argparse.SUPPRESS)
+    parser.add_argument("--events", type=int, default=8000, help="in a round (8,000)")
+    parser.add_argument("--rounds", type=int, default=9, help="of each figure (9)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    arguments = parser.parse_args()
+    if arguments.part:
+        load = Load(arguments.transport, arguments.events, arguments.rounds)
+        found = _PARTS[arguments.part](load)
+        print(json.dumps(found))
+        return
+    columns: dict[str, Figures] = {}
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        here = environment(Path(name), Path(name) / "none")
+        # Nothing is encrypted here, and an empty answer fits any number of entries.
+        del here["AWS_CA_BUNDLE"], here["NODE_EXTRA_CA_CERTS"]
+        full = stack.enter_context(Service(here, None, delay=_DELAY))
+        fitting = stack.enter_context(Service(here, None, entries=0))
+        silent = stack.enter_context(Service(here, None, delay=3600))
+        of_full = here | {"AWS_ENDPOINT_URL_EVENTBRIDGE": full.url}
+        of_any = here | {"AWS_ENDPOINT_URL_EVENTBRIDGE": fitting.url}
+        of_none = here | {"AWS_ENDPOINT_URL_EVENTBRIDGE": silent.url}
+        for transport in ("requests", "curl"):
+            columns[f"publisher, {transport}"] = {
+                **_measure("caller", transport, of_any, arguments),
+                **_measure("throughput", transport, of_full, arguments),
+                **_measure("latency", transport, of_any, arguments),
+                **_measure("memory", transport, of_none, arguments),
+            }
+        columns["publisher, asyncio"] = _measure(
+            "throughput-asyncio", "aiohttp", of_full, arguments
+        )
+        columns[f"boto3, {_POOL_THREADS} threads"] = _measure("boto3", "boto3", of_any, arguments)
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {arguments.rounds} rounds\n")
+    print(_table(columns))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(columns, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
