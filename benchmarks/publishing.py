@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping
@@ -59,11 +60,11 @@ def _median(values: list[float]) -> float:
 
 
 def caller_threads(load: Load) -> Figures:
-    """CPU of the thread that publishes, at three rates."""
-    from eventbridge_partner import EventPublisher, PartnerEventsClient
+    """CPU of the thread that publishes, at two rates."""
+    from eventbridge_partner import EventPublisher, PartnerEvent, PartnerEventsClient
 
     given = _events(load.events)
-    rare: list[float] = []
+    making: list[float] = []
     seldom: list[float] = []
     busy: list[float] = []
     with (
@@ -72,12 +73,14 @@ def caller_threads(load: Load) -> Figures:
     ):
         publisher.publish(given[0]).result(60)
         for _ in range(load.rounds):
-            for taken, pause, count in ((rare, 1.2, 1), (seldom, 0.01, 40)):
-                for event in given[:count]:
-                    time.sleep(pause)
-                    started = time.thread_time()
-                    publisher.publish(event)
-                    taken.append((time.thread_time() - started) * 1e6)
+            for value in _CASE.values(40):
+                time.sleep(0.01)
+                started = time.thread_time()
+                event = PartnerEvent(*value)
+                made = time.thread_time()
+                publisher.publish(event)
+                seldom.append((time.thread_time() - made) * 1e6)
+                making.append((made - started) * 1e6)
             publisher.flush(60)
             started = time.thread_time()
             for event in given:
@@ -85,7 +88,7 @@ def caller_threads(load: Load) -> Figures:
             busy.append((time.thread_time() - started) / load.events * 1e6)
             assert not publisher.flush(60).left
     return {
-        "publish_us_rare": _median(rare),
+        "making_us_seldom": _median(making),
         "publish_us_seldom": _median(seldom),
         "publish_us_busy": _median(busy),
     }
@@ -222,6 +225,72 @@ def _unlike(event: Any, number: int) -> Any:
     return PartnerEvent(event.source, event.detail_type, detail)
 
 
+_FLOOD = "aws.partner/example.com/flood"
+_CONDITIONS = ("alone", "flood", "throttled", "gone")
+
+
+def fairness(load: Load) -> Figures:
+    """
+    Seconds from publish to outcome of a customer's events, whatever another customer does.
+
+    The service is the package's local one here, for it can refuse one source's entries; it shares
+    the process and the CPU with the publisher.
+    """
+    figures: Figures = {}
+    for condition in _CONDITIONS:
+        taken = _latencies_beside(condition, load)
+        cuts = statistics.quantiles(taken, n=100)
+        figures |= {
+            f"{condition} median": cuts[49] * 1e3,
+            f"{condition} 99": cuts[98] * 1e3,
+            f"{condition} worst": max(taken) * 1e3,
+        }
+    return figures
+
+
+def _latencies_beside(condition: str, load: Load) -> list[float]:
+    from eventbridge_partner import EventPublisher, PartnerEvent, PartnerEventsClient
+    from eventbridge_partner.testing import FailEntries, FakeEventBridge
+
+    service = FakeEventBridge()
+    codes = {"throttled": "ThrottlingException", "gone": "ResourceNotFoundException"}
+    if condition in codes:
+        service.play(
+            FailEntries(codes[condition], times=None, matching=lambda one: one["Source"] == _FLOOD)
+        )
+    is_over = threading.Event()
+    taken: list[float] = []
+    with (
+        service.serve() as server,
+        PartnerEventsClient(
+            REGION,
+            endpoint_url=server.url,
+            credentials=service.credentials,
+            **our_settings(load.transport, None),
+        ) as client,
+        EventPublisher(client, linger=_LINGER, on_full="drop_newest") as publisher,
+    ):
+
+        def flood() -> None:
+            event = PartnerEvent(_FLOOD, "t", {"text": "x" * 400})
+            while not is_over.wait(0.001):
+                for _ in range(20):  # 20,000 a second: more than get through
+                    publisher.publish(event)
+
+        if condition != "alone":
+            threading.Thread(target=flood, daemon=True).start()
+            time.sleep(1.0)
+        for number in range(load.rounds * 40):
+            event = PartnerEvent(f"aws.partner/example.com/customer-{number % 5}", "t", {"n": 1})
+            started = time.perf_counter()
+            publisher.publish(event).result(60)
+            taken.append(time.perf_counter() - started)
+            time.sleep(0.01)
+        is_over.set()
+        publisher.close(1.0)
+    return taken
+
+
 def boto3_pool(load: Load) -> Figures:
     """As one does it with boto3: a call for each event, from a pool of threads."""
     import boto3
@@ -272,14 +341,15 @@ _PARTS: Mapping[str, Callable[[Load], Figures]] = {
     "throughput-asyncio": throughput_asyncio,
     "latency": latency_threads,
     "memory": memory_threads,
+    "fairness": fairness,
     "boto3": boto3_pool,
 }
 
 # ---------------------------------------------------------------- for those who start them
 
 _ROWS = (
-    ("publish_us_rare", "CPU of a publish, one a second", "{:.1f} µs"),
     ("publish_us_seldom", "CPU of a publish, 100 a second", "{:.1f} µs"),
+    ("making_us_seldom", "CPU of making a PartnerEvent, 100 a second", "{:.1f} µs"),
     ("publish_us_busy", "CPU of a publish, as many as there may be", "{:.1f} µs"),
     ("put_events_per_cpu_second", "put_events, events a CPU second", "{:,.0f}"),
     ("published_per_cpu_second", "published, events a CPU second", "{:,.0f}"),
@@ -307,6 +377,19 @@ def _table(columns: Mapping[str, Figures]) -> str:
     for key, title, form in _ROWS:
         cells = [form.format(found[key]) if key in found else "-" for found in columns.values()]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _fairness_table(columns: Mapping[str, Figures]) -> str:
+    heads = [f"{name}, {what}" for name in columns for what in ("median", "99 of 100", "worst")]
+    lines = ["| another source is | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
+    for condition in _CONDITIONS:
+        cells = [
+            f"{found[f'{condition} {what}']:.0f}"
+            for found in columns.values()
+            for what in ("median", "99", "worst")
+        ]
+        lines.append(f"| {condition} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -350,6 +433,13 @@ def main() -> None:
         columns[f"boto3, {_POOL_THREADS} threads"] = _measure("boto3", "boto3", of_any, arguments)
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {arguments.rounds} rounds\n")
     print(_table(columns))
+    print("\npublish to outcome of a quiet source, linger of 10 ms included, in ms\n")
+    beside = {
+        transport: _measure("fairness", transport, here, arguments)
+        for transport in ("requests", "curl")
+    }
+    print(_fairness_table(beside))
+    columns |= {f"fairness, {transport}": found for transport, found in beside.items()}
     if arguments.json:
         arguments.json.write_text(json.dumps(columns, indent=1) + "\n")
 
