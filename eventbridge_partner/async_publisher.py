@@ -106,7 +106,7 @@ class AsyncEventPublisher:
                 publisher's `block_timeout`.
 
         Returns:
-            The event's receipt: await it for the outcome.
+            The event's receipt. Await that for the outcome.
 
         Raises:
             BufferFullError: There was no room.
@@ -208,8 +208,8 @@ class AsyncEventPublisher:
             timeout: Seconds; None for no bound.
 
         Returns:
-            One outcome for each event that had none: what is not in `accepted` was not sent, or
-            may not have been.
+            One outcome for each event that had none. What is not in `accepted` was not sent, or may
+            not have been.
         """
         self._is_closed = True
         sender = self._current()

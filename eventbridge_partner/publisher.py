@@ -194,8 +194,8 @@ class EventPublisher:
             timeout: Seconds; None for no bound.
 
         Returns:
-            One outcome for each event that had none: what is not in `accepted` was not sent, or
-            may not have been.
+            One outcome for each event that had none. What is not in `accepted` was not sent, or may
+            not have been.
         """
         self._is_closed = True
         sender = self._sender
