@@ -197,8 +197,9 @@ class EventPublisher:
             One outcome for each event that had none. What is not in `accepted` was not sent, or may
             not have been.
         """
-        self._is_closed = True
-        sender = self._sender
+        with first_use:
+            self._is_closed = True
+            sender = self._sender
         return DeliveryReport(()) if sender is None else sender.close(timeout)
 
     def stats(self) -> PublisherStats:
@@ -214,6 +215,8 @@ class EventPublisher:
             raise closed_error()
         means = means_of(self._client)
         with first_use:
+            if self._is_closed:
+                raise closed_error()
             if self._sender is None:
                 self._sender = _Sender(means, self._settings, self._exit_timeout)
                 # Who forgets a publisher without closing it gets its events sent all the same.
