@@ -347,7 +347,7 @@ _PARTS: Mapping[str, Callable[[Load], Figures]] = {
 
 # ---------------------------------------------------------------- for those who start them
 
-_ROWS = (
+ROWS = (
     ("publish_us_seldom", "CPU of a publish, 100 a second", "{:.1f} µs"),
     ("making_us_seldom", "CPU of making a PartnerEvent, 100 a second", "{:.1f} µs"),
     ("publish_us_busy", "CPU of a publish, as many as there may be", "{:.1f} µs"),
@@ -361,20 +361,28 @@ _ROWS = (
 )
 
 
-def _measure(
-    part: str, transport: str, environment: Mapping[str, str], arguments: argparse.Namespace
-) -> Figures:
+def plain_environment(directory: Path) -> dict[str, str]:
+    """Return the environment of all processes; nothing is encrypted here."""
+    from benchmarks.__main__ import environment
+
+    here = environment(directory, directory / "none")
+    del here["AWS_CA_BUNDLE"], here["NODE_EXTRA_CA_CERTS"]
+    return here
+
+
+def measure(part: str, load: Load, environment: Mapping[str, str]) -> Figures:
+    """Measure a part in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.publishing", "--part", part]
-    command += ["--transport", transport, "--events", str(arguments.events)]
-    command += ["--rounds", str(arguments.rounds)]
+    command += ["--transport", load.transport, "--events", str(load.events)]
+    command += ["--rounds", str(load.rounds)]
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
     figures: Figures = json.loads(done.stdout)
     return figures
 
 
-def _table(columns: Mapping[str, Figures]) -> str:
+def table(columns: Mapping[str, Figures]) -> str:
     lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
-    for key, title, form in _ROWS:
+    for key, title, form in ROWS:
         cells = [form.format(found[key]) if key in found else "-" for found in columns.values()]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -394,7 +402,6 @@ def _fairness_table(columns: Mapping[str, Figures]) -> str:
 
 
 def main() -> None:
-    from benchmarks.__main__ import environment
     from benchmarks.service import Service
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.publishing", description=__doc__)
@@ -410,34 +417,32 @@ def main() -> None:
         print(json.dumps(found))
         return
     columns: dict[str, Figures] = {}
+    beside: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        here = environment(Path(name), Path(name) / "none")
-        # Nothing is encrypted here, and an empty answer fits any number of entries.
-        del here["AWS_CA_BUNDLE"], here["NODE_EXTRA_CA_CERTS"]
+        here = plain_environment(Path(name))
+
+        def of(part: str, transport: str, service: Service) -> Figures:
+            load = Load(transport, arguments.events, arguments.rounds)
+            return measure(part, load, here | {"AWS_ENDPOINT_URL_EVENTBRIDGE": service.url})
+
         full = stack.enter_context(Service(here, None, delay=_DELAY))
+        # An empty answer fits any number of entries.
         fitting = stack.enter_context(Service(here, None, entries=0))
         silent = stack.enter_context(Service(here, None, delay=3600))
-        of_full = here | {"AWS_ENDPOINT_URL_EVENTBRIDGE": full.url}
-        of_any = here | {"AWS_ENDPOINT_URL_EVENTBRIDGE": fitting.url}
-        of_none = here | {"AWS_ENDPOINT_URL_EVENTBRIDGE": silent.url}
         for transport in ("requests", "curl"):
             columns[f"publisher, {transport}"] = {
-                **_measure("caller", transport, of_any, arguments),
-                **_measure("throughput", transport, of_full, arguments),
-                **_measure("latency", transport, of_any, arguments),
-                **_measure("memory", transport, of_none, arguments),
+                **of("caller", transport, fitting),
+                **of("throughput", transport, full),
+                **of("latency", transport, fitting),
+                **of("memory", transport, silent),
             }
-        columns["publisher, asyncio"] = _measure(
-            "throughput-asyncio", "aiohttp", of_full, arguments
-        )
-        columns[f"boto3, {_POOL_THREADS} threads"] = _measure("boto3", "boto3", of_any, arguments)
+        columns["publisher, asyncio"] = of("throughput-asyncio", "aiohttp", full)
+        columns[f"boto3, {_POOL_THREADS} threads"] = of("boto3", "boto3", fitting)
+        for transport in ("requests", "curl"):
+            beside[transport] = of("fairness", transport, fitting)
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {arguments.rounds} rounds\n")
-    print(_table(columns))
+    print(table(columns))
     print("\npublish to outcome of a quiet source, linger of 10 ms included, in ms\n")
-    beside = {
-        transport: _measure("fairness", transport, here, arguments)
-        for transport in ("requests", "curl")
-    }
     print(_fairness_table(beside))
     columns |= {f"fairness, {transport}": found for transport, found in beside.items()}
     if arguments.json:

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import cattrs
 import pytest
 
-from benchmarks import page, peers, pieces, tables
+from benchmarks import page, peers, pieces, publishing, tables
 from benchmarks.bars import Bar, bars
 from benchmarks.cases import BATCH, CASES
 from benchmarks.contenders import CONTENDERS, Contender
@@ -563,6 +563,31 @@ def test_memory_table_has_all_who_tell(result):
     table = dict(tables.sections(result))["Memory: the process that sent 2,000 events a call"]
     assert "AWS SDK for JavaScript v3" in table
     assert "wrk" not in table
+
+
+# ---------------------------------------------------------------- publishing
+
+
+@pytest.mark.parametrize(
+    ("part", "transport", "service"),
+    [
+        ("caller", "requests", {"entries": 0}),
+        ("throughput", "curl", {}),
+        ("throughput-asyncio", "aiohttp", {}),
+        ("latency", "requests", {"entries": 0}),
+        ("memory", "curl", {"delay": 3600}),
+        ("boto3", "boto3", {"entries": 0}),
+    ],
+)
+def test_parts_of_the_publishing_benchmark(tmp_path, part, transport, service):
+    """Each runs, and finds what the table shows."""
+    here = publishing.plain_environment(tmp_path)
+    with Service(here, None, **service) as answering:
+        here["AWS_ENDPOINT_URL_EVENTBRIDGE"] = answering.url
+        figures = publishing.measure(part, publishing.Load(transport, 200, 2), here)
+    shown = publishing.table({"found": figures})
+    assert all(value > 0 for key, value in figures.items() if not key.startswith("added"))
+    assert shown.count(" - |") == len(publishing.ROWS) - len(figures)
 
 
 # ---------------------------------------------------------------- pictures and the page

@@ -98,7 +98,8 @@ class Exhausted:
 
     Attributes:
         code: The last error code: the service's, or `DeadlineExceeded`, `TransportError`,
-            `TlsError` or `CredentialsError`.
+            `TlsError` or `CredentialsError`; of a publisher's event also `BufferFull` or
+            `PublisherClosed`.
         message: The last error's message.
         event: The event, as it was given.
         index: Its position among the events of the call, from 0.

@@ -25,11 +25,15 @@ from tenacity import (
 
 from eventbridge_partner import (
     Accepted,
+    AsyncEventPublisher,
+    AsyncPartnerEventsClient,
     BatchLimits,
     ConfigurationError,
     DeliveryReport,
+    EventPublisher,
     Exhausted,
     Finding,
+    FlushReport,
     GivenEvent,
     HttpRequest,
     HttpResponse,
@@ -40,6 +44,8 @@ from eventbridge_partner import (
     PartnerEvent,
     PartnerEventsClient,
     PartnerEventsError,
+    PublisherStats,
+    Receipt,
     Rejected,
     RetryPolicy,
     ServiceError,
@@ -272,6 +278,35 @@ with PartnerEventsClient(
     assert_type(opened, PartnerEventsClient)
     assert_type(opened.look_up(), PartnerEventsClient)
     assert_type((opened.region, opened.endpoint_url), tuple[str, str])
+
+
+# ------------------------------------------------------------ publishers
+
+
+def tell(receipt: Receipt) -> None:
+    """A callback gets the receipt; what it returns does not matter."""
+    if receipt.outcome is not None:
+        assert_type(receipt.outcome, Outcome)
+
+
+with EventPublisher(opened, linger=0.1, max_buffered_events=100, on_full="raise") as publisher:
+    assert_type(publisher, EventPublisher)
+    receipt = publisher.publish(event, timeout=1)
+    receipt.add_done_callback(tell)
+    receipt.add_done_callback(lambda done: print(done.event.source))
+    assert_type(receipt.result(timeout=5), Outcome)
+    assert_type(publisher.publish_many([event, {"Source": "s"}]), list[Receipt])
+    assert_type(publisher.flush(1.0).sent, OutcomeCounts)
+    assert_type(publisher.stats(), PublisherStats)
+    assert_type(publisher.close(timeout=None), DeliveryReport)
+
+
+async def published(client: AsyncPartnerEventsClient) -> Outcome:
+    """The publisher for asyncio, and a receipt that is awaited."""
+    async with AsyncEventPublisher(client, on_full="drop_oldest") as on_loop:
+        await on_loop.publish_many([event])
+        assert_type(await on_loop.flush(), FlushReport)
+        return await (await on_loop.publish(event))
 
 
 # ------------------------------------------------------------ tests of one's own
