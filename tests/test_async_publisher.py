@@ -413,6 +413,15 @@ def test_a_loop_that_ends_without_close_sends_what_is_left(
     assert all(isinstance(receipt.outcome, Accepted) for receipt in kept)
 
 
+def test_a_loop_that_ends_at_once_sends_what_is_left(service: FakeEventBridge) -> None:
+    """Its task has had no turn yet."""
+
+    async def main() -> Receipt:
+        return await Stage(service).publisher(linger=30.0).publish(event())
+
+    assert isinstance(asyncio.run(main()).outcome, Accepted)
+
+
 def test_a_loop_that_ends_while_the_service_hangs_says_what_was_lost(
     play: Play, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Generic, TypeVar
 
 from eventbridge_partner._http import HttpRequest, Timeouts
@@ -26,7 +27,14 @@ class TaskFlights(Generic[K]):
         """Send a request. See `AsyncFlights.submit`."""
         task = asyncio.get_running_loop().create_task(self._send(key, request, timeouts))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(functools.partial(self._ended, key))
+
+    def _ended(self, key: K, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() and not self._is_closed:
+            # By whoever ends the loop, and before its first step: else it would have its answer.
+            error = TransportError("the request was cancelled", may_have_been_sent=False)
+            self._arrivals.add(key, error)
 
     async def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
         """Return what has been answered. See `AsyncFlights.collect`."""

@@ -153,3 +153,25 @@ def test_collecting_that_is_cancelled_takes_nothing() -> None:
         assert [key for key, _ in await flights.collect(0)] == ["a"]
 
     run(main)
+
+
+def test_a_request_that_is_cancelled_before_it_begins_has_an_answer() -> None:
+    """Whoever ends a loop cancels all of its tasks; nothing of that one was sent."""
+
+    class Untouched:
+        async def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
+            raise AssertionError("it was sent")
+
+        async def close(self) -> None: ...
+
+    async def main() -> None:
+        flights: TaskFlights[str] = TaskFlights(Untouched())
+        flights.submit("key", HttpRequest("https://example.com/", {}, b""), Timeouts())
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        [(key, answer)] = await flights.collect(5)
+        assert key == "key"
+        assert isinstance(answer, TransportError) and not answer.may_have_been_sent
+        await flights.close()
+
+    asyncio.run(main())
