@@ -170,16 +170,17 @@ class WorkerThreads:
             RuntimeError: No thread can be started any more. The job does not run.
         """
         with self._lock:
-            if not self._idle.acquire(blocking=False):
-                thread = threading.Thread(
-                    target=_work,
-                    args=(self._jobs, self._idle),
-                    name="eventbridge-partner",
-                    daemon=True,
-                )
-                thread.start()
-                self._listening.append(self._jobs)
-            self._jobs.put(job)
+            if self._idle.acquire(blocking=False):
+                self._jobs.put(job)
+                return
+            thread = threading.Thread(
+                target=_work,
+                args=([job], self._jobs, self._idle),
+                name="eventbridge-partner",
+                daemon=True,
+            )
+            thread.start()
+            self._listening.append(self._jobs)
 
     def stop(self) -> None:
         """Let the threads end, each after the jobs that it has; new jobs get new threads."""
@@ -189,11 +190,14 @@ class WorkerThreads:
             self._idle = threading.Semaphore(0)
 
 
-def _work(jobs: Jobs, idle: threading.Semaphore) -> None:
-    while (job := jobs.get()) is not None:
+def _work(first: list[Job], jobs: Jobs, idle: threading.Semaphore) -> None:
+    # A thread holds on to its arguments, so this one takes what was in there.
+    job: Job | None = first.pop()
+    while job is not None:
         job()
         del job  # an idle thread holds on to nothing
         idle.release()
+        job = jobs.get()
 
 
 def _dismiss(listening: list[Jobs]) -> None:

@@ -202,3 +202,30 @@ def test_threads_end_with_what_they_work_for() -> None:
     for thread in transport.threads:
         thread.join(2)
         assert not thread.is_alive()
+
+
+def test_without_new_threads_requests_go_out_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its end Python starts none; each request is sent once, from the caller's thread."""
+    transport = Slow(0.005)
+    flights = flights_on(transport)
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    for name in "abc":
+        flights.submit(name, request(name), TIMEOUTS)
+    assert set(collected(flights, 3)) == {"a", "b", "c"}
+    assert transport.threads == [threading.current_thread()] * 3
+
+
+def test_who_stays_free_waits_for_no_request() -> None:
+    """However quick the answers were: the next one may hang."""
+    transport = Slow(0)
+    workers = WorkerThreads()
+    flights: BlockingFlights[str] = BlockingFlights(transport, workers, stays_free=True)
+    for name in "abc":
+        flights.submit(name, request(name), TIMEOUTS)
+        assert set(collected(flights, 1)) == {name}
+    assert threading.current_thread() not in transport.threads
+    workers.stop()
