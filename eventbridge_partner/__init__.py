@@ -20,14 +20,21 @@ from eventbridge_partner.client import PartnerEventsClient
 from eventbridge_partner.errors import (
     CallCancelledError,
     ClockSkewError,
+    ConcurrentModificationError,
     ConfigurationError,
     CredentialsError,
     ExpiredCredentialsError,
     Finding,
     InputInterruptedError,
     InvalidEventError,
+    InvalidTokenError,
+    LimitExceededError,
+    OperationDisabledError,
     PartnerEventsError,
+    ResourceAlreadyExistsError,
+    ResourceNotFoundError,
     ServiceError,
+    SourceNotActiveError,
     ThrottledError,
     TlsError,
     TransportError,
@@ -37,6 +44,7 @@ from eventbridge_partner.errors import (
 from eventbridge_partner.models import (
     Accepted,
     DeliveryReport,
+    EventSource,
     Exhausted,
     GivenEvent,
     Outcome,
@@ -44,39 +52,50 @@ from eventbridge_partner.models import (
     PartnerEvent,
     Rejected,
     ResultEntry,
+    SourceAccount,
     SourceName,
+    SourceState,
     Unconfirmed,
     entry_size,
 )
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.raw_call import PutPartnerEventsResponse
 from eventbridge_partner.retry import RetryPolicy, Verdict
+from eventbridge_partner.sources import Sources
 from eventbridge_partner.transports import AsyncTransport, Transport
 
 if TYPE_CHECKING:
     from eventbridge_partner.async_client import AsyncPartnerEventsClient
+    from eventbridge_partner.sources._asyncio import AsyncSources
 else:
+    # Importing asyncio takes longer than all the rest.
+    _LATE = {
+        "AsyncPartnerEventsClient": "async_client",
+        "AsyncSources": "sources._asyncio",
+    }
 
     def __getattr__(name: str) -> object:
-        # Importing asyncio takes longer than all the rest.
-        if name == "AsyncPartnerEventsClient":
-            from eventbridge_partner.async_client import AsyncPartnerEventsClient
+        if name in _LATE:
+            from importlib import import_module
 
-            return AsyncPartnerEventsClient
+            return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
     "Accepted",
     "AsyncPartnerEventsClient",
+    "AsyncSources",
     "AsyncTransport",
     "BatchLimits",
     "CallCancelledError",
     "ClockSkewError",
+    "ConcurrentModificationError",
     "ConfigurationError",
     "Credentials",
     "CredentialsError",
     "DeliveryReport",
+    "EventSource",
     "Exhausted",
     "ExpiredCredentialsError",
     "Finding",
@@ -85,6 +104,9 @@ __all__ = [
     "HttpResponse",
     "InputInterruptedError",
     "InvalidEventError",
+    "InvalidTokenError",
+    "LimitExceededError",
+    "OperationDisabledError",
     "Outcome",
     "OutcomeCounts",
     "Pace",
@@ -94,10 +116,16 @@ __all__ = [
     "PutPartnerEventsResponse",
     "ReadCredentials",
     "Rejected",
+    "ResourceAlreadyExistsError",
+    "ResourceNotFoundError",
     "ResultEntry",
     "RetryPolicy",
     "ServiceError",
+    "SourceAccount",
     "SourceName",
+    "SourceNotActiveError",
+    "SourceState",
+    "Sources",
     "ThrottledError",
     "Timeouts",
     "TlsError",

@@ -11,6 +11,7 @@ import eventbridge_partner
 from eventbridge_partner import (
     CallCancelledError,
     ClockSkewError,
+    ConcurrentModificationError,
     ConfigurationError,
     CredentialsError,
     DeliveryReport,
@@ -19,9 +20,17 @@ from eventbridge_partner import (
     Finding,
     InputInterruptedError,
     InvalidEventError,
+    InvalidTokenError,
+    LimitExceededError,
+    OperationDisabledError,
     PartnerEvent,
     PartnerEventsError,
+    ResourceAlreadyExistsError,
+    ResourceNotFoundError,
     ServiceError,
+    SourceAccount,
+    SourceNotActiveError,
+    SourceState,
     ThrottledError,
     TlsError,
     TransportError,
@@ -33,6 +42,7 @@ from tests.strategies import SOURCE
 REPORT = DeliveryReport(
     [Exhausted("C", "m", PartnerEvent(SOURCE, "t", {"k": "s3cr3t-canary"}), 0, 3)]
 )
+ACCOUNT = SourceAccount(SOURCE, "123456789012", SourceState.PENDING)
 SERVICE = {
     "status": 503,
     "request_id": "r",
@@ -49,6 +59,13 @@ ERRORS = {
     "throttled": (ThrottledError("C", "m", **SERVICE), True),
     "expired": (ExpiredCredentialsError("C", "m", status=400), False),
     "clock": (ClockSkewError("C", "", status=403, server_time=1.0), False),
+    "not found": (ResourceNotFoundError("C", "m", status=400), False),
+    "exists": (ResourceAlreadyExistsError("C", "m", **SERVICE), True),
+    "concurrent": (ConcurrentModificationError("C", "m", status=400), False),
+    "quota": (LimitExceededError("C", "m", status=400), False),
+    "disabled": (OperationDisabledError("C", "m", status=400), False),
+    "token": (InvalidTokenError("C", "m", status=400), False),
+    "not active": (SourceNotActiveError("is PENDING", ACCOUNT), False),
     "transport, sent": (TransportError("no answer", may_have_been_sent=True), True),
     "transport, not sent": (TransportError("no connection", may_have_been_sent=False), False),
     "TLS": (TlsError("expired"), False),
@@ -100,6 +117,12 @@ def test_wrong_values_are_value_errors(kind):
         (ThrottledError, ServiceError),
         (ExpiredCredentialsError, ServiceError),
         (ClockSkewError, ServiceError),
+        (ResourceNotFoundError, ServiceError),
+        (ResourceAlreadyExistsError, ServiceError),
+        (ConcurrentModificationError, ServiceError),
+        (LimitExceededError, ServiceError),
+        (OperationDisabledError, ServiceError),
+        (InvalidTokenError, ServiceError),
         (TlsError, TransportError),
     ],
 )
