@@ -1,11 +1,11 @@
-"""`sources`: create, find, watch and delete partner event sources."""
+"""`sources`: create, find, watch, hand over and delete partner event sources."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import attrs
 import orjson
@@ -24,6 +24,7 @@ from eventbridge_partner.cli import _types
 from eventbridge_partner.cli._exits import ALL_ACCEPTED, NOT_ALL_ACCEPTED, UsageError
 from eventbridge_partner.cli._interruption import Interruption
 from eventbridge_partner.cli._output import amount, say, write_out
+from eventbridge_partner.handoff import HandoffFormat, handoff
 
 _EPILOG: Final = """\
 `sources ACTION --help` says more about each action.
@@ -106,6 +107,13 @@ def _add_options(name: str, parser: argparse.ArgumentParser) -> None:
         case "delete":
             parser.add_argument(
                 "--missing-ok", action="store_true", help="it is fine if there is none"
+            )
+        case "handoff":
+            parser.add_argument(
+                "--format",
+                choices=get_args(HandoffFormat),
+                default="text",
+                help="for people (the default), the AWS CLI, or a template",
             )
         case _:
             pass
@@ -237,6 +245,23 @@ def _delete(client: PartnerEventsClient, arguments: argparse.Namespace) -> int:
     return ALL_ACCEPTED
 
 
+def _handoff(client: PartnerEventsClient, arguments: argparse.Namespace) -> int:
+    members = {
+        "source": arguments.name,
+        "account": arguments.account,
+        "region": client.region,
+        "format": arguments.format,
+    }
+    text = handoff(
+        arguments.name, account=arguments.account, region=client.region, format=arguments.format
+    )
+    if arguments.json:
+        _write_json({**members, "text": text})
+    else:
+        write_out(text)
+    return ALL_ACCEPTED
+
+
 _ACTIONS: Final = {
     "create": _Action("create a source that is not there yet", "NAME", True, _create),
     "ensure": _Action("create a source unless it is there", "NAME", True, _ensure),
@@ -252,6 +277,9 @@ _ACTIONS: Final = {
         _expiring,
     ),
     "delete": _Action("delete a source from an account", "NAME", True, _delete),
+    "handoff": _Action(
+        "write down what the customer has to do to get a source's events", "NAME", True, _handoff
+    ),
 }
 
 

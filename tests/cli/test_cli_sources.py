@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from eventbridge_partner.handoff import handoff
 from eventbridge_partner.testing import FailRequest, LoseAnswer
 
 PREFIX = "aws.partner/example.com/"
@@ -137,6 +138,31 @@ def test_delete(run, service):
     assert run("sources", "delete", *IN_ACCOUNT, "--missing-ok").status == 0
 
 
+@pytest.mark.parametrize("form", ["text", "cli", "cloudformation", "terraform"])
+def test_handoff(run, service, form):
+    """What the customer has to do, in the form asked for; nothing is sent."""
+    ended = run("sources", "handoff", *IN_ACCOUNT, "--format", form)
+    expected = handoff(NAME, account=ACCOUNT, region="us-east-1", format=form)
+    assert (ended.status, ended.out, ended.err) == (0, expected, "")
+    found = run("sources", "handoff", *IN_ACCOUNT, "--format", form, "--json").results
+    assert found == [
+        {
+            "source": NAME,
+            "account": ACCOUNT,
+            "region": "us-east-1",
+            "format": form,
+            "text": expected,
+        }
+    ]
+    assert service.request_count == 0
+
+
+def test_handoff_is_for_people_by_default(run):
+    """In the Region that was looked up, or asked for."""
+    expected = handoff(NAME, account=ACCOUNT, region="eu-west-1")
+    assert run("sources", "handoff", *IN_ACCOUNT, "--region", "eu-west-1").out == expected
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -149,6 +175,8 @@ def test_delete(run, service):
         (("create", NAME), "required: --account"),
         (("expiring", PREFIX), "required: --within"),
         ((), "required: ACTION"),
+        (("handoff", "acme", "--account", ACCOUNT), "source is 'acme'; allowed"),
+        (("handoff", *IN_ACCOUNT, "--format", "pulumi"), "--format: invalid choice"),
     ],
 )
 def test_wrong_usage(run, service, arguments, words):
