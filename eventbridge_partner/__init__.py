@@ -41,6 +41,7 @@ from eventbridge_partner.errors import (
     UndeliveredError,
     UnreadableAnswerError,
 )
+from eventbridge_partner.guard import SourceGuard
 from eventbridge_partner.models import (
     Accepted,
     DeliveryReport,
@@ -66,11 +67,13 @@ from eventbridge_partner.transports import AsyncTransport, Transport
 
 if TYPE_CHECKING:
     from eventbridge_partner.async_client import AsyncPartnerEventsClient
+    from eventbridge_partner.guard._asyncio import AsyncSourceGuard
     from eventbridge_partner.sources._asyncio import AsyncSources
 else:
     # Importing asyncio takes longer than all the rest.
     _LATE = {
         "AsyncPartnerEventsClient": "async_client",
+        "AsyncSourceGuard": "guard._asyncio",
         "AsyncSources": "sources._asyncio",
     }
 
@@ -85,6 +88,7 @@ else:
 __all__ = [
     "Accepted",
     "AsyncPartnerEventsClient",
+    "AsyncSourceGuard",
     "AsyncSources",
     "AsyncTransport",
     "BatchLimits",
@@ -122,6 +126,7 @@ __all__ = [
     "RetryPolicy",
     "ServiceError",
     "SourceAccount",
+    "SourceGuard",
     "SourceName",
     "SourceNotActiveError",
     "SourceState",

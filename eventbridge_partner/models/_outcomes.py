@@ -73,7 +73,8 @@ class Rejected:
     Fix the event or drop it: sending it again cannot help.
 
     Attributes:
-        code: The service's error code; `InvalidEvent` or `EntryTooLarge` if it was never sent.
+        code: The service's error code; `InvalidEvent` or `EntryTooLarge`, or of a `SourceGuard`
+            `SourcePending` or `SourceGone`, if it was never sent.
         message: What is wrong, without what the service echoes of the event.
         event: The event, as it was given.
         index: Its position among the events of the call, from 0.
@@ -98,7 +99,8 @@ class Exhausted:
 
     Attributes:
         code: The last error code: the service's, or `DeadlineExceeded`, `TransportError`,
-            `TlsError` or `CredentialsError`.
+            `TlsError` or `CredentialsError`; or of a `SourceGuard` `SourceParked`, for which
+            somebody else sends it again.
         message: The last error's message.
         event: The event, as it was given.
         index: Its position among the events of the call, from 0.
@@ -136,3 +138,21 @@ class Unconfirmed:
 
 Outcome = Accepted | Rejected | Exhausted | Unconfirmed
 """Our final word on an event."""
+
+
+def renumbered(outcome: Outcome, index: int) -> Outcome:
+    """
+    Return an outcome as that of an event at another position among those of its call.
+
+    Nobody else may have it yet: `Accepted`, of which there are most, is changed as it is.
+    """
+    if type(outcome) is Accepted:
+        _keep_index(outcome, index)
+        return outcome
+    if type(outcome) is Rejected and not outcome.attempts:
+        # What was refused before it was sent says which event it is.
+        findings = tuple([attrs.evolve(finding, index=index) for finding in outcome.findings])
+        was, here = f" of event {outcome.index} ", f" of event {index} "
+        message = "; ".join(map(str, findings)) or outcome.message.replace(was, here, 1)
+        return attrs.evolve(outcome, index=index, message=message, findings=findings)
+    return attrs.evolve(outcome, index=index)
