@@ -61,6 +61,7 @@ from eventbridge_partner.models import (
 )
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.raw_call import PutPartnerEventsResponse
+from eventbridge_partner.regions import RegionRouter
 from eventbridge_partner.retry import RetryPolicy, Verdict
 from eventbridge_partner.sources import Sources
 from eventbridge_partner.transports import AsyncTransport, Transport
@@ -68,11 +69,13 @@ from eventbridge_partner.transports import AsyncTransport, Transport
 if TYPE_CHECKING:
     from eventbridge_partner.async_client import AsyncPartnerEventsClient
     from eventbridge_partner.guard._asyncio import AsyncSourceGuard
+    from eventbridge_partner.regions._asyncio import AsyncRegionRouter
     from eventbridge_partner.sources._asyncio import AsyncSources
 else:
     # Importing asyncio takes longer than all the rest.
     _LATE = {
         "AsyncPartnerEventsClient": "async_client",
+        "AsyncRegionRouter": "regions._asyncio",
         "AsyncSourceGuard": "guard._asyncio",
         "AsyncSources": "sources._asyncio",
     }
@@ -88,6 +91,7 @@ else:
 __all__ = [
     "Accepted",
     "AsyncPartnerEventsClient",
+    "AsyncRegionRouter",
     "AsyncSourceGuard",
     "AsyncSources",
     "AsyncTransport",
@@ -119,6 +123,7 @@ __all__ = [
     "PartnerEventsError",
     "PutPartnerEventsResponse",
     "ReadCredentials",
+    "RegionRouter",
     "Rejected",
     "ResourceAlreadyExistsError",
     "ResourceNotFoundError",

@@ -142,7 +142,7 @@ class AsyncPartnerEventsClient:
         sources_pace: Pace | None = None,
         transport: AsyncTransport | TransportFactory[AsyncTransport] | None = None,
     ) -> None:
-        self._setup = Setup.of(
+        setup = Setup.of(
             region=region,
             endpoint_url=endpoint_url,
             profile=profile,
@@ -154,13 +154,21 @@ class AsyncPartnerEventsClient:
             max_batch_bytes=max_batch_bytes,
             max_entry_bytes=max_entry_bytes,
         )
+        sources_pace = sources_pace or Pace(SOURCE_OPERATIONS_PER_SECOND)
+        self._set_up(setup, transport, pace or Pace(), sources_pace)
+
+    def _set_up(
+        self,
+        setup: Setup,
+        transport: AsyncTransport | TransportFactory[AsyncTransport] | None,
+        pace: Pace,
+        sources_pace: Pace,
+    ) -> None:
+        self._setup = setup
         self._given_transport = transport
-        self._pace = Pace() if pace is None else pace
-        self._sources = AsyncSources(
-            self._connect,
-            pace=Pace(SOURCE_OPERATIONS_PER_SECOND) if sources_pace is None else sources_pace,
-            tokens=self._setup.retry.tokens,
-        )
+        self._pace = pace
+        self._sources = AsyncSources(self._connect, pace=sources_pace, tokens=setup.retry.tokens)
+        self._siblings: dict[str, AsyncPartnerEventsClient] = {}
         self._forget_process()
         after_fork(self, AsyncPartnerEventsClient._leave_parent)
 
@@ -191,6 +199,34 @@ class AsyncPartnerEventsClient:
     def sources(self) -> AsyncSources:
         """The partner event sources of the Region: create, find, watch and delete them."""
         return self._sources
+
+    def in_region(self, region: str) -> AsyncPartnerEventsClient:
+        """
+        Return this client's sibling in another Region: the same one each time.
+
+        It shares session, credentials, settings, an `endpoint_url` and a `transport` that were
+        given, and what else this client was told. Its connections, its retry quota and its pace
+        (of the same limit) are its own, for so are the quotas of its Region. Closing this client
+        closes it; it can also be closed alone.
+
+        Args:
+            region: The code of the Region.
+
+        Raises:
+            ConfigurationError: It is none.
+        """
+        setup = self._setup.in_region(region)
+        if region == self._setup.region:
+            return self
+        sibling = self._siblings.get(region)
+        if sibling is None:
+            sibling = object.__new__(type(self))
+            sibling._set_up(
+                setup, self._given_transport, self._pace.anew(), self._sources.pace.anew()
+            )
+            # Of several threads that ask at the same time, all have the first one's.
+            sibling = self._siblings.setdefault(region, sibling)
+        return sibling
 
     # ------------------------------------------------------------ sending
 
@@ -382,6 +418,7 @@ class AsyncPartnerEventsClient:
         self._quota = RetryQuota(self._setup.retry.tokens)
 
     def _leave_parent(self) -> None:
+        self._setup.shared.forget()
         self._forget_process()
         self._pace.after_fork()
         self._sources.after_fork()
@@ -390,8 +427,10 @@ class AsyncPartnerEventsClient:
         """
         Close the connections of the running loop, but not those of a `transport` that was given.
 
-        Using the client again opens new ones.
+        Using the client again opens new ones. Its siblings in other Regions are closed too.
         """
+        for sibling in tuple(self._siblings.values()):
+            await sibling.close()
         self._off_loop.stop()
         process = self._process
         if process is not None and process.owns_transport:

@@ -35,7 +35,7 @@ from eventbridge_partner.testing import (
     LimitRate,
     SlowAnswer,
 )
-from tests.sources.conftest import Plain
+from tests.sources.plain import Plain
 
 PREFIX = "aws.partner/example.com/"
 ACCOUNT = "123456789012"
