@@ -46,6 +46,8 @@ nitpick_ignore = [
     ("py:class", "Stop"),
     ("py:class", "Wait"),
     ("py:class", "eventbridge_partner._aws.Credentials"),
+    ("py:class", "eventbridge_partner.regions._asyncio.AsyncSender"),
+    ("py:class", "eventbridge_partner.regions._blocking.Sender"),
     ("py:class", "eventbridge_partner.testing._faults.Visit"),
     ("py:class", "eventbridge_partner.transports.K"),
     ("py:class", "eventbridge_partner.transports.T_co"),

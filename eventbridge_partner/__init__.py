@@ -22,24 +22,33 @@ from eventbridge_partner.errors import (
     BufferFullError,
     CallCancelledError,
     ClockSkewError,
+    ConcurrentModificationError,
     ConfigurationError,
     CredentialsError,
     ExpiredCredentialsError,
     Finding,
     InputInterruptedError,
     InvalidEventError,
+    InvalidTokenError,
+    LimitExceededError,
+    OperationDisabledError,
     PartnerEventsError,
     PublisherClosedError,
+    ResourceAlreadyExistsError,
+    ResourceNotFoundError,
     ServiceError,
+    SourceNotActiveError,
     ThrottledError,
     TlsError,
     TransportError,
     UndeliveredError,
     UnreadableAnswerError,
 )
+from eventbridge_partner.guard import SourceGuard
 from eventbridge_partner.models import (
     Accepted,
     DeliveryReport,
+    EventSource,
     Exhausted,
     GivenEvent,
     Outcome,
@@ -47,31 +56,41 @@ from eventbridge_partner.models import (
     PartnerEvent,
     Rejected,
     ResultEntry,
+    SourceAccount,
     SourceName,
+    SourceState,
     Unconfirmed,
     entry_size,
 )
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.publisher import EventPublisher
 from eventbridge_partner.raw_call import PutPartnerEventsResponse
+from eventbridge_partner.regions import RegionRouter
 from eventbridge_partner.retry import RetryPolicy, Verdict
+from eventbridge_partner.sources import Sources
 from eventbridge_partner.transports import AsyncTransport, Transport
 
 if TYPE_CHECKING:
     from eventbridge_partner.async_client import AsyncPartnerEventsClient
     from eventbridge_partner.async_publisher import AsyncEventPublisher
+    from eventbridge_partner.guard._asyncio import AsyncSourceGuard
+    from eventbridge_partner.regions._asyncio import AsyncRegionRouter
+    from eventbridge_partner.sources._asyncio import AsyncSources
 else:
+    # Importing asyncio takes longer than all the rest.
+    _LATE = {
+        "AsyncEventPublisher": "async_publisher",
+        "AsyncPartnerEventsClient": "async_client",
+        "AsyncRegionRouter": "regions._asyncio",
+        "AsyncSourceGuard": "guard._asyncio",
+        "AsyncSources": "sources._asyncio",
+    }
 
     def __getattr__(name: str) -> object:
-        # Importing asyncio takes longer than all the rest.
-        if name == "AsyncPartnerEventsClient":
-            from eventbridge_partner.async_client import AsyncPartnerEventsClient
+        if name in _LATE:
+            from importlib import import_module
 
-            return AsyncPartnerEventsClient
-        if name == "AsyncEventPublisher":
-            from eventbridge_partner.async_publisher import AsyncEventPublisher
-
-            return AsyncEventPublisher
+            return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -79,16 +98,21 @@ __all__ = [
     "Accepted",
     "AsyncEventPublisher",
     "AsyncPartnerEventsClient",
+    "AsyncRegionRouter",
+    "AsyncSourceGuard",
+    "AsyncSources",
     "AsyncTransport",
     "BatchLimits",
     "BufferFullError",
     "CallCancelledError",
     "ClockSkewError",
+    "ConcurrentModificationError",
     "ConfigurationError",
     "Credentials",
     "CredentialsError",
     "DeliveryReport",
     "EventPublisher",
+    "EventSource",
     "Exhausted",
     "ExpiredCredentialsError",
     "Finding",
@@ -98,6 +122,9 @@ __all__ = [
     "HttpResponse",
     "InputInterruptedError",
     "InvalidEventError",
+    "InvalidTokenError",
+    "LimitExceededError",
+    "OperationDisabledError",
     "Outcome",
     "OutcomeCounts",
     "Pace",
@@ -109,11 +136,19 @@ __all__ = [
     "PutPartnerEventsResponse",
     "ReadCredentials",
     "Receipt",
+    "RegionRouter",
     "Rejected",
+    "ResourceAlreadyExistsError",
+    "ResourceNotFoundError",
     "ResultEntry",
     "RetryPolicy",
     "ServiceError",
+    "SourceAccount",
+    "SourceGuard",
     "SourceName",
+    "SourceNotActiveError",
+    "SourceState",
+    "Sources",
     "ThrottledError",
     "Timeouts",
     "TlsError",

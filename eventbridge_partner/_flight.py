@@ -80,18 +80,22 @@ class Flight:
             delivery.answered(self.batch, results, now)
         return None
 
-    def after_remedy(
-        self, error: PartnerEventsError, credentials: CredentialsKeeper, edge: SigningEdge
-    ) -> PartnerEventsError:
-        """Do what one more try may need, and return the error to go on with."""
-        match error:
-            case ExpiredCredentialsError():
-                try:
-                    credentials.refresh(self.credentials)
-                except CredentialsError as without:
-                    return without
-            case ClockSkewError() if error.server_time is not None:
-                edge.correct_clock(error.server_time)
-            case _:
-                pass
-        return error
+
+def after_remedy(
+    error: PartnerEventsError,
+    signed_with: FrozenCredentials,
+    credentials: CredentialsKeeper,
+    edge: SigningEdge,
+) -> PartnerEventsError:
+    """Do what one more try may need, and return the error to go on with."""
+    match error:
+        case ExpiredCredentialsError():
+            try:
+                credentials.refresh(signed_with)
+            except CredentialsError as without:
+                return without
+        case ClockSkewError() if error.server_time is not None:
+            edge.correct_clock(error.server_time)
+        case _:
+            pass
+    return error

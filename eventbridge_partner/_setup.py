@@ -64,6 +64,31 @@ class LookedUp:
         return attrs.evolve(self.settings, max_held=_STREAM_EVENTS, max_held_bytes=_STREAM_BYTES)
 
 
+class SharedSession:
+    """
+    The session of a client and its siblings in other Regions, and its credentials.
+
+    Opened by the first of them that looks something up, under the lock of that.
+    """
+
+    def __init__(self, profile: str | None, session: Any, credentials: Credentials | None) -> None:
+        self._profile = profile
+        self._session = session
+        self._given = credentials
+        self._opened: tuple[botocore.session.Session, CredentialsKeeper] | None = None
+
+    def open(self) -> tuple[botocore.session.Session, CredentialsKeeper]:
+        """Return both; they are the same from the first time on."""
+        if self._opened is None:
+            session = open_session(self._profile, self._session)
+            self._opened = session, CredentialsKeeper(session, self._given)
+        return self._opened
+
+    def forget(self) -> None:
+        """Open it anew next time: a thread of the parent may have held one of its locks."""
+        self._opened = None
+
+
 @attrs.frozen(kw_only=True)
 class Setup:
     """
@@ -72,9 +97,7 @@ class Setup:
     Attributes:
         region: The Region, if it was given.
         endpoint_url: Where to send instead of the Region's endpoint, if that was given.
-        profile: A profile of AWS's config files, where no session is given.
-        session: A boto3 or botocore session to ask.
-        credentials: What to sign with, instead of what botocore finds.
+        shared: What it asks for settings and credentials, as its siblings do.
         retry: When to send again.
         limits: How much goes into one request.
         timeouts: Of each request.
@@ -83,9 +106,7 @@ class Setup:
 
     region: str | None
     endpoint_url: str | None
-    profile: str | None
-    session: Any = attrs.field(repr=False)
-    credentials: Credentials | None = attrs.field(repr=False)
+    shared: SharedSession = attrs.field(repr=False)
     retry: RetryPolicy
     limits: BatchLimits
     timeouts: Timeouts
@@ -128,14 +149,21 @@ class Setup:
         return cls(
             region=region,
             endpoint_url=endpoint_url,
-            profile=profile,
-            session=session,
-            credentials=credentials,
+            shared=SharedSession(profile, session, credentials),
             retry=retry or RetryPolicy(),
             limits=BatchLimits(max_batch_bytes=max_batch_bytes, max_entry_bytes=max_entry_bytes),
             timeouts=timeout,
             max_in_flight=max_in_flight,
         )
+
+    def in_region(self, region: str) -> Setup:
+        """
+        Return the same setup for another Region.
+
+        Raises:
+            ConfigurationError: It is none.
+        """
+        return attrs.evolve(self, region=checked_region(region))
 
     def look_up(self) -> LookedUp:
         """
@@ -144,7 +172,7 @@ class Setup:
         Raises:
             ConfigurationError: No Region, or a setting that cannot work.
         """
-        session: botocore.session.Session = open_session(self.profile, self.session)
+        session, credentials = self.shared.open()
         configuration = resolve(session, region=self.region, endpoint_url=self.endpoint_url)
         retry = self.retry
         if configuration.max_attempts is not None:
@@ -156,7 +184,7 @@ class Setup:
                 limits=self.limits,
                 max_in_flight=self.max_in_flight or MAX_IN_FLIGHT,
             ),
-            CredentialsKeeper(session, self.credentials),
+            credentials,
             SigningEdge(configuration),
         )
 

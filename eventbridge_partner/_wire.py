@@ -20,7 +20,13 @@ from eventbridge_partner import error_codes
 from eventbridge_partner._http import HttpResponse
 from eventbridge_partner.errors import (
     ClockSkewError,
+    ConcurrentModificationError,
     ExpiredCredentialsError,
+    InvalidTokenError,
+    LimitExceededError,
+    OperationDisabledError,
+    ResourceAlreadyExistsError,
+    ResourceNotFoundError,
     ServiceError,
     ThrottledError,
     UnreadableAnswerError,
@@ -190,6 +196,17 @@ def read_error(response: HttpResponse) -> ServiceError:
     )
 
 
+_ERROR_CLASSES: Final[Mapping[str, type[ServiceError]]] = {
+    "ConcurrentModificationException": ConcurrentModificationError,
+    "InvalidToken": InvalidTokenError,
+    "InvalidTokenException": InvalidTokenError,
+    "LimitExceededException": LimitExceededError,
+    "OperationDisabledException": OperationDisabledError,
+    "ResourceAlreadyExistsException": ResourceAlreadyExistsError,
+    "ResourceNotFoundException": ResourceNotFoundError,
+}
+
+
 def _error_class(status: int, code: str, message: str) -> type[ServiceError]:
     if code in error_codes.THROTTLING or (not code and status == 429):
         return ThrottledError
@@ -199,7 +216,7 @@ def _error_class(status: int, code: str, message: str) -> type[ServiceError]:
         error_codes.CLOCK_SKEW_MESSAGES
     ):
         return ClockSkewError
-    return ServiceError
+    return _ERROR_CLASSES.get(code, ServiceError)
 
 
 _XML_CODE: Final = re.compile(rb"<Code>\s*([^<\s]{1,200})\s*</Code>")

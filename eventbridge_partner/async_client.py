@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import time
 from collections import deque
 from collections.abc import (
@@ -15,13 +16,13 @@ from collections.abc import (
     Sequence,
 )
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn, Self, TypeVar
 
 import attrs
 
 from eventbridge_partner import _wire, raw_call
 from eventbridge_partner._aws import Credentials
-from eventbridge_partner._flight import Flight, new_invocation_id
+from eventbridge_partner._flight import Flight, after_remedy, new_invocation_id
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._http import Timeouts
 from eventbridge_partner._input import InputError, check_deadline, refuse_single
@@ -44,11 +45,16 @@ from eventbridge_partner.errors import (
     ExpiredCredentialsError,
     PartnerEventsError,
 )
-from eventbridge_partner.limits import MAX_BATCH_BYTES, MAX_ENTRY_BYTES
+from eventbridge_partner.limits import (
+    MAX_BATCH_BYTES,
+    MAX_ENTRY_BYTES,
+    SOURCE_OPERATIONS_PER_SECOND,
+)
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.raw_call import PutPartnerEventsResponse
 from eventbridge_partner.retry import RetryPolicy, RetryQuota
+from eventbridge_partner.sources._asyncio import AsyncSources
 from eventbridge_partner.transports import (
     Answer,
     AsyncFlights,
@@ -57,6 +63,10 @@ from eventbridge_partner.transports import (
     TransportFactory,
 )
 from eventbridge_partner.transports.tasks import TaskFlights
+
+T = TypeVar("T")
+
+_log: Final = logging.getLogger("eventbridge_partner")
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity, which is a deadline like any other."""
@@ -101,6 +111,8 @@ class AsyncPartnerEventsClient:
         pace: How many requests a second may go out. Give the same to all clients that send to one
             account and Region, which share a quota. The default has no rate of its own, and
             slows down when the service throttles.
+        sources_pace: How many requests a second `sources` may make, which share a quota of their
+            own: 50 a second unless you give another one.
         transport: What sends requests, instead of `AiohttpTransport`: a class, made on a thread
             with the certificates and proxies of the configuration, or a transport, which stays
             the caller's to close.
@@ -127,9 +139,10 @@ class AsyncPartnerEventsClient:
         max_batch_bytes: int = MAX_BATCH_BYTES,
         max_entry_bytes: int = MAX_ENTRY_BYTES,
         pace: Pace | None = None,
+        sources_pace: Pace | None = None,
         transport: AsyncTransport | TransportFactory[AsyncTransport] | None = None,
     ) -> None:
-        self._setup = Setup.of(
+        setup = Setup.of(
             region=region,
             endpoint_url=endpoint_url,
             profile=profile,
@@ -141,8 +154,21 @@ class AsyncPartnerEventsClient:
             max_batch_bytes=max_batch_bytes,
             max_entry_bytes=max_entry_bytes,
         )
+        sources_pace = sources_pace or Pace(SOURCE_OPERATIONS_PER_SECOND)
+        self._set_up(setup, transport, pace or Pace(), sources_pace)
+
+    def _set_up(
+        self,
+        setup: Setup,
+        transport: AsyncTransport | TransportFactory[AsyncTransport] | None,
+        pace: Pace,
+        sources_pace: Pace,
+    ) -> None:
+        self._setup = setup
         self._given_transport = transport
-        self._pace = Pace() if pace is None else pace
+        self._pace = pace
+        self._sources = AsyncSources(self._connect, pace=sources_pace, tokens=setup.retry.tokens)
+        self._siblings: dict[str, AsyncPartnerEventsClient] = {}
         self._forget_process()
         after_fork(self, AsyncPartnerEventsClient._leave_parent)
 
@@ -168,6 +194,39 @@ class AsyncPartnerEventsClient:
     def endpoint_url(self) -> str:
         """The URL that events are sent to; looked up, if need be, while the loop waits."""
         return self._enter().looked_up.configuration.url
+
+    @property
+    def sources(self) -> AsyncSources:
+        """The partner event sources of the Region: create, find, watch and delete them."""
+        return self._sources
+
+    def in_region(self, region: str) -> AsyncPartnerEventsClient:
+        """
+        Return this client's sibling in another Region: the same one each time.
+
+        It shares session, credentials, settings, an `endpoint_url` and a `transport` that were
+        given, and what else this client was told. Its connections, its retry quota and its pace
+        (of the same limit) are its own, for so are the quotas of its Region. Closing this client
+        closes it; it can also be closed alone.
+
+        Args:
+            region: The code of the Region.
+
+        Raises:
+            ConfigurationError: It is none.
+        """
+        setup = self._setup.in_region(region)
+        if region == self._setup.region:
+            return self
+        sibling = self._siblings.get(region)
+        if sibling is None:
+            sibling = object.__new__(type(self))
+            sibling._set_up(
+                setup, self._given_transport, self._pace.anew(), self._sources.pace.anew()
+            )
+            # Of several threads that ask at the same time, all have the first one's.
+            sibling = self._siblings.setdefault(region, sibling)
+        return sibling
 
     # ------------------------------------------------------------ sending
 
@@ -352,6 +411,9 @@ class AsyncPartnerEventsClient:
         )
         return _Process(looked_up, transport, is_owned, self._off_loop)
 
+    async def _connect(self) -> _Line:
+        return _Line(await self._here(), self._setup.timeouts)
+
     def _forget_process(self) -> None:
         """Start as if nothing had been used yet: a lock may be held for ever after a fork."""
         self._process = None
@@ -359,15 +421,19 @@ class AsyncPartnerEventsClient:
         self._quota = RetryQuota(self._setup.retry.tokens)
 
     def _leave_parent(self) -> None:
+        self._setup.shared.forget()
         self._forget_process()
         self._pace.after_fork()
+        self._sources.after_fork()
 
     async def close(self) -> None:
         """
         Close the connections of the running loop, but not those of a `transport` that was given.
 
-        Using the client again opens new ones.
+        Using the client again opens new ones. Its siblings in other Regions are closed too.
         """
+        for sibling in tuple(self._siblings.values()):
+            await sibling.close()
         self._off_loop.stop()
         process = self._process
         if process is not None and process.owns_transport:
@@ -444,14 +510,16 @@ class _Process:
         self._kept_until = time.monotonic() + _KEPT_SECONDS
         return self._kept
 
-    async def after_remedy(self, flight: Flight, error: PartnerEventsError) -> PartnerEventsError:
+    async def after_remedy(
+        self, error: PartnerEventsError, signed_with: FrozenCredentials
+    ) -> PartnerEventsError:
         """Do what one more try may need, and return the error to go on with."""
         looked_up = self.looked_up
         if not isinstance(error, ExpiredCredentialsError):
-            return flight.after_remedy(error, looked_up.credentials, looked_up.edge)
+            return after_remedy(error, signed_with, looked_up.credentials, looked_up.edge)
         self._kept = None
         try:
-            await self.off_loop.run(looked_up.credentials.refresh, flight.credentials)
+            await self.off_loop.run(looked_up.credentials.refresh, signed_with)
         except CredentialsError as without:
             return without
         return error
@@ -489,6 +557,36 @@ async def means_of(client: AsyncPartnerEventsClient) -> AsyncMeans:
         ConfigurationError: No Region, or a setting that cannot work.
     """
     return await client._means()  # pyright: ignore[reportPrivateUsage]
+
+
+@attrs.frozen
+class _Line:
+    """What sends the single requests of `AsyncSources`."""
+
+    process: _Process
+    timeouts: Timeouts
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """When to try again."""
+        return self.process.looked_up.settings.retry
+
+    async def perform(self, call: _wire.Call[T], attempt: int, seconds: float | None) -> T:
+        """Send a request once, and read its answer. See `AsyncLine.perform`."""
+        process = self.process
+        credentials = process.credentials() or await process.credentials_off_loop()
+        request = process.looked_up.edge.request(
+            call, credentials, invocation_id=new_invocation_id(), attempt=attempt
+        )
+        timeouts = self.timeouts if seconds is None else self.timeouts.within(seconds)
+        try:
+            return _wire.answer(call, await process.transport.send(request, timeouts))
+        except PartnerEventsError as error:
+            _log.info("%s failed: %s", call.operation, error)
+            remedied = await process.after_remedy(error, credentials)
+            if remedied is error:
+                raise
+            raise remedied from error
 
 
 class _Call:
@@ -587,7 +685,7 @@ class _Call:
             flight, answer = answers[0]
             error = flight.landed(answer, self._delivery, time.monotonic())
             if error is not None:
-                error = await self._process.after_remedy(flight, error)
+                error = await self._process.after_remedy(error, flight.credentials)
                 self._delivery.failed(flight.batch, error, time.monotonic())
             answers.popleft()
         if self._intake is not None and self._intake.was_cancelled:

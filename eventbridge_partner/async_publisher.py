@@ -429,7 +429,7 @@ class _Sender:
         for flight, answer in answers:
             error = self.dispatch.landed(flight, answer)
             if error is not None:
-                error = await self._means.process.after_remedy(flight, error)
+                error = await self._means.process.after_remedy(error, flight.credentials)
                 self.dispatch.failed(flight.batch, error)
 
 

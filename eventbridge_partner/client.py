@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn, Self, TypeVar
 
 import attrs
 
 from eventbridge_partner import _wire, raw_call
 from eventbridge_partner._aws import Credentials
-from eventbridge_partner._flight import Flight, new_invocation_id
+from eventbridge_partner._flight import Flight, after_remedy, new_invocation_id
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._http import Timeouts
 from eventbridge_partner._input import InputError, check_deadline, refuse_single
@@ -26,12 +27,17 @@ from eventbridge_partner.delivery import (
     Take,
     Wait,
 )
-from eventbridge_partner.errors import CredentialsError
-from eventbridge_partner.limits import MAX_BATCH_BYTES, MAX_ENTRY_BYTES
+from eventbridge_partner.errors import CredentialsError, PartnerEventsError
+from eventbridge_partner.limits import (
+    MAX_BATCH_BYTES,
+    MAX_ENTRY_BYTES,
+    SOURCE_OPERATIONS_PER_SECOND,
+)
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.raw_call import PutPartnerEventsResponse
 from eventbridge_partner.retry import RetryPolicy, RetryQuota
+from eventbridge_partner.sources import Sources
 from eventbridge_partner.transports import (
     Flights,
     MultiplexingTransport,
@@ -39,6 +45,10 @@ from eventbridge_partner.transports import (
     TransportFactory,
 )
 from eventbridge_partner.transports.flights import BlockingFlights, WorkerThreads
+
+T = TypeVar("T")
+
+_log: Final = logging.getLogger("eventbridge_partner")
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity, which is a deadline like any other."""
@@ -76,6 +86,8 @@ class PartnerEventsClient:
         pace: How many requests a second may go out. Give the same to all clients that send to one
             account and Region, which share a quota. The default has no rate of its own, and
             slows down when the service throttles.
+        sources_pace: How many requests a second `sources` may make, which share a quota of their
+            own: 50 a second unless you give another one.
         transport: What sends requests, instead of `RequestsTransport`: a class such as
             `CurlTransport`, made with the certificates and proxies of the configuration, or a
             transport, which stays the caller's to close.
@@ -101,9 +113,10 @@ class PartnerEventsClient:
         max_batch_bytes: int = MAX_BATCH_BYTES,
         max_entry_bytes: int = MAX_ENTRY_BYTES,
         pace: Pace | None = None,
+        sources_pace: Pace | None = None,
         transport: Transport | TransportFactory[Transport] | None = None,
     ) -> None:
-        self._setup = Setup.of(
+        setup = Setup.of(
             region=region,
             endpoint_url=endpoint_url,
             profile=profile,
@@ -115,8 +128,21 @@ class PartnerEventsClient:
             max_batch_bytes=max_batch_bytes,
             max_entry_bytes=max_entry_bytes,
         )
+        sources_pace = sources_pace or Pace(SOURCE_OPERATIONS_PER_SECOND)
+        self._set_up(setup, transport, pace or Pace(), sources_pace)
+
+    def _set_up(
+        self,
+        setup: Setup,
+        transport: Transport | TransportFactory[Transport] | None,
+        pace: Pace,
+        sources_pace: Pace,
+    ) -> None:
+        self._setup = setup
         self._given_transport = transport
-        self._pace = Pace() if pace is None else pace
+        self._pace = pace
+        self._sources = Sources(self._connect, pace=sources_pace, tokens=setup.retry.tokens)
+        self._siblings: dict[str, PartnerEventsClient] = {}
         self._forget_process()
         after_fork(self, PartnerEventsClient._leave_parent)
 
@@ -142,6 +168,39 @@ class PartnerEventsClient:
     def endpoint_url(self) -> str:
         """The URL that events are sent to; looked up, if need be."""
         return self._here().looked_up.configuration.url
+
+    @property
+    def sources(self) -> Sources:
+        """The partner event sources of the Region: create, find, watch and delete them."""
+        return self._sources
+
+    def in_region(self, region: str) -> PartnerEventsClient:
+        """
+        Return this client's sibling in another Region: the same one each time.
+
+        It shares session, credentials, settings, an `endpoint_url` and a `transport` that were
+        given, and what else this client was told. Its connections, its retry quota and its pace
+        (of the same limit) are its own, for so are the quotas of its Region. Closing this client
+        closes it; it can also be closed alone.
+
+        Args:
+            region: The code of the Region.
+
+        Raises:
+            ConfigurationError: It is none.
+        """
+        setup = self._setup.in_region(region)
+        if region == self._setup.region:
+            return self
+        sibling = self._siblings.get(region)
+        if sibling is None:
+            sibling = object.__new__(type(self))
+            sibling._set_up(
+                setup, self._given_transport, self._pace.anew(), self._sources.pace.anew()
+            )
+            # Of several threads that ask at the same time, all have the first one's.
+            sibling = self._siblings.setdefault(region, sibling)
+        return sibling
 
     # ------------------------------------------------------------ sending
 
@@ -360,21 +419,28 @@ class PartnerEventsClient:
             functools.partial(process.open_flights, stays_free=True),
         )
 
+    def _connect(self) -> _Line:
+        return _Line(self._here(), self._setup.timeouts)
+
     def _forget_process(self) -> None:
         """Start as if nothing had been used yet: a lock may be held for ever after a fork."""
         self._process = None
         self._quota = RetryQuota(self._setup.retry.tokens)
 
     def _leave_parent(self) -> None:
+        self._setup.shared.forget()
         self._forget_process()
         self._pace.after_fork()
+        self._sources.after_fork()
 
     def close(self) -> None:
         """
         Close the connections, but not those of a `transport` that was given.
 
-        Using the client again opens new ones.
+        Using the client again opens new ones. Its siblings in other Regions are closed too.
         """
+        for sibling in tuple(self._siblings.values()):
+            sibling.close()
         process = self._process
         if process is not None:
             process.workers.stop()
@@ -451,6 +517,36 @@ def means_of(client: PartnerEventsClient) -> Means:
     return client._means()  # pyright: ignore[reportPrivateUsage]
 
 
+@attrs.frozen
+class _Line:
+    """What sends the single requests of `Sources`."""
+
+    process: _Process
+    timeouts: Timeouts
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """When to try again."""
+        return self.process.looked_up.settings.retry
+
+    def perform(self, call: _wire.Call[T], attempt: int, seconds: float | None) -> T:
+        """Send a request once, and read its answer. See `Line.perform`."""
+        looked_up = self.process.looked_up
+        credentials = looked_up.credentials.frozen()
+        request = looked_up.edge.request(
+            call, credentials, invocation_id=new_invocation_id(), attempt=attempt
+        )
+        timeouts = self.timeouts if seconds is None else self.timeouts.within(seconds)
+        try:
+            return _wire.answer(call, self.process.transport.send(request, timeouts))
+        except PartnerEventsError as error:
+            _log.info("%s failed: %s", call.operation, error)
+            remedied = after_remedy(error, credentials, looked_up.credentials, looked_up.edge)
+            if remedied is error:
+                raise
+            raise remedied from error
+
+
 def _requests_transport() -> TransportFactory[Transport]:
     from eventbridge_partner.transports.requests import RequestsTransport
 
@@ -463,5 +559,5 @@ def _receive(
     for flight, answer in flights.collect(seconds):
         error = flight.landed(answer, delivery, time.monotonic())
         if error is not None:
-            error = flight.after_remedy(error, looked_up.credentials, looked_up.edge)
+            error = after_remedy(error, flight.credentials, looked_up.credentials, looked_up.edge)
             delivery.failed(flight.batch, error, time.monotonic())

@@ -2,16 +2,23 @@
 The exceptions of this package.
 
     PartnerEventsError
-    ├── InvalidEventError (ValueError)      the event or entry breaks a limit; nothing was sent
+    ├── InvalidEventError (ValueError)      an event or a source breaks a limit; nothing was sent
     ├── ConfigurationError (ValueError)     a setting cannot work: Region, endpoint, retry mode
     ├── CredentialsError                    no usable AWS credentials
     ├── ServiceError                        the service refused the whole request
     │   ├── ThrottledError                  too many requests: wait longer
     │   ├── ExpiredCredentialsError         the session token has expired
-    │   └── ClockSkewError                  our clock is off by too much
+    │   ├── ClockSkewError                  our clock is off by too much
+    │   ├── ResourceNotFoundError           there is no such source
+    │   ├── ResourceAlreadyExistsError      there is such a source already
+    │   ├── ConcurrentModificationError     somebody else changes the source at this moment
+    │   ├── LimitExceededError              no more sources: a quota, not a throttle
+    │   ├── OperationDisabledError          the operation is not available
+    │   └── InvalidTokenError               the token of a list's next page has expired
     ├── TransportError                      no answer: connection, timeout
     │   └── TlsError                        the peer could not be trusted
     ├── UnreadableAnswerError               an answer that cannot be understood
+    ├── SourceNotActiveError                a source did not become ACTIVE in time
     ├── InputInterruptedError               the caller's iterable raised; holds the report
     ├── CallCancelledError                  an asyncio task was cancelled; holds the report
     ├── BufferFullError                     a publisher has no room for the event
@@ -32,7 +39,7 @@ import attrs
 if TYPE_CHECKING:
     from typing import Self
 
-    from eventbridge_partner.models import DeliveryReport
+    from eventbridge_partner.models import DeliveryReport, SourceAccount
 
 
 class PartnerEventsError(Exception):
@@ -57,7 +64,7 @@ def _restored(
 @attrs.frozen
 class Finding:
     """
-    One thing that is wrong with an event.
+    One thing that is wrong with an event, or with what names a source.
 
     Attributes:
         field: Which field, in Python's names, with the path inside of `detail`: `detail.total`.
@@ -77,7 +84,12 @@ class Finding:
 
 
 class InvalidEventError(PartnerEventsError, ValueError):
-    """An event breaks the service's rules. `findings` lists everything that is wrong with it."""
+    """
+    An event, or what names a source, breaks the service's rules. Nothing was sent.
+
+    Attributes:
+        findings: Everything that is wrong with it.
+    """
 
     findings: tuple[Finding, ...]
 
@@ -145,6 +157,30 @@ class ClockSkewError(ServiceError):
     """The request was signed with a time too far from the service's own."""
 
 
+class ResourceNotFoundError(ServiceError):
+    """There is no such partner event source: never created, expired or deleted."""
+
+
+class ResourceAlreadyExistsError(ServiceError):
+    """There is such a partner event source already."""
+
+
+class ConcurrentModificationError(ServiceError):
+    """Somebody else changed the source at the same time, up to the last attempt."""
+
+
+class LimitExceededError(ServiceError):
+    """No more partner event sources: a hard quota, for which waiting is no use."""
+
+
+class OperationDisabledError(ServiceError):
+    """The operation is not available in this Region, or to this account."""
+
+
+class InvalidTokenError(ServiceError):
+    """The token of a list's next page has expired, or is none: list again from the start."""
+
+
 class TransportError(PartnerEventsError):
     """
     The request got no answer.
@@ -169,6 +205,19 @@ class UnreadableAnswerError(PartnerEventsError):
     """The service answered something that does not say what became of the entries."""
 
     may_have_been_sent = True
+
+
+class SourceNotActiveError(PartnerEventsError):
+    """
+    A source did not become ACTIVE in time, or cannot any more.
+
+    Attributes:
+        last: What was seen of it last.
+    """
+
+    def __init__(self, message: str, last: SourceAccount) -> None:
+        self.last = last
+        super().__init__(message)
 
 
 class UndeliveredError(PartnerEventsError):

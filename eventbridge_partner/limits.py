@@ -20,6 +20,25 @@ MAX_SOURCE_CHARACTERS: Final = 256
 SOURCE_PATTERN: Final = re.compile(r"aws\.partner(/[\.\-_A-Za-z0-9]+){2,}")
 """What the whole of `Source` must match (model)."""
 
+SOURCE_PREFIX_PATTERN: Final = re.compile(r"aws\.partner/[\.\-_A-Za-z0-9]+/[/\.\-_A-Za-z0-9]*")
+"""What the whole of `NamePrefix` must match, which is as long as a `Source` at most (model)."""
+
+ACCOUNT_PATTERN: Final = re.compile(r"[0-9]{12}")
+"""What the whole of `Account` must match (model, whose `\\d` means ASCII digits)."""
+
+MAX_PAGE_ITEMS: Final = 100
+"""Items of one page of a list, at least 1 (model: `Limit`)."""
+
+MAX_TOKEN_CHARACTERS: Final = 2048
+"""Characters of `NextToken`, at least 1 (model)."""
+
+SOURCE_OPERATIONS_PER_SECOND: Final = 50.0
+"""
+Requests of all operations on sources together, for each account and Region.
+
+EventBridge's quota page of 2021 to 2023; less sure than what the model says, so a setting.
+"""
+
 MAX_DETAIL_TYPE_CHARACTERS: Final = 128
 """Characters of `DetailType` (PutPartnerEventsRequestEntry in the API reference)."""
 

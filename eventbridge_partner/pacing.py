@@ -141,6 +141,10 @@ class Pace:
                 self._grow(now)
                 self._cut(sent_at, now, in_flight, was_too_much=still_too_fast)
 
+    def anew(self) -> Pace:
+        """Return a pace with the same limit that has learned nothing, for another quota."""
+        return Pace(self._limit)
+
     def after_fork(self) -> None:
         """Make it usable in a child process: a thread of the parent may have held its lock."""
         self._lock = threading.Lock()

@@ -15,7 +15,7 @@ from typing import Final, NoReturn, Self
 
 from eventbridge_partner._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner._dispatch import Dispatch, checked_seconds, closed_error, warn_of_lost
-from eventbridge_partner._flight import Flight
+from eventbridge_partner._flight import Flight, after_remedy
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._input import refuse_single
 from eventbridge_partner._receipts import (
@@ -379,7 +379,9 @@ class _Sender:
         for flight, answer in self._flights.collect(seconds):
             error = dispatch.landed(flight, answer)
             if error is not None:
-                error = flight.after_remedy(error, looked_up.credentials, looked_up.edge)
+                error = after_remedy(
+                    error, flight.credentials, looked_up.credentials, looked_up.edge
+                )
                 dispatch.failed(flight.batch, error)
 
 

@@ -62,8 +62,8 @@ def test_codes_of_the_operations_are_known():
         for shape in model.operation_model(operation).error_shapes
     }
     known = set().union(*GROUPS.values())
-    # Of the operations on sources, which do not exist here yet.
-    assert named - known <= {"InvalidStateException", "ResourceAlreadyExistsException"}
+    # Of an operation that is the customer's.
+    assert named - known <= {"InvalidStateException"}
     assert "OperationDisabledException" in named & known
 
 

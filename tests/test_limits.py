@@ -55,6 +55,21 @@ def test_resource(entry):
     assert shape.member.metadata == {"max": limits.MAX_RESOURCE_CHARACTERS}
 
 
+def test_what_names_sources(model):
+    """Prefix, account, page size and token of the operations on sources."""
+    listing = model.operation_model("ListPartnerEventSources").input_shape.members
+    assert listing["NamePrefix"].metadata == {
+        "min": 1,
+        "max": limits.MAX_SOURCE_CHARACTERS,
+        "pattern": limits.SOURCE_PREFIX_PATTERN.pattern,
+    }
+    assert listing["Limit"].metadata == {"min": 1, "max": limits.MAX_PAGE_ITEMS}
+    assert listing["NextToken"].metadata == {"min": 1, "max": limits.MAX_TOKEN_CHARACTERS}
+    account = model.operation_model("CreatePartnerEventSource").input_shape.members["Account"]
+    assert account.metadata == {"min": 12, "max": 12, "pattern": r"\d{12}"}
+    assert limits.ACCOUNT_PATTERN.pattern == "[0-9]{12}"
+
+
 def test_what_the_model_leaves_open(entry):
     """The model limits neither detail type nor detail: those limits are from documentation."""
     assert entry.members["DetailType"].metadata == {}
@@ -79,6 +94,7 @@ def test_documented_numbers():
     assert limits.MAX_ENTRY_BYTES == 1_048_575
     assert limits.MAX_BATCH_BYTES == 262_143
     assert limits.TIME_BYTES == 14
+    assert limits.SOURCE_OPERATIONS_PER_SECOND == 50
 
 
 @given(st.from_regex(limits.SOURCE_PATTERN, fullmatch=True))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+from typing import Final
 
 
 def positive_int(text: str) -> int:
@@ -27,6 +29,22 @@ def rate(text: str) -> float:
     number = _finite(text)
     if number is None or number <= 0:
         raise argparse.ArgumentTypeError(f"{text!a}; allowed: a number above 0")
+    return number
+
+
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw]?)")
+_LONGEST: Final = 100 * 365 * 86400
+
+
+def duration(text: str) -> float:
+    """Read a time such as `3d`, in seconds above 0."""
+    found = _DURATION.fullmatch(text)
+    number = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not 0 < number <= _LONGEST:
+        raise argparse.ArgumentTypeError(
+            f"{text!a}; allowed: a number above 0 with s, m, h, d or w, such as 3d"
+        )
     return number
 
 

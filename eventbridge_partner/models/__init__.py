@@ -1,4 +1,4 @@
-"""What users hold: events, results, outcomes and reports."""
+"""What users hold: events, results, outcomes and reports, and partner event sources."""
 
 from eventbridge_partner.models._event import PartnerEvent, entry_size
 from eventbridge_partner.models._outcomes import (
@@ -12,10 +12,12 @@ from eventbridge_partner.models._outcomes import (
 )
 from eventbridge_partner.models._report import DeliveryReport, OutcomeCounts
 from eventbridge_partner.models._source_name import SourceName
+from eventbridge_partner.models._sources import EventSource, SourceAccount, SourceState
 
 __all__ = [
     "Accepted",
     "DeliveryReport",
+    "EventSource",
     "Exhausted",
     "GivenEvent",
     "Outcome",
@@ -23,7 +25,9 @@ __all__ = [
     "PartnerEvent",
     "Rejected",
     "ResultEntry",
+    "SourceAccount",
     "SourceName",
+    "SourceState",
     "Unconfirmed",
     "entry_size",
 ]

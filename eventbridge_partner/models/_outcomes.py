@@ -73,7 +73,9 @@ class Rejected:
     Fix the event or drop it: sending it again cannot help.
 
     Attributes:
-        code: The service's error code; `InvalidEvent` or `EntryTooLarge` if it was never sent.
+        code: The service's error code; `InvalidEvent` or `EntryTooLarge`, or of a `SourceGuard`
+            `SourcePending` or `SourceGone`, or of a `RegionRouter` `UnknownRegion`, if it was
+            never sent.
         message: What is wrong, without what the service echoes of the event.
         event: The event, as it was given.
         index: Its position among the events of the call, from 0.
@@ -98,8 +100,9 @@ class Exhausted:
 
     Attributes:
         code: The last error code: the service's, or `DeadlineExceeded`, `TransportError`,
-            `TlsError` or `CredentialsError`; of a publisher's event also `BufferFull` or
-            `PublisherClosed`.
+            `TlsError`, `CredentialsError` or `ConfigurationError`; of a publisher's event also
+            `BufferFull` or `PublisherClosed`; or of a `SourceGuard` `SourceParked`, for which
+            somebody else sends it again.
         message: The last error's message.
         event: The event, as it was given.
         index: Its position among the events of the call, from 0.
@@ -137,3 +140,30 @@ class Unconfirmed:
 
 Outcome = Accepted | Rejected | Exhausted | Unconfirmed
 """Our final word on an event."""
+
+
+def renumbered(outcome: Outcome, index: int, event: GivenEvent | None = None) -> Outcome:
+    """
+    Return an outcome as that of an event at another position among those of its call.
+
+    Nobody else may have it yet: `Accepted`, of which there are most, is changed as it is.
+
+    Args:
+        outcome: As the client gave it.
+        index: The position.
+        event: As the caller gave it, if the client was given another form of it.
+    """
+    if type(outcome) is Accepted:
+        _keep_index(outcome, index)
+        if event is not None:
+            _keep_event(outcome, event)
+        return outcome
+    if event is None:
+        event = outcome.event
+    if type(outcome) is Rejected and not outcome.attempts:
+        # What was refused before it was sent says which event it is.
+        findings = tuple([attrs.evolve(finding, index=index) for finding in outcome.findings])
+        was, here = f" of event {outcome.index} ", f" of event {index} "
+        message = "; ".join(map(str, findings)) or outcome.message.replace(was, here, 1)
+        return attrs.evolve(outcome, index=index, event=event, message=message, findings=findings)
+    return attrs.evolve(outcome, index=index, event=event)

@@ -9,7 +9,12 @@ from typing import Final, Self
 import attrs
 
 from eventbridge_partner.errors import Finding, InvalidEventError
-from eventbridge_partner.limits import MAX_SOURCE_CHARACTERS, SOURCE_PATTERN
+from eventbridge_partner.limits import (
+    ACCOUNT_PATTERN,
+    MAX_SOURCE_CHARACTERS,
+    SOURCE_PATTERN,
+    SOURCE_PREFIX_PATTERN,
+)
 
 _PREFIX: Final = "aws.partner"
 _SEGMENT: Final = re.compile(r"[.\-_A-Za-z0-9]+")
@@ -18,17 +23,42 @@ ALLOWED_SOURCE: Final = (
 )
 
 
+_ALLOWED_PREFIX: Final = "allowed: aws.partner/<partner>/, and how names go on behind that"
+_ALLOWED_ACCOUNT: Final = "allowed: the 12 digits of an AWS account, as text"
+
+
 def source_findings(source: object) -> tuple[Finding, ...]:
     """Return what is wrong with the name of a source."""
-    if not isinstance(source, str):
-        found = "is None" if source is None else f"is of type {type(source).__qualname__}"
-        return (Finding("source", found, ALLOWED_SOURCE),)
+    return _findings("source", source, SOURCE_PATTERN, ALLOWED_SOURCE, MAX_SOURCE_CHARACTERS)
+
+
+def prefix_findings(prefix: object) -> tuple[Finding, ...]:
+    """Return what is wrong with how the names of sources are to begin."""
+    pattern = SOURCE_PREFIX_PATTERN
+    return _findings("prefix", prefix, pattern, _ALLOWED_PREFIX, MAX_SOURCE_CHARACTERS)
+
+
+def account_findings(account: object) -> tuple[Finding, ...]:
+    """Return what is wrong with the id of an AWS account."""
+    return _findings("account", account, ACCOUNT_PATTERN, _ALLOWED_ACCOUNT)
+
+
+def _findings(
+    field: str,
+    text: object,
+    pattern: re.Pattern[str],
+    allowed: str,
+    max_characters: int | None = None,
+) -> tuple[Finding, ...]:
+    if not isinstance(text, str):
+        found = "is None" if text is None else f"is of type {type(text).__qualname__}"
+        return (Finding(field, found, allowed),)
     findings: list[Finding] = []
-    if len(source) > MAX_SOURCE_CHARACTERS:
-        found = f"has {len(source)} characters"
-        findings.append(Finding("source", found, f"the limit is {MAX_SOURCE_CHARACTERS}"))
-    if not SOURCE_PATTERN.fullmatch(source):
-        findings.append(Finding("source", f"is {_shown(source)}", ALLOWED_SOURCE))
+    if max_characters is not None and len(text) > max_characters:
+        found = f"has {len(text)} characters"
+        findings.append(Finding(field, found, f"the limit is {max_characters}"))
+    if not pattern.fullmatch(text):
+        findings.append(Finding(field, f"is {_shown(text)}", allowed))
     return tuple(findings)
 
 

@@ -17,17 +17,24 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
 
 
-@pytest.mark.parametrize("command", ["send", "check", "serve", "customer"])
-def test_options_of_the_command_line_are_described(command: str) -> None:
-    """Each option that `--help` shows stands on the page, and no other does."""
-    shown = subprocess.run(
-        [sys.executable, "-m", "eventbridge_partner", command, "--help"],
+def help_of(*command: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "eventbridge_partner", *command, "--help"],
         check=True,
         capture_output=True,
         text=True,
         cwd=ROOT,
         env=os.environ | {"COLUMNS": "200"},
     ).stdout
+
+
+@pytest.mark.parametrize("command", ["send", "check", "sources", "serve", "customer"])
+def test_options_of_the_command_line_are_described(command: str) -> None:
+    """Each option that `--help` shows stands on the page, and no other does."""
+    shown = help_of(command)
+    if command == "sources":  # whose options are those of its actions
+        actions = re.findall(r"^    ([a-z]+) ", shown, re.MULTILINE)
+        shown = "".join(help_of(command, action) for action in actions)
     options = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", shown, re.MULTILINE)) - {"--help"}
     page = (REFERENCE / "cli.md").read_text()
     section = page.partition(f"## {command}\n")[2].partition("\n## ")[0]

@@ -16,6 +16,7 @@ from eventbridge_partner import (
     ResultEntry,
     Unconfirmed,
 )
+from eventbridge_partner.models._outcomes import renumbered
 from tests.strategies import SOURCE
 
 CANARY = "s3cr3t-canary"
@@ -63,3 +64,26 @@ def test_outcomes_match_by_position():
         case Rejected(code, message, event, index, attempts):
             assert (code, message, index, attempts) == ("C", "m", 7, 1)
             assert event is GIVEN["event"]
+
+
+def test_renumbering():
+    """Every outcome can be that of an event elsewhere, and says so wherever it says where it is."""
+    event = PartnerEvent(SOURCE, "t", {})
+    finding = Finding("detail_type", "has 140 characters", "the limit is 128", 3)
+    raised = Rejected("InvalidEvent", "entry of event 3 raised KeyError when it was read", {}, 3, 0)
+    for outcome, message in (
+        (Accepted("id", event, 3, 1), None),
+        (Exhausted("C", "m of event 3 x", event, 3, 2), "m of event 3 x"),
+        (Unconfirmed("r", event, 3, 2), None),
+        (Rejected("MalformedDetail", "m of event 3 x", event, 3, 1), "m of event 3 x"),
+        (raised, "entry of event 8 raised KeyError when it was read"),
+        (
+            Rejected("InvalidEvent", str(finding), {}, 3, 0, (finding,)),
+            "detail_type of event 8 has 140 characters; the limit is 128",
+        ),
+    ):
+        moved = renumbered(outcome, 8)
+        assert type(moved) is type(outcome)
+        assert (moved.index, moved.event) == (8, outcome.event)
+        assert getattr(moved, "message", None) == message
+        assert {found.index for found in getattr(moved, "findings", ())} <= {8}

@@ -27,10 +27,13 @@ from eventbridge_partner import (
     Accepted,
     AsyncEventPublisher,
     AsyncPartnerEventsClient,
+    AsyncRegionRouter,
+    AsyncSourceGuard,
     BatchLimits,
     ConfigurationError,
     DeliveryReport,
     EventPublisher,
+    EventSource,
     Exhausted,
     Finding,
     FlushReport,
@@ -39,6 +42,7 @@ from eventbridge_partner import (
     HttpResponse,
     InputInterruptedError,
     InvalidEventError,
+    LimitExceededError,
     Outcome,
     OutcomeCounts,
     PartnerEvent,
@@ -46,10 +50,15 @@ from eventbridge_partner import (
     PartnerEventsError,
     PublisherStats,
     Receipt,
+    RegionRouter,
     Rejected,
     RetryPolicy,
     ServiceError,
+    SourceAccount,
+    SourceGuard,
     SourceName,
+    SourceNotActiveError,
+    SourceState,
     Timeouts,
     Transport,
     TransportError,
@@ -265,6 +274,75 @@ class Vault:
     def get_frozen_credentials(self) -> Keys:
         """Read what is to be signed with now."""
         return Keys("AKIDEXAMPLE", "a secret")
+
+
+# ------------------------------------------------------------ sources
+
+
+def onboard(client: PartnerEventsClient) -> SourceState:
+    """From a name to a source that delivers."""
+    created = client.sources.ensure(source, account="123456789012")
+    assert_type(created, EventSource)
+    for found in client.sources.list("aws.partner/example.com/"):
+        assert_type(found.arn, str)
+    for account in client.sources.accounts(created.name, timeout=2):
+        assert_type(account.expiration_time, datetime.datetime | None)
+    for account in client.sources.expiring(
+        prefix="aws.partner/example.com/", within=datetime.timedelta(days=3)
+    ):
+        assert_type(account, SourceAccount)
+    try:
+        client.sources.wait_until_active(
+            source, account="123456789012", on_progress=lambda seen: print(seen.state)
+        )
+    except SourceNotActiveError as error:
+        assert_type(error.last, SourceAccount)
+    except LimitExceededError as error:
+        refused: ServiceError = error
+        raise refused from None
+    state = client.sources.state(source, account="123456789012")
+    text: str = state
+    match state:
+        case SourceState.ACTIVE:
+            pass
+        case _:
+            print(text)
+    return state
+
+
+def guarded(client: PartnerEventsClient) -> DeliveryReport:
+    """A guard in front of a client, and of every Region."""
+    parked: list[GivenEvent] = []
+    guard = SourceGuard(
+        client, on_pending=parked.append, account_of={"a": "1"}.get, on_source_gone=print
+    )
+    for outcome in guard.stream_events([event]):
+        guard.learn(outcome)
+    assert_type(guard.check(event), Outcome | None)
+    assert_type(guard.put_events([event], deadline=5), DeliveryReport)
+    router = RegionRouter(client, {"a": "us-east-1"}, in_front=SourceGuard)
+    assert_type(router.client_of(source), PartnerEventsClient)
+    return router.put_events(iter([event]))
+
+
+async def guarded_later(client: AsyncPartnerEventsClient) -> DeliveryReport:
+    """The same on an event loop."""
+
+    async def park(parked: GivenEvent) -> None:
+        print(parked)
+
+    def region_of(name: str) -> str | None:
+        return "us-east-1" if name else None
+
+    def in_front(sibling: AsyncPartnerEventsClient) -> AsyncSourceGuard:
+        return AsyncSourceGuard(sibling, on_pending=park)
+
+    async for account in client.sources.accounts(source):
+        assert_type(account.state, SourceState)
+    assert_type(await client.sources.describe(source), EventSource)
+    async for outcome in AsyncSourceGuard(client, on_pending="warn").stream_events([event]):
+        assert_type(outcome, Outcome)
+    return await AsyncRegionRouter(client, region_of, in_front=in_front).put_events([event])
 
 
 transport: Transport = Recorder()

@@ -1,0 +1,145 @@
+"""The operations on partner event sources, as calls over the wire."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
+
+import attrs
+import orjson
+
+from eventbridge_partner._wire import Call
+from eventbridge_partner.errors import UnreadableAnswerError
+from eventbridge_partner.limits import MAX_PAGE_ITEMS, MAX_TOKEN_CHARACTERS
+from eventbridge_partner.models import EventSource, SourceAccount, SourceState
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Page(Generic[T]):
+    """
+    A page of a list.
+
+    Attributes:
+        items: What is on it; nothing says that there is anything.
+        next_token: What to ask for the next page with; None on the last one.
+    """
+
+    items: tuple[T, ...]
+    next_token: str | None
+
+
+def create(name: str, account: str) -> Call[EventSource]:
+    """Create a source in a customer's account."""
+    return _call(
+        "CreatePartnerEventSource",
+        {"Name": name, "Account": account},
+        lambda members: EventSource(name, _text(members["EventSourceArn"])),
+    )
+
+
+def describe(name: str) -> Call[EventSource]:
+    """Ask what a source is called by AWS."""
+    return _call("DescribePartnerEventSource", {"Name": name}, _source)
+
+
+def list_page(prefix: str, token: str | None) -> Call[Page[EventSource]]:
+    """Ask for a page of the sources whose names begin so."""
+    return _call(
+        "ListPartnerEventSources",
+        {"NamePrefix": prefix, "Limit": MAX_PAGE_ITEMS} | _next_token(token),
+        functools.partial(_page, "PartnerEventSources", _source),
+    )
+
+
+def accounts_page(name: str, token: str | None) -> Call[Page[SourceAccount]]:
+    """Ask for a page of the accounts that have a source."""
+    return _call(
+        "ListPartnerEventSourceAccounts",
+        {"EventSourceName": name, "Limit": MAX_PAGE_ITEMS} | _next_token(token),
+        functools.partial(_page, "PartnerEventSourceAccounts", functools.partial(_account, name)),
+    )
+
+
+def delete(name: str, account: str) -> Call[None]:
+    """Delete a source from a customer's account."""
+    # Nothing is in the answer; some services leave the body empty then.
+    return Call(
+        "DeletePartnerEventSource",
+        orjson.dumps({"Name": name, "Account": account}),
+        lambda _: None,
+    )
+
+
+def _call(
+    operation: str, members: Mapping[str, object], read: Callable[[Mapping[str, Any]], T]
+) -> Call[T]:
+    return Call(operation, orjson.dumps(members), functools.partial(_read, operation, read))
+
+
+def _next_token(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"NextToken": token}
+
+
+def _read(operation: str, read: Callable[[Mapping[str, Any]], T], body: bytes) -> T:
+    try:
+        return read(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        raise UnreadableAnswerError(f"the answer of {len(body)} bytes is not JSON") from None
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
+        raise UnreadableAnswerError(f"the answer is not one to {operation}") from None
+
+
+def _page(
+    member: str, read: Callable[[Mapping[str, Any]], T], members: Mapping[str, Any]
+) -> Page[T]:
+    items = members[member]
+    # An answer without the list says nothing; it does not say that there is nothing.
+    if type(items) is not list:
+        raise TypeError(f"{member} is no list")
+    token = members.get("NextToken") or None
+    if token is not None and not 1 <= len(_text(token)) <= MAX_TOKEN_CHARACTERS:
+        raise ValueError("NextToken is longer than a token can be")
+    return Page(tuple(map(read, items)), token)
+
+
+def _source(members: Mapping[str, Any]) -> EventSource:
+    return EventSource(_text(members["Name"]), _text(members["Arn"]))
+
+
+def _account(source: str, members: Mapping[str, Any]) -> SourceAccount:
+    return SourceAccount(
+        source,
+        _text(members["Account"]),
+        SourceState(_text(members["State"])),
+        _time(members.get("CreationTime")),
+        _time(members.get("ExpirationTime")),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("a member is not text")
+    return value
+
+
+_EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+def _time(value: object) -> datetime.datetime | None:
+    """Read epoch seconds, or the ISO 8601 text that other services than AWS's own may give."""
+    match value:
+        case None:
+            return None
+        case int() | float() if not isinstance(value, bool):
+            return _EPOCH + datetime.timedelta(seconds=value)
+        case str():
+            time = datetime.datetime.fromisoformat(value)
+            if time.utcoffset() is None:
+                raise ValueError("a time has no time zone")
+            return time.astimezone(datetime.UTC)
+        case _:
+            raise TypeError("a time is neither a number nor text")

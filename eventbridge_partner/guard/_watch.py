@@ -1,0 +1,199 @@
+"""What both guards know and decide alike: whom to ask, for how long, and what holds events back."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+from typing import Final, Literal
+
+import attrs
+
+from eventbridge_partner.errors import PartnerEventsError
+from eventbridge_partner.guard._holding import source_of
+from eventbridge_partner.guard._states import Need, SourceStates, Standing, standing_of
+from eventbridge_partner.models import Outcome, PartnerEvent, Rejected, SourceAccount
+
+_log: Final = logging.getLogger("eventbridge_partner")
+
+OnPending = Literal["allow", "warn", "reject"]
+"""What becomes of events whose source is PENDING, in a word."""
+
+_ON_PENDING: Final = ("allow", "warn", "reject")
+
+
+@attrs.define
+class Budget:
+    """
+    What the look-ups of one call may take.
+
+    Attributes:
+        look_ups: How many there may still be.
+        until: When none begins any more.
+        end: When all are over.
+    """
+
+    look_ups: int
+    until: float
+    end: float
+
+
+class Watch:
+    """
+    Watches the states of sources for a guard.
+
+    Args:
+        on_pending: Whether events of PENDING sources are held back: `allow` and `warn` do not.
+        account_of: Which account of a source counts; None for all.
+        ttl: Seconds for which a look-up is believed.
+        pending_ttl: The same where it found PENDING.
+        patience: Seconds that the look-ups of one call may take.
+        max_look_ups: How many one call may make.
+        look_up_timeout: Seconds for one look-up.
+        clock: Tells seconds, from any beginning.
+
+    Raises:
+        ValueError: A number or word that cannot work.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_pending: object,
+        account_of: Callable[[str], str | None] | None,
+        ttl: float,
+        pending_ttl: float,
+        patience: float,
+        max_look_ups: int,
+        look_up_timeout: float,
+        clock: Callable[[], float],
+    ) -> None:
+        if not callable(on_pending) and on_pending not in _ON_PENDING:
+            words = ", ".join(map(repr, _ON_PENDING))
+            allowed = f"allowed: {words}, or a function that takes an event"
+            raise ValueError(f"on_pending is {on_pending!r}; {allowed}")
+        numbers = {
+            "ttl": ttl,
+            "pending_ttl": pending_ttl,
+            "patience": patience,
+            "max_look_ups": max_look_ups,
+            "look_up_timeout": look_up_timeout,
+        }
+        for name, number in numbers.items():
+            if not number > 0:
+                raise ValueError(f"{name} is {number!r}; allowed: a number above 0")
+        self._warns = on_pending == "warn"
+        self._holds_pending = not isinstance(on_pending, str) or on_pending == "reject"
+        self._account_of = account_of
+        self._patience = patience
+        self._max_look_ups = max_look_ups
+        self._look_up_timeout = look_up_timeout
+        self._clock = clock
+        self._states = SourceStates(ttl=ttl, pending_ttl=pending_ttl)
+
+    # ------------------------------------------------------------ events
+
+    def is_surely_open(self, event: object) -> bool:
+        """Tell at once, for most events, that there is nothing to ask and nothing to hold back."""
+        if type(event) is not PartnerEvent:
+            return False
+        return self._clock() < self._states.open_until.get(event.source, -math.inf)
+
+    def held(self, source: str) -> Standing | None:
+        """Return why events of a source are held back; None if they are not."""
+        standing = self._states.standing(source, self._clock())
+        if standing is Standing.OPEN or (standing is Standing.PENDING and not self._holds_pending):
+            return None
+        return standing
+
+    def all_held(self, sources: Iterable[str]) -> dict[str, Standing]:
+        """Return which of the sources have their events held back, and why."""
+        found = ((source, self.held(source)) for source in sources)
+        return {source: standing for source, standing in found if standing is not None}
+
+    def learn(self, outcome: Outcome) -> str | None:
+        """Take from an outcome whether its source is gone; return the source if that is news."""
+        if type(outcome) is not Rejected or not outcome.source_is_gone:
+            return None
+        source = source_of(outcome.event)
+        if source is None or not self._states.gone(source, self._clock()):
+            return None
+        return source
+
+    # ------------------------------------------------------------ look-ups
+
+    def budget(self, deadline: float | None = None) -> Budget:
+        """Return what the look-ups of a call may take that has so many seconds in all."""
+        now = self._clock()
+        until = now + self._patience
+        end = until + self._look_up_timeout
+        if deadline is not None:
+            # The last one that begins has a quarter of it, and so has the sending.
+            until, end = min(until, now + deadline / 2), min(end, now + deadline * 3 / 4)
+        return Budget(self._max_look_ups, until, end)
+
+    def need(self, source: str) -> Need:
+        """Tell whether to ask for a source."""
+        return self._states.need(source, self._clock())
+
+    def needs(self, sources: Iterable[str]) -> list[tuple[str, Need]]:
+        """Return which of the sources to ask for; first those that it matters most for."""
+        now = self._clock()
+        found = [(source, self._states.need(source, now)) for source in sources]
+        wanted = [one for one in found if one[1] is not Need.NOTHING]
+        return sorted(wanted, key=lambda one: one[1] is Need.REFRESH)
+
+    def patience(self, need: Need, budget: Budget) -> float:
+        """Return for how many seconds to wait for one's turn to ask."""
+        return 0.0 if need is Need.REFRESH else max(0.0, budget.until - self._clock())
+
+    def time_for(self, source: str, budget: Budget, turn: float) -> float | None:
+        """
+        Begin a look-up, if there is anything to ask and it is not too much.
+
+        Args:
+            source: To look up.
+            budget: That it is taken from.
+            turn: When the pace lets it go out.
+
+        Returns:
+            How many seconds it may take; None if it is not to be.
+        """
+        now = self._clock()
+        need = self._states.need(source, now)
+        if need is Need.NOTHING or budget.look_ups < 1 or now >= budget.until:
+            return None
+        if turn > (now if need is Need.REFRESH else budget.until):
+            return None
+        budget.look_ups -= 1
+        return min(max(turn - now, 0.0) + self._look_up_timeout, budget.end - now)
+
+    def account(self, source: str) -> str | None:
+        """Return which account of a source counts; None for all."""
+        return None if self._account_of is None else self._account_of(source)
+
+    def listed(self, source: str, accounts: Iterable[SourceAccount], account: str | None) -> bool:
+        """Take the answer to a look-up; return whether it is news that the source is gone."""
+        standing = standing_of(accounts, account)
+        if standing is Standing.PENDING and self._warns:
+            _log.warning(
+                "source %s is PENDING: the service accepts its events and drops them", source
+            )
+        return self._states.found(source, standing, self._clock())
+
+    def failed(self, error: PartnerEventsError) -> None:
+        """Take that a look-up failed."""
+        rest = self._states.failed(self._clock())
+        _log.warning(
+            "the states of sources cannot be looked up, events are sent; next try in %.0f s: %s",
+            rest,
+            error,
+        )
+
+    def tell_gone(self, source: str) -> None:
+        """Log that a source is gone."""
+        _log.warning("source %s does not exist any more", source)
+
+    def hook_raised(self, source: str, error: Exception) -> None:
+        """Log what a user's function raised: the events' outcomes come first."""
+        _log.warning("on_source_gone raised %s for source %s", type(error).__name__, source)

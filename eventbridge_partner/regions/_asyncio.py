@@ -1,0 +1,165 @@
+"""The router for event loops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import Protocol
+
+from eventbridge_partner._input import InputError, check_deadline, refuse_single
+from eventbridge_partner.async_client import AsyncPartnerEventsClient
+from eventbridge_partner.errors import CallCancelledError
+from eventbridge_partner.models import DeliveryReport, GivenEvent, SourceName
+from eventbridge_partner.regions._routing import Lookup, LookupRaisedError, Routing, known_region
+
+
+class AsyncSender(Protocol):
+    """What sends the events of a Region: its client, or a guard in front of it."""
+
+    async def put_events(
+        self,
+        events: Iterable[GivenEvent] | AsyncIterable[GivenEvent],
+        *,
+        deadline: float | None = None,
+    ) -> DeliveryReport:
+        """See `AsyncPartnerEventsClient.put_events`."""
+        ...
+
+
+class AsyncRegionRouter:
+    """
+    Sends each event through the Region of its source, on an event loop.
+
+    Regions are sent to at the same time, each through its own sibling of the client, with its own
+    connections, retries and pace: that one is slow or out of order costs the others nothing. The
+    report waits for all of them; a `deadline` bounds that. For any number of tasks.
+
+    Args:
+        client: Whose siblings send; see `in_region`. It stays the caller's to close.
+        lookup: The Region of a source by its name: a mapping, or a function that returns None for
+            a source that it does not know. Asked once for each source of a call.
+        in_front: Makes what stands in front of each Region's client, once for each Region: an
+            `AsyncSourceGuard`, for example.
+    """
+
+    def __init__(
+        self,
+        client: AsyncPartnerEventsClient,
+        lookup: Lookup,
+        *,
+        in_front: Callable[[AsyncPartnerEventsClient], AsyncSender] | None = None,
+    ) -> None:
+        self._client = client
+        self._lookup = lookup
+        self._in_front = in_front
+        self._senders: dict[str, AsyncSender] = {}
+
+    def client_of(self, source: str | SourceName) -> AsyncPartnerEventsClient:
+        """
+        Return the client of a source's Region: for its `sources`, for example.
+
+        Raises:
+            ConfigurationError: No Region is known for the source, or it is none.
+        """
+        return self._client.in_region(known_region(source, self._lookup))
+
+    async def put_events(
+        self,
+        events: Iterable[GivenEvent] | AsyncIterable[GivenEvent],
+        *,
+        deadline: float | None = None,
+    ) -> DeliveryReport:
+        """
+        Send events, each to the Region of its source; see `put_events` of the client.
+
+        An event for whose source no Region is known is `Rejected` with the code `UnknownRegion`.
+        If one Region's client cannot send while another's can, its events are `Exhausted` with
+        the code `ConfigurationError` or `CredentialsError`.
+
+        Args:
+            events: Any number. All are taken before any is sent.
+            deadline: Seconds for all attempts together; None for no bound.
+
+        Returns:
+            One outcome per event, in the order given.
+
+        Raises:
+            ConfigurationError: A setting cannot work. Nothing was sent.
+            CredentialsError: No usable AWS credentials. Nothing was sent.
+            InputInterruptedError: `events` raised. What had been taken was sent; `report` has its
+                outcomes.
+            asyncio.CancelledError: The task was cancelled. Its cause is a `CallCancelledError`,
+                whose `report` has the outcomes of all that had been taken.
+        """
+        check_deadline(deadline)
+        refuse_single(events)
+        routing = Routing(self._lookup)
+        iterator = events if isinstance(events, AsyncIterable) else iter(events)
+        try:
+            if isinstance(iterator, AsyncIterable):
+                async for event in iterator:
+                    routing.take(event)
+            else:
+                for event in iterator:
+                    routing.take(event)
+        except LookupRaisedError as raised:
+            raise raised.error from None
+        except asyncio.CancelledError as cancelled:
+            for region in routing.routes:
+                routing.cancelled(region, None)
+            raise cancelled from _cancelled_call(routing)
+        except Exception as error:
+            report = await self._send(routing, deadline)
+            raise InputError(error).interrupted(routing.count, report) from error
+        return await self._send(routing, deadline)
+
+    async def _send(self, routing: Routing, deadline: float | None) -> DeliveryReport:
+        if not routing.routes:
+            return routing.report()
+        sending = [
+            asyncio.create_task(self._answer(routing, region, deadline))
+            for region in routing.routes
+        ]
+        try:
+            await asyncio.wait(sending)
+        except asyncio.CancelledError as cancelled:
+            for task in sending:
+                task.cancel()
+            await asyncio.wait(sending)
+            for region, task in zip(routing.routes, sending, strict=True):
+                if task.cancelled():  # before it began
+                    routing.cancelled(region, None)
+            raise cancelled from _cancelled_call(routing)
+        for task in sending:
+            task.result()
+        return routing.report()
+
+    async def _answer(self, routing: Routing, region: str, deadline: float | None) -> None:
+        events = routing.routes[region].events
+        try:
+            report = await self._sender(region).put_events(events, deadline=deadline)
+        except asyncio.CancelledError as cancelled:
+            cause = cancelled.__cause__
+            routing.cancelled(
+                region, cause.report if isinstance(cause, CallCancelledError) else None
+            )
+        except Exception as error:  # noqa: BLE001  # the other Regions' outcomes are to be had
+            routing.failed(region, error)
+        else:
+            routing.sent(region, report)
+
+    def _sender(self, region: str) -> AsyncSender:
+        sender = self._senders.get(region)
+        if sender is None:
+            client = self._client.in_region(region)
+            sender = client if self._in_front is None else self._in_front(client)
+            self._senders[region] = sender
+        return sender
+
+    def __repr__(self) -> str:
+        return f"<AsyncRegionRouter of {self._client!r}>"
+
+
+def _cancelled_call(routing: Routing) -> CallCancelledError:
+    report = routing.report()
+    return CallCancelledError(f"the call was cancelled after {len(report)} events", report)

@@ -1,0 +1,157 @@
+"""The router for threads."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from eventbridge_partner._input import InputError, check_deadline, refuse_single
+from eventbridge_partner.client import PartnerEventsClient
+from eventbridge_partner.models import DeliveryReport, GivenEvent, SourceName
+from eventbridge_partner.regions._routing import Lookup, LookupRaisedError, Routing, known_region
+
+
+class Sender(Protocol):
+    """What sends the events of a Region: its client, or a guard in front of it."""
+
+    def put_events(
+        self, events: Iterable[GivenEvent], *, deadline: float | None = None
+    ) -> DeliveryReport:
+        """See `PartnerEventsClient.put_events`."""
+        ...
+
+
+class RegionRouter:
+    """
+    Sends each event through the Region of its source.
+
+    Regions are sent to at the same time, each through its own sibling of the client, with its own
+    connections, retries and pace: that one is slow or out of order costs the others nothing. The
+    report waits for all of them; a `deadline` bounds that. Thread-safe, and safe to use on both
+    sides of a fork.
+
+    Args:
+        client: Whose siblings send; see `in_region`. It stays the caller's to close.
+        lookup: The Region of a source by its name: a mapping, or a function that returns None for
+            a source that it does not know. Asked once for each source of a call.
+        in_front: Makes what stands in front of each Region's client, once for each Region: a
+            `SourceGuard`, for example.
+    """
+
+    def __init__(
+        self,
+        client: PartnerEventsClient,
+        lookup: Lookup,
+        *,
+        in_front: Callable[[PartnerEventsClient], Sender] | None = None,
+    ) -> None:
+        self._client = client
+        self._lookup = lookup
+        self._in_front = in_front
+        self._senders: dict[str, Sender] = {}
+
+    def client_of(self, source: str | SourceName) -> PartnerEventsClient:
+        """
+        Return the client of a source's Region: for its `sources`, for example.
+
+        Raises:
+            ConfigurationError: No Region is known for the source, or it is none.
+        """
+        return self._client.in_region(known_region(source, self._lookup))
+
+    def put_events(
+        self, events: Iterable[GivenEvent], *, deadline: float | None = None
+    ) -> DeliveryReport:
+        """
+        Send events, each to the Region of its source; see `put_events` of the client.
+
+        An event for whose source no Region is known is `Rejected` with the code `UnknownRegion`.
+        If one Region's client cannot send while another's can, its events are `Exhausted` with
+        the code `ConfigurationError` or `CredentialsError`.
+
+        Args:
+            events: Any number. All are taken before any is sent.
+            deadline: Seconds for all attempts together; None for no bound.
+
+        Returns:
+            One outcome per event, in the order given.
+
+        Raises:
+            ConfigurationError: A setting cannot work. Nothing was sent.
+            CredentialsError: No usable AWS credentials. Nothing was sent.
+            InputInterruptedError: `events` raised. What had been taken was sent; `report` has its
+                outcomes.
+        """
+        check_deadline(deadline)
+        refuse_single(events)
+        routing = Routing(self._lookup)
+        iterator = iter(events)
+        try:
+            for event in iterator:
+                routing.take(event)
+        except LookupRaisedError as raised:
+            raise raised.error from None
+        except Exception as error:
+            report = self._send(routing, deadline)
+            raise InputError(error).interrupted(routing.count, report) from error
+        return self._send(routing, deadline)
+
+    def _send(self, routing: Routing, deadline: float | None) -> DeliveryReport:
+        answers: queue.SimpleQueue[tuple[str, DeliveryReport | BaseException]]
+        answers = queue.SimpleQueue()
+        for region in routing.routes:
+            send = functools.partial(self._answer, routing, region, deadline, answers)
+            if len(routing.routes) == 1:
+                send()
+            else:
+                _start(functools.partial(contextvars.copy_context().run, send))
+        for _ in routing.routes:
+            region, answer = answers.get()
+            if isinstance(answer, DeliveryReport):
+                routing.sent(region, answer)
+            elif isinstance(answer, Exception):
+                routing.failed(region, answer)
+            else:
+                raise answer
+        return routing.report()
+
+    def _answer(
+        self,
+        routing: Routing,
+        region: str,
+        deadline: float | None,
+        answers: queue.SimpleQueue[tuple[str, DeliveryReport | BaseException]],
+    ) -> None:
+        try:
+            report = self._sender(region).put_events(
+                routing.routes[region].events, deadline=deadline
+            )
+        except BaseException as error:  # noqa: BLE001  # who waits for it decides
+            answers.put((region, error))
+        else:
+            answers.put((region, report))
+
+    def _sender(self, region: str) -> Sender:
+        sender = self._senders.get(region)
+        if sender is None:
+            client = self._client.in_region(region)
+            made = client if self._in_front is None else self._in_front(client)
+            sender = self._senders.setdefault(region, made)
+        return sender
+
+    def __repr__(self) -> str:
+        return f"<RegionRouter of {self._client!r}>"
+
+
+def _start(send: Callable[[], None]) -> None:
+    # A thread of its own costs little beside a Region's requests, and nothing is left of it. At
+    # the end of an interpreter there may be no new ones: then one Region after the other.
+    thread = threading.Thread(target=send, name="eventbridge-partner", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        send()

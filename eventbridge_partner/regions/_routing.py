@@ -1,0 +1,189 @@
+"""Which events of a call go to which Region, and one report of those of all Regions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from eventbridge_partner._aws import checked_region
+from eventbridge_partner.delivery import CANCELLED, INVALID_EVENT
+from eventbridge_partner.errors import (
+    ConfigurationError,
+    CredentialsError,
+    InvalidEventError,
+    PartnerEventsError,
+)
+from eventbridge_partner.models import (
+    DeliveryReport,
+    Exhausted,
+    GivenEvent,
+    Outcome,
+    PartnerEvent,
+    Rejected,
+    SourceName,
+    Unconfirmed,
+)
+from eventbridge_partner.models._outcomes import renumbered
+
+UNKNOWN_REGION: Final = "UnknownRegion"
+"""The code of events for whose source no Region is known."""
+
+Lookup = Mapping[str, str] | Callable[[str], str | None]
+"""The Region of a source by its name, such as a dict or the method of a database."""
+
+
+class LookupRaisedError(Exception):
+    """The caller's `lookup` raised, and not the iterable of events."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        super().__init__(type(error).__name__)
+
+
+@attrs.frozen
+class Route:
+    """
+    The events of a call that go to one Region.
+
+    Attributes:
+        events: What is sent, in the caller's order.
+        given: The same as the caller gave it.
+        places: The position of each of them among all events.
+    """
+
+    events: list[PartnerEvent] = attrs.field(factory=list[PartnerEvent])
+    given: list[GivenEvent] = attrs.field(factory=list[GivenEvent])
+    places: list[int] = attrs.field(factory=list[int])
+
+
+class Routing:
+    """
+    Sorts the events of one call by Region, and their outcomes back into the caller's order.
+
+    Args:
+        lookup: Tells the Region of a source.
+
+    Attributes:
+        routes: What goes to which Region.
+        count: How many events were taken.
+    """
+
+    def __init__(self, lookup: Lookup) -> None:
+        self.routes: dict[str, Route] = {}
+        self.count = 0
+        self._lookup = lookup
+        self._regions: dict[str, str | ConfigurationError] = {}
+        self._outcomes: dict[int, Outcome] = {}
+        self._errors: list[Exception] = []
+        self._has_report = False
+
+    def take(self, given: GivenEvent) -> None:
+        """Take the next event; at once, for a mapping may be filled anew for the one after."""
+        index = self.count
+        self.count += 1
+        event = given if type(given) is PartnerEvent else self._read(given, index)
+        if event is None:
+            return
+        region = self._region(event.source)
+        if isinstance(region, ConfigurationError):
+            self._outcomes[index] = Rejected(UNKNOWN_REGION, str(region), given, index, 0)
+            return
+        route = self.routes.get(region)
+        if route is None:
+            route = self.routes[region] = Route()
+        route.events.append(event)
+        route.given.append(given)
+        route.places.append(index)
+
+    def _read(self, given: GivenEvent, index: int) -> PartnerEvent | None:
+        """Return a mapping as an event; None if it is decided that it is none."""
+        try:
+            return given if isinstance(given, PartnerEvent) else PartnerEvent.from_entry(given)
+        except InvalidEventError as error:
+            findings = error.at(index).findings
+            message = "; ".join(map(str, findings))
+            self._outcomes[index] = Rejected(INVALID_EVENT, message, given, index, 0, findings)
+        except Exception as error:  # noqa: BLE001  # the caller's mapping can raise anything
+            message = f"entry of event {index} raised {type(error).__name__} when it was read"
+            self._outcomes[index] = Rejected(INVALID_EVENT, message, given, index, 0)
+        return None
+
+    def _region(self, source: str) -> str | ConfigurationError:
+        region = self._regions.get(source)
+        if region is None:
+            try:
+                region = known_region(source, self._lookup)
+            except ConfigurationError as error:
+                region = error
+            except Exception as error:
+                raise LookupRaisedError(error) from error
+            self._regions[source] = region
+        return region
+
+    def sent(self, region: str, report: DeliveryReport) -> None:
+        """Take the report of a Region's events."""
+        self._has_report = True
+        self._keep(self.routes[region], report)
+
+    def _keep(self, route: Route, outcomes: Sequence[Outcome]) -> None:
+        for outcome, place, given in zip(outcomes, route.places, route.given, strict=False):
+            self._outcomes[place] = renumbered(outcome, place, given)
+
+    def failed(self, region: str, error: Exception) -> None:
+        """Take that a Region's client raised, and sent nothing or not all that it was given."""
+        self._errors.append(error)
+        route = self.routes[region]
+        name = type(error).__name__
+        for event, place in zip(route.given, route.places, strict=True):
+            if isinstance(error, (CredentialsError, ConfigurationError)):
+                outcome: Outcome = Exhausted(name, str(error), event, place, 0)
+            else:
+                said = f": {error}" if isinstance(error, PartnerEventsError) else ""
+                reason = f"the client of {region} raised {name}{said}"
+                outcome = Unconfirmed(reason, event, place, 0)
+            self._outcomes[place] = outcome
+
+    def cancelled(self, region: str, sent: DeliveryReport | None) -> None:
+        """Take that the sending to a Region was cancelled, with what had become of its events."""
+        route = self.routes[region]
+        self._has_report = True
+        decided = sent or ()
+        self._keep(route, decided)
+        first = len(decided)
+        for event, place in zip(route.given[first:], route.places[first:], strict=True):
+            message = "the call was cancelled before it was sent"
+            self._outcomes[place] = Exhausted(CANCELLED, message, event, place, 0)
+
+    def report(self) -> DeliveryReport:
+        """
+        Return the outcomes of all events, in the caller's order.
+
+        Raises:
+            Exception: What the first client raised, if none of them sent anything.
+        """
+        if self._errors and not self._has_report:
+            raise self._errors[0]
+        return DeliveryReport([self._outcomes[index] for index in range(self.count)])
+
+
+def known_region(source: str | SourceName, lookup: Lookup) -> str:
+    """
+    Return the Region of a source.
+
+    Raises:
+        ConfigurationError: None is known, or what is known is none.
+    """
+    name = str(source)
+    region = lookup(name) if callable(lookup) else lookup.get(name)
+    if region is None:
+        raise ConfigurationError(f"no Region is known for source {name}")
+    try:
+        return checked_region(region)
+    except (ConfigurationError, TypeError):
+        found = ascii(region)[:64]
+        raise ConfigurationError(
+            f"the Region of source {name} is {found}; allowed: the code of a Region, such as "
+            "us-east-1"
+        ) from None

@@ -1,0 +1,261 @@
+"""Operations on sources for event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+from eventbridge_partner._wire import Call
+from eventbridge_partner.errors import PartnerEventsError
+from eventbridge_partner.models import EventSource, SourceAccount, SourceName, SourceState
+from eventbridge_partner.pacing import Pace
+from eventbridge_partner.retry import RetryPolicy, RetryQuota
+from eventbridge_partner.sources import _operations
+from eventbridge_partner.sources._operations import Progress
+from eventbridge_partner.sources._steps import Control, Give, Perform, Plan, Running, Sleep, Step
+
+T = TypeVar("T")
+
+
+class AsyncLine(Protocol):
+    """What sends single requests, looked up and connected."""
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """When to try again."""
+        ...
+
+    async def perform(self, call: Call[T], attempt: int, seconds: float | None) -> T:
+        """
+        Send a request once, and read its answer.
+
+        Raises:
+            PartnerEventsError: It came to nothing.
+        """
+        ...
+
+
+class AsyncSources:
+    """
+    Partner event sources of one Region, on an event loop: `client.sources`. A client makes it.
+
+    A source is one name in one customer's account and Region. All requests of a client's sources
+    go out at one pace, for they share a quota of 50 a second; what fails for a passing reason is
+    tried again by the client's `RetryPolicy`, also after a lost answer. For any number of
+    tasks.
+
+    All methods raise:
+
+    - `InvalidEventError`: a name, prefix or account breaks the service's rules; nothing was sent.
+    - `ConfigurationError` or `CredentialsError`: nothing was sent.
+    - `ServiceError`: the service refused; one of its subclasses where there is something to
+      decide. `LimitExceededError` is a hard quota and `OperationDisabledError` will not pass.
+    - `TransportError` or `UnreadableAnswerError`: no answer that can be read, up to the last
+      attempt; see `may_have_been_sent`.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[AsyncLine]],
+        *,
+        pace: Pace,
+        tokens: int | None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._connect = connect
+        self._pace = pace
+        self._tokens = tokens
+        self._quota = RetryQuota(tokens)
+        self._clock = clock
+        self._sleep = sleep
+
+    @property
+    def pace(self) -> Pace:
+        """How many requests a second go out, those of all operations together."""
+        return self._pace
+
+    async def create(self, name: str | SourceName, *, account: str) -> EventSource:
+        """
+        Create a source, which is PENDING until the customer associates it with an event bus.
+
+        If an answer was lost and the next attempt finds the source there, it counts as created.
+
+        Args:
+            name: `aws.partner/<partner>/<namespace…>/<name>`.
+            account: The customer's AWS account, 12 digits.
+
+        Raises:
+            ResourceAlreadyExistsError: It is there already; see `ensure`.
+        """
+        return await self._run(_operations.create(name, account))
+
+    async def ensure(self, name: str | SourceName, *, account: str) -> EventSource:
+        """
+        Create a source unless it is there; any number of times comes to the same.
+
+        Args:
+            name: `aws.partner/<partner>/<namespace…>/<name>`.
+            account: The customer's AWS account, 12 digits.
+        """
+        return await self._run(_operations.ensure(name, account))
+
+    async def describe(self, name: str | SourceName) -> EventSource:
+        """
+        Return a source by its name.
+
+        Raises:
+            ResourceNotFoundError: There is none of that name.
+        """
+        return await self._run(_operations.describe(name))
+
+    def list(self, prefix: str) -> AsyncGenerator[EventSource, None]:
+        """
+        Yield all sources whose names begin so, each once, page by page as they are asked for.
+
+        Args:
+            prefix: `aws.partner/<partner>/`, and any beginning of what may stand behind that.
+
+        Raises:
+            InvalidTokenError: Whoever iterates took so long that the list expired.
+        """
+        return self._iterate(_operations.list_sources(prefix))
+
+    def accounts(
+        self, name: str | SourceName, *, timeout: float | None = None
+    ) -> AsyncGenerator[SourceAccount, None]:
+        """
+        Yield all accounts that have a source, with its state in each.
+
+        Args:
+            name: Of the source.
+            timeout: Seconds for all attempts at all pages together; None for no bound.
+
+        Raises:
+            ResourceNotFoundError: There is no source of that name.
+            InvalidTokenError: Whoever iterates took so long that the list expired.
+        """
+        return self._iterate(_operations.list_accounts(name, timeout))
+
+    async def state(
+        self, name: str | SourceName, *, account: str, timeout: float | None = None
+    ) -> SourceState:
+        """
+        Return the state of a source in an account.
+
+        Args:
+            name: Of the source.
+            account: The customer's AWS account, 12 digits.
+            timeout: Seconds for all attempts together; None for no bound.
+
+        Raises:
+            ResourceNotFoundError: There is no source of that name, or not in that account (then
+                its `status` is 200, for the answer is a list without it).
+        """
+        return await self._run(_operations.state(name, account, timeout))
+
+    async def delete(
+        self, name: str | SourceName, *, account: str, missing_ok: bool = False
+    ) -> None:
+        """
+        Delete a source from an account.
+
+        If an answer was lost and the next attempt finds the source gone, it counts as deleted.
+
+        Args:
+            name: Of the source.
+            account: The customer's AWS account, 12 digits.
+            missing_ok: Whether it is fine if there is none.
+
+        Raises:
+            ResourceNotFoundError: There is none. The service may also take that for success:
+                its model has no error for it.
+        """
+        await self._run(_operations.delete(name, account, missing_ok=missing_ok))
+
+    async def wait_until_active(
+        self,
+        name: str | SourceName,
+        *,
+        account: str,
+        timeout: float | None = None,
+        on_progress: Progress | None = None,
+    ) -> SourceAccount:
+        """
+        Wait until a source is ACTIVE: the customer has associated it with an event bus.
+
+        Looks again after a second, and then less often, at last every 30 seconds. An outage of
+        the service meanwhile is waited out too.
+
+        Args:
+            name: Of the source.
+            account: The customer's AWS account, 12 digits.
+            timeout: Seconds, after which it looks a last time; None for as long as it takes.
+            on_progress: Called with what was seen each time.
+
+        Raises:
+            SourceNotActiveError: It was DELETED, or not ACTIVE in time.
+            ResourceNotFoundError: There is no source of that name, or not in that account.
+        """
+        return await self._run(_operations.wait_until_active(name, account, timeout, on_progress))
+
+    def expiring(
+        self, *, prefix: str, within: datetime.timedelta
+    ) -> AsyncGenerator[SourceAccount, None]:
+        """
+        Yield the sources that expire soon, or should have, unless their customers act.
+
+        Takes a request for each page of sources, and at least one for each source.
+
+        Args:
+            prefix: Of the sources to look at, as for `list`.
+            within: From now on.
+        """
+        now = datetime.datetime.now(datetime.UTC)
+        return self._iterate(_operations.expiring(prefix, within, now))
+
+    # ------------------------------------------------------------ driving
+
+    async def _run(self, plan: Plan[T]) -> T:
+        line = await self._connect()
+        running = Running(plan(self._control(line)))
+        while (step := running.step) is not None:
+            await self._do(line, running, step)
+        return running.result
+
+    async def _iterate(self, plan: Plan[None]) -> AsyncGenerator[Any, None]:
+        line = await self._connect()
+        running = Running(plan(self._control(line)))
+        while (step := running.step) is not None:
+            if isinstance(step, Give):
+                for item in step.items:
+                    yield item
+                running.go_on()
+            else:
+                await self._do(line, running, step)
+
+    def _control(self, line: AsyncLine) -> Control:
+        return Control(line.retry, self._quota, self._pace, self._clock)
+
+    async def _do(self, line: AsyncLine, running: Running[Any], step: Step) -> None:
+        match step:
+            case Perform(call, attempt, seconds):
+                try:
+                    value = await line.perform(call, attempt, seconds)
+                except PartnerEventsError as error:
+                    running.fail(error)
+                else:
+                    running.go_on(value)
+            case Sleep(seconds):
+                await self._sleep(seconds)
+                running.go_on()
+            case Give():
+                running.go_on()
+
+    def after_fork(self) -> None:
+        """Make it usable in a child process: a thread of the parent may have held a lock."""
+        self._quota = RetryQuota(self._tokens)
+        self._pace.after_fork()

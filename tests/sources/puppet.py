@@ -1,0 +1,79 @@
+"""A driver of operations without a network, whose clock moves only when an operation sleeps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from eventbridge_partner import Pace, PartnerEventsError, RetryPolicy
+from eventbridge_partner.retry import RetryQuota
+from eventbridge_partner.sources._steps import Control, Give, Perform, Plan, Running, Sleep
+
+
+class Puppet:
+    """
+    Plays the service's part in an operation.
+
+    Attributes:
+        now: Its clock.
+        sent: Of each request when it went out, its operation and its members.
+        attempts: Of each request which attempt it was, and how long it could take.
+        slept: All waits.
+        given: All items that were handed out.
+    """
+
+    def __init__(
+        self,
+        *answers: Any,
+        retry: RetryPolicy | None = None,
+        pace: Pace | None = None,
+        tokens: int | None = 500,
+        takes: float = 0.0,
+    ) -> None:
+        self.now = 1000.0
+        self.sent: list[tuple[float, str, dict[str, Any]]] = []
+        self.attempts: list[tuple[int, float | None]] = []
+        self.slept: list[float] = []
+        self.given: list[Any] = []
+        self.quota = RetryQuota(tokens)
+        self._answers = iter(answers)
+        self._takes = takes
+        self._control = Control(
+            retry or RetryPolicy(wait=lambda _: 1.0, throttle_wait=lambda _: 5.0),
+            self.quota,
+            pace or Pace(),
+            lambda: self.now,
+        )
+
+    def run(self, plan: Plan[Any]) -> Any:
+        """Carry out an operation, with the answers that were given."""
+        running = Running(plan(self._control))
+        while (step := running.step) is not None:
+            match step:
+                case Perform(call, attempt, seconds):
+                    self.sent.append((self.now, call.operation, json.loads(call.body)))
+                    self.attempts.append((attempt, seconds))
+                    self.now += self._takes
+                    answer = next(self._answers)
+                    if isinstance(answer, PartnerEventsError):
+                        running.fail(answer)
+                    else:
+                        running.go_on(answer)
+                case Sleep(seconds):
+                    self.slept.append(seconds)
+                    self.now += seconds
+                    running.go_on()
+                case Give(items):
+                    self.given += items
+                    running.go_on()
+        return running.result
+
+    @property
+    def operations(self) -> list[str]:
+        """The operations of all requests, shortened to their verbs."""
+        return [operation.partition("Partner")[0] for _, operation, _ in self.sent]
+
+    def tokens(self) -> Iterable[str | None]:
+        """Return the tokens that pages were asked for with."""
+        return [members.get("NextToken") for _, _, members in self.sent]

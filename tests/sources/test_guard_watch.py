@@ -1,0 +1,245 @@
+"""What a guard knows of sources and whom it asks, with a clock that moves when it is told to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from eventbridge_partner import (
+    PartnerEvent,
+    Rejected,
+    SourceAccount,
+    SourceState,
+    TransportError,
+)
+from eventbridge_partner.guard._holding import source_of, sources_of
+from eventbridge_partner.guard._states import Need, SourceStates, Standing, standing_of
+from eventbridge_partner.guard._watch import Watch
+
+NAME = "aws.partner/example.com/acme"
+OTHER = "aws.partner/example.com/other"
+OPEN, PENDING, GONE = Standing.OPEN, Standing.PENDING, Standing.GONE
+OUTAGE = TransportError("no answer", may_have_been_sent=True)
+
+
+@pytest.mark.parametrize(
+    ("states", "account", "standing"),
+    [
+        ({"1": "ACTIVE"}, None, OPEN),
+        ({"1": "PENDING"}, None, PENDING),
+        ({"1": "DELETED"}, None, GONE),
+        ({}, None, GONE),
+        ({"1": "FROZEN"}, None, OPEN),
+        ({"1": "PENDING", "2": "ACTIVE"}, None, OPEN),
+        ({"1": "PENDING", "2": "DELETED"}, None, PENDING),
+        ({"1": "PENDING", "2": "FROZEN"}, None, OPEN),
+        ({"1": "PENDING", "2": "ACTIVE"}, "1", PENDING),
+        ({"1": "PENDING", "2": "ACTIVE"}, "2", OPEN),
+        ({"1": "DELETED", "2": "ACTIVE"}, "1", GONE),
+        ({"2": "ACTIVE"}, "1", GONE),
+    ],
+)
+def test_standings(states, account, standing):
+    """Events go out if anybody may get them; without an account, anybody is enough."""
+    listed = [SourceAccount(NAME, number, SourceState(state)) for number, state in states.items()]
+    assert standing_of(listed, account) is standing
+
+
+class TestStates:
+    """`SourceStates`, from the first look-up to an outage."""
+
+    states: SourceStates
+
+    @pytest.fixture(autouse=True)
+    def _states(self):
+        self.states = SourceStates(ttl=100, pending_ttl=10)
+
+    def test_what_was_never_looked_up(self):
+        """Is open, and to be asked for."""
+        assert self.states.standing(NAME, 0) is OPEN
+        assert self.states.need(NAME, 0) is Need.ANSWER
+
+    @pytest.mark.parametrize(("standing", "ttl"), [(OPEN, 100), (PENDING, 10), (GONE, 100)])
+    def test_a_look_up_is_believed_for_its_time(self, standing, ttl):
+        """Then it is asked again: at once if events are held back for it, else on occasion."""
+        self.states.found(NAME, standing, 5)
+        assert self.states.need(NAME, 5 + ttl - 0.1) is Need.NOTHING
+        after = Need.REFRESH if standing is OPEN else Need.ANSWER
+        assert self.states.need(NAME, 5 + ttl) is after
+        assert self.states.standing(NAME, 5 + ttl) is standing
+
+    def test_an_outage_holds_nothing_back(self):
+        """What is not sure any more is open while nobody can be asked."""
+        self.states.found(NAME, PENDING, 0)
+        assert self.states.failed(9) == 5
+        assert self.states.standing(NAME, 9.9) is PENDING
+        assert self.states.standing(NAME, 10) is OPEN
+        assert self.states.need(NAME, 13.9) is Need.NOTHING
+        assert self.states.need(NAME, 14) is Need.ANSWER
+
+    def test_rests_grow_and_end(self):
+        """From 5 s to 5 minutes, until a look-up succeeds."""
+        assert [self.states.failed(0) for _ in range(8)] == [5, 10, 20, 40, 80, 160, 300, 300]
+        assert [self.states.failed(0) for _ in range(100)][-1] == 300
+        self.states.found(NAME, OPEN, 0)
+        assert self.states.need(OTHER, 0) is Need.ANSWER
+        assert self.states.failed(0) == 5
+
+    def test_gone_is_news_once(self):
+        """Until the source is there again."""
+        assert self.states.gone(NAME, 0)
+        assert not self.states.gone(NAME, 1)
+        assert not self.states.found(NAME, GONE, 2)
+        assert self.states.gone(OTHER, 2)
+        assert not self.states.found(NAME, PENDING, 3)
+        assert self.states.found(NAME, GONE, 4)
+
+    def test_a_result_says_nothing_of_look_ups(self):
+        """They rest all the same."""
+        self.states.failed(0)
+        self.states.gone(NAME, 1)
+        assert self.states.need(OTHER, 2) is Need.NOTHING
+
+
+def watch(**settings):
+    now = [0.0]
+    usual = {
+        "on_pending": "reject",
+        "account_of": None,
+        "ttl": 100,
+        "pending_ttl": 10,
+        "patience": 10,
+        "max_look_ups": 3,
+        "look_up_timeout": 2,
+        "clock": lambda: now[0],
+    }
+    return Watch(**usual | settings), now
+
+
+def test_look_ups_of_a_call_are_bounded():
+    """By number."""
+    one, _ = watch()
+    budget = one.budget()
+    assert [one.time_for(f"{NAME}{n}", budget, 0.0) for n in range(5)] == [2, 2, 2, None, None]
+
+
+def test_look_ups_of_a_call_are_bounded_in_time():
+    """None begins after patience is over; one that began in time may be carried out."""
+    one, now = watch()
+    budget = one.budget()
+    now[0] = 9.9
+    assert one.time_for(NAME, budget, 0.0) == 2
+    assert one.time_for(NAME, budget, 10.1) is None
+    now[0] = 10.0
+    assert one.time_for(NAME, budget, 0.0) is None
+    assert one.patience(Need.ANSWER, budget) == 0
+
+
+def test_waiting_for_ones_turn_is_no_failure():
+    """A look-up has its time once the pace lets it go out."""
+    one, _ = watch()
+    assert one.time_for(NAME, one.budget(), 7.0) == 9.0
+
+
+def test_look_ups_leave_time_to_send():
+    """None begins after half of a deadline, and all are over after three quarters."""
+    one, now = watch()
+    budget = one.budget(deadline=4.0)
+    assert one.time_for(NAME, budget, 0.0) == 2
+    now[0] = 1.9
+    assert one.time_for(NAME, budget, 0.0) == pytest.approx(1.1)
+    now[0] = 2.0
+    assert one.time_for(NAME, budget, 0.0) is None
+
+
+def test_refreshing_never_waits():
+    """Neither for the pace nor for others who ask."""
+    one, now = watch()
+    one.listed(NAME, [SourceAccount(NAME, "1", SourceState.ACTIVE)], None)
+    now[0] = 100.0
+    budget = one.budget()
+    assert one.needs([NAME, OTHER]) == [(OTHER, Need.ANSWER), (NAME, Need.REFRESH)]
+    assert one.patience(Need.REFRESH, budget) == 0
+    assert one.time_for(NAME, budget, 100.02) is None
+    assert one.time_for(NAME, budget, 100.0) == 2
+
+
+def test_who_waited_takes_the_answer_of_another():
+    """Nothing is asked twice."""
+    one, _ = watch()
+    budget = one.budget()
+    one.listed(NAME, [SourceAccount(NAME, "1", SourceState.ACTIVE)], None)
+    assert one.time_for(NAME, budget, 0.0) is None
+    assert budget.look_ups == 3
+
+
+@pytest.mark.parametrize(
+    ("on_pending", "held"),
+    [("allow", False), ("warn", False), ("reject", True), (print, True)],
+)
+def test_what_holds_events_back(on_pending, held):
+    """PENDING does as it was told; GONE always does."""
+    one, _ = watch(on_pending=on_pending)
+    one.listed(NAME, [SourceAccount(NAME, "1", SourceState.PENDING)], None)
+    one.listed(OTHER, [], None)
+    expected = {NAME: PENDING} if held else {}
+    assert one.all_held([NAME, OTHER, "x"]) == {OTHER: GONE, **expected}
+
+
+def test_each_look_up_that_finds_pending_warns(caplog):
+    """With `warn`; the others say nothing."""
+    listed = [SourceAccount(NAME, "1", SourceState.PENDING)]
+    for word in ("allow", "reject", "warn"):
+        watch(on_pending=word)[0].listed(NAME, listed, None)
+    assert caplog.messages == [
+        f"source {NAME} is PENDING: the service accepts its events and drops them"
+    ]
+
+
+def test_learning_from_outcomes():
+    """Only what says that its source is gone, and once."""
+    one, _ = watch()
+    event = PartnerEvent(NAME, "t", {})
+    assert one.learn(Rejected("MalformedDetail", "m", event, 0, 1)) is None
+    gone = Rejected("ResourceNotFoundException", "m", event, 0, 1, source_is_gone=True)
+    assert one.learn(gone) == NAME
+    assert one.learn(gone) is None
+    assert one.held(NAME) is GONE
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"on_pending": "park"},
+        {"on_pending": None},
+        {"ttl": 0},
+        {"pending_ttl": -1},
+        {"patience": 0},
+        {"max_look_ups": 0},
+        {"look_up_timeout": float("nan")},
+    ],
+)
+def test_settings_that_cannot_work(settings):
+    """Are refused, with what is allowed."""
+    ((name, _),) = settings.items()
+    with pytest.raises(ValueError, match=f"{name} is .*; allowed: "):
+        watch(**settings)
+
+
+def test_sources_of_events():
+    """Of events and of entries; what is neither has none."""
+    event = PartnerEvent(NAME, "t", {})
+    anything: list[Any] = [event, {"Source": OTHER}, {}, {"Source": 7}, 7, None]
+    assert sources_of([event, event]) == {NAME}
+    assert sources_of(anything) == {NAME, OTHER}
+    assert source_of({"Source": []}) is None
+
+
+def test_failing_look_ups_are_logged_with_the_next_try(caplog):
+    """Once for each, and without events."""
+    one, _ = watch()
+    one.failed(OUTAGE)
+    assert caplog.messages == [
+        "the states of sources cannot be looked up, events are sent; next try in 5 s: no answer"
+    ]
