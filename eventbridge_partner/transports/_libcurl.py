@@ -150,7 +150,7 @@ class Transfers:
         self._unsent: set[_Transfer] = set()
         self._is_to_go = False
         self._looks_at: float | None = None
-        _all.add(self)
+        _all[id(self)] = weakref.ref(self)
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -267,13 +267,19 @@ class Transfers:
 
     def close(self) -> None:
         """End what is under way, and close all connections."""
+        _all.pop(id(self), None)
         self._multi.close()
         self._under_way.clear()
         self._unsent.clear()
         self._idle.clear()
 
 
-_all: Final[weakref.WeakSet[Transfers]] = weakref.WeakSet()
+_all: Final[dict[int, weakref.ref[Transfers]]] = {}
+"""
+Those that are open, by identity.
+
+No WeakSet: Ctrl-C is lost if it comes while one of those looks after who has gone.
+"""
 
 
 def _leave_to_parent() -> None:
@@ -283,9 +289,10 @@ def _leave_to_parent() -> None:
     A connection that is closed takes leave with a TLS alert, and this one's other end would take
     it for the parent's.
     """
-    for transfers in _all:
-        transfers.is_parents = True
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(transfers))
+    for reference in tuple(_all.values()):
+        if (transfers := reference()) is not None:
+            transfers.is_parents = True
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(transfers))
     _all.clear()
 
 
