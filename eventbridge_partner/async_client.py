@@ -641,6 +641,8 @@ class _Call:
                         await self._receive(None)
                     else:
                         intake.want(count)
+                        # Events that are here already are taken in this one turn of the loop.
+                        await asyncio.sleep(0)
                 case Wait(until):
                     await self._receive(None if until is None else until - now)
                     if decided := delivery.outcomes():
