@@ -326,7 +326,7 @@ class Delivery:
         deadline: float | None = None,
         is_packed: bool = False,
     ) -> None:
-        self.throttled = 0
+        self.throttled: int = 0
         self._settings = settings
         self._pace = Pace() if pace is None else pace
         self._policy = settings.retry
