@@ -69,12 +69,12 @@ class Lane(Generic[W]):
     __slots__ = ("is_ready", "source", "taken", "taken_bytes", "waiting", "waiting_bytes")
 
     def __init__(self, source: str) -> None:
-        self.source = source
+        self.source: str = source
         self.waiting: deque[W] = deque()
-        self.waiting_bytes = 0
-        self.taken = 0
-        self.taken_bytes = 0
-        self.is_ready = False
+        self.waiting_bytes: int = 0
+        self.taken: int = 0
+        self.taken_bytes: int = 0
+        self.is_ready: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -34,7 +34,7 @@ def refuse_single(events: object) -> None:
 class InputError(Exception):
     """The caller's iterable raised; on its way to those who know what had been taken."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.kind = type(error).__name__
         super().__init__(self.kind)
 

@@ -61,8 +61,8 @@ class Receipt:
         self._outcome: Outcome | None = None
         self._wakes: Wakes | None = None
         self.event = event
-        self.since = since
-        self.size = size
+        self.since: float = since
+        self.size: int = size
 
     def done(self) -> bool:
         """Tell whether there is an outcome."""
@@ -256,11 +256,11 @@ class Book:
         on_room: Callable[[], None],
     ) -> None:
         # One that its holder can enter again: a signal's handler may publish, and close.
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self.buffer = buffer
         self.taken: dict[int, Receipt] = {}
         self.is_closed = False
-        self.is_parents = False
+        self.is_parents: bool = False
         self.call = call
         self.on_room = on_room
 

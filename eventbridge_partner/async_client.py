@@ -169,6 +169,7 @@ class AsyncPartnerEventsClient:
         self._pace = pace
         self._sources = AsyncSources(self._connect, pace=sources_pace, tokens=setup.retry.tokens)
         self._siblings: dict[str, AsyncPartnerEventsClient] = {}
+        self._origin: AsyncPartnerEventsClient | None = None
         self._forget_process()
         after_fork(self, AsyncPartnerEventsClient._leave_parent)
 
@@ -204,10 +205,12 @@ class AsyncPartnerEventsClient:
         """
         Return this client's sibling in another Region: the same one each time.
 
+        A sibling has the same siblings, so that each Region's quotas are kept by one client.
+
         It shares session, credentials, settings, an `endpoint_url` and a `transport` that were
         given, and what else this client was told. Its connections, its retry quota and its pace
-        (of the same limit) are its own, for so are the quotas of its Region. Closing this client
-        closes it; it can also be closed alone.
+        (of the same limit) are its own, for so are the quotas of its Region. Closing the
+        client that was made first closes them all; a sibling can also be closed alone.
 
         Args:
             region: The code of the Region.
@@ -215,6 +218,8 @@ class AsyncPartnerEventsClient:
         Raises:
             ConfigurationError: It is none.
         """
+        if self._origin is not None:
+            return self._origin.in_region(region)
         setup = self._setup.in_region(region)
         if region == self._setup.region:
             return self
@@ -224,6 +229,7 @@ class AsyncPartnerEventsClient:
             sibling._set_up(
                 setup, self._given_transport, self._pace.anew(), self._sources.pace.anew()
             )
+            sibling._origin = self
             # Of several threads that ask at the same time, all have the first one's.
             sibling = self._siblings.setdefault(region, sibling)
         return sibling
@@ -641,6 +647,8 @@ class _Call:
                         await self._receive(None)
                     else:
                         intake.want(count)
+                        # Events that are here already are taken in this one turn of the loop.
+                        await asyncio.sleep(0)
                 case Wait(until):
                     await self._receive(None if until is None else until - now)
                     if decided := delivery.outcomes():

@@ -326,7 +326,7 @@ class Delivery:
         deadline: float | None = None,
         is_packed: bool = False,
     ) -> None:
-        self.throttled = 0
+        self.throttled: int = 0
         self._settings = settings
         self._pace = Pace() if pace is None else pace
         self._policy = settings.retry
@@ -398,22 +398,20 @@ class Delivery:
         """
         group = Group(self._taken, self._decided)
         try:
-            while len(group) < count:
-                self._add(await anext(arriving), group)
+            for _ in range(count):
+                given = await anext(arriving)
+                if type(given) is PartnerEvent:
+                    group.given.append(given)
+                    group.events.append(given)
+                else:
+                    # At once: a mapping may be filled anew for the next event.
+                    self._read(given, group)
         except StopAsyncIteration:
             pass
         finally:
             if group.given:
                 self._keep(group)
         return len(group)
-
-    def _add(self, given: GivenEvent, group: Group) -> None:
-        if type(given) is PartnerEvent:
-            group.given.append(given)
-            group.events.append(given)
-        else:
-            # At once: a mapping may be filled anew for the next event.
-            self._read(given, group)
 
     def _read(self, given: GivenEvent, group: Group) -> None:
         index = group.first + len(group)

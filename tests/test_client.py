@@ -179,7 +179,7 @@ def test_an_iterable_that_raises_loses_nothing_that_was_taken(
 
     report = outcomes if streams else list(caught.value.report)
     assert [type(outcome) for outcome in report] == [Accepted] * taken
-    assert numbers(service) == list(range(taken))
+    assert sorted(numbers(service)) == list(range(taken))  # requests overtake each other
     assert isinstance(caught.value.__cause__, LookupError)
     assert "secret" not in str(caught.value)
     assert len(pickle.loads(pickle.dumps(caught.value)).report) == (0 if streams else taken)

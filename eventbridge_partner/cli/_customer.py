@@ -107,6 +107,6 @@ def _post(host: str, port: int, path: str, document: object) -> tuple[int, dict[
         found = json.loads(answer.read())
     finally:
         connection.close()
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or (answer.status == 200 and "state" not in found):
         raise http.client.HTTPException("an answer of a local service is an object")
     return answer.status, found

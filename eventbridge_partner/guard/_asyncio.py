@@ -85,7 +85,8 @@ class AsyncSourceGuard:
             sends it again.
         account_of: Returns the customer's account for the name of a source, as a dict's `get`
             does; None for one that it does not know. Without it, a source is PENDING if it is so
-            in all accounts that have it.
+            in all accounts that have it. If it raises, or returns what is no account, that is
+            logged, and counts as None.
         on_source_gone: Called with the name of a source that does not exist any more, once, in
             the task that found out: stop sending to it, and drop its mapping. It may be
             asynchronous.
@@ -166,8 +167,7 @@ class AsyncSourceGuard:
             report = await self._client.put_events(events, deadline=deadline)
         except InputInterruptedError as error:
             await self._learn_all(error.report)
-            merging.settle(error)
-            raise
+            raise merging.interrupted(error) from error.__cause__
         except asyncio.CancelledError as cancelled:
             merging.settle(cancelled.__cause__)
             raise
@@ -233,10 +233,10 @@ class AsyncSourceGuard:
                             yield placed
                     else:
                         yield outcome
-        except InputInterruptedError:
+        except InputInterruptedError as error:
             for held in merging.rest():
                 yield held
-            raise
+            raise merging.interrupted(error) from error.__cause__
         except asyncio.CancelledError as cancelled:
             merging.settle(cancelled.__cause__)
             raise
@@ -248,25 +248,28 @@ class AsyncSourceGuard:
     ) -> AsyncGenerator[GivenEvent, None]:
         in_a_row = 0
         index = -1
-        async for event in events:
-            index += 1
-            if index and not index % BUDGET_EVENTS:
-                budget = self._watch.budget()
-            if self._watch.is_surely_open(event):
-                in_a_row = 0
-                yield event
-                continue
-            source = source_of(event)
-            standing = None if source is None else await self._held(source, budget)
-            if standing is None:
-                in_a_row = 0
-                yield event
-                continue
-            merging.held[index] = await self._outcome(Held(index, event, standing))
-            in_a_row += 1
-            if in_a_row == STAND_IN_AFTER:
-                in_a_row = 0
-                yield STAND_IN
+        try:
+            async for event in events:
+                index += 1
+                if index and not index % BUDGET_EVENTS:
+                    budget = self._watch.budget()
+                if self._watch.is_surely_open(event):
+                    in_a_row = 0
+                    yield event
+                    continue
+                source = source_of(event)
+                standing = None if source is None else await self._held(source, budget)
+                if standing is None:
+                    in_a_row = 0
+                    yield event
+                    continue
+                merging.held[index] = await self._outcome(Held(index, event, standing))
+                in_a_row += 1
+                if in_a_row == STAND_IN_AFTER:
+                    in_a_row = 0
+                    yield STAND_IN
+        finally:
+            merging.taken = index + 1
 
     # ------------------------------------------------------------ holding back
 

@@ -75,7 +75,8 @@ class SourceGuard:
             `SourceParked`, which tells the caller that somebody else sends it again.
         account_of: Returns the customer's account for the name of a source, as a dict's `get`
             does; None for one that it does not know. Without it, a source is PENDING if it is so
-            in all accounts that have it.
+            in all accounts that have it. If it raises, or returns what is no account, that is
+            logged, and counts as None.
         on_source_gone: Called with the name of a source that does not exist any more, once, in
             the thread that found out: stop sending to it, and drop its mapping.
         ttl: Seconds for which a look-up is believed.
@@ -148,8 +149,7 @@ class SourceGuard:
             report = self._client.put_events(events, deadline=deadline)
         except InputInterruptedError as error:
             self._learn_all(error.report)
-            merging.settle(error)
-            raise
+            raise merging.interrupted(error) from error.__cause__
         self._learn_all(report)
         return merging.report(report)
 
@@ -198,33 +198,37 @@ class SourceGuard:
                     yield from merging.place(outcome)
                 else:
                     yield outcome
-        except InputInterruptedError:
+        except InputInterruptedError as error:
             yield from merging.rest()
-            raise
+            raise merging.interrupted(error) from error.__cause__
         yield from merging.rest()
 
     def _passing(
         self, events: Iterator[GivenEvent], merging: Merging, budget: Budget
     ) -> Iterator[GivenEvent]:
         in_a_row = 0
-        for index, event in enumerate(events):
-            if index and not index % BUDGET_EVENTS:
-                budget = self._watch.budget()
-            if self._watch.is_surely_open(event):
-                in_a_row = 0
-                yield event
-                continue
-            source = source_of(event)
-            standing = None if source is None else self._held(source, budget)
-            if standing is None:
-                in_a_row = 0
-                yield event
-                continue
-            merging.held[index] = self._outcome(Held(index, event, standing))
-            in_a_row += 1
-            if in_a_row == STAND_IN_AFTER:
-                in_a_row = 0
-                yield STAND_IN
+        index = -1
+        try:
+            for index, event in enumerate(events):
+                if index and not index % BUDGET_EVENTS:
+                    budget = self._watch.budget()
+                if self._watch.is_surely_open(event):
+                    in_a_row = 0
+                    yield event
+                    continue
+                source = source_of(event)
+                standing = None if source is None else self._held(source, budget)
+                if standing is None:
+                    in_a_row = 0
+                    yield event
+                    continue
+                merging.held[index] = self._outcome(Held(index, event, standing))
+                in_a_row += 1
+                if in_a_row == STAND_IN_AFTER:
+                    in_a_row = 0
+                    yield STAND_IN
+        finally:
+            merging.taken = index + 1
 
     # ------------------------------------------------------------ holding back
 

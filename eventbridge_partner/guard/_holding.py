@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 import attrs
 
+from eventbridge_partner._input import InputError
 from eventbridge_partner.errors import CallCancelledError, InputInterruptedError
 from eventbridge_partner.guard._states import Standing
 from eventbridge_partner.models import (
@@ -135,11 +136,13 @@ class Merging:
         held: The outcomes of what was held back and not handed out, by position among all events.
             An event that was sent comes when all before it have been added here.
         shift: How many were held back before the newest outcome.
+        taken: How many events the caller's iterable gave, when it is over.
     """
 
     def __init__(self) -> None:
         self.held: dict[int, Outcome] = {}
         self.shift = 0
+        self.taken = 0
 
     def place(self, outcome: Outcome) -> list[Outcome]:
         """Take the next outcome of what was sent; return it behind what was held back before it."""
@@ -176,10 +179,15 @@ class Merging:
         self.held.clear()
         return rest
 
-    def settle(self, error: BaseException | None) -> None:
-        """Have the report of an error, if it has one, tell of what was held back."""
-        if isinstance(error, (InputInterruptedError, CallCancelledError)):
-            error.report = self.report(error.report)
+    def interrupted(self, error: InputInterruptedError) -> InputInterruptedError:
+        """Return an error that counts and reports what was held back too."""
+        report = self.report(error.report)
+        return InputError(error.__cause__ or error).interrupted(self.taken, report)
+
+    def settle(self, cause: BaseException | None) -> None:
+        """Have the report of a cancellation's cause tell of what was held back."""
+        if isinstance(cause, CallCancelledError):
+            cause.report = self.report(cause.report)
 
 
 def cancelled_before_sending(merging: Merging) -> CallCancelledError:

@@ -13,6 +13,7 @@ from eventbridge_partner.errors import PartnerEventsError
 from eventbridge_partner.guard._holding import source_of
 from eventbridge_partner.guard._states import Need, SourceStates, Standing, standing_of
 from eventbridge_partner.models import Outcome, PartnerEvent, Rejected, SourceAccount
+from eventbridge_partner.models._source_name import account_findings
 
 _log: Final = logging.getLogger("eventbridge_partner")
 
@@ -72,6 +73,9 @@ class Watch:
             words = ", ".join(map(repr, _ON_PENDING))
             allowed = f"allowed: {words}, or a function that takes an event"
             raise ValueError(f"on_pending is {on_pending!r}; {allowed}")
+        if account_of is not None and not callable(account_of):
+            found = type(account_of).__name__
+            raise ValueError(f"account_of is of type {found}; allowed: a function, or None")
         numbers = {
             "ttl": ttl,
             "pending_ttl": pending_ttl,
@@ -170,7 +174,20 @@ class Watch:
 
     def account(self, source: str) -> str | None:
         """Return which account of a source counts; None for all."""
-        return None if self._account_of is None else self._account_of(source)
+        if self._account_of is None:
+            return None
+        try:
+            account = self._account_of(source)
+        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+            _log.warning("account_of raised %s for source %s", type(error).__name__, source)
+            return None
+        if account is None:
+            return None
+        if findings := account_findings(account):
+            # No source has such an account: all of them would be taken for gone.
+            _log.warning("account_of for source %s: %s", source, findings[0])
+            return None
+        return account
 
     def listed(self, source: str, accounts: Iterable[SourceAccount], account: str | None) -> bool:
         """Take the answer to a look-up; return whether it is news that the source is gone."""

@@ -238,6 +238,7 @@ def _find(
 
 
 _LONG_AGO: Final = datetime.datetime.min.replace(tzinfo=datetime.UTC)
+_FAR_OFF: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
 
 def _newest(found: SourceAccount) -> tuple[bool, datetime.datetime]:
@@ -299,7 +300,11 @@ def _wait(
 def expiring(prefix: str, within: datetime.timedelta, now: datetime.datetime) -> Plan[None]:
     """Plan to give what of the sources whose names begin so expires soon."""
     _check(prefix_findings(prefix))
-    return functools.partial(_expiring, prefix, now + within)
+    try:
+        time = now + within
+    except OverflowError:
+        time = _FAR_OFF if within > datetime.timedelta(0) else _LONG_AGO
+    return functools.partial(_expiring, prefix, time)
 
 
 def _expiring(prefix: str, time: datetime.datetime, control: Control) -> Operation[None]:

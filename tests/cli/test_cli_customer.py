@@ -56,7 +56,9 @@ def test_nobody_listens(run):
     assert ended.err == f"eventbridge-partner customer: no answer from {url}: Connection refused\n"
 
 
-@pytest.mark.parametrize("answer", [b"hello\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n[]", b""])
+@pytest.mark.parametrize(
+    "answer", [b"hello\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n[]", b"HTTP/1.1 200 OK\r\n\r\n{}", b""]
+)
 def test_another_program_listens(run, answer):
     """Exit 1 where what answers is no local service."""
     with socket.create_server(("127.0.0.1", 0)) as server:

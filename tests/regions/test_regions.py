@@ -157,6 +157,17 @@ def test_there_is_one_sibling_for_each_region(open_client):
     assert client.in_region("eu-west-1") is not client.in_region("ap-south-1")
 
 
+def test_siblings_have_the_same_siblings(open_client):
+    """Two clients in one Region would each keep its whole quota."""
+    client = open_client()._wrapped
+    sibling = client.in_region("eu-west-1")
+    assert sibling.in_region("us-east-1") is client
+    assert sibling.in_region("eu-west-1") is sibling
+    assert sibling.in_region("ap-south-1") is client.in_region("ap-south-1")
+    with pytest.raises(ConfigurationError):
+        sibling.in_region("no region")
+
+
 def test_a_client_without_a_region_has_siblings(open_client):
     """It need not have one itself."""
     client = open_client(region=None)

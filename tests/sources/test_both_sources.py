@@ -384,6 +384,8 @@ def test_expiring(kind, stack):
         assert [one.source for one in within(prefix=PREFIX, within=3 * days)] == [PREFIX + "old"]
         assert within(prefix=PREFIX, within=days) == []
         assert len(within(prefix=PREFIX, within=15 * days)) == 2
+        assert len(within(prefix=PREFIX, within=datetime.timedelta.max)) == 2
+        assert within(prefix=PREFIX, within=datetime.timedelta.min) == []
         client.close()
 
 

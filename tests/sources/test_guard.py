@@ -308,17 +308,18 @@ def test_a_stream_that_breaks_off(guarded):
     guard = guarded()
     if guard._runner is None:
         stream = guard._wrapped.stream_events(breaking(EVENTS))
-        with pytest.raises(InputInterruptedError):
+        with pytest.raises(InputInterruptedError, match="after 4 events") as caught:
             outcomes.extend(stream)
     else:
 
         async def main():
-            async for one in guard._wrapped.stream_events(breaking([*EVENTS, EVENTS[1]])):
+            async for one in guard._wrapped.stream_events(breaking(EVENTS)):
                 outcomes.append(one)
 
-        with pytest.raises(InputInterruptedError):
+        with pytest.raises(InputInterruptedError, match="after 4 events") as caught:
             guard._runner.run(main())
-    assert seen(outcomes)[:4] == AS_REJECTED
+    assert seen(outcomes) == AS_REJECTED
+    assert type(caught.value.__cause__) is LookupError
 
 
 # ---------------------------------------------------------------- what is judged
@@ -457,7 +458,7 @@ def breaking(events):
 
 def test_input_that_raises(guarded):
     """The report has the outcomes of all that was taken, what was held back included."""
-    with pytest.raises(InputInterruptedError) as caught:
+    with pytest.raises(InputInterruptedError, match="after 4 events") as caught:
         guarded().put_events(breaking(EVENTS))
     assert seen(caught.value.report) == AS_REJECTED
     assert isinstance(caught.value.__cause__, LookupError)
@@ -479,18 +480,32 @@ def test_wrong_deadlines(guarded):
         guarded().stream_events([], deadline=0)
 
 
-def test_account_of_that_raises(guarded, service):
-    """The caller sees it, and nothing was sent."""
+def no_such_customer(_):
+    raise LookupError("of the customer's own data")
 
-    def account_of(_):
-        raise LookupError("no such customer")
 
+@pytest.mark.parametrize("of", [list, iter], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    ("account_of", "said"),
+    [
+        (no_such_customer, "account_of raised LookupError for source"),
+        (lambda _: 12345678901, "account is of type int"),
+        (lambda _: "12345678901", "account is '12345678901'; allowed: the 12 digits"),
+    ],
+    ids=["raises", "number", "short"],
+)
+def test_account_of_that_cannot_tell(guarded, caplog, account_of, said, of):
+    """Counts as an account that is not known: nothing is refused for it, and it is logged."""
     guard = guarded(account_of=account_of)
-    with pytest.raises(LookupError):
-        guard.put_events(EVENTS)
-    with pytest.raises(LookupError):
-        guard.put_events(EVENTS)
-    assert service.accepted_count == 0
+    assert seen(guard.put_events(of(EVENTS))) == AS_REJECTED
+    assert said in caplog.text
+    assert "own data" not in caplog.text
+
+
+def test_account_of_that_is_no_function(guarded):
+    """Is refused at once."""
+    with pytest.raises(ValueError, match="account_of is of type dict; allowed: a function"):
+        guarded(account_of={PENDING: ACCOUNT})
 
 
 # ---------------------------------------------------------------- threads, forks, loops
