@@ -64,6 +64,9 @@ _LEAST_LOOK: Final = 0.005
 """Nobody looks more often."""
 
 
+_NO_WAKES: Final[Wakes] = []
+
+
 def _nothing() -> None:
     pass
 
@@ -189,8 +192,9 @@ class Dispatch:
             if not self.book.buffer.held:
                 return
             wakes = self._abandon(PUBLISHER_CLOSED, NOT_SENT, CUT_OFF)
+            # In the same turn: who sends would go on with what still waits.
+            wakes += self.book.give_back()
         _call(wakes)
-        self.book.give_back()
         self.wake()
 
     def give_up(self, error: BaseException) -> None:
@@ -230,32 +234,37 @@ class Dispatch:
             A batch to be sent; what to wait for, answers and `wake` besides; or None to ask again.
         """
         with self._turn:
-            delivery = self._delivery
-            is_halted = delivery.is_halted
-            is_due = not is_halted and self.book.buffer.due_at() <= now
-            action = delivery.next_action(now, input_pauses=not is_due)
-            until: float | None = None
-            match action:
-                case Send():
-                    return action
-                case Wait(at):
-                    until = at
-                case Take() | Finished.FINISHED if is_halted:
-                    # It sends nothing any more, and nothing of it is in flight.
-                    self._renew_delivery()
-                    return None
-                case Take() | Finished.FINISHED if is_due:
-                    if self._linger >= _LEAST_LOOK:
-                        self._looks_until = now + _LOOKING_SECONDS
-                    taken = self.book.take(self._first)
-                    self._first += len(taken)
-                    delivery.take_all([receipt.event for receipt in taken])
-                    _call(self.book.settle(delivery.outcomes()))  # none of them blocks
-                    action = delivery.next_action(now, input_pauses=True)
-                    return action if isinstance(action, Send) else None
-                case Take() | Finished.FINISHED:
-                    pass
-        return self._wait(now, until, for_events=not (is_due or is_halted))
+            step, wakes = self._next_step(now)
+        _call(wakes)
+        return step
+
+    def _next_step(self, now: float) -> tuple[Send | Wait | None, Wakes]:
+        delivery, wakes = self._delivery, _NO_WAKES
+        is_halted = delivery.is_halted
+        is_due = not is_halted and self.book.buffer.due_at() <= now
+        action = delivery.next_action(now, input_pauses=not is_due)
+        until: float | None = None
+        match action:
+            case Send():
+                return action, wakes
+            case Wait(at):
+                until = at
+            case Take() | Finished.FINISHED if is_halted:
+                # It sends nothing any more, and nothing of it is in flight.
+                self._renew_delivery()
+                return None, wakes
+            case Take() | Finished.FINISHED if is_due:
+                if self._linger >= _LEAST_LOOK:
+                    self._looks_until = now + _LOOKING_SECONDS
+                taken = self.book.take(self._first)
+                self._first += len(taken)
+                delivery.take_all([receipt.event for receipt in taken])
+                wakes = self.book.settle(delivery.outcomes())
+                action = delivery.next_action(now, input_pauses=True)
+                return action if isinstance(action, Send) else None, wakes
+            case Take() | Finished.FINISHED:
+                pass
+        return self._wait(now, until, for_events=not (is_due or is_halted)), wakes
 
     def _wait(self, now: float, until: float | None, *, for_events: bool) -> Wait | None:
         if for_events:

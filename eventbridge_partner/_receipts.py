@@ -340,8 +340,13 @@ class Book:
         self.is_parents = True
         self.lock = threading.RLock()
 
-    def give_back(self) -> None:
-        """End the wait of everything that was not taken: it is not sent any more."""
+    def give_back(self) -> Wakes:
+        """
+        End the wait of everything that was not taken: it is not sent any more.
+
+        Returns:
+            What to call then, unlocked.
+        """
         with self.lock:
             receipts = self.buffer.take_back()
             outcomes = [
@@ -350,8 +355,7 @@ class Book:
             self.buffer.decide(receipts, outcomes)
             wakes = _decide(receipts, outcomes)
             self.on_room()
-        for wake in wakes:
-            wake()
+        return wakes
 
     def open_receipts(self) -> list[Receipt]:
         """Return the receipts without an outcome."""

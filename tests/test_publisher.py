@@ -465,6 +465,40 @@ def test_close_hands_back_what_it_could_not_send(open_publisher: Open, gate: Gat
     assert balances(publisher)
 
 
+def test_nothing_is_sent_after_the_time_to_close(
+    open_publisher: Open, gate: Gate, service: FakeEventBridge
+) -> None:
+    """Answers that come while receipts are told of the end start nothing new."""
+    publisher = open_publisher(gate)
+    receipts = publisher.publish_many(event(number, str(number)) for number in range(300))
+    for _ in range(4):
+        assert gate.asked.acquire(timeout=SOON)
+    waits = threading.Event()
+
+    class SlowLoop(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
+            gate.is_open.set()
+            time.sleep(0.1)
+            return super().call_soon_threadsafe(*args, **kwargs)
+
+    async def wait() -> None:
+        asyncio.get_running_loop().call_soon(waits.set)
+        await receipts[0]
+
+    def wait_on_loop() -> None:
+        loop = SlowLoop()
+        loop.run_until_complete(wait())
+        loop.close()
+
+    waiting = threading.Thread(target=wait_on_loop)
+    waiting.start()
+    assert waits.wait(SOON)
+    report = publisher.close(0)
+    waiting.join(SOON)
+    assert len(report) == 300 and all(receipt.done() for receipt in receipts)
+    assert service.accepted_count <= 80
+
+
 def test_a_late_answer_changes_nothing(
     open_publisher: Open, gate: Gate, service: FakeEventBridge
 ) -> None:
