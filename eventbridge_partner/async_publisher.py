@@ -251,10 +251,7 @@ class AsyncEventPublisher:
         return sender
 
     def _leave_parent(self) -> None:
-        sender, self._sender = self._sender, None
-        if sender is not None:
-            sender.dispatch.leave_to_parent()
-            _at_end.discard(sender)
+        self._sender = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -299,6 +296,8 @@ class _Sender:
         self._had_turns_at = time.monotonic()
         self._task = self.loop.create_task(self._run())
         _at_end.add(self)
+        # Not left to its publisher: that may be forgotten while this still sends.
+        after_fork(self, _Sender.leave_to_parent)
 
     def _call(self, callback: Callback, receipt: Receipt) -> None:
         is_here = threading.get_ident() == self._thread
@@ -359,6 +358,11 @@ class _Sender:
         await asyncio.wait([self._task], timeout=left)
         self._task.cancel()
         return close_report(receipts)
+
+    def leave_to_parent(self) -> None:
+        """Be nothing to the child process that this is a copy in: its parent goes on."""
+        self.dispatch.leave_to_parent()
+        _at_end.discard(self)
 
     def end(self) -> None:
         """End where there is no loop any more, and say what was lost."""

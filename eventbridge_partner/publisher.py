@@ -224,9 +224,7 @@ class EventPublisher:
         return self._sender
 
     def _leave_parent(self) -> None:
-        sender, self._sender = self._sender, None
-        if sender is not None:
-            sender.leave_to_parent()
+        self._sender = None
 
     def __enter__(self) -> Self:
         return self
@@ -274,6 +272,8 @@ class _Sender:
             self._flights.close()
             raise PublisherClosedError("the process ends, and starts no more threads") from error
         _at_end.add(self)
+        # Not left to its publisher: that may be forgotten while this still sends.
+        after_fork(self, _Sender.leave_to_parent)
 
     # ------------------------------------------------------------ in any thread
 

@@ -401,6 +401,35 @@ say(publisher.stats().accepted)
     assert arrived(service) == once(60)
 
 
+def test_a_fork_leaves_what_a_forgotten_publisher_has_to_the_parent(
+    run: Run, service: FakeEventBridge, server: LocalServer, transport: str
+) -> None:
+    """The child neither waits for it at its end nor says that it was lost."""
+    service.play(SlowAnswer(seconds=1.0))
+    program = run(
+        service,
+        server.url,
+        transport,
+        """
+publisher = EventPublisher(client, linger=0)
+receipt = publisher.publish(event(0))
+time.sleep(0.2)
+del publisher
+child = os.fork()
+if child == 0:
+    say(type(receipt.result(5)).__name__)
+    sys.exit(0)
+started = time.monotonic()
+_, status = os.waitpid(child, 0)
+say(status, time.monotonic() - started < 4, type(receipt.result(20)).__name__)
+""",
+    )
+    assert program.said() == ["Unconfirmed"]
+    assert program.said() == [0, True, "Accepted"]
+    assert program.end() == ""
+    assert arrived(service) == once(1)
+
+
 def test_forks_in_the_middle_of_everything(
     run: Run, service: FakeEventBridge, server: LocalServer, transport: str
 ) -> None:
