@@ -139,11 +139,17 @@ class Dispatch:
             buffer = book.buffer
             if not buffer.offer(receipt):
                 return False
-            alarm_at = self._alarm_at
-            if alarm_at is None or not (buffer.ready_events >= alarm_at or buffer.has_batch()):
-                return True
-            self._alarm_at = None
-        self.wake()
+            is_awaited = self._is_awaited()
+        if is_awaited:
+            self.wake()
+        return True
+
+    def _is_awaited(self) -> bool:
+        """Tell whether who waits wants to be woken for what is ready. The book is locked."""
+        alarm_at, buffer = self._alarm_at, self.book.buffer
+        if alarm_at is None or not (buffer.ready_events >= alarm_at or buffer.has_batch()):
+            return False
+        self._alarm_at = None
         return True
 
     def admit_dropping_oldest(self, receipt: Receipt) -> None:
@@ -157,6 +163,8 @@ class Dispatch:
             if self.book.is_closed:
                 raise closed_error()
             wakes = self.book.offer_dropping_oldest(receipt)
+            if self._is_awaited():
+                wakes.append(self.wake)
         _call(wakes)
 
     # ------------------------------------------------------------ the end, and figures

@@ -117,7 +117,9 @@ class Receipt:
         def wake() -> None:
             self._book.call(callback, self)
 
-        if not self._wake(wake):
+        if self._wake(wake):
+            self._book.expect_calls()
+        else:
             wake()
 
     def __await__(self) -> Generator[Any, None, Outcome]:
@@ -235,6 +237,10 @@ class FlushReport:
     left: int
 
 
+def _nothing() -> None:
+    pass
+
+
 class Book:
     """
     What one publisher has in one process: its buffer, and who waits for what of it.
@@ -246,6 +252,7 @@ class Book:
         is_closed: Whether nothing may be published any more.
         is_parents: Whether it came with a fork.
         call: What calls a callback.
+        expect_calls: Is called when there will be a callback to call. May be set by who calls.
         on_room: Is called after outcomes have come.
     """
 
@@ -262,6 +269,7 @@ class Book:
         self.is_closed = False
         self.is_parents: bool = False
         self.call = call
+        self.expect_calls: Callable[[], None] = _nothing
         self.on_room = on_room
 
     def read(self, given: GivenEvent) -> Receipt:
@@ -411,4 +419,9 @@ def run_callback(callback: Callback, receipt: Receipt) -> None:
     try:
         callback(receipt)
     except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
-        _log.error("a callback of a receipt raised %s", type(error).__name__)
+        note_raised(error)
+
+
+def note_raised(error: BaseException) -> None:
+    """Log what a callback raised, without what it says."""
+    _log.error("a callback of a receipt raised %s", type(error).__name__)

@@ -26,6 +26,7 @@ from eventbridge_partner._receipts import (
     close_report,
     flush_report,
     for_lock,
+    note_raised,
     run_callback,
 )
 from eventbridge_partner.client import Means, PartnerEventsClient, means_of
@@ -262,6 +263,7 @@ class _Sender:
             call=self._callbacks.run,
             on_room=self._make_way,
         )
+        self.dispatch.book.expect_calls = self._callbacks.expect
         self._room = threading.Condition(self.dispatch.book.lock)
         self._waiting_for_room = 0
         self._flights = means.open_flights()
@@ -325,14 +327,17 @@ class _Sender:
             while not self.dispatch.is_over and (left := until - time.monotonic()) > 0:
                 self._room.wait(for_lock(left))
         self.dispatch.cut_off()
-        self._callbacks.end(until)
+        self._callbacks.end()
+        self._callbacks.join(until)
         return close_report(receipts)
 
     def leave_to_parent(self) -> None:
         """Be nothing to the child process that this is a copy in: its parent goes on."""
         self.dispatch.leave_to_parent()
         self._callbacks = _Callbacks()
+        self._callbacks.end()
         self.dispatch.book.call = self._callbacks.run
+        self.dispatch.book.expect_calls = self._callbacks.expect
         _at_end.discard(self)
 
     # ------------------------------------------------------------ in the thread
@@ -350,6 +355,7 @@ class _Sender:
                 self._flights = self._means.open_flights()
                 dispatch.wake = self._flights.waker()
         self._flights.close()
+        self._callbacks.end()
         _at_end.discard(self)
 
     def _step(self) -> None:
@@ -386,38 +392,65 @@ class _Sender:
 
 
 class _Callbacks:
-    """Calls callbacks one after the other, on a thread that starts with the first."""
+    """Calls callbacks one after the other, on a thread that starts when the first is left."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        # None where the thread is to end, if nothing else is due.
         self._due: queue.SimpleQueue[tuple[Callback, Receipt] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._is_ended = False
+
+    def expect(self) -> None:
+        """Have a thread to call on: at the end of the process it may be too late to start one."""
+        with self._lock:
+            if not self._is_ended:
+                self._has_thread()
 
     def run(self, callback: Callback, receipt: Receipt) -> None:
         """Call a callback soon; at once if the process ends and starts no more threads."""
         with self._lock:
-            if self._thread is None:
-                with suppress(RuntimeError):
-                    self._thread = _begin_thread(self._call_all, "eventbridge-partner-callbacks")
-            has_thread = self._thread is not None
+            has_thread = self._has_thread()
             if has_thread:
                 self._due.put((callback, receipt))
+                if self._is_ended:
+                    self._due.put(None)
         if not has_thread:
             run_callback(callback, receipt)
 
-    def _call_all(self) -> None:
-        while (due := self._due.get()) is not None:
-            run_callback(*due)
-            del due  # an idle thread holds on to nothing
+    def _has_thread(self) -> bool:
+        if self._thread is None:
+            with suppress(RuntimeError):
+                self._thread = _begin_thread(self._call_all, "eventbridge-partner-callbacks")
+        return self._thread is not None
 
-    def end(self, until: float) -> None:
-        """Let the thread end when all callbacks were called, and wait for that."""
+    def _call_all(self) -> None:
+        while True:
+            due = self._due.get()
+            if due is not None:
+                try:
+                    run_callback(*due)
+                except BaseException as error:  # noqa: BLE001  # sys.exit ends this thread for nobody
+                    note_raised(error)
+                del due  # an idle thread holds on to nothing
+                continue
+            with self._lock:
+                if self._due.empty():
+                    self._thread = None
+                    return
+
+    def end(self) -> None:
+        """Let the thread end whenever nothing is due."""
         with self._lock:
-            thread, self._thread = self._thread, None
-            if thread is None:
-                return
-            self._due.put(None)
-        if thread is not threading.current_thread():
+            if not self._is_ended:
+                self._is_ended = True
+                self._due.put(None)
+
+    def join(self, until: float) -> None:
+        """Wait until all callbacks that are due were called."""
+        with self._lock:
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
             thread.join(for_lock(until - time.monotonic()))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import pickle
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -245,21 +246,22 @@ def test_callbacks_are_called_once_with_the_receipt(open_publisher: Open, gate: 
     assert called == [(receipt, "eventbridge-partner-callbacks")] * 2
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
 def test_callbacks_that_raise_do_no_harm(
-    open_publisher: Open, caplog: pytest.LogCaptureFixture
+    open_publisher: Open, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
 ) -> None:
     """That is logged, without what the exception says: it may hold a payload."""
     publisher = open_publisher()
     called = threading.Event()
 
     def fail(receipt: Receipt) -> None:
-        raise RuntimeError("s3cr3t-canary")
+        raise kind("s3cr3t-canary")
 
     receipt = publisher.publish(event())
     receipt.add_done_callback(fail)
     receipt.add_done_callback(lambda _: called.set())
     assert called.wait(SOON)
-    assert "a callback of a receipt raised RuntimeError" in caplog.text
+    assert f"a callback of a receipt raised {kind.__name__}" in caplog.text
     assert "s3cr3t" not in caplog.text
 
 
@@ -291,6 +293,34 @@ def test_callbacks_may_publish_again(open_publisher: Open, service: FakeEventBri
     publisher.publish(event()).add_done_callback(again)
     assert is_over.wait(SOON)
     assert service.accepted_count == 6
+
+
+def test_no_thread_for_callbacks_outlives_its_use(open_publisher: Open, gate: Gate) -> None:
+    """Not after close, not for callbacks that come later, not where a publisher is forgotten."""
+    before = set(threading.enumerate())
+    called: queue.SimpleQueue[Receipt] = queue.SimpleQueue()
+    gate.is_open.set()
+    service = FakeEventBridge()
+    publisher = EventPublisher(
+        PartnerEventsClient(
+            service.region, credentials=service.credentials, transport=service.transport()
+        ),
+        linger=0,
+    )
+    forgotten = publisher.publish(event())
+    forgotten.add_done_callback(called.put)
+    assert called.get(timeout=SOON) is forgotten
+    del publisher
+    closed = open_publisher(gate)
+    receipt = closed.publish(event())
+    closed.close(SOON)
+    for _ in range(3):
+        receipt.add_done_callback(called.put)
+        assert called.get(timeout=SOON) is receipt
+    for thread in set(threading.enumerate()) - before:
+        if thread.name == "eventbridge-partner-callbacks":
+            thread.join(SOON)
+            assert not thread.is_alive()
 
 
 def test_close_waits_for_callbacks(open_publisher: Open) -> None:

@@ -365,6 +365,22 @@ atexit.register(say, "ending")
     assert "events were not sent" in program.end(seconds=20)
 
 
+def test_exit_waits_for_no_callback_that_blocks(
+    run: Run, service: FakeEventBridge, silence: str, transport: str
+) -> None:
+    """Not even where it is due only then, when Python 3.12 starts no more threads."""
+    program = run(
+        service,
+        silence,
+        transport,
+        """
+publisher = EventPublisher(client, linger=0, exit_timeout=0.2)
+publisher.publish(event(0)).add_done_callback(lambda receipt: time.sleep(100))
+""",
+    )
+    assert "1 may or may not have arrived" in program.end(seconds=20)
+
+
 # ---------------------------------------------------------------- forks
 
 
