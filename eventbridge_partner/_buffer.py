@@ -8,8 +8,9 @@ in turn, one event at a time, so that no source waits for the backlog of another
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar, get_args
 
@@ -152,12 +153,16 @@ class Buffer(Generic[W]):
         self._easy_events = settings.max_events - settings.max_events // _SHARED
         self._easy_bytes = settings.max_bytes - settings.max_bytes // _SHARED
         self._lanes: dict[str, Lane[W]] = {}
-        self._ready: deque[Lane[W]] = deque()
+        # The first of them is next, and any of them can leave.
+        self._ready: OrderedDict[str, Lane[W]] = OrderedDict()
         self._ready_events = 0
         self._ready_bytes = 0
         # When the first of what is ready came; not kept while a whole batch of it is there.
         self._oldest = 0.0
         self._hurry_until = -math.inf
+        # Lanes that may be the longest: how long they were, negative, to be found first.
+        self._long: list[tuple[int, int, Lane[W]]] = []
+        self._looks_left = 0
         self._held = 0
         self._held_bytes = 0
         self._taken = 0
@@ -210,7 +215,7 @@ class Buffer(Generic[W]):
         if not self._ready_events or since < self._oldest:
             self._oldest = since
         lane.is_ready = True
-        self._ready.append(lane)
+        self._ready[lane.source] = lane
         self._ready_events += len(lane.waiting)
         self._ready_bytes += lane.waiting_bytes
 
@@ -226,15 +231,15 @@ class Buffer(Generic[W]):
 
     def drop_oldest(self, source: str) -> W | None:
         """
-        Drop the oldest event that waits: of this source if it has one, or of the longest lane.
+        Drop the oldest event that waits: of this source if it has one, or of a longest lane.
 
         Returns:
             What was dropped; None if nothing waits.
         """
         lane = self._lanes.get(source)
         if lane is None or not lane.waiting:
-            lane = max(self._lanes.values(), key=lambda lane: len(lane.waiting), default=None)
-            if lane is None or not lane.waiting:
+            lane = self._longest()
+            if lane is None:
                 return None
         item = lane.waiting.popleft()
         size = item.size
@@ -243,12 +248,38 @@ class Buffer(Generic[W]):
             self._ready_events -= 1
             self._ready_bytes -= size
             if not lane.waiting:
-                self._ready.remove(lane)
+                del self._ready[lane.source]
                 lane.is_ready = False
             self._note_oldest()
         self._let_go(lane, 1, size)
         self._dropped += 1
         return item
+
+    def _longest(self) -> Lane[W] | None:
+        """
+        Return a lane in which most events wait; None if none do.
+
+        Looking at all of them each time would cost who publishes half a millisecond where there
+        are 10,000. While there is no room lanes hardly grow: a source with events that wait makes
+        room of its own. So they are looked at anew when a part of them has been dropped from.
+        """
+        for _ in range(2):
+            while self._long and self._looks_left:
+                key, place, lane = heapq.heappop(self._long)
+                waiting = len(lane.waiting)
+                if waiting < -key:
+                    if waiting:
+                        heapq.heappush(self._long, (-waiting, place, lane))
+                    continue
+                if waiting > 1:
+                    heapq.heappush(self._long, (1 - waiting, place, lane))
+                self._looks_left -= 1
+                return lane
+            lanes = [lane for lane in self._lanes.values() if lane.waiting]
+            self._long = [(-len(lane.waiting), place, lane) for place, lane in enumerate(lanes)]
+            heapq.heapify(self._long)
+            self._looks_left = 1 + len(lanes) // 8
+        return None
 
     # ------------------------------------------------------------ out
 
@@ -279,7 +310,7 @@ class Buffer(Generic[W]):
         max_taken = self._settings.max_taken
         ready = self._ready
         while ready and len(batch) < max_entries:
-            lane = ready[0]
+            lane = next(iter(ready.values()))
             waiting = lane.waiting
             size = waiting[0].size
             if batch and batch_bytes + size > max_bytes:
@@ -290,12 +321,12 @@ class Buffer(Generic[W]):
             lane.taken += 1
             lane.taken_bytes += size
             if not waiting or lane.taken >= max_taken:
-                ready.popleft()
+                ready.popitem(last=False)
                 lane.is_ready = False
                 self._ready_events -= len(waiting)
                 self._ready_bytes -= lane.waiting_bytes
             elif len(ready) > 1:
-                ready.rotate(-1)
+                ready.move_to_end(lane.source)
         self._ready_events -= len(batch)
         self._ready_bytes -= batch_bytes
         self._taken += len(batch)
@@ -305,7 +336,7 @@ class Buffer(Generic[W]):
     def _note_oldest(self) -> None:
         """Look who came first, where that matters: few lanes are ready then."""
         if 0 < self._ready_events < self._limits.max_entries:
-            self._oldest = min([lane.waiting[0].since for lane in self._ready])
+            self._oldest = min([lane.waiting[0].since for lane in self._ready.values()])
 
     def decide(self, items: Iterable[W], outcomes: Sequence[Outcome]) -> None:
         """Take that what was taken has its outcomes."""

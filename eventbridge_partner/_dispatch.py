@@ -271,7 +271,7 @@ class Dispatch:
                 action = delivery.next_action(now, input_pauses=True)
                 return action if isinstance(action, Send) else None, wakes
             case Take() | Finished.FINISHED:
-                pass
+                wakes.append(self.wake)
         return self._wait(now, until, for_events=not (is_due or is_halted)), wakes
 
     def _wait(self, now: float, until: float | None, *, for_events: bool) -> Wait | None:

@@ -215,6 +215,28 @@ def test_or_the_oldest_of_the_longest_lane() -> None:
     assert names(waiting.take()) == "abb"
 
 
+def test_the_longest_of_many_lanes_is_found_again() -> None:
+    """While it gets shorter, others go, and new ones come."""
+    waiting = buffer(max_events=10**6)
+    for source in range(40):
+        for since in range(5 if source == 7 else 1 + (source == 9)):
+            waiting.offer(item(str(source), since))
+    dropped = [waiting.drop_oldest("aws.partner/x/none") for _ in range(5)]
+    sources = [one.event.source[-1] for one in dropped if one is not None]
+    assert sources in (list("77779"), list("77797"))
+    assert [one.since for one in dropped if one is not None and one.event.source[-1] == "7"] == [
+        0,
+        1,
+        2,
+        3,
+    ]
+    waiting.take()
+    left = waiting.waiting
+    assert all(waiting.drop_oldest("aws.partner/x/none") for _ in range(left))
+    assert waiting.drop_oldest("aws.partner/x/none") is None
+    assert waiting.waiting == 0
+
+
 def test_nothing_under_way_is_dropped() -> None:
     """It may have arrived."""
     waiting = buffer()

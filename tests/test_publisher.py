@@ -407,6 +407,31 @@ def test_drop_oldest_drops_the_new_event_if_no_other_waits(
     assert isinstance(first.result(SOON), Accepted)
 
 
+def test_what_comes_for_what_was_dropped_goes_at_once(
+    open_publisher: Open, service: FakeEventBridge
+) -> None:
+    """Also where all that waited was held up by its own source, and nothing was due."""
+    good = event(source="good").source
+    service.play(
+        FailEntries(
+            "ThrottlingException", times=None, matching=lambda entry: entry["Source"] != good
+        )
+    )
+    slow = RetryPolicy(throttle_wait=wait_fixed(60), tokens=None)
+    publisher = open_publisher(
+        retry=slow, max_buffered_events=1000, on_full="drop_oldest", linger=0.001
+    )
+    for source in ("bad", "worse", "worst", "last"):
+        publisher.publish_many(event(number, source) for number in range(900))
+    until = time.monotonic() + SOON
+    while publisher.stats().in_flight:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert publisher.stats().buffered == 1000
+    time.sleep(0.1)  # by then it waits
+    assert isinstance(publisher.publish(event(source="good")).result(SOON), Accepted)
+
+
 def test_publish_many_has_a_receipt_for_each(open_publisher: Open, gate: Gate) -> None:
     """Those without room within the time have that as their outcome."""
     publisher = open_publisher(gate, max_buffered_events=2)
