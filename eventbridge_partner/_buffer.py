@@ -43,12 +43,14 @@ class Waiting(Protocol):
         size: Of the event, as the service counts.
         since: When it came.
         lane: Is set by the buffer.
+        decided: Is set by the buffer to the outcome of what it drops.
     """
 
     event: PartnerEvent
     size: int
     since: float
     lane: Lane[Any]
+    decided: Outcome | None
 
 
 W = TypeVar("W", bound=Waiting)
@@ -181,16 +183,22 @@ class Buffer(Generic[W]):
         if lane is None:
             lane = self._lanes[source] = Lane(source)
         item.lane = lane
-        lane.waiting.append(item)
+        is_ready = lane.is_ready or lane.taken < self._settings.max_taken
+        # From here on nothing is called but the last: Ctrl-C in this thread, which Python raises
+        # after a call, finds all of it done or nothing.
         lane.waiting_bytes += size
         self._published += 1
         self._held += 1
         self._held_bytes += size
-        if lane.is_ready:
+        if is_ready:
+            if not lane.is_ready:
+                if not self._ready_events or item.since < self._oldest:
+                    self._oldest = item.since
+                lane.is_ready = True
+                self._ready[source] = lane
             self._ready_events += 1
             self._ready_bytes += size
-        elif lane.taken < self._settings.max_taken:
-            self._make_ready(lane)
+        lane.waiting.append(item)
         return True
 
     def _has_room(self, lane: Lane[W] | None, size: int) -> bool:
@@ -229,31 +237,34 @@ class Buffer(Generic[W]):
         self._published += 1
         self._dropped += 1
 
-    def drop_oldest(self, source: str) -> W | None:
-        """
-        Drop the oldest event that waits: of this source if it has one, or of a longest lane.
-
-        Returns:
-            What was dropped; None if nothing waits.
-        """
+    def oldest(self, source: str) -> W | None:
+        """Return the oldest that waits of this source, or else of a longest lane; None if none."""
         lane = self._lanes.get(source)
         if lane is None or not lane.waiting:
             lane = self._longest()
-            if lane is None:
-                return None
-        item = lane.waiting.popleft()
+        return None if lane is None else lane.waiting[0]
+
+    def drop(self, item: W, outcome: Outcome) -> None:
+        """Drop what is the oldest of its source, with this outcome."""
+        lane: Lane[W] = item.lane
         size = item.size
+        is_last = len(lane.waiting) == 1
+        # As in `offer`: done as a whole or not at all.
+        item.decided = outcome
         lane.waiting_bytes -= size
+        self._held -= 1
+        self._held_bytes -= size
+        self._dropped += 1
         if lane.is_ready:
             self._ready_events -= 1
             self._ready_bytes -= size
-            if not lane.waiting:
-                del self._ready[lane.source]
+            if is_last:
                 lane.is_ready = False
-            self._note_oldest()
-        self._let_go(lane, 1, size)
-        self._dropped += 1
-        return item
+                del self._ready[lane.source]
+        if is_last and not lane.taken:
+            del self._lanes[lane.source]
+        lane.waiting.popleft()
+        self._note_oldest()
 
     def _longest(self) -> Lane[W] | None:
         """
@@ -370,12 +381,6 @@ class Buffer(Generic[W]):
         self._ready.clear()
         self._ready_events = self._ready_bytes = 0
         return items
-
-    def _let_go(self, lane: Lane[W], count: int, size: int) -> None:
-        self._held -= count
-        self._held_bytes -= size
-        if not (lane.waiting or lane.taken):
-            del self._lanes[lane.source]
 
     # ------------------------------------------------------------ what there is
 

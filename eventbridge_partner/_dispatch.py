@@ -60,6 +60,9 @@ It is in time for each of them. Waking it would cost who publishes several times
 rest of that.
 """
 
+REST: Final = 0.1
+"""So many seconds who sends rests after a failure of its own: the next may be the same."""
+
 _LEAST_LOOK: Final = 0.005
 """Nobody looks more often."""
 
@@ -139,18 +142,16 @@ class Dispatch:
             buffer = book.buffer
             if not buffer.offer(receipt):
                 return False
-            is_awaited = self._is_awaited()
-        if is_awaited:
-            self.wake()
+            if self._alarm_at is not None:
+                self._wake_if_enough(self._alarm_at)
         return True
 
-    def _is_awaited(self) -> bool:
-        """Tell whether who waits wants to be woken for what is ready. The book is locked."""
-        alarm_at, buffer = self._alarm_at, self.book.buffer
-        if alarm_at is None or not (buffer.ready_events >= alarm_at or buffer.has_batch()):
-            return False
-        self._alarm_at = None
-        return True
+    def _wake_if_enough(self, alarm_at: int) -> None:
+        """Wake who waits if that much is ready. The book is locked."""
+        buffer = self.book.buffer
+        if buffer.ready_events >= alarm_at or buffer.has_batch():
+            self.wake()  # first, for Ctrl-C may come in between
+            self._alarm_at = None
 
     def admit_dropping_oldest(self, receipt: Receipt) -> None:
         """
@@ -163,8 +164,8 @@ class Dispatch:
             if self.book.is_closed:
                 raise closed_error()
             wakes = self.book.offer_dropping_oldest(receipt)
-            if self._is_awaited():
-                wakes.append(self.wake)
+            if self._alarm_at is not None:
+                self._wake_if_enough(self._alarm_at)
         _call(wakes)
 
     # ------------------------------------------------------------ the end, and figures
@@ -271,7 +272,7 @@ class Dispatch:
                 action = delivery.next_action(now, input_pauses=True)
                 return action if isinstance(action, Send) else None, wakes
             case Take() | Finished.FINISHED:
-                wakes.append(self.wake)
+                pass
         return self._wait(now, until, for_events=not (is_due or is_halted)), wakes
 
     def _wait(self, now: float, until: float | None, *, for_events: bool) -> Wait | None:

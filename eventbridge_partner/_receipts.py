@@ -51,14 +51,14 @@ class Receipt:
         event: The event. Of a mapping, what was read from it.
     """
 
-    __slots__ = ("_book", "_outcome", "_wakes", "event", "lane", "since", "size")
+    __slots__ = ("_book", "_wakes", "decided", "event", "lane", "since", "size")
 
     event: PartnerEvent
     lane: Lane[Receipt]
 
     def __init__(self, book: Book, event: PartnerEvent, since: float, size: int) -> None:
         self._book = book
-        self._outcome: Outcome | None = None
+        self.decided: Outcome | None = None
         self._wakes: Wakes | None = None
         self.event = event
         self.since: float = since
@@ -76,9 +76,9 @@ class Receipt:
         In a child process that was forked meanwhile it is `Unconfirmed`, for the parent sends the
         event. Its `index` says nothing: a publisher makes no calls with several events.
         """
-        if self._outcome is None and self._book.is_parents:
-            self._outcome = Unconfirmed(_FORKED, self.event, 0, 0)
-        return self._outcome
+        if self.decided is None and self._book.is_parents:
+            self.decided = Unconfirmed(_FORKED, self.event, 0, 0)
+        return self.decided
 
     def result(self, timeout: float | None = None) -> Outcome:
         """
@@ -168,7 +168,7 @@ class Receipt:
         """Give receipts their outcomes, and return what to call then. The book's lock is held."""
         wakes: Wakes = []
         for receipt, outcome in zip(receipts, outcomes, strict=True):
-            receipt._outcome = outcome
+            receipt.decided = outcome
             if receipt._wakes is not None:
                 wakes += receipt._wakes
                 receipt._wakes = None
@@ -320,15 +320,17 @@ class Book:
 
         The lock is held by the caller, who calls what is returned without it.
         """
+        buffer = self.buffer
         dropped: list[Receipt] = []
-        while not self.buffer.offer(receipt):
-            oldest = self.buffer.drop_oldest(receipt.event.source)
+        while not buffer.offer(receipt):
+            oldest = buffer.oldest(receipt.event.source)
             if oldest is None:
-                self.buffer.drop_newest()
+                buffer.drop_newest()
                 dropped.append(receipt)
                 break
+            buffer.drop(oldest, _dropped(oldest))
             dropped.append(oldest)
-        return _decide(dropped, [_dropped(receipt) for receipt in dropped])
+        return _decide(dropped, [one.decided or _dropped(one) for one in dropped])
 
     def drop(self, receipt: Receipt) -> None:
         """Drop an event that was offered."""

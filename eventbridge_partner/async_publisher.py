@@ -13,7 +13,13 @@ from types import TracebackType
 from typing import Final, NoReturn, Self
 
 from eventbridge_partner._buffer import BufferSettings, OnFull, checked_on_full
-from eventbridge_partner._dispatch import Dispatch, checked_seconds, closed_error, warn_of_lost
+from eventbridge_partner._dispatch import (
+    REST,
+    Dispatch,
+    checked_seconds,
+    closed_error,
+    warn_of_lost,
+)
 from eventbridge_partner._flight import Flight
 from eventbridge_partner._forks import after_fork
 from eventbridge_partner._input import refuse_single
@@ -398,6 +404,7 @@ class _Sender:
                 await self._step()
             except Exception as error:  # noqa: BLE001  # whatever it is, no receipt stays open
                 dispatch.give_up(error)
+                await asyncio.sleep(REST)
                 await self._flights.close()
                 self._flights = self._means.process.open_flights()
                 dispatch.wake = self._flights.wake

@@ -8,13 +8,19 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
 from eventbridge_partner._buffer import BufferSettings, OnFull, checked_on_full
-from eventbridge_partner._dispatch import Dispatch, checked_seconds, closed_error, warn_of_lost
+from eventbridge_partner._dispatch import (
+    REST,
+    Dispatch,
+    checked_seconds,
+    closed_error,
+    warn_of_lost,
+)
 from eventbridge_partner._flight import Flight, after_remedy
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._input import refuse_single
@@ -287,22 +293,22 @@ class _Sender:
             PublisherClosedError: Nothing is taken any more.
         """
         until = time.monotonic() + timeout
-        with self._waiting():
-            while not self.dispatch.admit(receipt):
-                left = until - time.monotonic()
-                if left <= 0:
-                    return False
-                self._room.wait(for_lock(left))
-        return True
+        return self._wait_until(lambda: self.dispatch.admit(receipt), until)
 
-    @contextmanager
-    def _waiting(self) -> Generator[None, None, None]:
-        with self._room:
-            self._waiting_for_room += 1
+    def _wait_until(self, is_so: Callable[[], bool], until: float) -> bool:
+        """Wait until something is so, which can change with each outcome."""
+        # Not `with self._room`: that is the same lock, but Ctrl-C could leave it held.
+        with self.dispatch.book.lock:
             try:
-                yield
+                self._waiting_for_room += 1
+                while not is_so():
+                    left = until - time.monotonic()
+                    if not left > 0:
+                        return False
+                    self._room.wait(for_lock(left))
             finally:
                 self._waiting_for_room -= 1
+        return True
 
     def _make_way(self) -> None:
         if self._waiting_for_room:
@@ -323,9 +329,7 @@ class _Sender:
         """See `EventPublisher.close`."""
         until = math.inf if timeout is None else time.monotonic() + timeout
         receipts = self.dispatch.retire()
-        with self._waiting():
-            while not self.dispatch.is_over and (left := until - time.monotonic()) > 0:
-                self._room.wait(for_lock(left))
+        self._wait_until(lambda: self.dispatch.is_over, until)
         self.dispatch.cut_off()
         self._callbacks.end()
         self._callbacks.join(until)
@@ -351,6 +355,7 @@ class _Sender:
                 break
             except BaseException as error:  # noqa: BLE001  # whatever it is, no receipt stays open
                 dispatch.give_up(error)
+                time.sleep(REST)
                 self._flights.close()
                 self._flights = self._means.open_flights()
                 dispatch.wake = self._flights.waker()

@@ -33,6 +33,7 @@ class Item:
     event: PartnerEvent
     since: float
     lane: Any = None
+    decided: Outcome | None = None
     size: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -56,6 +57,13 @@ def names(batch: list[Item]) -> str:
 
 def accepted(batch: list[Item]) -> list[Outcome]:
     return [Accepted("id", one.event, 0, 1) for one in batch]
+
+
+def drop_oldest(waiting: Buffer[Item], source: str) -> Item | None:
+    oldest = waiting.oldest(source)
+    if oldest is not None:
+        waiting.drop(oldest, Exhausted("BufferFull", "", oldest.event, 0, 0))
+    return oldest
 
 
 def test_a_batch_is_due_when_the_first_event_has_lingered() -> None:
@@ -201,7 +209,7 @@ def test_the_oldest_of_its_own_source_is_dropped_first() -> None:
     waiting = buffer()
     for number, source in enumerate("bbaa"):
         waiting.offer(item(source, since=float(number)))
-    dropped = waiting.drop_oldest("aws.partner/x/a")
+    dropped = drop_oldest(waiting, "aws.partner/x/a")
     assert dropped is not None and dropped.since == 2.0
 
 
@@ -210,7 +218,7 @@ def test_or_the_oldest_of_the_longest_lane() -> None:
     waiting = buffer()
     for number, source in enumerate("abbb"):
         waiting.offer(item(source, since=float(number)))
-    dropped = waiting.drop_oldest("aws.partner/x/c")
+    dropped = drop_oldest(waiting, "aws.partner/x/c")
     assert dropped is not None and dropped.since == 1.0
     assert names(waiting.take()) == "abb"
 
@@ -221,7 +229,7 @@ def test_the_longest_of_many_lanes_is_found_again() -> None:
     for source in range(40):
         for since in range(5 if source == 7 else 1 + (source == 9)):
             waiting.offer(item(str(source), since))
-    dropped = [waiting.drop_oldest("aws.partner/x/none") for _ in range(5)]
+    dropped = [drop_oldest(waiting, "aws.partner/x/none") for _ in range(5)]
     sources = [one.event.source[-1] for one in dropped if one is not None]
     assert sources in (list("77779"), list("77797"))
     assert [one.since for one in dropped if one is not None and one.event.source[-1] == "7"] == [
@@ -232,8 +240,8 @@ def test_the_longest_of_many_lanes_is_found_again() -> None:
     ]
     waiting.take()
     left = waiting.waiting
-    assert all(waiting.drop_oldest("aws.partner/x/none") for _ in range(left))
-    assert waiting.drop_oldest("aws.partner/x/none") is None
+    assert all(drop_oldest(waiting, "aws.partner/x/none") for _ in range(left))
+    assert drop_oldest(waiting, "aws.partner/x/none") is None
     assert waiting.waiting == 0
 
 
@@ -242,7 +250,7 @@ def test_nothing_under_way_is_dropped() -> None:
     waiting = buffer()
     waiting.offer(item())
     waiting.take()
-    assert waiting.drop_oldest("aws.partner/x/a") is None
+    assert drop_oldest(waiting, "aws.partner/x/a") is None
 
 
 def test_settings_that_cannot_work() -> None:
@@ -288,7 +296,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(source=st.sampled_from("abc"))
     def drop_oldest(self, source: str) -> None:
-        one = self.buffer.drop_oldest(f"aws.partner/x/{source}")
+        one = drop_oldest(self.buffer, f"aws.partner/x/{source}")
         assert (one is None) == (not self.waiting)
         if one is not None:
             peers = [other for other in self.waiting if other.event.source == one.event.source]

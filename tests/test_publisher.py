@@ -531,10 +531,12 @@ def test_nothing_is_sent_after_the_time_to_close(
     waits = threading.Event()
 
     class SlowLoop(asyncio.SelectorEventLoop):
-        def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
+        def call_soon_threadsafe(
+            self, callback: Any, *args: Any, context: Any = None
+        ) -> asyncio.Handle:
             gate.is_open.set()
             time.sleep(0.1)
-            return super().call_soon_threadsafe(*args, **kwargs)
+            return super().call_soon_threadsafe(callback, *args, context=context)
 
     async def wait() -> None:
         asyncio.get_running_loop().call_soon(waits.set)

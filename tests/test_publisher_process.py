@@ -345,6 +345,45 @@ except KeyboardInterrupt:
     assert arrived(service) == once(30)
 
 
+@pytest.mark.parametrize(("on_full", "room"), [("block", 10**6), ("drop_oldest", 100)])
+def test_ctrl_c_in_publish_unbalances_nothing(
+    run: Run, service: FakeEventBridge, server: LocalServer, on_full: str, room: int
+) -> None:
+    """An event is taken as a whole or not at all, wherever it comes in between."""
+    program = run(
+        service,
+        server.url,
+        "CurlTransport",
+        f"room, on_full = {room}, {on_full!r}"
+        """
+import random
+publisher = EventPublisher(client, linger=0.001, max_buffered_events=room, on_full=on_full)
+publisher.publish(event(0)).result(10)
+def interrupt(number, frame):
+    if frame.f_code.co_filename.endswith(("_buffer.py", "_dispatch.py", "publisher.py")):
+        raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+receipts, interrupts, until = [], 0, time.monotonic() + 3
+while time.monotonic() < until:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0002, 0.001))
+        for number in range(1000):
+            receipts.append(publisher.publish(event(number)))
+    except KeyboardInterrupt:
+        interrupts += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+publisher.close(20)
+stats = publisher.stats()
+decided = stats.accepted + stats.rejected + stats.exhausted + stats.unconfirmed + stats.dropped
+say(interrupts > 20, all(receipt.done() for receipt in receipts))
+say(stats.published - decided, stats.buffered, stats.in_flight, stats.buffered_bytes)
+""",
+    )
+    assert program.said() == [True, True]
+    assert program.said() == [0, 0, 0, 0]
+    program.end()
+
+
 def test_a_second_ctrl_c_ends_the_wait_at_the_end(
     run: Run, service: FakeEventBridge, silence: str
 ) -> None:
