@@ -390,6 +390,11 @@ class Buffer(Generic[W]):
         return self._ready_events
 
     @property
+    def room(self) -> int:
+        """How many more events there is room for, by their number."""
+        return self._settings.max_events - self._held
+
+    @property
     def held(self) -> int:
         """How many events have no outcome."""
         return self._held

@@ -7,6 +7,7 @@ import atexit
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterable, Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -296,7 +297,12 @@ class _Sender:
             call=self._call,
             on_room=self._make_way,
         )
-        self._waiting_for_room: list[asyncio.Future[None]] = []
+        # Who waits for room, in line; and who had a turn for which there was no room of its kind,
+        # and has its next one, before all others, when there are outcomes again.
+        self._waiting_for_room: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._refused: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._turns = 0  # so many have one and have not come to use it
+        self._over = asyncio.Event()
         self._flights = means.process.open_flights()
         self.dispatch.wake = self._flights.wake
         self._had_turns_at = time.monotonic()
@@ -323,24 +329,44 @@ class _Sender:
             PublisherClosedError: Nothing is taken any more.
         """
         until = time.monotonic() + seconds
-        while not self.dispatch.admit(receipt):
-            left = until - time.monotonic()
-            if left <= 0:
-                return False
-            await self._wait_for_outcomes(left)
-        return True
+        line = self._waiting_for_room
+        while (left := until - time.monotonic()) > 0:
+            place: asyncio.Future[None] = self.loop.create_future()
+            line[place] = None
+            is_admitted = False
+            try:
+                await asyncio.wait([place], timeout=min(left, _LONGEST_WAIT))
+                is_admitted = self.dispatch.admit(receipt)
+            finally:
+                self._waiting_for_room.pop(place, None)
+                self._refused.pop(place, None)
+                if place.done():
+                    self._turns -= 1
+                    if not is_admitted:
+                        # The room that there was is for somebody else, of another source perhaps.
+                        self._let_in(1)
+            if is_admitted:
+                return True
+            line = self._refused
+        return False
 
-    async def _wait_for_outcomes(self, seconds: float) -> None:
-        future = self.loop.create_future()
-        self._waiting_for_room.append(future)
-        await asyncio.wait([future], timeout=min(seconds, _LONGEST_WAIT))
-        future.cancel()
+    def _let_in(self, count: int) -> None:
+        for _ in range(min(count, len(self._waiting_for_room))):
+            place = self._waiting_for_room.popitem(last=False)[0]
+            place.set_result(None)
+            self._turns += 1
 
     def _make_way(self) -> None:
-        waiting, self._waiting_for_room = self._waiting_for_room, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+        book = self.dispatch.book
+        waiting = self._waiting_for_room
+        for place in reversed(self._refused):
+            waiting[place] = None
+            waiting.move_to_end(place, last=False)
+        self._refused.clear()
+        # Not all of them: thousands may wait, and each would be woken for each batch.
+        self._let_in(len(waiting) if book.is_closed else book.buffer.room - self._turns)
+        if self.dispatch.is_over:
+            self._over.set()
 
     async def flush(self, seconds: float | None) -> FlushReport:
         """See `AsyncEventPublisher.flush`."""
@@ -356,8 +382,10 @@ class _Sender:
         until = math.inf if seconds is None else time.monotonic() + seconds
         receipts = self.dispatch.retire()
         try:
-            while not self.dispatch.is_over and (left := until - time.monotonic()) > 0:
-                await self._wait_for_outcomes(left)
+            if not self.dispatch.is_over and (left := until - time.monotonic()) > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if left == math.inf else left):
+                        await self._over.wait()
         finally:
             self.dispatch.cut_off()
         left = min(max(_TO_END, until - time.monotonic()), _LONGEST_WAIT)
@@ -375,6 +403,7 @@ class _Sender:
         _at_end.discard(self)
         self.dispatch.wake = _nothing
         self._waiting_for_room.clear()
+        self._refused.clear()
         receipts = self.dispatch.retire()
         self.dispatch.cut_off()
         warn_of_lost(close_report(receipts))

@@ -190,6 +190,27 @@ def test_publish_waits_for_room_while_others_go_on(play: Play) -> None:
     play(scenario)
 
 
+def test_a_turn_that_nobody_uses_is_for_the_next(play: Play) -> None:
+    """Whose task is cancelled at that moment, or whose source has its share already."""
+
+    async def scenario(stage: Stage) -> None:
+        publisher = stage.publisher(stage.gate, max_buffered_events=1, block_timeout=SOON)
+        first = await publisher.publish(event(1))
+        cancelled = asyncio.create_task(publisher.publish(event(2)))
+        waiting = [asyncio.create_task(publisher.publish(event(number))) for number in range(3, 6)]
+        await asyncio.sleep(0.01)
+        first.add_done_callback(lambda _: cancelled.cancel())
+        stage.gate.is_open.set()
+        for one in waiting:
+            assert isinstance(await (await one), Accepted)
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        await publisher.close(SOON)
+        assert publisher.stats().published == publisher.stats().accepted == 4
+
+    play(scenario)
+
+
 @pytest.mark.parametrize(("on_full", "lost"), [("drop_newest", [2, 3]), ("drop_oldest", [0, 1])])
 def test_dropped_events_have_an_outcome(play: Play, on_full: str, lost: list[int]) -> None:
     """As `Exhausted`, with a code of its own."""

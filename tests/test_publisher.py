@@ -531,7 +531,7 @@ def test_nothing_is_sent_after_the_time_to_close(
     waits = threading.Event()
 
     class SlowLoop(asyncio.SelectorEventLoop):
-        def call_soon_threadsafe(
+        def call_soon_threadsafe(  # type: ignore[override]
             self, callback: Any, *args: Any, context: Any = None
         ) -> asyncio.Handle:
             gate.is_open.set()
