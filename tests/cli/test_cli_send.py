@@ -171,13 +171,12 @@ def test_local_service_fails_as_told(run):
     assert run(*options, stdin=numbered(300)).results[-1]["attempts"] == 1
 
 
-@pytest.mark.parametrize("options", [(), ("--max-rate", "20")])
-def test_a_rate_is_kept(run, service, endpoint, options):
-    """Who asks for less than the quota is not throttled, and who does not ask is."""
+def test_a_rate_is_kept(run, service, endpoint):
+    """Who asks for less than the quota is not throttled."""
     service.play(LimitRate(40, burst=2))
-    ended = run("send", "-", "--results", "-", *options, stdin=numbered(100))
+    ended = run("send", "-", "--results", "-", "--max-rate", "20", stdin=numbered(100))
     assert ended.status == 0
-    assert (max(each["attempts"] for each in ended.results) == 1) == bool(options)
+    assert {each["attempts"] for each in ended.results} == {1}
 
 
 def test_source_that_is_gone_is_named(run, service, endpoint):
