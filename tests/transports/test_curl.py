@@ -27,6 +27,7 @@ from eventbridge_partner import (
 )
 from eventbridge_partner.testing import FakeEventBridge, LocalServer, SlowAnswer
 from eventbridge_partner.transports import MultiplexingTransport
+from eventbridge_partner.transports._libcurl import WRITABLE
 from eventbridge_partner.transports.curl import CurlTransport
 from tests.transports.servers import (
     OK,
@@ -225,6 +226,26 @@ def test_a_kept_connection_that_is_dead_is_replaced_while_others_are_busy(
 
     assert (key, answer.status) == ("next", 200)  # type: ignore[union-attr]
     assert sorted(arrived) == [b"last", b"more", b"next", b"slow"]
+
+
+def test_a_kept_connection_that_was_never_waited_for_is_watched(transport: CurlTransport) -> None:
+    """An answer can come so quickly that nobody waited for more than to write."""
+    has_ended = threading.Semaphore(0)
+
+    def handle(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(OK)
+        connection.shutdown(socket.SHUT_WR)
+        has_ended.release()
+
+    with served(handle) as port:
+        for _ in range(2):
+            assert transport.send(post(port), LONG).status == 200
+            [connections] = transport._idle
+            for kept in connections.transfers.sockets - {-1}:
+                connections._watch_for(kept, WRITABLE)
+            assert has_ended.acquire(timeout=5)
+            time.sleep(0.05)
 
 
 def test_closing_flights_ends_their_connections(transport: CurlTransport) -> None:
