@@ -18,12 +18,11 @@ import attrs
 
 from eventbridge_partner.errors import Finding, InvalidEventError
 from eventbridge_partner.models import SourceName
-from eventbridge_partner.models._source_name import source_findings
+from eventbridge_partner.models._source_name import account_findings, source_findings
 
 HandoffFormat = Literal["text", "cli", "cloudformation", "terraform"]
 """Instructions for people, a shell script for the AWS CLI, a template, or a configuration."""
 
-_ACCOUNT: Final = re.compile("[0-9]{12}")
 _REGION: Final = re.compile("[a-z]{2,}(-[a-z]+)+-[0-9]+")
 _PARTITIONS: Final = (
     ("cn-", "aws-cn"),
@@ -116,8 +115,8 @@ def handoff(
     """
     findings = [
         *(() if isinstance(source, SourceName) else source_findings(source)),
-        *_findings("account", account, _ACCOUNT, "the 12 digits of an AWS account, as text"),
-        *_findings("region", region, _REGION, "the name of a Region, such as us-east-1"),
+        *account_findings(account),
+        *_region_findings(region),
     ]
     if format not in get_args(HandoffFormat):
         allowed = ", ".join(get_args(HandoffFormat))
@@ -136,12 +135,11 @@ def handoff(
             return _terraform(kit)
 
 
-def _findings(
-    field: str, value: object, pattern: re.Pattern[str], allowed: str
-) -> tuple[Finding, ...]:
-    if isinstance(value, str) and pattern.fullmatch(value):
+def _region_findings(region: object) -> tuple[Finding, ...]:
+    if isinstance(region, str) and _REGION.fullmatch(region):
         return ()
-    return (Finding(field, f"is {value!a:.64}", f"allowed: {allowed}"),)
+    allowed = "allowed: the name of a Region, such as us-east-1"
+    return (Finding("region", f"is {region!a:.64}", allowed),)
 
 
 def _text(kit: _Kit) -> str:

@@ -82,7 +82,7 @@ def test_each_form_says_what_it_is_for(form):
         ({"account": "12345678901"}, "account is '12345678901'; allowed: the 12 digits"),
         ({"account": "1234567890123"}, "account is "),
         ({"account": "١٢٣٤٥٦٧٨٩٠١٢"}, "account is "),
-        ({"account": 123456789012}, "account is 123456789012; allowed: the 12 digits"),
+        ({"account": 123456789012}, "account is of type int; allowed: the 12 digits"),
         ({"region": "Frankfurt"}, "region is 'Frankfurt'; allowed: the name of a Region"),
         ({"region": "eu-west-1\n"}, "region is "),
         ({"region": None}, "region is None"),
