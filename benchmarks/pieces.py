@@ -32,14 +32,14 @@ from eventbridge_partner import (
     PartnerEvent,
     PartnerEventsClient,
     Timeouts,
-    _wire,
 )
-from eventbridge_partner._flight import new_invocation_id
-from eventbridge_partner._setup import LookedUp, Setup
+from eventbridge_partner.line._flight import new_invocation_id
+from eventbridge_partner.line._setup import LookedUp, Setup
 from eventbridge_partner.transports import Answer, AsyncFlights, Flights
 from eventbridge_partner.transports.aiohttp import AiohttpTransport
 from eventbridge_partner.transports.curl import CurlTransport
 from eventbridge_partner.transports.requests import RequestsTransport
+from eventbridge_partner.wire.calls import Call, Results, answer, put_partner_events
 
 REQUESTS = 100
 ROUNDS = 15
@@ -92,7 +92,7 @@ def ours(case: Case) -> Iterator[tuple[str, float]]:
     values = list(case.values(BATCH * REQUESTS))
     batches = [values[first : first + BATCH] for first in range(0, len(values), BATCH)]
     events = [[PartnerEvent(*value) for value in batch] for batch in batches]
-    calls = [_wire.put_partner_events(batch) for batch in events]
+    calls = [put_partner_events(batch) for batch in events]
     looked_up = _look_up("http://localhost:1")
     whole = PartnerEventsClient(
         "us-east-1",
@@ -104,9 +104,9 @@ def ours(case: Case) -> Iterator[tuple[str, float]]:
 
     pieces = {
         f"{BATCH} events made and checked": lambda: [PartnerEvent(*value) for value in values],
-        "the request's body": lambda: [_wire.put_partner_events(batch) for batch in events],
+        "the request's body": lambda: [put_partner_events(batch) for batch in events],
         "hashed and signed": lambda: [_signed(call, looked_up) for call in calls],
-        "the answer read": lambda: [_wire.answer(call, _ANSWER) for call in calls],
+        "the answer read": lambda: [answer(call, _ANSWER) for call in calls],
     }
     alone = {name: least(work) for name, work in pieces.items()}
     together = least(lambda: whole.put_events(PartnerEvent(*value) for value in values))
@@ -126,7 +126,7 @@ def http(case: Case, environment: dict[str, str], directory: Path) -> Iterator[t
     events = [PartnerEvent(*value) for value in case.values(BATCH)]
     for words, with_tls in (("with TLS", certificate), ("without", None)):
         with Service(environment, with_tls) as service:
-            request = _signed(_wire.put_partner_events(events), _look_up(service.url))
+            request = _signed(put_partner_events(events), _look_up(service.url))
             settings: dict[str, Any] = {"ca_bundle": str(trusted)}
             blocking = RequestsTransport(**settings)
             found = least(functools.partial(_send, blocking, request))
@@ -188,7 +188,7 @@ def _look_up(url: str) -> LookedUp:
     ).look_up()
 
 
-def _signed(call: _wire.Call[_wire.Results], looked_up: LookedUp) -> HttpRequest:
+def _signed(call: Call[Results], looked_up: LookedUp) -> HttpRequest:
     return looked_up.edge.request(
         call, looked_up.credentials.frozen(), invocation_id=new_invocation_id(), attempt=1
     )

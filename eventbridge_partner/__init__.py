@@ -12,12 +12,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eventbridge_partner._aws import Credentials, ReadCredentials
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
-from eventbridge_partner._receipts import FlushReport, PublisherStats, Receipt
 from eventbridge_partner._version import __version__ as __version__
-from eventbridge_partner.batching import BatchLimits, plan_batches
-from eventbridge_partner.client import PartnerEventsClient
+from eventbridge_partner.aws.configuration import Credentials, ReadCredentials
+from eventbridge_partner.client._blocking import PartnerEventsClient
+from eventbridge_partner.client._boto3_shape import (
+    PutPartnerEventsResponse,
+    ResponseMetadata,
+    ResultMembers,
+)
+from eventbridge_partner.delivery.batching import BatchLimits, plan_batches
 from eventbridge_partner.errors import (
     BufferFullError,
     CallCancelledError,
@@ -63,24 +67,24 @@ from eventbridge_partner.models import (
     entry_size,
 )
 from eventbridge_partner.pacing import Pace
-from eventbridge_partner.publisher import EventPublisher
-from eventbridge_partner.raw_call import PutPartnerEventsResponse
+from eventbridge_partner.publisher._blocking import EventPublisher
+from eventbridge_partner.publisher._receipts import FlushReport, PublisherStats, Receipt
 from eventbridge_partner.regions import RegionRouter
 from eventbridge_partner.retry import RetryPolicy, Verdict
 from eventbridge_partner.sources import Sources
 from eventbridge_partner.transports import AsyncTransport, Transport
 
 if TYPE_CHECKING:
-    from eventbridge_partner.async_client import AsyncPartnerEventsClient
-    from eventbridge_partner.async_publisher import AsyncEventPublisher
+    from eventbridge_partner.client._asyncio import AsyncPartnerEventsClient
     from eventbridge_partner.guard._asyncio import AsyncSourceGuard
+    from eventbridge_partner.publisher._asyncio import AsyncEventPublisher
     from eventbridge_partner.regions._asyncio import AsyncRegionRouter
     from eventbridge_partner.sources._asyncio import AsyncSources
 else:
     # Importing asyncio takes longer than all the rest.
     _LATE = {
-        "AsyncEventPublisher": "async_publisher",
-        "AsyncPartnerEventsClient": "async_client",
+        "AsyncEventPublisher": "publisher._asyncio",
+        "AsyncPartnerEventsClient": "client._asyncio",
         "AsyncRegionRouter": "regions._asyncio",
         "AsyncSourceGuard": "guard._asyncio",
         "AsyncSources": "sources._asyncio",
@@ -140,7 +144,9 @@ __all__ = [
     "Rejected",
     "ResourceAlreadyExistsError",
     "ResourceNotFoundError",
+    "ResponseMetadata",
     "ResultEntry",
+    "ResultMembers",
     "RetryPolicy",
     "ServiceError",
     "SourceAccount",

@@ -27,7 +27,7 @@ from eventbridge_partner import (
     RetryPolicy,
     Verdict,
 )
-from eventbridge_partner.delivery import (
+from eventbridge_partner.delivery.machine import (
     FINISHED,
     Batch,
     Delivery,

@@ -24,7 +24,6 @@ from eventbridge_partner import (
     RetryPolicy,
     Unconfirmed,
 )
-from eventbridge_partner._setup import MAX_IN_FLIGHT
 from eventbridge_partner.cli import _local, _types
 from eventbridge_partner.cli._exits import (
     ALL_ACCEPTED,
@@ -44,6 +43,7 @@ from eventbridge_partner.cli._output import (
     summary,
 )
 from eventbridge_partner.cli._progress import Progress, open_progress
+from eventbridge_partner.line._setup import MAX_IN_FLIGHT
 from eventbridge_partner.testing import FakeEventBridge
 
 _REFUSED: Final[Mapping[str, Any]] = {}

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, I
 from contextlib import aclosing
 from typing import Protocol
 
-from eventbridge_partner._input import check_deadline, refuse_single
+from eventbridge_partner.delivery.given import check_deadline, refuse_single
 from eventbridge_partner.errors import (
     InputInterruptedError,
     InvalidEventError,

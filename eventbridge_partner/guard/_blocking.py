@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from eventbridge_partner._forks import after_fork
-from eventbridge_partner._input import check_deadline, refuse_single
+from eventbridge_partner.delivery.given import check_deadline, refuse_single
 from eventbridge_partner.errors import (
     InputInterruptedError,
     InvalidEventError,

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 import attrs
 
-from eventbridge_partner._input import InputError
+from eventbridge_partner.delivery.given import InputError
 from eventbridge_partner.errors import CallCancelledError, InputInterruptedError
 from eventbridge_partner.guard._states import Standing
 from eventbridge_partner.models import (

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Protocol
 
-from eventbridge_partner._input import InputError, check_deadline, refuse_single
-from eventbridge_partner.async_client import AsyncPartnerEventsClient
+from eventbridge_partner.client._asyncio import AsyncPartnerEventsClient
+from eventbridge_partner.delivery.given import InputError, check_deadline, refuse_single
 from eventbridge_partner.errors import CallCancelledError
 from eventbridge_partner.models import DeliveryReport, GivenEvent, SourceName
 from eventbridge_partner.regions._routing import Lookup, LookupRaisedError, Routing, known_region

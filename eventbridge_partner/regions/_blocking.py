@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from eventbridge_partner._input import InputError, check_deadline, refuse_single
-from eventbridge_partner.client import PartnerEventsClient
+from eventbridge_partner.client._blocking import PartnerEventsClient
+from eventbridge_partner.delivery.given import InputError, check_deadline, refuse_single
 from eventbridge_partner.models import DeliveryReport, GivenEvent, SourceName
 from eventbridge_partner.regions._routing import Lookup, LookupRaisedError, Routing, known_region
 

@@ -7,8 +7,8 @@ from typing import Final
 
 import attrs
 
-from eventbridge_partner._aws import checked_region
-from eventbridge_partner.delivery import CANCELLED, INVALID_EVENT
+from eventbridge_partner.aws.configuration import checked_region
+from eventbridge_partner.delivery.machine import CANCELLED, INVALID_EVENT
 from eventbridge_partner.errors import (
     ConfigurationError,
     CredentialsError,

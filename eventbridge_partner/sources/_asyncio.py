@@ -8,14 +8,14 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-from eventbridge_partner._wire import Call
+from eventbridge_partner._plans import Control, Give, Perform, Plan, Running, Sleep, Step
 from eventbridge_partner.errors import PartnerEventsError
 from eventbridge_partner.models import EventSource, SourceAccount, SourceName, SourceState
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryPolicy, RetryQuota
 from eventbridge_partner.sources import _operations
 from eventbridge_partner.sources._operations import Progress
-from eventbridge_partner.sources._steps import Control, Give, Perform, Plan, Running, Sleep, Step
+from eventbridge_partner.wire.calls import Call
 
 T = TypeVar("T")
 

@@ -7,9 +7,7 @@ import functools
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
-from eventbridge_partner import _source_calls
-from eventbridge_partner._source_calls import Page
-from eventbridge_partner._wire import Call
+from eventbridge_partner._plans import Control, Give, Operation, Plan, Sleep, perform
 from eventbridge_partner.errors import (
     Finding,
     InvalidEventError,
@@ -26,7 +24,9 @@ from eventbridge_partner.models._source_name import (
     source_findings,
 )
 from eventbridge_partner.retry import Verdict
-from eventbridge_partner.sources._steps import Control, Give, Operation, Plan, Sleep, perform
+from eventbridge_partner.wire import source_calls
+from eventbridge_partner.wire.calls import Call
+from eventbridge_partner.wire.source_calls import Page
 
 T = TypeVar("T")
 
@@ -91,17 +91,17 @@ def _create(
     name: str, account: str, control: Control, *, may_exist: bool
 ) -> Operation[EventSource]:
     try:
-        return (yield from perform(control, _source_calls.create(name, account)))
+        return (yield from perform(control, source_calls.create(name, account)))
     except ResourceAlreadyExistsError as error:
         # After a lost answer, the one that exists is most likely the one that was asked for.
         if not may_exist and not error.may_have_been_sent:
             raise
-    return (yield from perform(control, _source_calls.describe(name)))
+    return (yield from perform(control, source_calls.describe(name)))
 
 
 def describe(name: str | SourceName) -> Plan[EventSource]:
     """Plan to describe a source."""
-    call = _source_calls.describe(_named(name))
+    call = source_calls.describe(_named(name))
     return lambda control: perform(control, call)
 
 
@@ -112,7 +112,7 @@ def delete(name: str | SourceName, account: str, *, missing_ok: bool) -> Plan[No
 
 def _delete(name: str, account: str, control: Control, *, missing_ok: bool) -> Operation[None]:
     try:
-        yield from perform(control, _source_calls.delete(name, account))
+        yield from perform(control, source_calls.delete(name, account))
     except ResourceNotFoundError as error:
         if not missing_ok and not error.may_have_been_sent:
             raise
@@ -168,14 +168,14 @@ class _Pages(Generic[T]):
 
 
 def _source_pages(control: Control, prefix: str) -> _Pages[EventSource]:
-    page_of = functools.partial(_source_calls.list_page, prefix)
+    page_of = functools.partial(source_calls.list_page, prefix)
     return _Pages(control, page_of, lambda source: source.name)
 
 
 def _account_pages(
     control: Control, name: str, deadline: float | None = None
 ) -> _Pages[SourceAccount]:
-    page_of = functools.partial(_source_calls.accounts_page, name)
+    page_of = functools.partial(source_calls.accounts_page, name)
     # One that was deleted may stand beside the one that was created after it.
     return _Pages(control, page_of, lambda one: (one.account, one.creation_time), deadline)
 

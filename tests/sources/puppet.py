@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from eventbridge_partner import Pace, PartnerEventsError, RetryPolicy
+from eventbridge_partner._plans import Control, Give, Perform, Plan, Running, Sleep
 from eventbridge_partner.retry import RetryQuota
-from eventbridge_partner.sources._steps import Control, Give, Perform, Plan, Running, Sleep
 
 
 class Puppet:

@@ -36,8 +36,8 @@ from eventbridge_partner import (
     UnreadableAnswerError,
     Verdict,
 )
-from eventbridge_partner._source_calls import Page
 from eventbridge_partner.sources import _operations
+from eventbridge_partner.wire.source_calls import Page
 from tests.sources.puppet import Puppet
 
 NAME = "aws.partner/example.com/acme"

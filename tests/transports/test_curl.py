@@ -100,7 +100,7 @@ def test_pycurl_is_imported_only_with_the_transport() -> None:
     finished = run(
         "import sys; sys.modules['pycurl'] = None\n"
         "from eventbridge_partner import PartnerEventsClient\n"
-        "import eventbridge_partner.client, eventbridge_partner.transports.requests\n"
+        "import eventbridge_partner.client._blocking, eventbridge_partner.transports.requests\n"
         "PartnerEventsClient('us-east-1')"
     )
     assert finished.returncode == 0, finished.stderr

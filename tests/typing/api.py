@@ -49,9 +49,11 @@ from eventbridge_partner import (
     PartnerEventsClient,
     PartnerEventsError,
     PublisherStats,
+    PutPartnerEventsResponse,
     Receipt,
     RegionRouter,
     Rejected,
+    ResultMembers,
     RetryPolicy,
     ServiceError,
     SourceAccount,
@@ -69,7 +71,6 @@ from eventbridge_partner import (
     plan_batches,
 )
 from eventbridge_partner.handoff import handoff
-from eventbridge_partner.raw_call import PutPartnerEventsResponse, ResultMembers
 from eventbridge_partner.testing import (
     SOURCE_OPERATIONS,
     FailEntries,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventbridge_partner import BatchLimits, PartnerEvent, entry_size, plan_batches
-from eventbridge_partner.batching import Packing
+from eventbridge_partner.delivery.batching import Packing
 from tests.strategies import SOURCE
 
 SMALLEST = entry_size(PartnerEvent(SOURCE, "t", "{}"))

@@ -22,7 +22,7 @@ from typing import Final, cast
 
 import attrs
 
-from eventbridge_partner.batching import BatchLimits, Packing
+from eventbridge_partner.delivery.batching import BatchLimits, Packing
 from eventbridge_partner.errors import (
     CredentialsError,
     InvalidEventError,

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import attrs
 
 from eventbridge_partner._http import HttpRequest
-from eventbridge_partner._sigv4 import FrozenCredentials, Signer
 from eventbridge_partner._version import __version__
-from eventbridge_partner._wire import CONTENT_TYPE, Call
 from eventbridge_partner.errors import ConfigurationError, CredentialsError
+from eventbridge_partner.wire.calls import CONTENT_TYPE, Call
+from eventbridge_partner.wire.sigv4 import FrozenCredentials, Signer
 
 if TYPE_CHECKING:
     import botocore.session

@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventbridge_partner._sigv4 import FrozenCredentials, Signer
+from eventbridge_partner.wire.sigv4 import FrozenCredentials, Signer
 from tests.strategies import header_texts, regions
 
 HOSTS = ["events.us-east-1.amazonaws.com", "127.0.0.1:4566", "[::1]:8080", "vpce-0a.example.com"]

@@ -8,11 +8,9 @@ from typing import Final, Self
 
 import attrs
 
-from eventbridge_partner import _wire
-from eventbridge_partner._aws import CredentialsKeeper, SigningEdge
 from eventbridge_partner._http import HttpRequest
-from eventbridge_partner._sigv4 import FrozenCredentials
-from eventbridge_partner.delivery import Batch, Delivery
+from eventbridge_partner.aws.configuration import CredentialsKeeper, SigningEdge
+from eventbridge_partner.delivery.machine import Batch, Delivery
 from eventbridge_partner.errors import (
     ClockSkewError,
     CredentialsError,
@@ -21,6 +19,8 @@ from eventbridge_partner.errors import (
     TransportError,
 )
 from eventbridge_partner.transports import Answer
+from eventbridge_partner.wire import calls
+from eventbridge_partner.wire.sigv4 import FrozenCredentials
 
 _log: Final = logging.getLogger("eventbridge_partner")
 
@@ -43,13 +43,13 @@ class Flight:
     """
 
     batch: Batch
-    call: _wire.Call[_wire.Results]
+    call: calls.Call[calls.Results]
     credentials: FrozenCredentials
 
     @classmethod
     def of(cls, batch: Batch, credentials: FrozenCredentials) -> Self:
         """Make the call of a batch."""
-        return cls(batch, _wire.put_partner_events(batch.events), credentials)
+        return cls(batch, calls.put_partner_events(batch.events), credentials)
 
     def request(self, edge: SigningEdge) -> HttpRequest:
         """Return the signed request."""
@@ -70,11 +70,11 @@ class Flight:
         try:
             if isinstance(answer, TransportError):
                 raise answer
-            results = _wire.answer(self.call, answer)
+            results = calls.answer(self.call, answer)
         except PartnerEventsError as error:
             _log.info("a request of %d entries failed: %s", len(self.batch), error)
             return error
-        if isinstance(results, _wire.AllAccepted):
+        if isinstance(results, calls.AllAccepted):
             delivery.accepted(self.batch, results.event_ids, now)
         else:
             delivery.answered(self.batch, results, now)

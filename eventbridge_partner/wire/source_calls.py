@@ -10,10 +10,10 @@ from typing import Any, Final, Generic, TypeVar
 import attrs
 import orjson
 
-from eventbridge_partner._wire import Call
 from eventbridge_partner.errors import UnreadableAnswerError
 from eventbridge_partner.limits import MAX_PAGE_ITEMS, MAX_TOKEN_CHARACTERS
 from eventbridge_partner.models import EventSource, SourceAccount, SourceState
+from eventbridge_partner.wire.calls import Call
 
 T = TypeVar("T")
 

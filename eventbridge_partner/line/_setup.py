@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 import attrs
 
-from eventbridge_partner._aws import (
+from eventbridge_partner._http import Timeouts
+from eventbridge_partner.aws.configuration import (
     AwsConfiguration,
     Credentials,
     CredentialsKeeper,
@@ -17,9 +18,8 @@ from eventbridge_partner._aws import (
     open_session,
     resolve,
 )
-from eventbridge_partner._http import Timeouts
-from eventbridge_partner.batching import BatchLimits
-from eventbridge_partner.delivery import DeliverySettings
+from eventbridge_partner.delivery.batching import BatchLimits
+from eventbridge_partner.delivery.machine import DeliverySettings
 from eventbridge_partner.errors import ConfigurationError
 from eventbridge_partner.retry import RetryPolicy
 from eventbridge_partner.transports import TransportFactory

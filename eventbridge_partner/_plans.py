@@ -15,7 +15,6 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
-from eventbridge_partner._wire import Call
 from eventbridge_partner.errors import (
     ConfigurationError,
     CredentialsError,
@@ -24,6 +23,7 @@ from eventbridge_partner.errors import (
 )
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryPolicy, RetryQuota, Verdict
+from eventbridge_partner.wire.calls import Call
 
 T = TypeVar("T")
 

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from eventbridge_partner._buffer import Buffer, Lane
-from eventbridge_partner.delivery import INVALID_EVENT
+from eventbridge_partner.delivery.machine import INVALID_EVENT
 from eventbridge_partner.errors import InvalidEventError
 from eventbridge_partner.models import (
     DeliveryReport,
@@ -25,6 +24,7 @@ from eventbridge_partner.models import (
     Unconfirmed,
     entry_size,
 )
+from eventbridge_partner.publisher._buffer import Buffer, Lane
 
 _log: Final = logging.getLogger("eventbridge_partner")
 

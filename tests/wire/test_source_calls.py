@@ -18,9 +18,8 @@ from eventbridge_partner import (
     SourceAccount,
     SourceState,
     UnreadableAnswerError,
-    _source_calls,
-    _wire,
 )
+from eventbridge_partner.wire import calls, source_calls
 
 NAME = "aws.partner/example.com/acme"
 ACCOUNT = "123456789012"
@@ -29,19 +28,19 @@ CREATED = datetime.datetime(2030, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 EXPIRES = CREATED + datetime.timedelta(days=7)
 
 CALLS = {
-    "create": _source_calls.create(NAME, ACCOUNT),
-    "describe": _source_calls.describe(NAME),
-    "list": _source_calls.list_page("aws.partner/example.com/", None),
-    "list, next page": _source_calls.list_page("aws.partner/example.com/", "t"),
-    "accounts": _source_calls.accounts_page(NAME, None),
-    "accounts, next page": _source_calls.accounts_page(NAME, "t"),
-    "delete": _source_calls.delete(NAME, ACCOUNT),
+    "create": source_calls.create(NAME, ACCOUNT),
+    "describe": source_calls.describe(NAME),
+    "list": source_calls.list_page("aws.partner/example.com/", None),
+    "list, next page": source_calls.list_page("aws.partner/example.com/", "t"),
+    "accounts": source_calls.accounts_page(NAME, None),
+    "accounts, next page": source_calls.accounts_page(NAME, "t"),
+    "delete": source_calls.delete(NAME, ACCOUNT),
 }
 
 
 def answer(call, document):
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return _wire.answer(call, HttpResponse(200, {}, body))
+    return calls.answer(call, HttpResponse(200, {}, body))
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from eventbridge_partner._buffer import Buffer, BufferSettings, checked_on_full
-from eventbridge_partner.batching import BatchLimits
+from eventbridge_partner.delivery.batching import BatchLimits
 from eventbridge_partner.models import (
     Accepted,
     Exhausted,
@@ -22,6 +21,7 @@ from eventbridge_partner.models import (
     Unconfirmed,
     entry_size,
 )
+from eventbridge_partner.publisher._buffer import Buffer, BufferSettings, checked_on_full
 
 SMALL = BatchLimits(max_entries=4, max_batch_bytes=400)
 

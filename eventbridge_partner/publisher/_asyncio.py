@@ -13,18 +13,22 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
-from eventbridge_partner._buffer import BufferSettings, OnFull, checked_on_full
-from eventbridge_partner._dispatch import (
+from eventbridge_partner._forks import after_fork
+from eventbridge_partner.client._asyncio import AsyncMeans, AsyncPartnerEventsClient, means_of
+from eventbridge_partner.delivery.given import refuse_single
+from eventbridge_partner.delivery.machine import Batch, Send, Wait
+from eventbridge_partner.errors import BufferFullError, CredentialsError, PublisherClosedError
+from eventbridge_partner.line._flight import Flight
+from eventbridge_partner.models import DeliveryReport, GivenEvent
+from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
+from eventbridge_partner.publisher._dispatch import (
     REST,
     Dispatch,
     checked_seconds,
     closed_error,
     warn_of_lost,
 )
-from eventbridge_partner._flight import Flight
-from eventbridge_partner._forks import after_fork
-from eventbridge_partner._input import refuse_single
-from eventbridge_partner._receipts import (
+from eventbridge_partner.publisher._receipts import (
     Callback,
     FlushReport,
     PublisherStats,
@@ -33,10 +37,6 @@ from eventbridge_partner._receipts import (
     flush_report,
     run_callback,
 )
-from eventbridge_partner.async_client import AsyncMeans, AsyncPartnerEventsClient, means_of
-from eventbridge_partner.delivery import Batch, Send, Wait
-from eventbridge_partner.errors import BufferFullError, CredentialsError, PublisherClosedError
-from eventbridge_partner.models import DeliveryReport, GivenEvent
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity."""

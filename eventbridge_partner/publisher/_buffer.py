@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeVar, get_args
 
 import attrs
 
-from eventbridge_partner.batching import BatchLimits
+from eventbridge_partner.delivery.batching import BatchLimits
 from eventbridge_partner.models import (
     Accepted,
     Exhausted,

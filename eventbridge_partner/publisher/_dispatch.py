@@ -11,19 +11,7 @@ from typing import Final
 
 import attrs
 
-from eventbridge_partner._buffer import Buffer, BufferSettings
-from eventbridge_partner._flight import Flight
-from eventbridge_partner._receipts import (
-    CUT_OFF,
-    NOT_SENT,
-    PUBLISHER_CLOSED,
-    Book,
-    Callback,
-    PublisherStats,
-    Receipt,
-    Wakes,
-)
-from eventbridge_partner.delivery import (
+from eventbridge_partner.delivery.machine import (
     Batch,
     Delivery,
     DeliverySettings,
@@ -37,8 +25,20 @@ from eventbridge_partner.errors import (
     PartnerEventsError,
     PublisherClosedError,
 )
+from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.models import DeliveryReport
 from eventbridge_partner.pacing import Pace
+from eventbridge_partner.publisher._buffer import Buffer, BufferSettings
+from eventbridge_partner.publisher._receipts import (
+    CUT_OFF,
+    NOT_SENT,
+    PUBLISHER_CLOSED,
+    Book,
+    Callback,
+    PublisherStats,
+    Receipt,
+    Wakes,
+)
 from eventbridge_partner.retry import RetryQuota
 from eventbridge_partner.transports import Answer
 

@@ -12,14 +12,16 @@ from typing import Any, Final, NoReturn, Self, TypeVar
 
 import attrs
 
-from eventbridge_partner import _wire, raw_call
-from eventbridge_partner._aws import Credentials
-from eventbridge_partner._flight import Flight, after_remedy, new_invocation_id
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._http import Timeouts
-from eventbridge_partner._input import InputError, check_deadline, refuse_single
-from eventbridge_partner._setup import MAX_MULTIPLEXED, LookedUp, Setup, open_transport
-from eventbridge_partner.delivery import (
+from eventbridge_partner.aws.configuration import Credentials
+from eventbridge_partner.client._boto3_shape import (
+    PutPartnerEventsResponse,
+    read_entries,
+    to_response,
+)
+from eventbridge_partner.delivery.given import InputError, check_deadline, refuse_single
+from eventbridge_partner.delivery.machine import (
     Delivery,
     DeliverySettings,
     Finished,
@@ -33,9 +35,10 @@ from eventbridge_partner.limits import (
     MAX_ENTRY_BYTES,
     SOURCE_OPERATIONS_PER_SECOND,
 )
+from eventbridge_partner.line._flight import Flight, after_remedy, new_invocation_id
+from eventbridge_partner.line._setup import MAX_MULTIPLEXED, LookedUp, Setup, open_transport
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
 from eventbridge_partner.pacing import Pace
-from eventbridge_partner.raw_call import PutPartnerEventsResponse
 from eventbridge_partner.retry import RetryPolicy, RetryQuota
 from eventbridge_partner.sources import Sources
 from eventbridge_partner.transports import (
@@ -45,6 +48,7 @@ from eventbridge_partner.transports import (
     TransportFactory,
 )
 from eventbridge_partner.transports.flights import BlockingFlights, WorkerThreads
+from eventbridge_partner.wire import calls
 
 T = TypeVar("T")
 
@@ -308,12 +312,12 @@ class PartnerEventsClient:
         """
         process = self._here()
         looked_up = process.looked_up
-        call = _wire.put_partner_events(raw_call.read_entries(Entries, looked_up.settings.limits))
+        call = calls.put_partner_events(read_entries(Entries, looked_up.settings.limits))
         request = looked_up.edge.request(
             call, looked_up.credentials.frozen(), invocation_id=new_invocation_id(), attempt=1
         )
         response = process.transport.send(request, self._setup.timeouts)
-        return raw_call.to_response(response, _wire.answer(call, response))
+        return to_response(response, calls.answer(call, response))
 
     # ------------------------------------------------------------ driving a delivery
 
@@ -535,7 +539,7 @@ class _Line:
         """When to try again."""
         return self.process.looked_up.settings.retry
 
-    def perform(self, call: _wire.Call[T], attempt: int, seconds: float | None) -> T:
+    def perform(self, call: calls.Call[T], attempt: int, seconds: float | None) -> T:
         """Send a request once, and read its answer. See `Line.perform`."""
         looked_up = self.process.looked_up
         credentials = looked_up.credentials.frozen()
@@ -544,7 +548,7 @@ class _Line:
         )
         timeouts = self.timeouts if seconds is None else self.timeouts.within(seconds)
         try:
-            return _wire.answer(call, self.process.transport.send(request, timeouts))
+            return calls.answer(call, self.process.transport.send(request, timeouts))
         except PartnerEventsError as error:
             _log.info("%s failed: %s", call.operation, error)
             remedied = after_remedy(error, credentials, looked_up.credentials, looked_up.edge)

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tenacity import stop_after_attempt, stop_never, wait_fixed, wait_random
 
-from eventbridge_partner.batching import BatchLimits
-from eventbridge_partner.delivery import (
+from eventbridge_partner.delivery.batching import BatchLimits
+from eventbridge_partner.delivery.machine import (
     FINISHED,
     Batch,
     Delivery,

@@ -26,9 +26,9 @@ from eventbridge_partner import (
     ServiceError,
     ThrottledError,
     UnreadableAnswerError,
-    _wire,
     error_codes,
 )
+from eventbridge_partner.wire import calls
 from tests.strategies import SOURCE, events
 
 UTC = datetime.UTC
@@ -37,15 +37,15 @@ EVENT = PartnerEvent(SOURCE, "t", {"a": 1})
 
 def answer(document, *, sent=2, status=200, headers=None):
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    call = _wire.put_partner_events([EVENT] * sent)
-    results = _wire.answer(call, HttpResponse(status, headers or {}, body))
-    return results.results() if isinstance(results, _wire.AllAccepted) else results
+    call = calls.put_partner_events([EVENT] * sent)
+    results = calls.answer(call, HttpResponse(status, headers or {}, body))
+    return results.results() if isinstance(results, calls.AllAccepted) else results
 
 
 def error(document=b"", status=400, **headers):
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return _wire.read_error(HttpResponse(status, names, body))
+    return calls.read_error(HttpResponse(status, names, body))
 
 
 # ---------------------------------------------------------------- requests
@@ -54,7 +54,7 @@ def error(document=b"", status=400, **headers):
 @given(st.lists(events, min_size=1, max_size=5))
 def test_body(batch):
     """One entry for each event, in order; raw UTF-8; what is not there is left out."""
-    call = _wire.put_partner_events(iter(batch))
+    call = calls.put_partner_events(iter(batch))
     assert call.operation == "PutPartnerEvents"
     entries = json.loads(call.body.decode())["Entries"]
     assert [entry["Detail"] for entry in entries] == [event.detail for event in batch]
@@ -90,13 +90,13 @@ def test_body(batch):
 )
 def test_time(moment, expected):
     """Epoch seconds, for every moment that a datetime can name; whole ones are integers."""
-    found = _wire.to_entry(PartnerEvent(SOURCE, "t", {}, time=moment))["Time"]
+    found = calls.to_entry(PartnerEvent(SOURCE, "t", {}, time=moment))["Time"]
     assert (found, type(found)) == (expected, type(expected))
 
 
 def test_repr_of_a_call_shows_no_payload():
     """Nor does that of the request's body in any other form."""
-    call = _wire.put_partner_events([PartnerEvent(SOURCE, "t", {"k": "s3cr3t-canary"})])
+    call = calls.put_partner_events([PartnerEvent(SOURCE, "t", {"k": "s3cr3t-canary"})])
     assert "s3cr3t" not in repr(call)
     assert "PutPartnerEvents" in repr(call)
 
@@ -406,27 +406,27 @@ def test_echoes_are_removed(message):
 
 def test_what_stays_of_an_echoing_message():
     """What is wrong stays readable."""
-    assert _wire.without_echo(ECHO) == (
+    assert calls.without_echo(ECHO) == (
         "2 validation errors detected: Value '…' at 'entries' failed to satisfy constraint: "
         "Member must have length less than or equal to 20"
     )
     total = "Total size of the entries in the request is over the limit."
-    assert _wire.without_echo(total) == total
+    assert calls.without_echo(total) == total
 
 
 @given(st.text(), st.text(), st.text())
 def test_no_object_is_ever_repeated(before, inside, after):
     """Whatever surrounds a detail in a message, nothing between its braces is left."""
     detail = orjson.dumps({"k": CANARY + inside}).decode()
-    assert CANARY not in _wire.without_echo(before + detail + after)
+    assert CANARY not in calls.without_echo(before + detail + after)
 
 
 def test_messages_are_bounded():
     """A message is cut; a huge one costs linear time."""
     assert len(error({"message": "x" * 100_000}).message) == 501
     started = time.process_time()
-    _wire.without_echo("Value '" * 200_000)
-    _wire.without_echo("{" * 1_000_000 + "}")
+    calls.without_echo("Value '" * 200_000)
+    calls.without_echo("{" * 1_000_000 + "}")
     assert time.process_time() - started < 2
 
 
@@ -504,5 +504,5 @@ def test_server_time(value, expected, monkeypatch):
 @pytest.mark.parametrize("name", ["x-amzn-requestid", "x-amz-request-id"])
 def test_request_id(name):
     """What AWS support asks for."""
-    assert _wire.read_error(HttpResponse(400, {name: "id"}, b"")).request_id == "id"
+    assert calls.read_error(HttpResponse(400, {name: "id"}, b"")).request_id == "id"
     assert error().request_id is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from eventbridge_partner.delivery import Delivery
+from eventbridge_partner.delivery.machine import Delivery
 from eventbridge_partner.models import GivenEvent
 
 

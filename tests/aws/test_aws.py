@@ -17,8 +17,8 @@ from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError
 
-from eventbridge_partner import ConfigurationError, CredentialsError, _wire
-from eventbridge_partner._aws import (
+from eventbridge_partner import ConfigurationError, CredentialsError
+from eventbridge_partner.aws.configuration import (
     CredentialsKeeper,
     SigningEdge,
     checked_endpoint,
@@ -26,7 +26,8 @@ from eventbridge_partner._aws import (
     open_session,
     resolve,
 )
-from eventbridge_partner._sigv4 import FrozenCredentials
+from eventbridge_partner.wire import calls
+from eventbridge_partner.wire.sigv4 import FrozenCredentials
 
 CANARY = "s3cr3tCanary"
 
@@ -715,7 +716,7 @@ def test_requests_are_signed_by_the_corrected_clock(files, monkeypatch):
     now = 1_893_553_445.0
     edge = SigningEdge(found(region="us-east-1"), clock=lambda: now)
     keys = FrozenCredentials("A", CANARY, CANARY)
-    call = _wire.Call("PutPartnerEvents", CANARY.encode(), bytes.decode)
+    call = calls.Call("PutPartnerEvents", CANARY.encode(), bytes.decode)
     for server_time in (None, now - 3600, now + 86_400.5):
         if server_time is not None:
             edge.correct_clock(server_time)
@@ -750,7 +751,7 @@ def test_time_goes_on_after_a_correction(files):
     """The correction is an offset: the signature's time goes on with the clock."""
     times = iter([100.0, 100.0, 160.0])
     edge = SigningEdge(found(region="us-east-1"), clock=lambda: next(times))
-    call = _wire.Call("PutPartnerEvents", b"", bytes.decode)
+    call = calls.Call("PutPartnerEvents", b"", bytes.decode)
     edge.correct_clock(1100.0)
     keys = FrozenCredentials("A", "S")
     dates = [

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from eventbridge_partner._http import HttpResponse
-from eventbridge_partner._wire import AllAccepted, Results
-from eventbridge_partner.batching import BatchLimits
+from eventbridge_partner.delivery.batching import BatchLimits
 from eventbridge_partner.errors import Finding, InvalidEventError
 from eventbridge_partner.limits import MAX_ENTRIES
 from eventbridge_partner.models import PartnerEvent, ResultEntry, entry_size
+from eventbridge_partner.wire.calls import AllAccepted, Results
 
 
 class ResultMembers(TypedDict, total=False):

@@ -20,17 +20,17 @@ from typing import Any, Final, NoReturn, Self, TypeVar
 
 import attrs
 
-from eventbridge_partner import _wire, raw_call
-from eventbridge_partner._aws import Credentials
-from eventbridge_partner._flight import Flight, after_remedy, new_invocation_id
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._http import Timeouts
-from eventbridge_partner._input import InputError, check_deadline, refuse_single
-from eventbridge_partner._intake import Intake
-from eventbridge_partner._off_loop import OffLoop
-from eventbridge_partner._setup import MAX_MULTIPLEXED, LookedUp, Setup, open_transport
-from eventbridge_partner._sigv4 import FrozenCredentials
-from eventbridge_partner.delivery import (
+from eventbridge_partner.aws.configuration import Credentials
+from eventbridge_partner.client._async_input import Intake
+from eventbridge_partner.client._boto3_shape import (
+    PutPartnerEventsResponse,
+    read_entries,
+    to_response,
+)
+from eventbridge_partner.delivery.given import InputError, check_deadline, refuse_single
+from eventbridge_partner.delivery.machine import (
     Batch,
     Delivery,
     DeliverySettings,
@@ -50,9 +50,11 @@ from eventbridge_partner.limits import (
     MAX_ENTRY_BYTES,
     SOURCE_OPERATIONS_PER_SECOND,
 )
+from eventbridge_partner.line._flight import Flight, after_remedy, new_invocation_id
+from eventbridge_partner.line._off_loop import OffLoop
+from eventbridge_partner.line._setup import MAX_MULTIPLEXED, LookedUp, Setup, open_transport
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
 from eventbridge_partner.pacing import Pace
-from eventbridge_partner.raw_call import PutPartnerEventsResponse
 from eventbridge_partner.retry import RetryPolicy, RetryQuota
 from eventbridge_partner.sources._asyncio import AsyncSources
 from eventbridge_partner.transports import (
@@ -63,6 +65,8 @@ from eventbridge_partner.transports import (
     TransportFactory,
 )
 from eventbridge_partner.transports.tasks import TaskFlights
+from eventbridge_partner.wire import calls
+from eventbridge_partner.wire.sigv4 import FrozenCredentials
 
 T = TypeVar("T")
 
@@ -365,13 +369,13 @@ class AsyncPartnerEventsClient:
         """
         process = await self._here()
         looked_up = process.looked_up
-        call = _wire.put_partner_events(raw_call.read_entries(Entries, looked_up.settings.limits))
+        call = calls.put_partner_events(read_entries(Entries, looked_up.settings.limits))
         credentials = process.credentials() or await process.credentials_off_loop()
         request = looked_up.edge.request(
             call, credentials, invocation_id=new_invocation_id(), attempt=1
         )
         response = await process.transport.send(request, self._setup.timeouts)
-        return raw_call.to_response(response, _wire.answer(call, response))
+        return to_response(response, calls.answer(call, response))
 
     async def _means(self) -> AsyncMeans:
         return AsyncMeans(await self._here(), self._quota, self._pace, self._setup.timeouts)
@@ -577,7 +581,7 @@ class _Line:
         """When to try again."""
         return self.process.looked_up.settings.retry
 
-    async def perform(self, call: _wire.Call[T], attempt: int, seconds: float | None) -> T:
+    async def perform(self, call: calls.Call[T], attempt: int, seconds: float | None) -> T:
         """Send a request once, and read its answer. See `AsyncLine.perform`."""
         process = self.process
         credentials = process.credentials() or await process.credentials_off_loop()
@@ -586,7 +590,7 @@ class _Line:
         )
         timeouts = self.timeouts if seconds is None else self.timeouts.within(seconds)
         try:
-            return _wire.answer(call, await process.transport.send(request, timeouts))
+            return calls.answer(call, await process.transport.send(request, timeouts))
         except PartnerEventsError as error:
             _log.info("%s failed: %s", call.operation, error)
             remedied = await process.after_remedy(error, credentials)

@@ -1,0 +1,1 @@
+"""What goes over the wire: requests and results, refusals, signatures, without HTTP."""
