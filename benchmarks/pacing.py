@@ -20,14 +20,9 @@ import attrs
 
 from benchmarks.cases import BATCH
 from eventbridge_partner import Accepted, Outcome, Pace, PartnerEvent, RetryPolicy, ThrottledError
-from eventbridge_partner.delivery.machine import (
-    Batch,
-    Delivery,
-    DeliverySettings,
-    Finished,
-    Send,
-    Take,
-)
+from eventbridge_partner.delivery.actions import DeliverySettings, Finished, Send, Take
+from eventbridge_partner.delivery.entries import Batch
+from eventbridge_partner.delivery.machine import Delivery
 from eventbridge_partner.retry import RetryQuota
 
 SEEDS = range(5)

@@ -45,7 +45,7 @@ nitpick_ignore = [
     ("py:class", "Credentials"),
     ("py:class", "Stop"),
     ("py:class", "Wait"),
-    ("py:class", "eventbridge_partner.aws.configuration.Credentials"),
+    ("py:class", "eventbridge_partner.aws.credentials.Credentials"),
     ("py:class", "eventbridge_partner.regions._asyncio.AsyncSender"),
     ("py:class", "eventbridge_partner.regions._blocking.Sender"),
     ("py:class", "eventbridge_partner.testing._faults.Visit"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner._version import __version__ as __version__
-from eventbridge_partner.aws.configuration import Credentials, ReadCredentials
+from eventbridge_partner.aws.credentials import Credentials, ReadCredentials
 from eventbridge_partner.client._blocking import PartnerEventsClient
 from eventbridge_partner.client._boto3_shape import (
     PutPartnerEventsResponse,

@@ -27,15 +27,9 @@ from eventbridge_partner import (
     RetryPolicy,
     Verdict,
 )
-from eventbridge_partner.delivery.machine import (
-    FINISHED,
-    Batch,
-    Delivery,
-    DeliverySettings,
-    Send,
-    Take,
-    Wait,
-)
+from eventbridge_partner.delivery.actions import FINISHED, DeliverySettings, Send, Take, Wait
+from eventbridge_partner.delivery.entries import Batch
+from eventbridge_partner.delivery.machine import Delivery
 from eventbridge_partner.errors import (
     CredentialsError,
     PartnerEventsError,

@@ -1,9 +1,9 @@
 """
-What AWS's configuration says: Region, endpoint, credentials, and what goes with them.
+What AWS's configuration says: Region, endpoint, proxies and certificates.
 
-The only module that knows botocore. It asks botocore's session, which reads the environment and
-AWS's config files as every other SDK does, but makes no botocore client: that takes longer than
-all the rest, and its retries would stack on ours. A test holds the result against a client's.
+It asks botocore's session, which reads the environment and AWS's config files as every other SDK
+does, but makes no botocore client: that takes longer than all the rest, and its retries would
+stack on ours. A test holds the result against a client's.
 """
 
 from __future__ import annotations
@@ -11,55 +11,22 @@ from __future__ import annotations
 import os
 import platform
 import re
-import threading
-import time
 import urllib.parse
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from eventbridge_partner._http import HttpRequest
 from eventbridge_partner._version import __version__
-from eventbridge_partner.errors import ConfigurationError, CredentialsError
-from eventbridge_partner.wire.calls import CONTENT_TYPE, Call
-from eventbridge_partner.wire.sigv4 import FrozenCredentials, Signer
+from eventbridge_partner.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import botocore.session
 
 SERVICE: Final = "events"
 _API_VERSION: Final = "2015-10-07"
-_TARGET_PREFIX: Final = "AWSEvents"
-
-
-class ReadCredentials(Protocol):
-    """What `get_frozen_credentials()` returns: botocore's ReadOnlyCredentials."""
-
-    @property
-    def access_key(self) -> str | None:
-        """The access key ID."""
-        ...
-
-    @property
-    def secret_key(self) -> str | None:
-        """The secret access key."""
-        ...
-
-    @property
-    def token(self) -> str | None:
-        """The session token; None or empty for credentials that last."""
-        ...
-
-
-class Credentials(Protocol):
-    """Credentials that may change with time: botocore's and boto3's, or your own."""
-
-    def get_frozen_credentials(self) -> ReadCredentials:
-        """Return what is to be signed with now."""
-        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -305,169 +272,3 @@ def _translated_errors() -> Generator[None]:
         yield
     except BotoCoreError as error:
         raise ConfigurationError(f"AWS's configuration cannot be used: {error}") from error
-
-
-# ---------------------------------------------------------------- credentials
-
-
-class CredentialsKeeper:
-    """
-    Gives the credentials to sign with, and fresh ones when the service calls them expired.
-
-    Looks for them at the first use. Safe in threads.
-    """
-
-    def __init__(self, session: botocore.session.Session, given: Credentials | None) -> None:
-        self._session = session
-        self._given = given
-        self._source = given
-        self._lasting: Credentials | None = None
-        self._remembered: FrozenCredentials | None = None
-        self._lock = threading.Lock()
-
-    def may_block(self) -> bool:
-        """Tell whether `frozen` may have to wait now: for a file, a process or the network."""
-        source = self._source
-        if source is None:
-            return True
-        if source is self._lasting:
-            return False
-        from botocore.credentials import Credentials as LastingCredentials
-        from botocore.credentials import RefreshableCredentials
-
-        # Not a derived class, which may do as it likes.
-        if type(source) is LastingCredentials:
-            self._lasting = source
-            return False
-        return not isinstance(source, RefreshableCredentials) or source.refresh_needed()
-
-    def frozen(self) -> FrozenCredentials:
-        """
-        Return the credentials of this moment.
-
-        Raises:
-            CredentialsError: There are none, or they could not be fetched or refreshed.
-        """
-        try:
-            read = (self._source or self._find()).get_frozen_credentials()
-        except CredentialsError:
-            raise
-        except Exception as error:
-            raise _not_fetched(error) from error
-        access_key, secret_key = read.access_key, read.secret_key
-        known = self._remembered
-        if known is not None and (known.access_key, known.secret_key, known.token) == (
-            access_key,
-            secret_key,
-            read.token or None,
-        ):
-            return known
-        if not access_key or not secret_key:
-            raise CredentialsError("the AWS credentials lack an access key id or a secret key")
-        for part in (access_key, secret_key, read.token or ""):
-            if not part.isascii() or not part.isprintable() or " " in part:
-                raise CredentialsError(
-                    "the AWS credentials hold a space, a line break or another character that no "
-                    "AWS credential has"
-                )
-        frozen = FrozenCredentials(access_key, secret_key, read.token or None)
-        self._remembered = frozen
-        return frozen
-
-    def _find(self) -> Credentials:
-        with self._lock:
-            if self._source is None:
-                found: Any = self._session.get_credentials()
-                if found is None:
-                    raise CredentialsError(
-                        "no AWS credentials were found; needed: the argument credentials, a "
-                        "profile, environment variables, or a role of the machine"
-                    )
-                self._source = found
-            return self._source
-
-    def refresh(self, stale: FrozenCredentials) -> None:
-        """
-        Look for credentials again, unless others than the stale ones are here already.
-
-        Raises:
-            CredentialsError: There are none now.
-        """
-        try:
-            self._look_again(stale)
-        except CredentialsError:
-            raise
-        except Exception as error:
-            raise _not_fetched(error) from error
-
-    def _look_again(self, stale: FrozenCredentials) -> None:
-        with self._lock:
-            if self._given is not None or self._source is None:
-                return  # whoever gave them refreshes them
-            current = self._source.get_frozen_credentials()
-            if (current.access_key, current.token) != (stale.access_key, stale.token):
-                return
-            method = getattr(self._source, "method", _GIVEN_TO_THE_SESSION)
-            if method == _GIVEN_TO_THE_SESSION:
-                return
-            from botocore.credentials import create_credential_resolver
-
-            # A resolver of its own: the session keeps, and its caches keep, what has expired.
-            found: Any = create_credential_resolver(self._session).load_credentials()
-            if found is None:
-                raise CredentialsError("the AWS credentials have expired and there are no others")
-            # From elsewhere they may be another identity's, such as the machine's own role.
-            if found.method == method:
-                self._source = found
-
-
-_GIVEN_TO_THE_SESSION: Final = "explicit"
-
-
-def _not_fetched(error: Exception) -> CredentialsError:
-    # Providers raise what they like: botocore's errors, and those of processes, of JSON, of files
-    # and of callers' own functions. Its kind, not its text, which may quote what was read.
-    kind = type(error).__name__
-    return CredentialsError(f"the AWS credentials could not be fetched ({kind})")
-
-
-# ---------------------------------------------------------------- the edge
-
-
-class SigningEdge:
-    """Makes signed HTTP requests of calls: the last step before a transport."""
-
-    def __init__(
-        self,
-        configuration: AwsConfiguration,
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.configuration = configuration
-        self._clock = clock
-        self._clock_offset = 0.0
-        self._signer = Signer(
-            service=SERVICE,
-            region=configuration.region,
-            host=configuration.host,
-            content_type=CONTENT_TYPE,
-        )
-
-    def request(
-        self, call: Call[Any], credentials: FrozenCredentials, *, invocation_id: str, attempt: int
-    ) -> HttpRequest:
-        """Return a signed request. Each attempt is signed anew."""
-        headers = self._signer.signed_headers(
-            credentials,
-            target=f"{_TARGET_PREFIX}.{call.operation}",
-            body=call.body,
-            invocation_id=invocation_id,
-            attempt=f"attempt={attempt}",
-            epoch_seconds=self._clock() + self._clock_offset,
-        )
-        headers["User-Agent"] = self.configuration.user_agent
-        return HttpRequest(self.configuration.url, headers, call.body)
-
-    def correct_clock(self, server_time: float) -> None:
-        """Sign with the service's time from now on; it is right to a second."""
-        self._clock_offset = server_time - self._clock()

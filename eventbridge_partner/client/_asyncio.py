@@ -22,23 +22,17 @@ import attrs
 
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._http import Timeouts
-from eventbridge_partner.aws.configuration import Credentials
+from eventbridge_partner.aws.credentials import Credentials
 from eventbridge_partner.client._async_input import Intake
 from eventbridge_partner.client._boto3_shape import (
     PutPartnerEventsResponse,
     read_entries,
     to_response,
 )
+from eventbridge_partner.delivery.actions import DeliverySettings, Finished, Send, Take, Wait
+from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.given import InputError, check_deadline, refuse_single
-from eventbridge_partner.delivery.machine import (
-    Batch,
-    Delivery,
-    DeliverySettings,
-    Finished,
-    Send,
-    Take,
-    Wait,
-)
+from eventbridge_partner.delivery.machine import Delivery
 from eventbridge_partner.errors import (
     CallCancelledError,
     CredentialsError,

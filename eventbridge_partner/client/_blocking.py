@@ -14,21 +14,15 @@ import attrs
 
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._http import Timeouts
-from eventbridge_partner.aws.configuration import Credentials
+from eventbridge_partner.aws.credentials import Credentials
 from eventbridge_partner.client._boto3_shape import (
     PutPartnerEventsResponse,
     read_entries,
     to_response,
 )
+from eventbridge_partner.delivery.actions import DeliverySettings, Finished, Send, Take, Wait
 from eventbridge_partner.delivery.given import InputError, check_deadline, refuse_single
-from eventbridge_partner.delivery.machine import (
-    Delivery,
-    DeliverySettings,
-    Finished,
-    Send,
-    Take,
-    Wait,
-)
+from eventbridge_partner.delivery.machine import Delivery
 from eventbridge_partner.errors import CredentialsError, PartnerEventsError
 from eventbridge_partner.limits import (
     MAX_BATCH_BYTES,

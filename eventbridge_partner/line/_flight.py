@@ -9,8 +9,10 @@ from typing import Final, Self
 import attrs
 
 from eventbridge_partner._http import HttpRequest
-from eventbridge_partner.aws.configuration import CredentialsKeeper, SigningEdge
-from eventbridge_partner.delivery.machine import Batch, Delivery
+from eventbridge_partner.aws.credentials import CredentialsKeeper
+from eventbridge_partner.aws.signing import SigningEdge
+from eventbridge_partner.delivery.entries import Batch
+from eventbridge_partner.delivery.machine import Delivery
 from eventbridge_partner.errors import (
     ClockSkewError,
     CredentialsError,

@@ -10,16 +10,15 @@ import attrs
 from eventbridge_partner._http import Timeouts
 from eventbridge_partner.aws.configuration import (
     AwsConfiguration,
-    Credentials,
-    CredentialsKeeper,
-    SigningEdge,
     checked_endpoint,
     checked_region,
     open_session,
     resolve,
 )
+from eventbridge_partner.aws.credentials import Credentials, CredentialsKeeper
+from eventbridge_partner.aws.signing import SigningEdge
+from eventbridge_partner.delivery.actions import DeliverySettings
 from eventbridge_partner.delivery.batching import BatchLimits
-from eventbridge_partner.delivery.machine import DeliverySettings
 from eventbridge_partner.errors import ConfigurationError
 from eventbridge_partner.retry import RetryPolicy
 from eventbridge_partner.transports import TransportFactory

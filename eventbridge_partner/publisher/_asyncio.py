@@ -15,8 +15,9 @@ from typing import Final, NoReturn, Self
 
 from eventbridge_partner._forks import after_fork
 from eventbridge_partner.client._asyncio import AsyncMeans, AsyncPartnerEventsClient, means_of
+from eventbridge_partner.delivery.actions import Send, Wait
+from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.given import refuse_single
-from eventbridge_partner.delivery.machine import Batch, Send, Wait
 from eventbridge_partner.errors import BufferFullError, CredentialsError, PublisherClosedError
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.models import DeliveryReport, GivenEvent

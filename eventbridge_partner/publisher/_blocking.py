@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import atexit
 import math
-import queue
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner.client._blocking import Means, PartnerEventsClient, means_of
+from eventbridge_partner.delivery.actions import Send, Wait
+from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.given import refuse_single
-from eventbridge_partner.delivery.machine import Batch, Send, Wait
 from eventbridge_partner.errors import BufferFullError, CredentialsError, PublisherClosedError
 from eventbridge_partner.line._flight import Flight, after_remedy
 from eventbridge_partner.models import DeliveryReport, GivenEvent
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
+from eventbridge_partner.publisher._callbacks import Callbacks, begin_thread
 from eventbridge_partner.publisher._dispatch import (
     REST,
     Dispatch,
@@ -29,15 +29,12 @@ from eventbridge_partner.publisher._dispatch import (
     warn_of_lost,
 )
 from eventbridge_partner.publisher._receipts import (
-    Callback,
     FlushReport,
     PublisherStats,
     Receipt,
     close_report,
     flush_report,
     for_lock,
-    note_raised,
-    run_callback,
 )
 
 _LONGEST_WAIT: Final = 3600.0
@@ -260,7 +257,7 @@ class _Sender:
     def __init__(self, means: Means, buffering: BufferSettings, exit_timeout: float) -> None:
         self.exit_timeout = exit_timeout
         self._means = means
-        self._callbacks = _Callbacks()
+        self._callbacks = Callbacks()
         self.dispatch = Dispatch(
             means.looked_up.settings,
             means.quota,
@@ -275,7 +272,7 @@ class _Sender:
         self._flights = means.open_flights()
         self.dispatch.wake = self._flights.waker()
         try:
-            _begin_thread(self._run, "eventbridge-partner-publisher")
+            begin_thread(self._run, "eventbridge-partner-publisher")
         except RuntimeError as error:
             self._flights.close()
             raise PublisherClosedError("the process ends, and starts no more threads") from error
@@ -338,7 +335,7 @@ class _Sender:
     def leave_to_parent(self) -> None:
         """Be nothing to the child process that this is a copy in: its parent goes on."""
         self.dispatch.leave_to_parent()
-        self._callbacks = _Callbacks()
+        self._callbacks = Callbacks()
         self._callbacks.end()
         self.dispatch.book.call = self._callbacks.run
         self.dispatch.book.expect_calls = self._callbacks.expect
@@ -394,76 +391,6 @@ class _Sender:
                     error, flight.credentials, looked_up.credentials, looked_up.edge
                 )
                 dispatch.failed(flight.batch, error)
-
-
-class _Callbacks:
-    """Calls callbacks one after the other, on a thread that starts when the first is left."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        # None where the thread is to end, if nothing else is due.
-        self._due: queue.SimpleQueue[tuple[Callback, Receipt] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._is_ended = False
-
-    def expect(self) -> None:
-        """Have a thread to call on: at the end of the process it may be too late to start one."""
-        with self._lock:
-            if not self._is_ended:
-                self._has_thread()
-
-    def run(self, callback: Callback, receipt: Receipt) -> None:
-        """Call a callback soon; at once if the process ends and starts no more threads."""
-        with self._lock:
-            has_thread = self._has_thread()
-            if has_thread:
-                self._due.put((callback, receipt))
-                if self._is_ended:
-                    self._due.put(None)
-        if not has_thread:
-            run_callback(callback, receipt)
-
-    def _has_thread(self) -> bool:
-        if self._thread is None:
-            with suppress(RuntimeError):
-                self._thread = _begin_thread(self._call_all, "eventbridge-partner-callbacks")
-        return self._thread is not None
-
-    def _call_all(self) -> None:
-        while True:
-            due = self._due.get()
-            if due is not None:
-                try:
-                    run_callback(*due)
-                except BaseException as error:  # noqa: BLE001  # sys.exit ends this thread for nobody
-                    note_raised(error)
-                del due  # an idle thread holds on to nothing
-                continue
-            with self._lock:
-                if self._due.empty():
-                    self._thread = None
-                    return
-
-    def end(self) -> None:
-        """Let the thread end whenever nothing is due."""
-        with self._lock:
-            if not self._is_ended:
-                self._is_ended = True
-                self._due.put(None)
-
-    def join(self, until: float) -> None:
-        """Wait until all callbacks that are due were called."""
-        with self._lock:
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(for_lock(until - time.monotonic()))
-
-
-def _begin_thread(target: Callable[[], None], name: str) -> threading.Thread:
-    # A daemon: the end of the process waits for no request that hangs.
-    thread = threading.Thread(target=target, name=name, daemon=True)
-    thread.start()
-    return thread
 
 
 # ---------------------------------------------------------------- the end of a process

@@ -11,15 +11,9 @@ from typing import Final
 
 import attrs
 
-from eventbridge_partner.delivery.machine import (
-    Batch,
-    Delivery,
-    DeliverySettings,
-    Finished,
-    Send,
-    Take,
-    Wait,
-)
+from eventbridge_partner.delivery.actions import DeliverySettings, Finished, Send, Take, Wait
+from eventbridge_partner.delivery.entries import Batch
+from eventbridge_partner.delivery.machine import Delivery
 from eventbridge_partner.errors import (
     CredentialsError,
     PartnerEventsError,

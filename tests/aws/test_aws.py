@@ -19,13 +19,13 @@ from botocore.exceptions import BotoCoreError
 
 from eventbridge_partner import ConfigurationError, CredentialsError
 from eventbridge_partner.aws.configuration import (
-    CredentialsKeeper,
-    SigningEdge,
     checked_endpoint,
     checked_region,
     open_session,
     resolve,
 )
+from eventbridge_partner.aws.credentials import CredentialsKeeper
+from eventbridge_partner.aws.signing import SigningEdge
 from eventbridge_partner.wire import calls
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
 

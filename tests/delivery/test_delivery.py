@@ -14,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tenacity import stop_after_attempt, stop_never, wait_fixed, wait_random
 
-from eventbridge_partner.delivery.batching import BatchLimits
-from eventbridge_partner.delivery.machine import (
+from eventbridge_partner.delivery.actions import (
     FINISHED,
-    Batch,
-    Delivery,
     DeliverySettings,
     Finished,
     Send,
     Take,
     Wait,
 )
+from eventbridge_partner.delivery.batching import BatchLimits
+from eventbridge_partner.delivery.entries import Batch
+from eventbridge_partner.delivery.machine import Delivery
 from eventbridge_partner.errors import (
     ClockSkewError,
     CredentialsError,

@@ -28,7 +28,7 @@ from eventbridge_partner import (
     UnreadableAnswerError,
     error_codes,
 )
-from eventbridge_partner.wire import calls
+from eventbridge_partner.wire import calls, refusals
 from tests.strategies import SOURCE, events
 
 UTC = datetime.UTC
@@ -45,7 +45,7 @@ def answer(document, *, sent=2, status=200, headers=None):
 def error(document=b"", status=400, **headers):
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return calls.read_error(HttpResponse(status, names, body))
+    return refusals.read_error(HttpResponse(status, names, body))
 
 
 # ---------------------------------------------------------------- requests
@@ -406,27 +406,27 @@ def test_echoes_are_removed(message):
 
 def test_what_stays_of_an_echoing_message():
     """What is wrong stays readable."""
-    assert calls.without_echo(ECHO) == (
+    assert refusals.without_echo(ECHO) == (
         "2 validation errors detected: Value '…' at 'entries' failed to satisfy constraint: "
         "Member must have length less than or equal to 20"
     )
     total = "Total size of the entries in the request is over the limit."
-    assert calls.without_echo(total) == total
+    assert refusals.without_echo(total) == total
 
 
 @given(st.text(), st.text(), st.text())
 def test_no_object_is_ever_repeated(before, inside, after):
     """Whatever surrounds a detail in a message, nothing between its braces is left."""
     detail = orjson.dumps({"k": CANARY + inside}).decode()
-    assert CANARY not in calls.without_echo(before + detail + after)
+    assert CANARY not in refusals.without_echo(before + detail + after)
 
 
 def test_messages_are_bounded():
     """A message is cut; a huge one costs linear time."""
     assert len(error({"message": "x" * 100_000}).message) == 501
     started = time.process_time()
-    calls.without_echo("Value '" * 200_000)
-    calls.without_echo("{" * 1_000_000 + "}")
+    refusals.without_echo("Value '" * 200_000)
+    refusals.without_echo("{" * 1_000_000 + "}")
     assert time.process_time() - started < 2
 
 
@@ -504,5 +504,5 @@ def test_server_time(value, expected, monkeypatch):
 @pytest.mark.parametrize("name", ["x-amzn-requestid", "x-amz-request-id"])
 def test_request_id(name):
     """What AWS support asks for."""
-    assert calls.read_error(HttpResponse(400, {name: "id"}, b"")).request_id == "id"
+    assert refusals.read_error(HttpResponse(400, {name: "id"}, b"")).request_id == "id"
     assert error().request_id is None

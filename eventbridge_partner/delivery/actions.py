@@ -1,0 +1,65 @@
+"""What a delivery asks for, and what bounds it."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import attrs
+
+from eventbridge_partner.delivery.batching import BatchLimits
+from eventbridge_partner.delivery.entries import Batch
+from eventbridge_partner.retry import RetryPolicy
+
+
+@attrs.frozen
+class Take:
+    """Bring up to `count` more events."""
+
+    count: int
+
+
+@attrs.frozen
+class Send:
+    """Send a batch."""
+
+    batch: Batch
+
+
+@attrs.frozen
+class Wait:
+    """Wait for an answer, but no longer than `until`; None for as long as it takes."""
+
+    until: float | None
+
+
+class Finished(enum.Enum):
+    """Every event has its outcome."""
+
+    FINISHED = enum.auto()
+
+
+FINISHED: Final = Finished.FINISHED
+
+
+Action = Take | Send | Wait | Finished
+
+
+@attrs.frozen(kw_only=True)
+class DeliverySettings:
+    """
+    What bounds a delivery.
+
+    Attributes:
+        retry: When to send again.
+        limits: How much goes into one request.
+        max_in_flight: Requests in flight at a time.
+        max_held: Events that are taken and whose outcome is not handed out; None for no bound.
+        max_held_bytes: Their size together; None for no bound.
+    """
+
+    retry: RetryPolicy = attrs.field(factory=RetryPolicy)
+    limits: BatchLimits = attrs.field(factory=BatchLimits)
+    max_in_flight: int = 1
+    max_held: int | None = None
+    max_held_bytes: int | None = None

@@ -1,0 +1,87 @@
+"""Callbacks of receipts, on a thread of their own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from eventbridge_partner.publisher._receipts import (
+    Callback,
+    Receipt,
+    for_lock,
+    note_raised,
+    run_callback,
+)
+
+
+class Callbacks:
+    """Calls callbacks one after the other, on a thread that starts when the first is left."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        # None where the thread is to end, if nothing else is due.
+        self._due: queue.SimpleQueue[tuple[Callback, Receipt] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._is_ended = False
+
+    def expect(self) -> None:
+        """Have a thread to call on: at the end of the process it may be too late to start one."""
+        with self._lock:
+            if not self._is_ended:
+                self._has_thread()
+
+    def run(self, callback: Callback, receipt: Receipt) -> None:
+        """Call a callback soon; at once if the process ends and starts no more threads."""
+        with self._lock:
+            has_thread = self._has_thread()
+            if has_thread:
+                self._due.put((callback, receipt))
+                if self._is_ended:
+                    self._due.put(None)
+        if not has_thread:
+            run_callback(callback, receipt)
+
+    def _has_thread(self) -> bool:
+        if self._thread is None:
+            with suppress(RuntimeError):
+                self._thread = begin_thread(self._call_all, "eventbridge-partner-callbacks")
+        return self._thread is not None
+
+    def _call_all(self) -> None:
+        while True:
+            due = self._due.get()
+            if due is not None:
+                try:
+                    run_callback(*due)
+                except BaseException as error:  # noqa: BLE001  # sys.exit ends this thread for nobody
+                    note_raised(error)
+                del due  # an idle thread holds on to nothing
+                continue
+            with self._lock:
+                if self._due.empty():
+                    self._thread = None
+                    return
+
+    def end(self) -> None:
+        """Let the thread end whenever nothing is due."""
+        with self._lock:
+            if not self._is_ended:
+                self._is_ended = True
+                self._due.put(None)
+
+    def join(self, until: float) -> None:
+        """Wait until all callbacks that are due were called."""
+        with self._lock:
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(for_lock(until - time.monotonic()))
+
+
+def begin_thread(target: Callable[[], None], name: str) -> threading.Thread:
+    # A daemon: the end of the process waits for no request that hangs.
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread

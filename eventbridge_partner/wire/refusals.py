@@ -1,0 +1,160 @@
+"""Refusals of the service, its gateways and proxies, read as errors."""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import re
+from collections.abc import Mapping
+from typing import Final, cast
+
+import orjson
+
+from eventbridge_partner import error_codes
+from eventbridge_partner._http import HttpResponse
+from eventbridge_partner.errors import (
+    ClockSkewError,
+    ConcurrentModificationError,
+    ExpiredCredentialsError,
+    InvalidTokenError,
+    LimitExceededError,
+    OperationDisabledError,
+    ResourceAlreadyExistsError,
+    ResourceNotFoundError,
+    ServiceError,
+    ThrottledError,
+)
+
+
+def read_error(response: HttpResponse) -> ServiceError:
+    """Read a refusal in any form that AWS's services, their gateways and proxies give it."""
+    headers = response.headers
+    code, message = _error_in_body(response.body)
+    code = _bare_code(headers.get("x-amzn-errortype", "")) or _bare_code(code)
+    return _error_class(response.status, code, message)(
+        code or f"HTTP {response.status}",
+        message or f"the answer was HTTP {response.status} with {len(response.body)} bytes",
+        status=response.status,
+        request_id=headers.get("x-amzn-requestid") or headers.get("x-amz-request-id"),
+        retry_after=_seconds(headers.get("x-amz-retry-after", "")),
+        server_time=_epoch_seconds(headers.get("date")),
+        # A gateway that gave up does not know what became of the request behind it.
+        may_have_been_sent=not code and response.status in (500, 502, 504),
+    )
+
+
+_ERROR_CLASSES: Final[Mapping[str, type[ServiceError]]] = {
+    "ConcurrentModificationException": ConcurrentModificationError,
+    "InvalidToken": InvalidTokenError,
+    "InvalidTokenException": InvalidTokenError,
+    "LimitExceededException": LimitExceededError,
+    "OperationDisabledException": OperationDisabledError,
+    "ResourceAlreadyExistsException": ResourceAlreadyExistsError,
+    "ResourceNotFoundException": ResourceNotFoundError,
+}
+
+
+def _error_class(status: int, code: str, message: str) -> type[ServiceError]:
+    if code in error_codes.THROTTLING or (not code and status == 429):
+        return ThrottledError
+    if code in error_codes.EXPIRED_CREDENTIALS:
+        return ExpiredCredentialsError
+    if code in error_codes.CLOCK_SKEW or message.lower().startswith(
+        error_codes.CLOCK_SKEW_MESSAGES
+    ):
+        return ClockSkewError
+    return _ERROR_CLASSES.get(code, ServiceError)
+
+
+_XML_CODE: Final = re.compile(rb"<Code>\s*([^<\s]{1,200})\s*</Code>")
+
+
+_XML_MESSAGE: Final = re.compile(rb"<Message>([^<]{1,2000})</Message>")
+
+
+def _error_in_body(body: bytes) -> tuple[str, str]:
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        named, said = _XML_CODE.search(body), _XML_MESSAGE.search(body)
+        return (
+            named[1].decode(errors="replace") if named else "",
+            without_echo(said[1].decode(errors="replace")) if said else "",
+        )
+    if not isinstance(content, dict):
+        return "", ""
+    members = cast("Mapping[str, object]", content)
+    if isinstance(error := members.get("Error"), dict):
+        members = cast("Mapping[str, object]", error)
+    code = _first_text(members, "__type", "code", "Code")
+    return code, without_echo(_first_text(members, "message", "Message", "errorMessage"))
+
+
+def _first_text(members: Mapping[str, object], *names: str) -> str:
+    for name in names:
+        value = members.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return ""
+
+
+_CODE: Final = re.compile(r"[A-Za-z][\w.\-]{0,127}")
+
+
+def _bare_code(code: str) -> str:
+    """Strip the URI behind `:`, which may hold a `#`, and the namespace before `#`."""
+    bare = code.strip().partition(":")[0].rpartition("#")[2]
+    return bare if _CODE.fullmatch(bare) else ""
+
+
+_MILLISECONDS: Final = re.compile(r"[0-9]{1,9}")
+
+
+def _seconds(milliseconds: str) -> float | None:
+    return int(milliseconds) / 1000 if _MILLISECONDS.fullmatch(milliseconds) else None
+
+
+_ECHOES: Final = (("Value '", "' at '"), ("{", "}"))
+
+
+_MAX_MESSAGE_CHARACTERS: Final = 500
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+def without_echo(message: object) -> str:
+    """
+    Return a service's message without what it echoes of the request.
+
+    A ValidationException repeats every Detail of the request, and messages are logged.
+    """
+    if not isinstance(message, str):
+        return ""
+    for opening, closing in _ECHOES:
+        before, found, rest = message.partition(opening)
+        if found:
+            # From the first beginning to the last end; what begins behind that was cut off.
+            after = rest.rpartition(closing)[2] if closing in rest else ""
+            after, cut_off, _ = after.partition(opening)
+            message = f"{before}{opening}…{closing}{after}{'…' if cut_off else ''}"
+    if len(message) > _MAX_MESSAGE_CHARACTERS:
+        message = message[:_MAX_MESSAGE_CHARACTERS] + "…"
+    return one_line(message)
+
+
+def one_line(text: str) -> str:
+    """Return text that cannot pass for another line of a log."""
+    return _CONTROL.sub(" ", text)
+
+
+def _epoch_seconds(date: str | None) -> float | None:
+    if not date:
+        return None
+    try:
+        found = email.utils.parsedate_to_datetime(date)
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=datetime.UTC)
+        return found.timestamp()
+    except (ValueError, OverflowError):
+        return None
