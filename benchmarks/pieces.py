@@ -33,8 +33,9 @@ from eventbridge_partner import (
     PartnerEventsClient,
     Timeouts,
 )
-from eventbridge_partner.line._flight import new_invocation_id
-from eventbridge_partner.line._setup import LookedUp, Setup
+from eventbridge_partner.client._base import line_of
+from eventbridge_partner.line._blocking import Line
+from eventbridge_partner.line._flight import sign
 from eventbridge_partner.transports import Answer, AsyncFlights, Flights
 from eventbridge_partner.transports.aiohttp import AiohttpTransport
 from eventbridge_partner.transports.curl import CurlTransport
@@ -93,7 +94,7 @@ def ours(case: Case) -> Iterator[tuple[str, float]]:
     batches = [values[first : first + BATCH] for first in range(0, len(values), BATCH)]
     events = [[PartnerEvent(*value) for value in batch] for batch in batches]
     calls = [put_partner_events(batch) for batch in events]
-    looked_up = _look_up("http://localhost:1")
+    line = _line("http://localhost:1")
     whole = PartnerEventsClient(
         "us-east-1",
         endpoint_url="http://localhost:1",
@@ -105,7 +106,7 @@ def ours(case: Case) -> Iterator[tuple[str, float]]:
     pieces = {
         f"{BATCH} events made and checked": lambda: [PartnerEvent(*value) for value in values],
         "the request's body": lambda: [put_partner_events(batch) for batch in events],
-        "hashed and signed": lambda: [_signed(call, looked_up) for call in calls],
+        "hashed and signed": lambda: [_signed(call, line) for call in calls],
         "the answer read": lambda: [answer(call, _ANSWER) for call in calls],
     }
     alone = {name: least(work) for name, work in pieces.items()}
@@ -126,7 +127,7 @@ def http(case: Case, environment: dict[str, str], directory: Path) -> Iterator[t
     events = [PartnerEvent(*value) for value in case.values(BATCH)]
     for words, with_tls in (("with TLS", certificate), ("without", None)):
         with Service(environment, with_tls) as service:
-            request = _signed(put_partner_events(events), _look_up(service.url))
+            request = _signed(put_partner_events(events), _line(service.url))
             settings: dict[str, Any] = {"ca_bundle": str(trusted)}
             blocking = RequestsTransport(**settings)
             found = least(functools.partial(_send, blocking, request))
@@ -173,25 +174,12 @@ async def _fly_on_loop(flights: AsyncFlights[int], request: HttpRequest) -> None
     await flights.close()
 
 
-def _look_up(url: str) -> LookedUp:
-    return Setup.of(
-        region="us-east-1",
-        endpoint_url=url,
-        profile=None,
-        session=None,
-        credentials=_CREDENTIALS,
-        retry=None,
-        timeout=None,
-        max_in_flight=None,
-        max_batch_bytes=256 * 1024,
-        max_entry_bytes=1024 * 1024,
-    ).look_up()
+def _line(url: str) -> Line:
+    return line_of(PartnerEventsClient("us-east-1", endpoint_url=url, credentials=_CREDENTIALS))
 
 
-def _signed(call: Call[Results], looked_up: LookedUp) -> HttpRequest:
-    return looked_up.edge.request(
-        call, looked_up.credentials.frozen(), invocation_id=new_invocation_id(), attempt=1
-    )
+def _signed(call: Call[Results], line: Line) -> HttpRequest:
+    return sign(line.edge, call, line.credentials.frozen(), 1)
 
 
 def main(names: Sequence[str]) -> None:

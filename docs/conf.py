@@ -46,6 +46,8 @@ nitpick_ignore = [
     ("py:class", "Stop"),
     ("py:class", "Wait"),
     ("py:class", "eventbridge_partner.aws.credentials.Credentials"),
+    ("py:class", "eventbridge_partner.client._base.SourcesT"),
+    ("py:class", "eventbridge_partner.client._base.TransportT"),
     ("py:class", "eventbridge_partner.regions._asyncio.AsyncSender"),
     ("py:class", "eventbridge_partner.regions._blocking.Sender"),
     ("py:class", "eventbridge_partner.testing._faults.Visit"),

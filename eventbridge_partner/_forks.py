@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging as _before_us  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import os
 import threading
 import weakref
@@ -33,6 +34,8 @@ def _forget_parent() -> None:
     first_use.release()
 
 
+# Of what is to be held before a fork, the last one registered comes first. `logging` holds its own
+# lock, which look-ups need: it is imported before, so that a fork waits for them without it.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=first_use.acquire,

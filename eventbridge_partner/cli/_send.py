@@ -43,7 +43,7 @@ from eventbridge_partner.cli._output import (
     summary,
 )
 from eventbridge_partner.cli._progress import Progress, open_progress
-from eventbridge_partner.line._setup import MAX_IN_FLIGHT
+from eventbridge_partner.line._base import MAX_IN_FLIGHT
 from eventbridge_partner.testing import FakeEventBridge
 
 _REFUSED: Final[Mapping[str, Any]] = {}

@@ -1,10 +1,12 @@
-"""One batch in flight: signed on its way out, read on its way back."""
+"""A request on its way out, signed, and on its way back, read."""
 
 from __future__ import annotations
 
 import logging
 import os
-from typing import Final, Self
+import time
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, Self
 
 import attrs
 
@@ -12,7 +14,6 @@ from eventbridge_partner._http import HttpRequest
 from eventbridge_partner.aws.credentials import CredentialsKeeper
 from eventbridge_partner.aws.signing import SigningEdge
 from eventbridge_partner.delivery.entries import Batch
-from eventbridge_partner.delivery.machine import Delivery
 from eventbridge_partner.errors import (
     ClockSkewError,
     CredentialsError,
@@ -20,17 +21,46 @@ from eventbridge_partner.errors import (
     PartnerEventsError,
     TransportError,
 )
+from eventbridge_partner.models import ResultEntry
 from eventbridge_partner.transports import Answer
-from eventbridge_partner.wire import calls
+from eventbridge_partner.wire.calls import AllAccepted, Call, Results, answer, put_partner_events
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
 
 _log: Final = logging.getLogger("eventbridge_partner")
 
 
-def new_invocation_id() -> str:
+def _invocation_id() -> str:
     """Return a random UUID (version 4), at a quarter of what `uuid.uuid4` takes for its text."""
     digits = os.urandom(16).hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def sign(
+    edge: SigningEdge, call: Call[Any], credentials: FrozenCredentials, attempt: int
+) -> HttpRequest:
+    """Return the signed request of one attempt of a call."""
+    return edge.request(call, credentials, invocation_id=_invocation_id(), attempt=attempt)
+
+
+def log_failure(call: Call[Any], error: PartnerEventsError) -> None:
+    """Log that a single request failed."""
+    _log.info("%s failed: %s", call.operation, error)
+
+
+class Recipient(Protocol):
+    """Who is told what became of a batch: a `Delivery`, or what has one."""
+
+    def accepted(self, batch: Batch, event_ids: Sequence[str | None], now: float) -> None:
+        """Take that all entries were accepted. See `Delivery.accepted`."""
+        ...
+
+    def answered(self, batch: Batch, results: Sequence[ResultEntry], now: float) -> None:
+        """Take the service's word on each entry. See `Delivery.answered`."""
+        ...
+
+    def failed(self, batch: Batch, error: PartnerEventsError, now: float) -> None:
+        """Take the failure of the whole request. See `Delivery.failed`."""
+        ...
 
 
 @attrs.frozen
@@ -45,45 +75,40 @@ class Flight:
     """
 
     batch: Batch
-    call: calls.Call[calls.Results]
+    call: Call[Results]
     credentials: FrozenCredentials
 
     @classmethod
     def of(cls, batch: Batch, credentials: FrozenCredentials) -> Self:
         """Make the call of a batch."""
-        return cls(batch, calls.put_partner_events(batch.events), credentials)
+        return cls(batch, put_partner_events(batch.events), credentials)
 
     def request(self, edge: SigningEdge) -> HttpRequest:
         """Return the signed request."""
-        return edge.request(
-            self.call,
-            self.credentials,
-            invocation_id=new_invocation_id(),
-            attempt=self.batch.attempt,
-        )
+        return sign(edge, self.call, self.credentials, self.batch.attempt)
 
-    def landed(self, answer: Answer, delivery: Delivery, now: float) -> PartnerEventsError | None:
+    def landed(self, arrived: Answer, recipient: Recipient) -> PartnerEventsError | None:
         """
-        Tell a delivery what the service says of the batch.
+        Tell a recipient what the service says of the batch.
 
         Returns:
             The error of a request that failed: what is to be done about it comes before telling.
         """
         try:
-            if isinstance(answer, TransportError):
-                raise answer
-            results = calls.answer(self.call, answer)
+            if isinstance(arrived, TransportError):
+                raise arrived
+            results = answer(self.call, arrived)
         except PartnerEventsError as error:
             _log.info("a request of %d entries failed: %s", len(self.batch), error)
             return error
-        if isinstance(results, calls.AllAccepted):
-            delivery.accepted(self.batch, results.event_ids, now)
+        if isinstance(results, AllAccepted):
+            recipient.accepted(self.batch, results.event_ids, time.monotonic())
         else:
-            delivery.answered(self.batch, results, now)
+            recipient.answered(self.batch, results, time.monotonic())
         return None
 
 
-def after_remedy(
+def remedy(
     error: PartnerEventsError,
     signed_with: FrozenCredentials,
     credentials: CredentialsKeeper,

@@ -2,65 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
 
 from eventbridge_partner._http import Timeouts
 from eventbridge_partner.aws.configuration import (
-    AwsConfiguration,
     checked_endpoint,
     checked_region,
     open_session,
-    resolve,
 )
 from eventbridge_partner.aws.credentials import Credentials, CredentialsKeeper
-from eventbridge_partner.aws.signing import SigningEdge
-from eventbridge_partner.delivery.actions import DeliverySettings
 from eventbridge_partner.delivery.batching import BatchLimits
 from eventbridge_partner.errors import ConfigurationError
+from eventbridge_partner.limits import SOURCE_OPERATIONS_PER_SECOND
+from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryPolicy
-from eventbridge_partner.transports import TransportFactory
 
 if TYPE_CHECKING:
     import botocore.session
 
 T = TypeVar("T")
-
-MAX_IN_FLIGHT: Final = 4
-"""Requests of one call in flight at a time where each takes a thread, unless told otherwise."""
-
-MAX_MULTIPLEXED: Final = 32
-"""The same where one thread keeps them all."""
-
-# An event that waits for its retry holds back the outcomes of those behind it, and by default
-# waits up to 3 s in all. So many events can go by meanwhile.
-_STREAM_EVENTS: Final = 10_000
-_STREAM_BYTES: Final = 16 * 1024 * 1024
-
-
-@attrs.frozen
-class LookedUp:
-    """
-    What was looked up for a client, in one process.
-
-    Attributes:
-        configuration: Region, endpoint and what else the AWS configuration says.
-        settings: Of each delivery.
-        credentials: What to sign with.
-        edge: What signs.
-    """
-
-    configuration: AwsConfiguration
-    settings: DeliverySettings
-    credentials: CredentialsKeeper
-    edge: SigningEdge
-
-    @property
-    def stream_settings(self) -> DeliverySettings:
-        """The settings of a delivery that holds a bounded number of events at a time."""
-        return attrs.evolve(self.settings, max_held=_STREAM_EVENTS, max_held_bytes=_STREAM_BYTES)
 
 
 class SharedSession:
@@ -101,6 +63,9 @@ class Setup:
         limits: How much goes into one request.
         timeouts: Of each request.
         max_in_flight: Requests of one call in flight; None if it depends on the transport.
+        pace: How many requests a second deliveries may make.
+        sources_pace: The same for operations on sources.
+        transport: What was given to send with, or to make that of; None for the usual one.
     """
 
     region: str | None
@@ -110,6 +75,9 @@ class Setup:
     limits: BatchLimits
     timeouts: Timeouts
     max_in_flight: int | None
+    pace: Pace
+    sources_pace: Pace
+    transport: Any = attrs.field(repr=False)
 
     @classmethod
     def of(
@@ -125,6 +93,9 @@ class Setup:
         max_in_flight: int | None,
         max_batch_bytes: int,
         max_entry_bytes: int,
+        pace: Pace | None,
+        sources_pace: Pace | None,
+        transport: Any,
     ) -> Self:
         """
         Check what a client was told.
@@ -153,59 +124,21 @@ class Setup:
             limits=BatchLimits(max_batch_bytes=max_batch_bytes, max_entry_bytes=max_entry_bytes),
             timeouts=timeout,
             max_in_flight=max_in_flight,
+            pace=pace or Pace(),
+            sources_pace=sources_pace or Pace(SOURCE_OPERATIONS_PER_SECOND),
+            transport=transport,
         )
 
     def in_region(self, region: str) -> Setup:
         """
-        Return the same setup for another Region.
+        Return the same setup for another Region, with paces of its own, as its quotas are.
 
         Raises:
             ConfigurationError: It is none.
         """
-        return attrs.evolve(self, region=checked_region(region))
-
-    def look_up(self) -> LookedUp:
-        """
-        Look up Region, endpoint and settings; credentials are looked up when one signs.
-
-        Raises:
-            ConfigurationError: No Region, or a setting that cannot work.
-        """
-        session, credentials = self.shared.open()
-        configuration = resolve(session, region=self.region, endpoint_url=self.endpoint_url)
-        retry = self.retry
-        if configuration.max_attempts is not None:
-            retry = retry.with_max_attempts(configuration.max_attempts)
-        return LookedUp(
-            configuration,
-            DeliverySettings(
-                retry=retry,
-                limits=self.limits,
-                max_in_flight=self.max_in_flight or MAX_IN_FLIGHT,
-            ),
-            credentials,
-            SigningEdge(configuration),
+        return attrs.evolve(
+            self,
+            region=checked_region(region),
+            pace=self.pace.anew(),
+            sources_pace=self.sources_pace.anew(),
         )
-
-
-def open_transport(
-    given: T | TransportFactory[T] | None,
-    configuration: AwsConfiguration,
-    default: Callable[[], TransportFactory[T]],
-) -> tuple[T, bool]:
-    """
-    Return what sends requests, and whether the client has to close it.
-
-    Args:
-        given: What the client was given.
-        configuration: What a transport is made with.
-        default: Imports and returns what makes one where none is given.
-    """
-    if given is None:
-        factory = default()
-    # A class has the method of its instances too.
-    elif hasattr(given, "send") and not isinstance(given, type):
-        return cast("T", given), False
-    else:
-        factory = cast("TransportFactory[T]", given)
-    return factory(ca_bundle=configuration.ca_bundle, proxies=configuration.proxies), True

@@ -14,12 +14,12 @@ from types import TracebackType
 from typing import Final, NoReturn, Self
 
 from eventbridge_partner._forks import after_fork
-from eventbridge_partner.client._asyncio import AsyncMeans, AsyncPartnerEventsClient, means_of
+from eventbridge_partner.client._asyncio import AsyncPartnerEventsClient, async_line_of
 from eventbridge_partner.delivery.actions import Send, Wait
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.given import refuse_single
 from eventbridge_partner.errors import BufferFullError, CredentialsError, PublisherClosedError
-from eventbridge_partner.line._flight import Flight
+from eventbridge_partner.line._asyncio import AsyncLine
 from eventbridge_partner.models import DeliveryReport, GivenEvent
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner.publisher._dispatch import (
@@ -249,13 +249,13 @@ class AsyncEventPublisher:
     async def _begin(self) -> _Sender:
         if self._is_closed:
             raise closed_error()
-        means = await means_of(self._client)
+        line = await async_line_of(self._client)
         if self._is_closed:
             raise closed_error()
         # Another task may have come first.
         sender = self._current()
         if sender is None:
-            sender = self._sender = _Sender(means, self._settings, self._exit_timeout)
+            sender = self._sender = _Sender(line, self._settings, self._exit_timeout)
         return sender
 
     def _leave_parent(self) -> None:
@@ -285,15 +285,15 @@ class AsyncEventPublisher:
 class _Sender:
     """What of a publisher belongs to one event loop: its dispatch, and the task that sends."""
 
-    def __init__(self, means: AsyncMeans, buffering: BufferSettings, exit_timeout: float) -> None:
+    def __init__(self, line: AsyncLine, buffering: BufferSettings, exit_timeout: float) -> None:
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._exit_timeout = exit_timeout
-        self._means = means
+        self._line = line
         self.dispatch = Dispatch(
-            means.process.looked_up.settings,
-            means.quota,
-            means.pace,
+            line.settings,
+            line.quota,
+            line.pace,
             buffering,
             call=self._call,
             on_room=self._make_way,
@@ -304,7 +304,7 @@ class _Sender:
         self._refused: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._turns = 0  # so many have one and have not come to use it
         self._over = asyncio.Event()
-        self._flights = means.process.open_flights()
+        self._flights = line.open_flights()
         self.dispatch.wake = self._flights.wake
         self._had_turns_at = time.monotonic()
         self._task = self.loop.create_task(self._run())
@@ -436,7 +436,7 @@ class _Sender:
                 dispatch.give_up(error)
                 await asyncio.sleep(REST)
                 await self._flights.close()
-                self._flights = self._means.process.open_flights()
+                self._flights = self._line.open_flights()
                 dispatch.wake = self._flights.wake
 
     async def _step(self) -> None:
@@ -454,24 +454,16 @@ class _Sender:
                 pass
 
     async def _send(self, batch: Batch) -> None:
-        process = self._means.process
         try:
-            credentials = process.credentials() or await process.credentials_off_loop()
+            await self._line.submit(self._flights, batch, self._line.timeouts)
         except CredentialsError as error:
             self.dispatch.not_sent(batch, error)
-            return
-        flight = Flight.of(batch, credentials)
-        request = flight.request(process.looked_up.edge)
-        self._flights.submit(flight, request, self._means.timeouts)
 
     async def _receive(self, seconds: float) -> None:
         answers = await self._flights.collect(min(max(0.0, seconds), _LONGEST_WAIT))
         self._had_turns_at = time.monotonic()
         for flight, answer in answers:
-            error = self.dispatch.landed(flight, answer)
-            if error is not None:
-                error = await self._means.process.after_remedy(error, flight.credentials)
-                self.dispatch.failed(flight.batch, error)
+            await self._line.land(flight, answer, self.dispatch)
 
 
 def _nothing() -> None:

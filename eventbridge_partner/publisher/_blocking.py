@@ -12,12 +12,13 @@ from types import TracebackType
 from typing import Final, NoReturn, Self
 
 from eventbridge_partner._forks import after_fork, first_use
-from eventbridge_partner.client._blocking import Means, PartnerEventsClient, means_of
+from eventbridge_partner.client._base import line_of
+from eventbridge_partner.client._blocking import PartnerEventsClient
 from eventbridge_partner.delivery.actions import Send, Wait
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.given import refuse_single
 from eventbridge_partner.errors import BufferFullError, CredentialsError, PublisherClosedError
-from eventbridge_partner.line._flight import Flight, after_remedy
+from eventbridge_partner.line._blocking import Line
 from eventbridge_partner.models import DeliveryReport, GivenEvent
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner.publisher._callbacks import Callbacks, begin_thread
@@ -217,12 +218,12 @@ class EventPublisher:
         """Return what belongs to this process, made at the first use in it."""
         if self._is_closed:
             raise closed_error()
-        means = means_of(self._client)
+        line = line_of(self._client)
         with first_use:
             if self._is_closed:
                 raise closed_error()
             if self._sender is None:
-                self._sender = _Sender(means, self._settings, self._exit_timeout)
+                self._sender = _Sender(line, self._settings, self._exit_timeout)
                 # Who forgets a publisher without closing it gets its events sent all the same.
                 weakref.finalize(self, self._sender.dispatch.retire).atexit = False
         return self._sender
@@ -254,14 +255,14 @@ class EventPublisher:
 class _Sender:
     """What of a publisher belongs to one process: its dispatch, and the thread that sends."""
 
-    def __init__(self, means: Means, buffering: BufferSettings, exit_timeout: float) -> None:
+    def __init__(self, line: Line, buffering: BufferSettings, exit_timeout: float) -> None:
         self.exit_timeout = exit_timeout
-        self._means = means
+        self._line = line
         self._callbacks = Callbacks()
         self.dispatch = Dispatch(
-            means.looked_up.settings,
-            means.quota,
-            means.pace,
+            line.settings,
+            line.quota,
+            line.pace,
             buffering,
             call=self._callbacks.run,
             on_room=self._make_way,
@@ -269,7 +270,7 @@ class _Sender:
         self.dispatch.book.expect_calls = self._callbacks.expect
         self._room = threading.Condition(self.dispatch.book.lock)
         self._waiting_for_room = 0
-        self._flights = means.open_flights()
+        self._flights = line.open_flights(stays_free=True)
         self.dispatch.wake = self._flights.waker()
         try:
             begin_thread(self._run, "eventbridge-partner-publisher")
@@ -354,7 +355,7 @@ class _Sender:
                 dispatch.give_up(error)
                 time.sleep(REST)
                 self._flights.close()
-                self._flights = self._means.open_flights()
+                self._flights = self._line.open_flights(stays_free=True)
                 dispatch.wake = self._flights.waker()
         self._flights.close()
         self._callbacks.end()
@@ -372,25 +373,15 @@ class _Sender:
                 pass
 
     def _send(self, batch: Batch) -> None:
-        looked_up = self._means.looked_up
         try:
-            credentials = looked_up.credentials.frozen()
+            self._line.submit(self._flights, batch, self._line.timeouts)
         except CredentialsError as error:
             self.dispatch.not_sent(batch, error)
-            return
-        flight = Flight.of(batch, credentials)
-        self._flights.submit(flight, flight.request(looked_up.edge), self._means.timeouts)
 
     def _receive(self, seconds: float) -> None:
-        looked_up, dispatch = self._means.looked_up, self.dispatch
         seconds = min(max(0.0, seconds), _LONGEST_WAIT)
         for flight, answer in self._flights.collect(seconds):
-            error = dispatch.landed(flight, answer)
-            if error is not None:
-                error = after_remedy(
-                    error, flight.credentials, looked_up.credentials, looked_up.edge
-                )
-                dispatch.failed(flight.batch, error)
+            self._line.land(flight, answer, self.dispatch)
 
 
 # ---------------------------------------------------------------- the end of a process

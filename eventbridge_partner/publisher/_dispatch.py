@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -19,8 +19,7 @@ from eventbridge_partner.errors import (
     PartnerEventsError,
     PublisherClosedError,
 )
-from eventbridge_partner.line._flight import Flight
-from eventbridge_partner.models import DeliveryReport
+from eventbridge_partner.models import DeliveryReport, ResultEntry
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.publisher._buffer import Buffer, BufferSettings
 from eventbridge_partner.publisher._receipts import (
@@ -34,7 +33,6 @@ from eventbridge_partner.publisher._receipts import (
     Wakes,
 )
 from eventbridge_partner.retry import RetryQuota
-from eventbridge_partner.transports import Answer
 
 _log: Final = logging.getLogger("eventbridge_partner")
 
@@ -296,23 +294,23 @@ class Dispatch:
 
     def not_sent(self, batch: Batch, error: CredentialsError) -> None:
         """Take that there was nothing to sign a batch with."""
-        with self._turn:
-            self._delivery.not_sent(batch, error, time.monotonic())
-            wakes = self.book.settle(self._delivery.outcomes())
-        _call(wakes)
+        self._tell(lambda delivery: delivery.not_sent(batch, error, time.monotonic()))
 
-    def landed(self, flight: Flight, answer: Answer) -> PartnerEventsError | None:
-        """Take an answer; an error is to be remedied before it is told to `failed`."""
-        with self._turn:
-            error = flight.landed(answer, self._delivery, time.monotonic())
-            wakes = self.book.settle(self._delivery.outcomes())
-        _call(wakes)
-        return error
+    def accepted(self, batch: Batch, event_ids: Sequence[str | None], now: float) -> None:
+        """Take that all entries of a batch were accepted."""
+        self._tell(lambda delivery: delivery.accepted(batch, event_ids, now))
 
-    def failed(self, batch: Batch, error: PartnerEventsError) -> None:
+    def answered(self, batch: Batch, results: Sequence[ResultEntry], now: float) -> None:
+        """Take the service's word on the entries of a batch."""
+        self._tell(lambda delivery: delivery.answered(batch, results, now))
+
+    def failed(self, batch: Batch, error: PartnerEventsError, now: float) -> None:
         """Take the failure of a whole request."""
+        self._tell(lambda delivery: delivery.failed(batch, error, now))
+
+    def _tell(self, say: Callable[[Delivery], None]) -> None:
         with self._turn:
-            self._delivery.failed(batch, error, time.monotonic())
+            say(self._delivery)
             wakes = self.book.settle(self._delivery.outcomes())
         _call(wakes)
 

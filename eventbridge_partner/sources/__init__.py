@@ -5,7 +5,7 @@ What is to be done is decided in `_operations`, without I/O; `Sources` and `Asyn
 differ by `await`.
 """
 
-from eventbridge_partner.sources._blocking import Line, Sources
+from eventbridge_partner.sources._blocking import Sources
 from eventbridge_partner.sources._operations import Progress
 
-__all__ = ["Line", "Progress", "Sources"]
+__all__ = ["Progress", "Sources"]

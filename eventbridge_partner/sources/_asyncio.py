@@ -6,36 +6,18 @@ import asyncio
 import datetime
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from eventbridge_partner._plans import Control, Give, Perform, Plan, Running, Sleep, Step
 from eventbridge_partner.errors import PartnerEventsError
+from eventbridge_partner.line._asyncio import AsyncLine
 from eventbridge_partner.models import EventSource, SourceAccount, SourceName, SourceState
 from eventbridge_partner.pacing import Pace
-from eventbridge_partner.retry import RetryPolicy, RetryQuota
+from eventbridge_partner.retry import RetryQuota
 from eventbridge_partner.sources import _operations
 from eventbridge_partner.sources._operations import Progress
-from eventbridge_partner.wire.calls import Call
 
 T = TypeVar("T")
-
-
-class AsyncLine(Protocol):
-    """What sends single requests, looked up and connected."""
-
-    @property
-    def retry(self) -> RetryPolicy:
-        """When to try again."""
-        ...
-
-    async def perform(self, call: Call[T], attempt: int, seconds: float | None) -> T:
-        """
-        Send a request once, and read its answer.
-
-        Raises:
-            PartnerEventsError: It came to nothing.
-        """
-        ...
 
 
 class AsyncSources:
@@ -244,7 +226,7 @@ class AsyncSources:
         match step:
             case Perform(call, attempt, seconds):
                 try:
-                    value = await line.perform(call, attempt, seconds)
+                    _, value = await line.exchange(call, attempt=attempt, seconds=seconds)
                 except PartnerEventsError as error:
                     running.fail(error)
                 else:

@@ -5,36 +5,18 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from eventbridge_partner._plans import Control, Give, Perform, Plan, Running, Sleep, Step
 from eventbridge_partner.errors import PartnerEventsError
+from eventbridge_partner.line._blocking import Line
 from eventbridge_partner.models import EventSource, SourceAccount, SourceName, SourceState
 from eventbridge_partner.pacing import Pace
-from eventbridge_partner.retry import RetryPolicy, RetryQuota
+from eventbridge_partner.retry import RetryQuota
 from eventbridge_partner.sources import _operations
 from eventbridge_partner.sources._operations import Progress
-from eventbridge_partner.wire.calls import Call
 
 T = TypeVar("T")
-
-
-class Line(Protocol):
-    """What sends single requests, looked up and connected."""
-
-    @property
-    def retry(self) -> RetryPolicy:
-        """When to try again."""
-        ...
-
-    def perform(self, call: Call[T], attempt: int, seconds: float | None) -> T:
-        """
-        Send a request once, and read its answer.
-
-        Raises:
-            PartnerEventsError: It came to nothing.
-        """
-        ...
 
 
 class Sources:
@@ -237,7 +219,7 @@ class Sources:
         match step:
             case Perform(call, attempt, seconds):
                 try:
-                    value = line.perform(call, attempt, seconds)
+                    _, value = line.exchange(call, attempt=attempt, seconds=seconds)
                 except PartnerEventsError as error:
                     running.fail(error)
                 else:

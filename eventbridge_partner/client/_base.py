@@ -1,0 +1,210 @@
+"""What both clients are but sending: what they are told, their siblings, their life."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
+
+from eventbridge_partner._forks import after_fork, first_use
+from eventbridge_partner._http import Timeouts
+from eventbridge_partner.aws.credentials import Credentials
+from eventbridge_partner.limits import MAX_BATCH_BYTES, MAX_ENTRY_BYTES
+from eventbridge_partner.line._base import BaseLine
+from eventbridge_partner.line._setup import Setup
+from eventbridge_partner.pacing import Pace
+from eventbridge_partner.retry import RetryPolicy
+from eventbridge_partner.transports import TransportFactory
+
+TransportT = TypeVar("TransportT")
+LineT = TypeVar("LineT", bound=BaseLine[Any])
+
+
+class ForksWith(Protocol):
+    """What forks with a client."""
+
+    def after_fork(self) -> None:
+        """Make it usable in a child process."""
+        ...
+
+
+SourcesT = TypeVar("SourcesT", bound=ForksWith)
+
+
+class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
+    """A client of one Region, whatever its world."""
+
+    _line: LineT | None
+
+    def __init__(
+        self,
+        region: str | None = None,
+        *,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+        session: Any = None,
+        credentials: Credentials | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: float | Timeouts | None = None,
+        max_in_flight: int | None = None,
+        max_batch_bytes: int = MAX_BATCH_BYTES,
+        max_entry_bytes: int = MAX_ENTRY_BYTES,
+        pace: Pace | None = None,
+        sources_pace: Pace | None = None,
+        transport: TransportT | TransportFactory[TransportT] | None = None,
+    ) -> None:
+        """
+        Check what the client is told, and look nothing up.
+
+        Args:
+            region: The Region of the customers' partner event sources. Without it, that of a
+                `session` that was given one, `AWS_REGION`, then what botocore finds:
+                `AWS_DEFAULT_REGION`, the profile.
+            endpoint_url: Where to send instead of the Region's endpoint. https, or http on
+                loopback.
+            profile: A profile of AWS's config files.
+            session: A boto3 or botocore session to take all settings from.
+            credentials: What to sign with, instead of what botocore finds: anything with
+                `get_frozen_credentials()`, such as botocore's `Credentials`. An asyncio client asks
+                those of other classes than botocore's on a thread, and keeps them for a second.
+            retry: When to send failed entries again.
+            timeout: Seconds that one request may take, for both connecting and reading, or
+                `Timeouts` for each. The default is 5 s to connect and 30 s for the answer.
+            max_in_flight: Requests of one call in flight at a time, at most. The default is 4 where
+                each takes a thread (so there are more than one only where answers take more than
+                2 ms), and 32 where one thread keeps all, as `CurlTransport` and event loops do.
+            max_batch_bytes: Up to what size several entries share a request.
+            max_entry_bytes: Events larger than this are refused before sending.
+            pace: How many requests a second may go out. Give the same to all clients that send to
+                one account and Region, which share a quota. The default has no rate of its own, and
+                slows down when the service throttles.
+            sources_pace: How many requests a second `sources` may make, which share a quota of
+                their own: 50 a second unless you give another one.
+            transport: What sends requests, instead of `RequestsTransport` or, on asyncio,
+                `AiohttpTransport`: a class such as `CurlTransport`, made with the certificates and
+                proxies of the configuration (on asyncio on a thread), or a transport, which stays
+                the caller's to close.
+
+        Raises:
+            ConfigurationError: A Region or endpoint is given that cannot work. What is looked up,
+                and that no Region is found, is reported by the first call.
+        """
+        self._set_up(
+            Setup.of(
+                region=region,
+                endpoint_url=endpoint_url,
+                profile=profile,
+                session=session,
+                credentials=credentials,
+                retry=retry,
+                timeout=timeout,
+                max_in_flight=max_in_flight,
+                max_batch_bytes=max_batch_bytes,
+                max_entry_bytes=max_entry_bytes,
+                pace=pace,
+                sources_pace=sources_pace,
+                transport=transport,
+            )
+        )
+
+    def _set_up(self, setup: Setup, origin: Self | None = None) -> None:
+        self._setup = setup
+        self._origin = origin
+        self._siblings: dict[str, Self] = {}
+        self._sources = self._make_sources(setup)
+        self._forget_process()
+        after_fork(self, BaseClient._leave_parent)
+
+    @abstractmethod
+    def _make_sources(self, setup: Setup) -> SourcesT:
+        """Return the operations on sources, which look nothing up yet."""
+
+    @abstractmethod
+    def _open_line(self) -> LineT:
+        """Look up and open what belongs to this process."""
+
+    @property
+    def region(self) -> str:
+        """The Region that events are sent to; looked up, if need be, while the caller waits."""
+        return self._enter().configuration.region
+
+    @property
+    def endpoint_url(self) -> str:
+        """The URL that events are sent to; looked up, if need be, while the caller waits."""
+        return self._enter().configuration.url
+
+    @property
+    def sources(self) -> SourcesT:
+        """The partner event sources of the Region: create, find, watch and delete them."""
+        return self._sources
+
+    def in_region(self, region: str) -> Self:
+        """
+        Return this client's sibling in another Region: the same one each time.
+
+        A sibling has the same siblings, so that each Region's quotas are kept by one client.
+
+        It shares session, credentials, settings, an `endpoint_url` and a `transport` that were
+        given, and what else this client was told. Its connections, its retry quota and its pace
+        (of the same limit) are its own, for so are the quotas of its Region. Closing the
+        client that was made first closes them all; a sibling can also be closed alone.
+
+        Args:
+            region: The code of the Region.
+
+        Raises:
+            ConfigurationError: It is none.
+        """
+        if self._origin is not None:
+            return self._origin.in_region(region)
+        setup = self._setup.in_region(region)
+        if region == self._setup.region:
+            return self
+        sibling = self._siblings.get(region)
+        if sibling is None:
+            sibling = object.__new__(type(self))
+            sibling._set_up(setup, self)
+            # Of several threads that ask at the same time, all have the first one's.
+            sibling = self._siblings.setdefault(region, sibling)
+        return sibling
+
+    # ------------------------------------------------------------ life
+
+    def _enter(self) -> LineT:
+        """Return what belongs to this process, made at the first use in it."""
+        if self._line is None:
+            with first_use:
+                if self._line is None:
+                    self._line = self._open_line()
+        return self._line
+
+    def _forget_process(self) -> None:
+        """Start as if nothing had been used yet: a lock may be held for ever after a fork."""
+        self._line = None
+
+    def _leave_parent(self) -> None:
+        self._setup.shared.forget()
+        self._setup.pace.after_fork()
+        self._sources.after_fork()
+        self._forget_process()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled: it holds connections and credentials; "
+            "make one in each process"
+        )
+
+    def __repr__(self) -> str:
+        if self._line is None:
+            return f"<{type(self).__name__}, not used yet>"
+        configuration = self._line.configuration
+        return f"<{type(self).__name__} {configuration.region} {configuration.url}>"
+
+
+def line_of(client: BaseClient[Any, LineT, Any]) -> LineT:
+    """
+    Return what a client sends with in this process, for a sender with a loop of its own.
+
+    Raises:
+        ConfigurationError: No Region, or a setting that cannot work.
+    """
+    return client._enter()  # pyright: ignore[reportPrivateUsage]

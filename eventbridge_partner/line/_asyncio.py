@@ -1,0 +1,171 @@
+"""The line for event loops."""
+
+from __future__ import annotations
+
+import time
+from typing import Final, TypeVar
+
+import attrs
+
+from eventbridge_partner._http import HttpResponse, Timeouts
+from eventbridge_partner.delivery.entries import Batch
+from eventbridge_partner.errors import (
+    CredentialsError,
+    ExpiredCredentialsError,
+    PartnerEventsError,
+)
+from eventbridge_partner.line._base import MAX_MULTIPLEXED, BaseLine
+from eventbridge_partner.line._flight import Flight, Recipient, log_failure, remedy, sign
+from eventbridge_partner.line._off_loop import OffLoop
+from eventbridge_partner.transports import (
+    Answer,
+    AsyncFlights,
+    AsyncTransport,
+    MultiplexingAsyncTransport,
+    TransportFactory,
+)
+from eventbridge_partner.transports.tasks import TaskFlights
+from eventbridge_partner.wire.calls import Call, answer
+from eventbridge_partner.wire.sigv4 import FrozenCredentials
+
+T = TypeVar("T")
+
+_KEPT_SECONDS: Final = 1.0
+"""
+How long credentials are signed with that may have to be waited for.
+
+Handing that to a thread and back costs as much as a request; credentials that change are valid
+side by side for far longer.
+"""
+
+
+@attrs.define(kw_only=True, eq=False)
+class AsyncLine(BaseLine[AsyncTransport]):
+    """
+    All that a client sends with, in one process. For any number of tasks and event loops.
+
+    Attributes:
+        off_loop: Where credentials are looked for that may have to be waited for.
+    """
+
+    off_loop: OffLoop
+    _kept: FrozenCredentials | None = attrs.field(default=None, init=False)
+    _kept_until: float = attrs.field(default=0.0, init=False)
+
+    @classmethod
+    def default_transport(cls) -> TransportFactory[AsyncTransport]:
+        """Import and return what makes a transport where none is given."""
+        from eventbridge_partner.transports.aiohttp import AiohttpTransport
+
+        return AiohttpTransport
+
+    @classmethod
+    def usual_in_flight(cls, transport: AsyncTransport) -> int:
+        """Return how many requests of one call are in flight where the client was not told."""
+        return MAX_MULTIPLEXED
+
+    # ------------------------------------------------------------ credentials
+
+    def credentials_at_hand(self) -> FrozenCredentials | None:
+        """
+        Return what to sign with, unless it has to be waited for.
+
+        Raises:
+            CredentialsError: There is nothing, as is known at once.
+        """
+        keeper = self.credentials
+        if not keeper.may_block():
+            return keeper.frozen()
+        if self._kept is not None and time.monotonic() >= self._kept_until:
+            self._kept = None
+        return self._kept
+
+    async def frozen(self) -> FrozenCredentials:
+        """
+        Return what to sign with, fetched on a thread for all who wait if it is not at hand.
+
+        Raises:
+            CredentialsError: There is nothing.
+        """
+        if (at_hand := self.credentials_at_hand()) is not None:
+            return at_hand
+        self._kept = await self.off_loop.run(self.credentials.frozen)
+        self._kept_until = time.monotonic() + _KEPT_SECONDS
+        return self._kept
+
+    async def _remedy(
+        self, error: PartnerEventsError, signed_with: FrozenCredentials
+    ) -> PartnerEventsError:
+        if not isinstance(error, ExpiredCredentialsError):
+            return remedy(error, signed_with, self.credentials, self.edge)
+        self._kept = None
+        try:
+            await self.off_loop.run(self.credentials.refresh, signed_with)
+        except CredentialsError as without:
+            return without
+        return error
+
+    # ------------------------------------------------------------ batches
+
+    def open_flights(self) -> AsyncFlights[Flight]:
+        """Open the flights of one delivery."""
+        if isinstance(self.transport, MultiplexingAsyncTransport):
+            return self.transport.flights()
+        return TaskFlights(self.transport)
+
+    async def submit(self, flights: AsyncFlights[Flight], batch: Batch, timeouts: Timeouts) -> None:
+        """
+        Sign a batch and send it.
+
+        Raises:
+            CredentialsError: There is nothing to sign it with. Nothing was sent.
+        """
+        flight = Flight.of(batch, self.credentials_at_hand() or await self.frozen())
+        flights.submit(flight, flight.request(self.edge), timeouts)
+
+    async def land(self, flight: Flight, answer: Answer, recipient: Recipient) -> None:
+        """Read the answer to a batch, do what one more try may need, and tell the recipient."""
+        error = flight.landed(answer, recipient)
+        if error is not None:
+            error = await self._remedy(error, flight.credentials)
+            recipient.failed(flight.batch, error, time.monotonic())
+
+    # ------------------------------------------------------------ single requests
+
+    async def exchange(
+        self, call: Call[T], *, attempt: int = 1, seconds: float | None = None
+    ) -> tuple[HttpResponse, T]:
+        """
+        Send a request once, and read its answer.
+
+        Args:
+            call: What is sent.
+            attempt: How often it was sent, this time included.
+            seconds: How long it may take; None if nothing but the time-outs bounds it.
+
+        Returns:
+            The answer, and what it says.
+
+        Raises:
+            CredentialsError: There is nothing to sign with. Nothing was sent.
+            PartnerEventsError: It came to nothing; what one more try may need is done.
+        """
+        credentials = await self.frozen()
+        request = sign(self.edge, call, credentials, attempt)
+        timeouts = self.timeouts if seconds is None else self.timeouts.within(seconds)
+        try:
+            response = await self.transport.send(request, timeouts)
+            return response, answer(call, response)
+        except PartnerEventsError as error:
+            log_failure(call, error)
+            remedied = await self._remedy(error, credentials)
+            if remedied is error:
+                raise
+            raise remedied from error
+
+    # ------------------------------------------------------------ the end
+
+    async def close(self) -> None:
+        """Close the connections, but not those of a transport that was given."""
+        if self.owns_transport:
+            await self.transport.close()

@@ -1,0 +1,120 @@
+"""What both lines hold, and how it is looked up."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Final, Generic, Self, TypeVar, cast
+
+import attrs
+
+from eventbridge_partner._http import Timeouts
+from eventbridge_partner.aws.configuration import AwsConfiguration, resolve
+from eventbridge_partner.aws.credentials import CredentialsKeeper
+from eventbridge_partner.aws.signing import SigningEdge
+from eventbridge_partner.delivery.actions import DeliverySettings
+from eventbridge_partner.line._setup import Setup
+from eventbridge_partner.pacing import Pace
+from eventbridge_partner.retry import RetryPolicy, RetryQuota
+from eventbridge_partner.transports import TransportFactory
+
+TransportT = TypeVar("TransportT")
+
+MAX_IN_FLIGHT: Final = 4
+"""Requests of one call in flight at a time where each takes a thread, unless told otherwise."""
+
+MAX_MULTIPLEXED: Final = 32
+"""The same where one thread keeps them all."""
+
+# An event that waits for its retry holds back the outcomes of those behind it, and by default
+# waits up to 3 s in all. So many events can go by meanwhile.
+_STREAM_EVENTS: Final = 10_000
+_STREAM_BYTES: Final = 16 * 1024 * 1024
+
+
+@attrs.define(kw_only=True, eq=False)
+class BaseLine(ABC, Generic[TransportT]):
+    """
+    All that a client sends with, in one process.
+
+    Attributes:
+        configuration: Region, endpoint and what else the AWS configuration says.
+        settings: Of each delivery.
+        credentials: What to sign with.
+        edge: What signs.
+        transport: What sends.
+        owns_transport: Whether it is to be closed with the client.
+        timeouts: Of each request.
+        quota: How many retries there may be.
+        pace: How many requests a second.
+    """
+
+    configuration: AwsConfiguration
+    settings: DeliverySettings
+    credentials: CredentialsKeeper
+    edge: SigningEdge
+    transport: TransportT
+    owns_transport: bool
+    timeouts: Timeouts
+    quota: RetryQuota
+    pace: Pace
+
+    @classmethod
+    def open(cls, setup: Setup, **own: Any) -> Self:
+        """
+        Look up Region, endpoint and settings; credentials are looked up when one signs.
+
+        Args:
+            setup: What the client was told.
+            own: What only lines of this world have.
+
+        Raises:
+            ConfigurationError: No Region, or a setting that cannot work.
+        """
+        session, credentials = setup.shared.open()
+        configuration = resolve(session, region=setup.region, endpoint_url=setup.endpoint_url)
+        retry = setup.retry
+        if configuration.max_attempts is not None:
+            retry = retry.with_max_attempts(configuration.max_attempts)
+        given = setup.transport
+        # A class has the method of its instances too.
+        owns_transport = given is None or isinstance(given, type) or not hasattr(given, "send")
+        transport = cast("TransportT", given)
+        if owns_transport:
+            factory: TransportFactory[TransportT] = given or cls.default_transport()
+            transport = factory(ca_bundle=configuration.ca_bundle, proxies=configuration.proxies)
+        return cls(
+            configuration=configuration,
+            settings=DeliverySettings(
+                retry=retry,
+                limits=setup.limits,
+                max_in_flight=setup.max_in_flight or cls.usual_in_flight(transport),
+            ),
+            credentials=credentials,
+            edge=SigningEdge(configuration),
+            transport=transport,
+            owns_transport=owns_transport,
+            timeouts=setup.timeouts,
+            quota=RetryQuota(setup.retry.tokens),
+            pace=setup.pace,
+            **own,
+        )
+
+    @classmethod
+    @abstractmethod
+    def default_transport(cls) -> TransportFactory[TransportT]:
+        """Import and return what makes a transport where none is given."""
+
+    @classmethod
+    @abstractmethod
+    def usual_in_flight(cls, transport: TransportT) -> int:
+        """Return how many requests of one call are in flight where the client was not told."""
+
+    @property
+    def stream_settings(self) -> DeliverySettings:
+        """The settings of a delivery that holds a bounded number of events at a time."""
+        return attrs.evolve(self.settings, max_held=_STREAM_EVENTS, max_held_bytes=_STREAM_BYTES)
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """When to try again."""
+        return self.settings.retry

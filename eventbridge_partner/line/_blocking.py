@@ -1,0 +1,115 @@
+"""The line for threads."""
+
+from __future__ import annotations
+
+import time
+from typing import TypeVar
+
+import attrs
+
+from eventbridge_partner._http import HttpResponse, Timeouts
+from eventbridge_partner.delivery.entries import Batch
+from eventbridge_partner.errors import PartnerEventsError
+from eventbridge_partner.line._base import MAX_IN_FLIGHT, MAX_MULTIPLEXED, BaseLine
+from eventbridge_partner.line._flight import Flight, Recipient, log_failure, remedy, sign
+from eventbridge_partner.transports import (
+    Answer,
+    Flights,
+    MultiplexingTransport,
+    Transport,
+    TransportFactory,
+)
+from eventbridge_partner.transports.flights import BlockingFlights, WorkerThreads
+from eventbridge_partner.wire.calls import Call, answer
+
+T = TypeVar("T")
+
+
+@attrs.define(kw_only=True, eq=False)
+class Line(BaseLine[Transport]):
+    """
+    All that a client sends with, in one process. Thread-safe.
+
+    Attributes:
+        workers: Threads that wait for answers where the transport does not multiplex.
+    """
+
+    workers: WorkerThreads
+
+    @classmethod
+    def default_transport(cls) -> TransportFactory[Transport]:
+        """Import and return what makes a transport where none is given."""
+        from eventbridge_partner.transports.requests import RequestsTransport
+
+        return RequestsTransport
+
+    @classmethod
+    def usual_in_flight(cls, transport: Transport) -> int:
+        """Return how many requests of one call are in flight where the client was not told."""
+        return MAX_MULTIPLEXED if isinstance(transport, MultiplexingTransport) else MAX_IN_FLIGHT
+
+    # ------------------------------------------------------------ batches
+
+    def open_flights(self, *, stays_free: bool = False) -> Flights[Flight]:
+        """Open the flights of one delivery. See `BlockingFlights` for who is to stay free."""
+        if isinstance(self.transport, MultiplexingTransport):
+            return self.transport.flights()
+        return BlockingFlights(self.transport, self.workers, stays_free=stays_free)
+
+    def submit(self, flights: Flights[Flight], batch: Batch, timeouts: Timeouts) -> None:
+        """
+        Sign a batch and send it.
+
+        Raises:
+            CredentialsError: There is nothing to sign it with. Nothing was sent.
+        """
+        flight = Flight.of(batch, self.credentials.frozen())
+        flights.submit(flight, flight.request(self.edge), timeouts)
+
+    def land(self, flight: Flight, answer: Answer, recipient: Recipient) -> None:
+        """Read the answer to a batch, do what one more try may need, and tell the recipient."""
+        error = flight.landed(answer, recipient)
+        if error is not None:
+            error = remedy(error, flight.credentials, self.credentials, self.edge)
+            recipient.failed(flight.batch, error, time.monotonic())
+
+    # ------------------------------------------------------------ single requests
+
+    def exchange(
+        self, call: Call[T], *, attempt: int = 1, seconds: float | None = None
+    ) -> tuple[HttpResponse, T]:
+        """
+        Send a request once, and read its answer.
+
+        Args:
+            call: What is sent.
+            attempt: How often it was sent, this time included.
+            seconds: How long it may take; None if nothing but the time-outs bounds it.
+
+        Returns:
+            The answer, and what it says.
+
+        Raises:
+            CredentialsError: There is nothing to sign with. Nothing was sent.
+            PartnerEventsError: It came to nothing; what one more try may need is done.
+        """
+        credentials = self.credentials.frozen()
+        request = sign(self.edge, call, credentials, attempt)
+        timeouts = self.timeouts if seconds is None else self.timeouts.within(seconds)
+        try:
+            response = self.transport.send(request, timeouts)
+            return response, answer(call, response)
+        except PartnerEventsError as error:
+            log_failure(call, error)
+            remedied = remedy(error, credentials, self.credentials, self.edge)
+            if remedied is error:
+                raise
+            raise remedied from error
+
+    # ------------------------------------------------------------ the end
+
+    def close(self) -> None:
+        """Close the connections, but not those of a transport that was given."""
+        self.workers.stop()
+        if self.owns_transport:
+            self.transport.close()
