@@ -25,8 +25,8 @@ from eventbridge_partner.testing._rules import Refusal
 if TYPE_CHECKING:
     from typing import Self
 
+    from eventbridge_partner.testing._protocol import LocalService
     from eventbridge_partner.testing._records import Answer
-    from eventbridge_partner.testing._service import FakeEventBridge
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Request line and headers; AWS takes less."""
@@ -53,7 +53,7 @@ class LocalServer:
         url: What clients take as `endpoint_url`.
     """
 
-    def __init__(self, service: FakeEventBridge, host: str, port: int) -> None:
+    def __init__(self, service: LocalService, host: str, port: int) -> None:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
@@ -175,7 +175,7 @@ class _Connection:
     """One connection: reads requests, writes answers."""
 
     def __init__(
-        self, service: FakeEventBridge, peer: socket.socket, closing: threading.Event
+        self, service: LocalService, peer: socket.socket, closing: threading.Event
     ) -> None:
         self._service = service
         self._socket = peer
