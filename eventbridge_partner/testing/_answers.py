@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from html import escape
-from http import HTTPStatus
 from typing import Any
 
 import attrs
@@ -26,6 +25,7 @@ from eventbridge_partner.testing._faults import (
     WrongLength,
     first,
 )
+from eventbridge_partner.testing._heads import phrase
 from eventbridge_partner.testing._received import CONTENT_TYPE
 from eventbridge_partner.testing._records import Answer, EntryResult, new_ids
 from eventbridge_partner.testing._rules import Refusal
@@ -82,14 +82,6 @@ def too_large(limit: int) -> Refusal:
     """Return the refusal of a body that is larger than the service reads."""
     message = f"The request body is larger than {limit} bytes."
     return Refusal("RequestEntityTooLargeException", message, 413)
-
-
-def phrase(status: int) -> str:
-    """Return the words that go with an HTTP status, also with one that nobody registered."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
 
 
 def reshaping_among(hits: Sequence[Fault], results: Sequence[EntryResult]) -> Reshaping | None:

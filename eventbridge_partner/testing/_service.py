@@ -6,7 +6,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from eventbridge_partner.testing import _answers, _received
@@ -188,17 +188,33 @@ class FakeEventBridge:
 
         return LocalTransport(self, sleep)
 
-    def serve(self, host: str = "127.0.0.1", port: int = 0) -> LocalServer:
+    def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        trusted_peers: Iterable[str] = (),
+        trusted_hosts: Iterable[str] = (),
+    ) -> LocalServer:
         """
         Start to serve HTTP; stop with `close()` or by leaving its `with` block.
 
         Args:
             host: The address to listen on.
             port: 0 for any free one; `url` tells which.
+            trusted_peers: Networks, such as `172.17.0.0/16`, from which control calls are taken
+                besides loopback, if they name a trusted host.
+            trusted_hosts: Each as `HOST:PORT`: what such calls may have as their `Host`.
+
+        Raises:
+            OSError: It cannot listen there.
+            ValueError: A trusted peer is no network, or a trusted host has no port.
         """
         from eventbridge_partner.testing._server import LocalServer
 
-        return LocalServer(self, host, port)
+        return LocalServer(
+            self, host, port, trusted_peers=trusted_peers, trusted_hosts=trusted_hosts
+        )
 
     # From request to answer
 
