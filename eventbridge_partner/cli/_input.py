@@ -35,6 +35,13 @@ The largest entry has 1 MiB. Each of its bytes takes up to 7 in JSON text within
 pretty-printing adds white space.
 """
 
+MAX_OPENING_BYTES: Final = 4096
+"""
+How long `{"Entries": [` may be, with the white space in it.
+
+What is longer is JSON Lines. The bound keeps looking for it cheap, however little comes at a time.
+"""
+
 _CHUNK_BYTES: Final = 64 * 1024
 _WHITE: Final = b" \t\r\n"
 _BOM: Final = b"\xef\xbb\xbf"
@@ -50,7 +57,7 @@ _MARK: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(")?|[{}\[\],]', re.DOTALL)
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
 _COLON: Final = re.compile(rb"[ \t\r\n]*:")
 _NOT_WHITE: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^" \t\r\n]+', re.DOTALL)
-_LINE_END: Final = re.compile(rb"[ \t]*[\r\n]+[ \t]*")
+_LINE_ENDS: Final = re.compile(rb"[\r\n]+")
 
 _ALLOWED_ENTRY: Final = "allowed: a JSON object with Source, DetailType and Detail"
 
@@ -108,7 +115,7 @@ class InputEntry:
     @property
     def text_on_one_line(self) -> bytes:
         """The text without line ends: in JSON they are never part of a value."""
-        return _LINE_END.sub(b" ", self.text)
+        return b" ".join(line.strip(b" \t") for line in _LINE_ENDS.split(self.text))
 
 
 class EntryReader:
@@ -231,7 +238,7 @@ def _pieces(source: _Source) -> Iterator[_Piece]:
     """Cut the input into entries: any number of arrays, or JSON Lines to the end."""
     growing = _Growing()
     while head := _next_head(source, growing):
-        opening = _OPENING.match(head)
+        opening = _OPENING.match(head, 0, MAX_OPENING_BYTES)
         if not opening:
             source.put_back(head)
             yield from _lines(source, growing)
@@ -252,7 +259,9 @@ def _next_head(source: _Source, growing: _Growing) -> bytes:
         stripped = head.lstrip(_WHITE)
         growing.add(head[: len(head) - len(stripped)])
         head = stripped
-        if head and not _PERHAPS_OPENING.fullmatch(head):
+        if head and not _PERHAPS_OPENING.fullmatch(head, 0, MAX_OPENING_BYTES):
+            break
+        if len(head) >= MAX_OPENING_BYTES:
             break
     return head
 

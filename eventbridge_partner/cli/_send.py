@@ -149,7 +149,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
     """
     _check(arguments)
     with contextlib.ExitStack() as stack:
-        stream = stack.enter_context(open_input(arguments.file))
+        with interruption.allowed:  # opening a FIFO takes until somebody writes to it
+            stream = stack.enter_context(open_input(arguments.file))
         results = None if arguments.results in (None, "-") else Path(arguments.results)
         failed = None if arguments.failed is None else Path(arguments.failed)
         _check_paths(stream, {"--results": results, "--failed": failed})
@@ -162,13 +163,11 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
             progress = open_progress(sys.stderr, _size(stream))
         is_shared = progress is not None and results is None and sys.stdout.isatty()
         through = progress.write_above if progress is not None and is_shared else None
-        sending = _Sending(
-            reader,
-            stack.enter_context(LineFile(results, through)),
-            None if failed is None else stack.enter_context(LineFile(failed)),
-            progress,
-            shows_accepted=arguments.results is not None,
-        )
+        with interruption.allowed:  # likewise, until somebody reads
+            shown = stack.enter_context(LineFile(results, through))
+            kept = None if failed is None else stack.enter_context(LineFile(failed))
+        shows_accepted = arguments.results is not None
+        sending = _Sending(reader, shown, kept, progress, shows_accepted=shows_accepted)
         began = time.monotonic()
         with contextlib.nullcontext() if progress is None else progress:
             end = sending.send(client, arguments.deadline, interruption)
@@ -176,8 +175,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         undelivered = sending.tally.counts.undelivered
         status = NOT_ALL_ACCEPTED if end or undelivered else ALL_ACCEPTED
         if status or not arguments.quiet:
-            kept = failed if sending.keeps_failed else None
-            lines = [*summary(sending.tally, seconds=seconds, failed=kept)]
+            where = failed if sending.keeps_failed else None
+            lines = [*summary(sending.tally, seconds=seconds, failed=where)]
             if service:
                 requests = amount(service.request_count, "request")
                 lines.append(f"  local service: {requests} over HTTP, signatures verified")

@@ -52,6 +52,23 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         help="take requests with any signature, or none",
     )
     parser.add_argument("--quiet", action="store_true", help="print no line for each request")
+    trust = parser.add_argument_group("who may use control calls, besides this machine")
+    trust.add_argument(
+        "--trust-peer",
+        type=_types.network,
+        action="append",
+        default=[],
+        metavar="CIDR",
+        help="a network that they may come from, such as a container's bridge",
+    )
+    trust.add_argument(
+        "--trust-host",
+        type=_types.host_and_port,
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="what they may have as their Host then, such as localhost:9000 for a mapped port",
+    )
     _local.add_fault_options(parser, title="how it fails")
     parser.set_defaults(run=run)
 
@@ -78,7 +95,12 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
     )
     service.prints = not arguments.quiet
     try:
-        server = service.serve(arguments.host, arguments.port)
+        server = service.serve(
+            arguments.host,
+            arguments.port,
+            trusted_peers=arguments.trust_peer,
+            trusted_hosts=arguments.trust_host,
+        )
     except OSError as error:
         where = f"{arguments.host}:{arguments.port}"
         raise UsageError(f"cannot listen on {where}: {reason(error)}") from error

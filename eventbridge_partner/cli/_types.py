@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import math
 import re
 from typing import Final
@@ -62,6 +63,25 @@ def port(text: str) -> int:
     if number is None or not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"{text!a}; allowed: 0 to 65535, 0 for any free port")
     return number
+
+
+def network(text: str) -> str:
+    """Read a network: `172.17.0.0/16`."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!a}; allowed: a network such as 172.17.0.0/16"
+        ) from None
+    return text
+
+
+def host_and_port(text: str) -> str:
+    """Read a host with its port, as browsers show it: `localhost:9000`."""
+    name, _, number = text.rpartition(":")
+    if not name or _whole(number) is None or not 0 < int(number) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!a}; allowed: HOST:PORT, such as localhost:9000")
+    return text
 
 
 def _whole(text: str) -> int | None:

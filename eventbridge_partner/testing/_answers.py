@@ -1,38 +1,87 @@
-"""The bodies that the local service answers with, good, bad and wrong."""
+"""What the local service answers with: good, bad, wrong, late or not at all."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from email.utils import formatdate
 from html import escape
-from http import HTTPStatus
 from typing import Any
 
+import attrs
+
+from eventbridge_partner.testing._decision import Decision
 from eventbridge_partner.testing._faults import (
+    SOURCE_OPERATIONS,
+    CutAnswer,
     EmptyAnswer,
     FailRequest,
     Fault,
     GarbleAnswer,
+    LoseAnswer,
     MiscountFailures,
     Reshaping,
+    SlowAnswer,
     WrongLength,
+    first,
 )
-from eventbridge_partner.testing._records import EntryResult
+from eventbridge_partner.testing._heads import phrase
+from eventbridge_partner.testing._received import CONTENT_TYPE
+from eventbridge_partner.testing._records import Answer, EntryResult, new_ids
 from eventbridge_partner.testing._rules import Refusal
+
+
+def answer_to(index: int, operation: str, decision: Decision, hits: Sequence[Fault]) -> Answer:
+    """
+    Return the answer that tells a decision, or what the faults make of it.
+
+    Args:
+        index: The number of the request.
+        operation: What was asked for.
+        decision: What became of it; faults that change the answer are added to its `effective`.
+        hits: The faults that hit the request, in the order played.
+    """
+    if decision.closes:
+        return Answer(index, 0, {}, b"", is_silent=True)
+    headers = {
+        "x-amzn-requestid": new_ids(1)[0],
+        "content-type": CONTENT_TYPE,
+        "date": formatdate(decision.shown_time, usegmt=True),
+    }
+    status = 200
+    if decision.refusal is not None:
+        status = decision.refusal.status
+        body = refusal_body(decision.refusal, decision.form, headers)
+    elif operation in SOURCE_OPERATIONS:
+        garbled = first(hits, GarbleAnswer)
+        body = document_body(decision.document, garbled)
+        if garbled is not None:
+            decision.effective.append(garbled)
+    else:
+        reshaping = reshaping_among(hits, decision.results)
+        body = results_body(decision.results, reshaping)
+        if reshaping is not None:
+            decision.effective.append(reshaping)
+    answer = Answer(index, status, headers, body)
+    for fault in hits:
+        match fault:
+            case SlowAnswer():
+                answer = attrs.evolve(answer, delay=answer.delay + fault.seconds)
+            case LoseAnswer() if not answer.is_silent and answer.cut_after is None:
+                answer = attrs.evolve(answer, is_silent=True)
+            case CutAnswer() if not answer.is_silent and answer.cut_after is None:
+                shown = min(fault.after_bytes, max(len(body) - 1, 0))
+                answer = attrs.evolve(answer, cut_after=shown)
+            case _:
+                continue
+        decision.effective.append(fault)
+    return answer
 
 
 def too_large(limit: int) -> Refusal:
     """Return the refusal of a body that is larger than the service reads."""
     message = f"The request body is larger than {limit} bytes."
     return Refusal("RequestEntityTooLargeException", message, 413)
-
-
-def phrase(status: int) -> str:
-    """Return the words that go with an HTTP status, also with one that nobody registered."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
 
 
 def reshaping_among(hits: Sequence[Fault], results: Sequence[EntryResult]) -> Reshaping | None:

@@ -1,17 +1,16 @@
 """
 What customers do with partner event sources, as calls over HTTP beside the service's own.
 
-They come from the same machine only, and not from a page in its browser: such a page cannot send
-JSON to another origin without asking first, which nobody answers here.
+`Access` says who may call.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+from eventbridge_partner.testing._access import Access
 from eventbridge_partner.testing._sources import TRANSITIONS, LocalSources, SourceAction
 
 PATH: Final = "/_control/"
@@ -23,6 +22,7 @@ _ACTIONS: Final[Mapping[str, SourceAction]] = {
 
 def answer(
     sources: LocalSources,
+    access: Access,
     peer: str,
     method: str,
     path: str,
@@ -34,6 +34,7 @@ def answer(
 
     Args:
         sources: What it is about.
+        access: Who may call.
         peer: The IP address that it came from.
         method: Of HTTP.
         path: As received, beginning with `PATH`.
@@ -43,8 +44,8 @@ def answer(
     Returns:
         The status and the document to answer with.
     """
-    if not _is_loopback(peer):
-        return _refused(403, "control calls are taken from this machine only")
+    if refusal := access.refusal(peer, headers):
+        return _refused(403, refusal)
     action = _ACTIONS.get(path)
     if action is None:
         return _refused(404, f"allowed: POST to one of {', '.join(_ACTIONS)}")
@@ -89,10 +90,3 @@ def _read(body: bytes) -> tuple[str, str] | None:
     if len(members) != 2 or not isinstance(name, str) or not isinstance(account, str):
         return None
     return name, account
-
-
-def _is_loopback(peer: str) -> bool:
-    address = ipaddress.ip_address(peer)
-    # A socket for both IP versions shows those of version 4 so.
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import attrs
 
@@ -153,6 +153,9 @@ class Fault:
     def concerns(self, visit: Visit) -> bool:
         """Whether this request is one that the fault could hit at all."""
         return True
+
+
+_F = TypeVar("_F", bound=Fault)
 
 
 # What is refused
@@ -425,6 +428,16 @@ Silent = LoseAnswer | CloseConnection
 
 Reshaping = GarbleAnswer | WrongLength | MiscountFailures | EmptyAnswer
 """Faults that change what a good answer says."""
+
+
+def first(hits: Iterable[Fault], kind: type[_F]) -> _F | None:
+    """Return the first fault of a kind; None if there is none."""
+    return next((fault for fault in hits if isinstance(fault, kind)), None)
+
+
+def message_of(code: str, message: str | None) -> str:
+    """Return what goes with an error code: the message given, or the usual one."""
+    return MESSAGES.get(code, "The request was refused.") if message is None else message
 
 
 @attrs.define

@@ -223,7 +223,8 @@ def _mistyped(entries: tuple[Mapping[str, Any], ...]) -> Refusal | None:
 def _is_finite_number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value)
+    # An integer may be too large for a float.
+    return isinstance(value, int) or math.isfinite(value)
 
 
 def _is_unicode(text: str) -> bool:

@@ -14,22 +14,27 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from eventbridge_partner.testing import _answers, _control
-from eventbridge_partner.testing._rules import Refusal
+from eventbridge_partner.testing._access import Access
+from eventbridge_partner.testing._heads import (
+    BadRequestError,
+    Head,
+    answer_head,
+    parse_head,
+    split_head,
+)
 
 if TYPE_CHECKING:
     from typing import Self
 
+    from eventbridge_partner.testing._protocol import LocalService
     from eventbridge_partner.testing._records import Answer
-    from eventbridge_partner.testing._service import FakeEventBridge
-
-MAX_HEAD_BYTES: Final = 64 * 1024
-"""Request line and headers; AWS takes less."""
+    from eventbridge_partner.testing._rules import Refusal
 
 IDLE_SECONDS: Final = 300.0
 """After which a connection that sends nothing is closed, so that abandoned ones do not pile up."""
@@ -53,7 +58,16 @@ class LocalServer:
         url: What clients take as `endpoint_url`.
     """
 
-    def __init__(self, service: FakeEventBridge, host: str, port: int) -> None:
+    def __init__(
+        self,
+        service: LocalService,
+        host: str,
+        port: int,
+        *,
+        trusted_peers: Iterable[str] = (),
+        trusted_hosts: Iterable[str] = (),
+    ) -> None:
+        access = Access(peers=trusted_peers, hosts=trusted_hosts)
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
@@ -71,6 +85,7 @@ class LocalServer:
         self.port: int = self._listener.getsockname()[1]
         bracketed = f"[{self.host}]" if ":" in self.host else self.host
         self.url: str = f"http://{bracketed}:{self.port}"
+        self._access = attrs.evolve(access, bound=f"{bracketed}:{self.port}")
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._connections: dict[_Connection, threading.Thread] = {}
@@ -126,7 +141,7 @@ class LocalServer:
                 self._start(peer)
 
     def _start(self, peer: socket.socket) -> None:
-        connection = _Connection(self._service, peer, self._closing)
+        connection = _Connection(self._service, self._access, peer, self._closing)
         thread = threading.Thread(
             target=self._run, args=(connection,), name=f"{self._acceptor.name}-peer", daemon=True
         )
@@ -154,30 +169,18 @@ class LocalServer:
                 del self._connections[connection]
 
 
-@attrs.frozen
-class _Head:
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    keeps_alive: bool
-    length: int
-
-
-class _BadRequestError(Exception):
-    """What came is not an HTTP request that this server can read."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        self.refusal = refusal
-        super().__init__(refusal.code)
-
-
 class _Connection:
     """One connection: reads requests, writes answers."""
 
     def __init__(
-        self, service: FakeEventBridge, peer: socket.socket, closing: threading.Event
+        self,
+        service: LocalService,
+        access: Access,
+        peer: socket.socket,
+        closing: threading.Event,
     ) -> None:
         self._service = service
+        self._access = access
         self._socket = peer
         self._closing = closing
         self._received = b""
@@ -199,7 +202,7 @@ class _Connection:
                     self._linger()
                     return
                 body = self._read_body(head)
-            except _BadRequestError as error:
+            except BadRequestError as error:
                 self._refuse(error.refusal)
                 return
             if body is None or not self._begin():
@@ -238,19 +241,16 @@ class _Connection:
             self._answering = False
             return not self._closing.is_set()
 
-    def _read_head(self) -> _Head | None:
-        while (end := self._received.find(b"\r\n\r\n")) < 0:
-            if len(self._received) > MAX_HEAD_BYTES:
-                raise _BadRequestError(Refusal("RequestHeaderSectionTooLarge", "", 431))
+    def _read_head(self) -> Head | None:
+        while (parts := split_head(self._received)) is None:
             chunk = self._socket.recv(65536)
             if not chunk:
                 return None
             self._received += chunk
-        head = self._received[:end].decode("latin-1")
-        self._received = self._received[end + 4 :]
-        return _parse_head(head)
+        head, self._received = parts
+        return parse_head(head)
 
-    def _read_body(self, head: _Head) -> bytes | None:
+    def _read_body(self, head: Head) -> bytes | None:
         missing = head.length - len(self._received)
         if missing > 0 and head.headers.get("expect", "").lower() == "100-continue":
             self._socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -273,7 +273,8 @@ class _Connection:
         if answer.is_silent:
             return False
         keeps_alive = keeps_alive and not self._closing.is_set()
-        head = _head(answer.status, answer.headers, len(answer.body), keeps_alive)
+        headers = {**answer.headers, "Content-Length": str(len(answer.body))}
+        head = answer_head(answer.status, headers, keeps_alive=keeps_alive)
         try:
             self._socket.sendall(head + answer.body[: answer.cut_after])
         except OSError:
@@ -281,17 +282,25 @@ class _Connection:
             raise
         return keeps_alive and answer.cut_after is None
 
-    def _answer_control(self, head: _Head, body: bytes) -> bool:
+    def _answer_control(self, head: Head, body: bytes) -> bool:
         """Carry out a control call; return whether the connection lives."""
         peer = self._socket.getpeername()[0]
         status, document = _control.answer(
-            self._service.sources, peer, head.method, head.path, head.headers, body
+            self._service.sources,
+            self._access,
+            peer,
+            head.method,
+            head.path,
+            head.headers,
+            body,
         )
-        answer = json.dumps(document).encode()
-        headers = {"content-type": "application/json"}
         keeps_alive = head.keeps_alive and not self._closing.is_set()
-        self._socket.sendall(_head(status, headers, len(answer), keeps_alive) + answer)
+        self._send(status, "application/json", json.dumps(document).encode(), keeps_alive)
         return keeps_alive
+
+    def _send(self, status: int, content_type: str, body: bytes, keeps_alive: bool) -> None:
+        headers = {"content-type": content_type, "Content-Length": str(len(body))}
+        self._socket.sendall(answer_head(status, headers, keeps_alive=keeps_alive) + body)
 
     def _peer_has_left(self) -> bool:
         self._socket.settimeout(0)
@@ -306,8 +315,7 @@ class _Connection:
 
     def _refuse(self, refusal: Refusal) -> None:
         body = _answers.error_body(refusal)
-        headers = {"content-type": "application/x-amz-json-1.1"}
-        self._socket.sendall(_head(refusal.status, headers, len(body), keeps_alive=False) + body)
+        self._send(refusal.status, "application/x-amz-json-1.1", body, keeps_alive=False)
         self._linger()
 
     def _linger(self) -> None:
@@ -318,44 +326,3 @@ class _Connection:
             self._socket.settimeout(left)
             if not self._socket.recv(1 << 20):
                 return
-
-
-def _parse_head(text: str) -> _Head:
-    first, *lines = text.lstrip("\r\n").split("\r\n")
-    words = first.split(" ")
-    if len(words) != 3 or words[2] not in ("HTTP/1.1", "HTTP/1.0"):
-        raise _bad_request("The request line is not one of HTTP/1.1.")
-    method, path, version = words
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip():
-            raise _bad_request("A header line is malformed.")
-        name, value = name.lower(), value.strip(" \t")
-        if name in headers:
-            if name in ("content-length", "host"):
-                raise _bad_request(f"More than one {name} header.")
-            value = f"{headers[name]},{value}"
-        headers[name] = value
-    if "transfer-encoding" in headers:
-        raise _BadRequestError(Refusal("MissingContentLength", "Chunked bodies are not read.", 411))
-    length = headers.get("content-length", "" if method == "POST" else "0")
-    if not length:
-        raise _BadRequestError(Refusal("MissingContentLength", "Content-Length is required.", 411))
-    if not (length.isascii() and length.isdigit()):
-        raise _bad_request("Content-Length is not a number.")
-    wishes = {wish.strip() for wish in headers.get("connection", "").lower().split(",")}
-    keeps_alive = "keep-alive" in wishes if version == "HTTP/1.0" else "close" not in wishes
-    return _Head(method, path, headers, keeps_alive, int(length))
-
-
-def _bad_request(message: str) -> _BadRequestError:
-    return _BadRequestError(Refusal("BadRequest", message, 400))
-
-
-def _head(status: int, headers: Mapping[str, str], length: int, keeps_alive: bool) -> bytes:
-    connection = "keep-alive" if keeps_alive else "close"
-    lines = [f"HTTP/1.1 {status} {_answers.phrase(status)}"]
-    lines += (f"{name}: {value}" for name, value in headers.items())
-    lines += (f"Content-Length: {length}", f"Connection: {connection}", "", "")
-    return "\r\n".join(lines).encode("latin-1")

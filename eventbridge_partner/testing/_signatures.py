@@ -8,7 +8,7 @@ The codes and messages are those that AWS's JSON services answer with; the Commo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -26,6 +26,8 @@ MAX_SKEW: Final = 300
 """Seconds between the time of a signature and the service's clock."""
 
 _STAMP_FORM: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+
+_PARAMETERS: Final = ("Credential", "Signature", "SignedHeaders")
 
 NO_SIGNATURE: Final = Refusal("MissingAuthenticationTokenException", "Missing Authentication Token")
 UNKNOWN: Final = Refusal(
@@ -75,11 +77,13 @@ def read_signature(headers: Mapping[str, str]) -> Signed:
     if algorithm != "AWS4-HMAC-SHA256":
         problem = _incomplete(f"Unsupported AWS 'algorithm': '{algorithm}'.")
         return Signed(token=token, time=time, stamp=stamp, problem=problem)
-    given = dict(_pairs(rest))
+    given, malformed = _parameters(rest)
+    if malformed:
+        return Signed(token=token, time=time, stamp=stamp, problem=_incomplete(malformed))
     access_key_id, *scope = given.get("Credential", "").split("/")
     missing = [
         f"Authorization header requires '{name}' parameter."
-        for name in ("Credential", "Signature", "SignedHeaders")
+        for name in _PARAMETERS
         if not given.get(name)
     ]
     if time is None:
@@ -124,6 +128,10 @@ def verify(
         return UNKNOWN
     if problem := _scope_problem(signed, region):
         return _bad_signature(problem)
+    if list(signed.names) != sorted({name.lower() for name in signed.names}):
+        # User guide, "Create a signed AWS API request": lower case, in order. What AWS says to
+        # others is inferred.
+        return _bad_signature("SignedHeaders are not distinct names in lower case, in order.")
     if "host" not in signed.names:
         return _bad_signature("'Host' must be a 'SignedHeader' in the AWS Authorization.")
     unsigned = [name for name in headers if name.startswith("x-amz-") and name not in signed.names]
@@ -167,10 +175,23 @@ def _bad_signature(message: str) -> Refusal:
     return Refusal("InvalidSignatureException", message)
 
 
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
+def _parameters(text: str) -> tuple[dict[str, str], str]:
+    """
+    Return the parameters of an Authorization header, and what is wrong with them.
+
+    Nobody has recorded what AWS says to a parameter that it does not know, or to two of a name.
+    """
+    given: dict[str, str] = {}
     for part in text.split(","):
-        name, _, value = part.strip().partition("=")
-        yield name, value
+        name, equals, value = part.strip().partition("=")
+        if not equals:
+            return {}, "Authorization header holds a part that is not a valid key=value pair."
+        if name not in _PARAMETERS:
+            return {}, "Authorization header holds a parameter that is not known."
+        if name in given:
+            return {}, f"Authorization header holds more than one '{name}' parameter."
+        given[name] = value
+    return given, ""
 
 
 def _signing_time(headers: Mapping[str, str]) -> tuple[float | None, str]:
@@ -185,7 +206,7 @@ def _signing_time(headers: Mapping[str, str]) -> tuple[float | None, str]:
             # SigV4 allows the Date header in place of X-Amz-Date.
             time = parsedate_to_datetime(headers["date"]).timestamp()
             return time, _stamp(time)
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     return None, ""
 

@@ -262,7 +262,7 @@ class _Page:
     def _position(self, token: str) -> str | None:
         try:
             operation, asked, after, _ = json.loads(base64.urlsafe_b64decode(token))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
         # API reference: "Keep all other arguments unchanged."
         fits = (operation, asked) == (self.operation, self.asked) and isinstance(after, str)

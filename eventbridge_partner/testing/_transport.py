@@ -10,7 +10,7 @@ from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner.errors import TransportError
 
 if TYPE_CHECKING:
-    from eventbridge_partner.testing._service import FakeEventBridge
+    from eventbridge_partner.testing._protocol import LocalService
 
 
 class LocalTransport:
@@ -21,7 +21,7 @@ class LocalTransport:
     always as if the request may have been carried out: over a network one could not tell.
     """
 
-    def __init__(self, service: FakeEventBridge, sleep: Callable[[float], None]) -> None:
+    def __init__(self, service: LocalService, sleep: Callable[[float], None]) -> None:
         self._service = service
         self._sleep = sleep
 

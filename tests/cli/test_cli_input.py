@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import time
 import tracemalloc
 from collections.abc import Iterator
 from typing import BinaryIO, cast
@@ -233,3 +234,36 @@ def test_whatever_the_details_and_the_chunks_are_they_are_read(
     assert [json.loads(detail or "null") for detail in details(read_entries)] == values
     again = b"\n".join(read_entry.text_on_one_line for read_entry in read_entries)
     assert details(read(again)) == details(read_entries)
+
+
+@pytest.mark.parametrize("chunk", [1, 1000, 1 << 16])
+def test_an_opening_without_end_is_no_array(chunk):
+    """It is JSON Lines after a bounded look, however little comes at a time."""
+    white = " " * 2 * _input.MAX_OPENING_BYTES
+    (found,) = read(f'{{{white}"Entries": [{json.dumps(entry())}]}}', chunk=chunk)
+    assert found.findings[0].field == "Entries"
+    assert found.event is None
+
+
+def work_of(text: bytes, chunk: int) -> float:
+    began = time.process_time()
+    for found in read(text, chunk=chunk):
+        assert found.event is None
+        assert isinstance(found.text_on_one_line, bytes)
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize(
+    "start", [b"{", b'{"Entries"', b'{"Entries":', b"[", b'["', b"[{", b"{}", b'{"a":"\\', b'"']
+)
+@pytest.mark.parametrize("filling", [b" ", b"\n ", b"\t", b"[", b"\\", b'\\"', b"{"])
+def test_reading_is_linear(start, filling):
+    """An entry of 1 MB that never ends takes moments, whatever it is made of."""
+    text = (start + filling * (1_000_000 // len(filling)))[:1_000_000]
+    assert work_of(text, 1 << 16) < 3
+
+
+@pytest.mark.parametrize("start", [b"{", b'{"Entries":', b"[{"])
+def test_reading_byte_by_byte_is_linear(start):
+    """Also from a pipe that gives a byte at a time."""
+    assert work_of(start + b" " * 100_000, 1) < 3

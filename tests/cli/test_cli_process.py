@@ -171,6 +171,31 @@ def test_interruption_while_standard_input_is_silent(start):
     assert b"Traceback" not in err
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what the process waits in")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("send", "--local", "fifo"),
+        ("check", "fifo"),
+        ("send", "--local", "events.jsonl", "--results", "fifo"),
+        ("send", "--local", "events.jsonl", "--failed", "fifo"),
+    ],
+    ids=" ".join,
+)
+def test_interruption_while_a_fifo_has_no_other_end(start, tmp_path, arguments, number):
+    """The first signal ends it: opening a FIFO waits until somebody opens the other end."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "events.jsonl").write_text(json_lines(entry()))
+    process = start(*arguments)
+    waits_in = Path(f"/proc/{process.pid}/wchan")
+    wait_until(lambda: waits_in.read_text() == "wait_for_partner")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 128 + number
+    assert err.decode() == f"eventbridge-partner {arguments[0]}: interrupted\n"
+
+
 def unread_bytes(pipe: int) -> int:
     """Return how much of what was written to a pipe waits in it."""
     waiting = array.array("i", [0])

@@ -86,7 +86,7 @@ def test_the_server_tells_who_calls(service, monkeypatch):
     """What a call is judged by is the address that it comes from."""
     peers: list[str] = []
 
-    def answer(sources, peer, *request):
+    def answer(sources, access, peer, *request):
         peers.append(peer)
         return 200, {}
 
@@ -101,22 +101,52 @@ def test_the_server_tells_who_calls(service, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("peer", "status"),
+    "headers",
     [
-        ("127.0.0.1", 200),
-        ("127.8.0.1", 200),
-        ("::1", 200),
-        ("::ffff:127.0.0.1", 200),
-        ("203.0.113.7", 403),
-        ("::ffff:203.0.113.7", 403),
-        ("fe80::1%eth0", 403),
+        {"Host": "evil.example"},
+        {"Host": "localhost.evil.example"},
+        {"Host": "127.0.0.1.evil.example:8080"},
+        {"Host": "0.0.0.0"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:1"},
+        {"Sec-Fetch-Site": "cross-site"},
     ],
+    ids=str,
 )
-def test_only_this_machine_may_act(service, peer, status):
-    """A service that listens on other addresses too takes control calls on loopback only."""
+def test_another_site_can_not_act(service, connection, headers):
+    """Neither from a page of its own nor under a name that it has pointed to this machine."""
+    before = service.sources.create(NAME, ACCOUNT)
+    status, answer = call(connection, "associate", headers={**JSON, **headers})
+    assert status == 403
+    assert set(answer) == {"message"}
+    assert service.sources.get(NAME, ACCOUNT) == before
+
+
+def test_a_page_of_the_service_can_act(service, connection):
+    """A browser says where the page came from: from here."""
     service.sources.create(NAME, ACCOUNT)
-    headers = {"content-type": "application/json"}
-    body = json.dumps(WANTED).encode()
-    path = "/_control/sources/associate"
-    found, _ = _control.answer(service.sources, peer, "POST", path, headers, body)
-    assert found == status
+    origin = f"http://{connection.host}:{connection.port}"
+    headers = {**JSON, "Origin": origin, "Sec-Fetch-Site": "same-origin"}
+    assert call(connection, "associate", headers=headers)[0] == 200
+
+
+def test_a_mapped_port_of_a_container_can_be_named(service):
+    """Requests come through a bridge then, with the port of the machine in `Host`."""
+    service.sources.create(NAME, ACCOUNT)
+    trust = {"trusted_peers": ["127.0.0.0/8"], "trusted_hosts": ["workbench.test:9000"]}
+    with service.serve(**trust) as server:
+        connection = http.client.HTTPConnection(server.host, server.port, timeout=5)
+        named = {**JSON, "Host": "workbench.test:9000"}
+        assert call(connection, "associate", headers=named)[0] == 200
+        other = {**JSON, "Host": "workbench.test:9001"}
+        assert call(connection, "deactivate", headers=other)[0] == 403
+        connection.close()
+
+
+def test_trust_is_checked_before_it_serves(service):
+    """A typing error must not look like a refusal later."""
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        service.serve(trusted_hosts=["workbench.test"])
+    with pytest.raises(ValueError, match="network"):
+        service.serve(trusted_peers=["everybody"])

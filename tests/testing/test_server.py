@@ -172,7 +172,7 @@ def test_a_connection_is_kept_alive(server):
 def test_a_connection_is_closed_on_request(server, request_line, header):
     """Where the client asks for it, or speaks HTTP/1.0."""
     answer = exchange(
-        server, f"{request_line}\r\n{header}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+        server, f"{request_line}\r\nHost: a\r\n{header}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
     )
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert b"\r\nConnection: close\r\n" in answer
@@ -180,15 +180,17 @@ def test_a_connection_is_closed_on_request(server, request_line, header):
 
 def test_requests_may_follow_each_other_unanswered(server):
     """Two requests in one packet get two answers."""
-    one = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
-    last = b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+    one = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"
+    last = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
     assert exchange(server, one + last).count(b"HTTP/1.1 400 ") == 2
 
 
 def test_a_request_may_come_in_pieces(server):
     """However the network splits it."""
     with socket.create_connection((server.host, server.port), timeout=2) as peer:
-        for byte in b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}":
+        for (
+            byte
+        ) in b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}":
             peer.sendall(bytes([byte]))
         assert peer.recv(65536).startswith(b"HTTP/1.1 400 ")
 
@@ -199,15 +201,32 @@ def test_a_request_may_come_in_pieces(server):
         (b"POST /", 400),
         (b"POST / HTTP/2", 400),
         (b"hello", 400),
-        (b"POST / HTTP/1.1\r\nno colon", 400),
-        (b"POST / HTTP/1.1\r\nName : x", 400),
-        (b"POST / HTTP/1.1\r\nA: b\r\n folded", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: -1", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: 1x", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nno colon", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nName : x", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nA: b\r\n folded", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1x", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2", 400),
         (b"POST / HTTP/1.1\r\nHost: a", 411),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked", 411),
-        (b"POST / HTTP/1.1\r\nA: " + b"a" * 70_000, 431),
+        (b"POST / HTTP/1.1\r\nContent-Length: 0", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nHost: a\r\nContent-Length: 0", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 5000, 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"0" * 5000 + b"2", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 0", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nAuthorization: x\r\nAuthorization: x", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: x\r\nX-Amz-Target: x", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nA: b\0c", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nA\0: b", 400),
+        (b"POST /\0 HTTP/1.1\r\nHost: a", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nA: b\nC: d", 400),
+        (b"POST / HTTP/1.1\nHost: a\nContent-Length: 0", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nA: b\rC: d", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nA: b\r", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nA b: c", 400),
+        (b"POST http://a/ HTTP/1.1\r\nHost: a", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 200-maybe\r\nContent-Length: 0", 417),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked", 411),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nA: " + b"a" * 70_000, 431),
     ],
     ids=repr,
 )
@@ -218,10 +237,24 @@ def test_what_is_not_http_is_refused(service, server, head, status):
     assert service.request_count == 0
 
 
+def test_bare_line_feeds_are_refused_at_once(server):
+    """Not when the client has given up waiting: a head of bare LF never ends as heads do."""
+    with socket.create_connection((server.host, server.port), timeout=2) as peer:
+        peer.sendall(b"POST / HTTP/1.1\nHost: a\nContent-Length: 2\n\n{}")
+        assert peer.recv(65536).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_blank_line_before_a_request_is_passed_over(server):
+    """As RFC 9112 wants it, for clients that end a body with one."""
+    request = b"\r\nPOST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+    assert b"SerializationException" not in exchange(server, request)
+    assert b"MissingAuthenticationToken" in exchange(server, request)
+
+
 def test_a_huge_body_is_refused_unread(entry):
     """413 arrives even though the client is still sending; the request is on record."""
     service = FakeEventBridge(max_request_bytes=1000)
-    head = b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n"
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n"
     with service.serve() as server:
         with socket.create_connection((server.host, server.port), timeout=2) as peer:
             peer.sendall(head + b"x" * 100_000)
@@ -239,7 +272,7 @@ def test_a_client_may_ask_before_it_sends(server):
     """Some send `Expect: 100-continue` before larger bodies."""
     with socket.create_connection((server.host, server.port), timeout=2) as peer:
         peer.sendall(
-            b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
+            b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
         )
         assert peer.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         peer.sendall(b"{}")
@@ -305,7 +338,7 @@ def test_closing_leaves_nothing_behind(service, entry):
     server = service.serve()
     idle = socket.create_connection((server.host, server.port), timeout=2)
     half = socket.create_connection((server.host, server.port), timeout=2)
-    half.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+    half.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
     with boto3_client(service, server) as client, idle, half:
         client.put_partner_events(Entries=[entry()])
         started = time.monotonic()
@@ -322,7 +355,7 @@ def test_a_port_can_be_used_again(service):
     """At once, also with connections that were open."""
     server = service.serve()
     with socket.create_connection((server.host, server.port), timeout=2) as peer:
-        peer.sendall(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
+        peer.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}")
         assert peer.recv(65536)
         server.close()
         assert peer.recv(65536) == b""

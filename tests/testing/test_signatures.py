@@ -206,3 +206,24 @@ def test_rotated_credentials_are_known_beside_the_old_ones(client_of, token):
     mixed = Credentials(new.access_key, old.secret_key, new.token)
     client = client_of(service, credentials=mixed)
     assert refusal(client, client.signed(BODY))[1] == "InvalidSignatureException"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda value: value.replace("Credential=", "Credential=a/b, Credential="), "Incomplete"),
+        (lambda value: value + ", Signature=" + "0" * 64, "Incomplete"),
+        (lambda value: value + ", Expires=60", "Incomplete"),
+        (lambda value: value + ",", "Incomplete"),
+        (lambda value: value.replace("SignedHeaders=", "SignedHeaders"), "Incomplete"),
+        (lambda value: value.replace("content-type;host", "host;content-type"), "Invalid"),
+        (lambda value: value.replace("content-type;host", "content-type;Host"), "Invalid"),
+        (lambda value: value.replace("content-type;host", "content-type;host;host"), "Invalid"),
+    ],
+)
+def test_an_authorization_header_has_one_meaning(client, change, code):
+    """Parameters that are doubled or unknown, and headers out of order, are refused."""
+    signed = client.signed(BODY)
+    assert refusal(client, signed)[0] == 200
+    signed["Authorization"] = change(signed["Authorization"])
+    assert refusal(client, signed)[:2] == (400, f"{code}SignatureException")

@@ -1,0 +1,36 @@
+"""What a server and a transport know of the service that they stand in front of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from eventbridge_partner.testing._records import Answer
+    from eventbridge_partner.testing._sources import LocalSources
+
+
+class LocalService(Protocol):
+    """Deals with requests, whoever received them, from any number of threads."""
+
+    @property
+    def sources(self) -> LocalSources:
+        """The partner event sources, for their customers' actions."""
+        ...
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Requests whose body is larger are not read, but given to `refuse_unread`."""
+        ...
+
+    def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Deal with one request."""
+        ...
+
+    def refuse_unread(self, headers: Mapping[str, str]) -> Answer:
+        """Refuse a request whose body is too large."""
+        ...
+
+    def note_undelivered(self, answer: Answer) -> None:
+        """Put on record that the client did not get this answer."""
+        ...
