@@ -1,11 +1,40 @@
-"""What a call is given: events, and a bound in time."""
+"""What the caller gives: events, and a bound in time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from eventbridge_partner.errors import InputInterruptedError
-from eventbridge_partner.models import DeliveryReport, Outcome, PartnerEvent
+from eventbridge_partner.errors import InputInterruptedError, InvalidEventError
+from eventbridge_partner.models import (
+    DeliveryReport,
+    GivenEvent,
+    Outcome,
+    PartnerEvent,
+    Rejected,
+)
+
+INVALID_EVENT: Final = "InvalidEvent"
+
+
+def read(given: GivenEvent, index: int | None) -> PartnerEvent | Rejected:
+    """
+    Return what the caller gave as an event, or the outcome of what cannot be one.
+
+    Args:
+        given: An event, or a mapping with an entry's members.
+        index: Its position among the events of the call; None for an event on its own.
+    """
+    try:
+        return given if isinstance(given, PartnerEvent) else PartnerEvent.from_entry(given)
+    except InvalidEventError as error:
+        findings = (error if index is None else error.at(index)).findings
+        message = "; ".join(map(str, findings))
+    except Exception as error:  # noqa: BLE001  # the caller's mapping can raise anything
+        findings = ()
+        entry = "the entry" if index is None else f"entry of event {index}"
+        message = f"{entry} raised {type(error).__name__} when it was read"
+    return Rejected(INVALID_EVENT, message, given, index or 0, 0, findings)
 
 
 def check_deadline(deadline: float | None) -> None:

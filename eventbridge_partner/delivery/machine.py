@@ -29,9 +29,9 @@ from eventbridge_partner.delivery.actions import (
 )
 from eventbridge_partner.delivery.batching import Packing
 from eventbridge_partner.delivery.entries import Batch, Entry, Group
+from eventbridge_partner.delivery.given import read
 from eventbridge_partner.errors import (
     CredentialsError,
-    InvalidEventError,
     PartnerEventsError,
     ServiceError,
     TlsError,
@@ -53,7 +53,6 @@ from eventbridge_partner.retry import RetryQuota, Verdict
 
 CANCELLED: Final = "Cancelled"
 DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
-INVALID_EVENT: Final = "InvalidEvent"
 ENTRY_TOO_LARGE: Final = "EntryTooLarge"
 
 
@@ -172,22 +171,15 @@ class Delivery:
         return len(group)
 
     def _read(self, given: GivenEvent, group: Group) -> None:
-        index = group.first + len(group)
+        event = read(given, group.first + len(group))
         group.given.append(given)
-        try:
-            event = given if isinstance(given, PartnerEvent) else PartnerEvent.from_entry(given)
+        if isinstance(event, PartnerEvent):
             group.events.append(event)
             return
-        except InvalidEventError as error:
-            findings = error.at(index).findings
-            message = "; ".join(map(str, findings))
-        except Exception as error:  # noqa: BLE001  # the caller's mapping can raise anything
-            findings = ()
-            message = f"entry of event {index} raised {type(error).__name__} when it was read"
         group.events.append(None)
         # The outcomes before it are made up for when the group is complete.
         group.outcomes += [None] * (len(group) - 1 - len(group.outcomes))
-        group.outcomes.append(Rejected(INVALID_EVENT, message, given, index, 0, findings))
+        group.outcomes.append(event)
 
     def _keep(self, group: Group) -> None:
         """Count a complete group in, and decide what of it cannot be sent."""

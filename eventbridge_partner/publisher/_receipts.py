@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from eventbridge_partner.delivery.machine import INVALID_EVENT
-from eventbridge_partner.errors import InvalidEventError
+from eventbridge_partner.delivery.given import read
 from eventbridge_partner.models import (
     DeliveryReport,
     Exhausted,
@@ -20,7 +19,6 @@ from eventbridge_partner.models import (
     Outcome,
     OutcomeCounts,
     PartnerEvent,
-    Rejected,
     Unconfirmed,
     entry_size,
 )
@@ -275,17 +273,11 @@ class Book:
     def read(self, given: GivenEvent) -> Receipt:
         """Make the receipt of an event; it is done already if the event cannot be sent."""
         now = time.monotonic()
-        if type(given) is PartnerEvent:
-            return Receipt(self, given, now, entry_size(given))
-        try:
-            event = given if isinstance(given, PartnerEvent) else PartnerEvent.from_entry(given)
+        event = given if type(given) is PartnerEvent else read(given, None)
+        if isinstance(event, PartnerEvent):
             return Receipt(self, event, now, entry_size(event))
-        except InvalidEventError as error:
-            findings, message = error.findings, "; ".join(map(str, error.findings))
-        except Exception as error:  # noqa: BLE001  # the caller's mapping can raise anything
-            findings, message = (), f"the entry raised {type(error).__name__} when it was read"
         receipt = Receipt(self, given, now, 0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        _decide([receipt], [Rejected(INVALID_EVENT, message, given, 0, 0, findings)])
+        _decide([receipt], [event])
         return receipt
 
     def count_undelivered(self, receipt: Receipt) -> bool:

@@ -8,11 +8,11 @@ from typing import Final
 import attrs
 
 from eventbridge_partner.aws.configuration import checked_region
-from eventbridge_partner.delivery.machine import CANCELLED, INVALID_EVENT
+from eventbridge_partner.delivery.given import read
+from eventbridge_partner.delivery.machine import CANCELLED
 from eventbridge_partner.errors import (
     ConfigurationError,
     CredentialsError,
-    InvalidEventError,
     PartnerEventsError,
 )
 from eventbridge_partner.models import (
@@ -83,8 +83,9 @@ class Routing:
         """Take the next event; at once, for a mapping may be filled anew for the one after."""
         index = self.count
         self.count += 1
-        event = given if type(given) is PartnerEvent else self._read(given, index)
-        if event is None:
+        event = given if type(given) is PartnerEvent else read(given, index)
+        if isinstance(event, Rejected):
+            self._outcomes[index] = event
             return
         region = self._region(event.source)
         if isinstance(region, ConfigurationError):
@@ -96,19 +97,6 @@ class Routing:
         route.events.append(event)
         route.given.append(given)
         route.places.append(index)
-
-    def _read(self, given: GivenEvent, index: int) -> PartnerEvent | None:
-        """Return a mapping as an event; None if it is decided that it is none."""
-        try:
-            return given if isinstance(given, PartnerEvent) else PartnerEvent.from_entry(given)
-        except InvalidEventError as error:
-            findings = error.at(index).findings
-            message = "; ".join(map(str, findings))
-            self._outcomes[index] = Rejected(INVALID_EVENT, message, given, index, 0, findings)
-        except Exception as error:  # noqa: BLE001  # the caller's mapping can raise anything
-            message = f"entry of event {index} raised {type(error).__name__} when it was read"
-            self._outcomes[index] = Rejected(INVALID_EVENT, message, given, index, 0)
-        return None
 
     def _region(self, source: str) -> str | ConfigurationError:
         region = self._regions.get(source)
