@@ -43,6 +43,7 @@ autodoc_type_aliases = {"DeliveryReport": "eventbridge_partner.DeliveryReport"}
 nitpicky = True
 nitpick_ignore = [
     ("py:class", "Credentials"),
+    ("py:class", "LocalService"),
     ("py:class", "Stop"),
     ("py:class", "Wait"),
     ("py:class", "eventbridge_partner.aws.credentials.Credentials"),

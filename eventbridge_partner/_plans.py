@@ -1,11 +1,12 @@
 """
-Operations on sources as generators: they say what to do next, and are told how it went.
+Plans: generators that say what to do next, and are told how it went. They do no I/O.
 
-    Perform(call)   send one request: go on with its value, or throw its error into the operation
+`Running` keeps a plan between two steps, so that a driver is a loop over a `match`. What sends
+single requests yields these steps:
+
+    Perform(call)   send one request: go on with its value, or throw its error into the plan
     Sleep(seconds)  wait
     Give(items)     hand these to whoever iterates
-
-`Running` keeps an operation between two steps, so that a driver is a loop over a `match`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryPolicy, RetryQuota, Verdict
 from eventbridge_partner.wire.calls import Call
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -84,33 +86,33 @@ Plan = Callable[[Control], Operation[T]]
 """An operation whose arguments have been checked."""
 
 
-class Running(Generic[T]):
+class Running(Generic[S, T]):
     """
-    An operation under way.
+    A plan under way.
 
     Attributes:
         step: What to do next; None if it is done.
-        result: Of an operation that is done.
+        result: Of a plan that is done.
     """
 
     result: T
 
-    def __init__(self, operation: Operation[T]) -> None:
-        self._operation = operation
-        self.step: Step | None = None
+    def __init__(self, plan: Generator[S, Any, T]) -> None:
+        self._plan = plan
+        self.step: S | None = None
         self.go_on()
 
     def go_on(self, value: object = None) -> None:
         """Say that the step was done, and with what result."""
         try:
-            self.step = self._operation.send(value)
+            self.step = self._plan.send(value)
         except StopIteration as end:
             self._end(end.value)
 
-    def fail(self, error: PartnerEventsError) -> None:
-        """Say that a request failed. Raises what the operation makes of it."""
+    def fail(self, error: Exception) -> None:
+        """Say that the step failed. Raises what the plan makes of it."""
         try:
-            self.step = self._operation.throw(error)
+            self.step = self._plan.throw(error)
         except StopIteration as end:
             self._end(end.value)
 

@@ -222,7 +222,7 @@ class AsyncSources:
     def _control(self, line: AsyncLine) -> Control:
         return Control(line.retry, self._quota, self._pace, self._clock)
 
-    async def _do(self, line: AsyncLine, running: Running[Any], step: Step) -> None:
+    async def _do(self, line: AsyncLine, running: Running[Step, Any], step: Step) -> None:
         match step:
             case Perform(call, attempt, seconds):
                 try:

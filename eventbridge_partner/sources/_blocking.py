@@ -215,7 +215,7 @@ class Sources:
     def _control(self, line: Line) -> Control:
         return Control(line.retry, self._quota, self._pace, self._clock)
 
-    def _do(self, line: Line, running: Running[Any], step: Step) -> None:
+    def _do(self, line: Line, running: Running[Step, Any], step: Step) -> None:
         match step:
             case Perform(call, attempt, seconds):
                 try:

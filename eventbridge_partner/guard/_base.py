@@ -1,0 +1,87 @@
+"""What both guards are but asking and sending: what they are told."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from eventbridge_partner._forks import after_fork
+from eventbridge_partner.guard._plan import Plans
+from eventbridge_partner.guard._watch import OnPending, Watch
+from eventbridge_partner.models import GivenEvent
+
+ClientT = TypeVar("ClientT")
+
+
+class BaseGuard(ABC, Generic[ClientT]):
+    """A guard in front of a client, whatever its world."""
+
+    def __init__(
+        self,
+        client: ClientT,
+        *,
+        on_pending: OnPending | Callable[[GivenEvent], object] = "reject",
+        account_of: Callable[[str], str | None] | None = None,
+        on_source_gone: Callable[[str], object] | None = None,
+        ttl: float = 300.0,
+        pending_ttl: float = 30.0,
+        patience: float = 10.0,
+        max_look_ups: int = 500,
+        look_up_timeout: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Check what the guard is told.
+
+        Args:
+            client: What sends. It stays the caller's to close.
+            on_pending: What becomes of events whose source is PENDING. `reject`: the outcome is
+                `Rejected` with the code `SourcePending`. `allow` or `warn`: they are sent and
+                dropped by the service; `warn` logs that once for each look-up. A function: it is
+                given the event to keep until the source is ACTIVE, and the outcome is `Exhausted`
+                with the code `SourceParked`, which tells the caller that somebody else sends it
+                again. On asyncio it may be asynchronous.
+            account_of: Returns the customer's account for the name of a source, as a dict's `get`
+                does; None for one that it does not know. Without it, a source is PENDING if it is
+                so in all accounts that have it. If it raises, or returns what is no account, that
+                is logged, and counts as None.
+            on_source_gone: Called with the name of a source that does not exist any more, once,
+                by the thread or task that found out: stop sending to it, and drop its mapping. On
+                asyncio it may be asynchronous.
+            ttl: Seconds for which a look-up is believed.
+            pending_ttl: The same for sources that were PENDING.
+            patience: Seconds that the look-ups of one call may take; of a `deadline`, half at
+                most. What is not known then is gone by as it was known before, or else sent.
+            max_look_ups: How many sources one call looks up at most.
+            look_up_timeout: Seconds for one look-up with all its attempts. After one that fails
+                there is none for 5 s, and up to 5 minutes if that goes on.
+            clock: Tells seconds, from any beginning: for tests.
+
+        Raises:
+            ValueError: A number or word that cannot work.
+        """
+        self._client = client
+        self._clock = clock
+        self._watch = Watch(
+            on_pending=on_pending,
+            account_of=account_of,
+            ttl=ttl,
+            pending_ttl=pending_ttl,
+            patience=patience,
+            max_look_ups=max_look_ups,
+            look_up_timeout=look_up_timeout,
+            clock=clock,
+        )
+        park = on_pending if callable(on_pending) else None
+        self._plans = Plans(self._watch, park, on_source_gone)
+        self._forget_parent()
+        after_fork(self, type(self)._forget_parent)
+
+    @abstractmethod
+    def _forget_parent(self) -> None:
+        """Start with a turn of one's own: a thread of the parent may have held the other."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} in front of {self._client!r}>"
