@@ -8,6 +8,7 @@ The service on your own machine, for tests: it checks what AWS checks and fails 
     assert service.accepted_count == 20
 """
 
+from eventbridge_partner.testing._envelopes import customer_event
 from eventbridge_partner.testing._faults import (
     SOURCE_OPERATIONS,
     CloseConnection,
@@ -27,6 +28,7 @@ from eventbridge_partner.testing._faults import (
     WrongClock,
     WrongLength,
 )
+from eventbridge_partner.testing._patterns import EventPattern, InvalidPatternError, Mismatch
 from eventbridge_partner.testing._records import (
     AcceptedEntry,
     Answer,
@@ -46,12 +48,14 @@ __all__ = [
     "CutAnswer",
     "EmptyAnswer",
     "EntryResult",
+    "EventPattern",
     "ExpireToken",
     "FailEntries",
     "FailRequest",
     "FakeEventBridge",
     "Fault",
     "GarbleAnswer",
+    "InvalidPatternError",
     "LimitRate",
     "LocalServer",
     "LocalSource",
@@ -59,10 +63,12 @@ __all__ = [
     "LocalTransport",
     "LoseAnswer",
     "MiscountFailures",
+    "Mismatch",
     "OddPage",
     "RefuseRequestContaining",
     "RequestRecord",
     "SlowAnswer",
     "WrongClock",
     "WrongLength",
+    "customer_event",
 ]

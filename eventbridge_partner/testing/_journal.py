@@ -62,6 +62,7 @@ class Journal:
                     request_index=self.request_count,
                     entry_index=place,
                     dropped_for=result.dropped_for,
+                    received_at=time,
                 )
             )
         misleads = any(isinstance(fault, _MISLEADING) for fault in decision.effective)
