@@ -29,6 +29,7 @@ class AcceptedEntry:
         dropped_for: The accounts that will never see it, because its source was PENDING there;
             the service's answer does not tell. Always empty where any source is accepted.
         received_at: When the service accepted it: epoch seconds by the service's own `clock`.
+            Not compared.
     """
 
     event_id: str
@@ -40,7 +41,7 @@ class AcceptedEntry:
     request_index: int
     entry_index: int
     dropped_for: tuple[str, ...] = ()
-    received_at: float = 0.0
+    received_at: float = attrs.field(default=0.0, eq=False)
 
     @property
     def parsed_detail(self) -> dict[str, Any]:
