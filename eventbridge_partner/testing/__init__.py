@@ -11,6 +11,7 @@ The service on your own machine, for tests: it checks what AWS checks and fails 
 from eventbridge_partner.testing._envelopes import customer_event
 from eventbridge_partner.testing._faults import (
     SOURCE_OPERATIONS,
+    BlankResults,
     CloseConnection,
     CutAnswer,
     EmptyAnswer,
@@ -44,6 +45,7 @@ __all__ = [
     "SOURCE_OPERATIONS",
     "AcceptedEntry",
     "Answer",
+    "BlankResults",
     "CloseConnection",
     "CutAnswer",
     "EmptyAnswer",

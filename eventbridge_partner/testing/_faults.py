@@ -371,6 +371,24 @@ class MiscountFailures(Fault):
 
 
 @attrs.frozen
+class BlankResults(Fault):
+    """
+    The request is carried out; some results do not say whether their entries were accepted.
+
+    Attributes:
+        indexes: Of which entries of the request; None for all.
+        result: What stands in their place in the answer, as JSON.
+    """
+
+    indexes: frozenset[int] | None = attrs.field(default=None, converter=_frozen)
+    result: object = attrs.field(factory=dict[str, object])
+
+    def concerns(self, visit: Visit) -> bool:
+        """Whether the request is answered with results."""
+        return visit.operation == PUT_OPERATION
+
+
+@attrs.frozen
 class EmptyAnswer(Fault):
     """
     All entries are accepted; the answer lists none and counts no failure, as moto's does.
@@ -426,7 +444,7 @@ class CloseConnection(Fault):
 Silent = LoseAnswer | CloseConnection
 """Faults with which no byte of an answer is sent."""
 
-Reshaping = GarbleAnswer | WrongLength | MiscountFailures | EmptyAnswer
+Reshaping = GarbleAnswer | WrongLength | MiscountFailures | BlankResults | EmptyAnswer
 """Faults that change what a good answer says."""
 
 

@@ -8,11 +8,11 @@ from typing import Final
 import attrs
 
 from eventbridge_partner.testing._decision import Decision
-from eventbridge_partner.testing._faults import GarbleAnswer, MiscountFailures, WrongLength
+from eventbridge_partner.testing._faults import BlankResults, GarbleAnswer, WrongLength
 from eventbridge_partner.testing._received import Received
 from eventbridge_partner.testing._records import AcceptedEntry, Answer, RequestRecord
 
-_MISLEADING: Final = (GarbleAnswer, WrongLength, MiscountFailures)
+_MISLEADING: Final = (BlankResults, GarbleAnswer, WrongLength)
 
 
 class Journal:
