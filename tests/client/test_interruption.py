@@ -66,7 +66,7 @@ HANDLERS: dict[str, Callable[[int, Any], Any]] = {
 }
 
 
-@pytest.fixture(params=HANDLERS.values(), ids=HANDLERS)
+@pytest.fixture(params=list(HANDLERS.values()), ids=list(HANDLERS))
 def handler(request: pytest.FixtureRequest) -> Iterator[Any]:
     before = signal.signal(signal.SIGALRM, request.param)
     yield request.param
