@@ -8,8 +8,10 @@ The service on your own machine, for tests: it checks what AWS checks and fails 
     assert service.accepted_count == 20
 """
 
+from eventbridge_partner.testing._assertions import assert_accepted, assert_nothing_accepted
 from eventbridge_partner.testing._envelopes import customer_event
 from eventbridge_partner.testing._faults import (
+    EVERY_FAULT,
     SOURCE_OPERATIONS,
     BlankResults,
     CloseConnection,
@@ -42,6 +44,7 @@ from eventbridge_partner.testing._sources import LocalSource, LocalSources
 from eventbridge_partner.testing._transport import LocalTransport
 
 __all__ = [
+    "EVERY_FAULT",
     "SOURCE_OPERATIONS",
     "AcceptedEntry",
     "Answer",
@@ -72,5 +75,7 @@ __all__ = [
     "SlowAnswer",
     "WrongClock",
     "WrongLength",
+    "assert_accepted",
+    "assert_nothing_accepted",
     "customer_event",
 ]

@@ -458,6 +458,28 @@ def message_of(code: str, message: str | None) -> str:
     return MESSAGES.get(code, "The request was refused.") if message is None else message
 
 
+EVERY_FAULT: Final[Mapping[str, Fault]] = {
+    "an entry is throttled": FailEntries("ThrottlingException", indexes=[0]),
+    "an entry is rejected": FailEntries("InvalidArgument", indexes=[0]),
+    "a source is gone": FailEntries("ResourceNotFoundException", indexes=[0]),
+    "a request is throttled": FailRequest("ThrottlingException"),
+    "a request fails": FailRequest("InternalFailure", 500),
+    "access is denied": FailRequest("AccessDeniedException", times=None),
+    "a proxy answers": FailRequest("", 502, form="html"),
+    "the token is expired": ExpireToken(),
+    "the clock is wrong": WrongClock(3600),
+    "a connection closes": CloseConnection(),
+    "an answer is lost": LoseAnswer(),
+    "an answer is cut": CutAnswer(),
+    "an answer is garbled": GarbleAnswer(),
+    "an answer is too short": WrongLength(),
+    "an answer is miscounted": MiscountFailures(),
+    "an answer is empty": EmptyAnswer(),
+    "an answer is slow": SlowAnswer(0.05),
+}
+"""One fault of each kind that code which sends events should survive, by what it is called."""
+
+
 @attrs.define
 class _Played:
     """A fault in force, and what is left of it."""
@@ -465,6 +487,7 @@ class _Played:
     fault: Fault
     left: int | None
     skip: int
+    has_played: bool = False
     expired: tuple[str, str] | None = None
     tokens: float | None = None
     filled_at: float = 0.0
@@ -502,6 +525,11 @@ class Script:
     def clear(self) -> None:
         """Put no fault in force."""
         self._played.clear()
+
+    @property
+    def unplayed(self) -> tuple[Fault, ...]:
+        """The faults in force that have had no effect yet."""
+        return tuple(played.fault for played in self._played if not played.has_played)
 
     def hits(self, visit: Visit) -> list[Fault]:
         """
@@ -543,6 +571,7 @@ class Script:
         """Note that a fault had an effect on this request."""
         for place, played in enumerate(self._played):
             if played.fault is fault:
+                played.has_played = True
                 if played.left is not None:
                     played.left -= 1
                     if not played.left:

@@ -36,7 +36,7 @@ class AcceptedEntry:
     source: str
     detail_type: str
     detail: str = attrs.field(repr=False)
-    resources: tuple[str, ...]
+    resources: tuple[str, ...] = attrs.field(repr=lambda resources: f"<{len(resources)}>")
     time: float | None
     request_index: int
     entry_index: int
