@@ -34,11 +34,12 @@ from eventbridge_partner.delivery.given import (
     refuse_single,
 )
 from eventbridge_partner.delivery.machine import Delivery
-from eventbridge_partner.errors import CredentialsError
+from eventbridge_partner.errors import CredentialsError, PartnerEventsError
 from eventbridge_partner.line._asyncio import AsyncLine
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._off_loop import OffLoop
 from eventbridge_partner.line._setup import Setup
+from eventbridge_partner.line._witness import Account
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
 from eventbridge_partner.sources._asyncio import AsyncSources
 from eventbridge_partner.transports import Answer, AsyncTransport
@@ -129,9 +130,11 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSource
         except BaseException as error:
             if call is None:
                 raise
-            raise error from interrupted_call([*outcomes, *call.interrupted()])
+            outcomes += call.interrupted()
+            raise error from interrupted_call(outcomes)
         finally:
             if call is not None:
+                call.tell(outcomes)
                 await call.close()
         return DeliveryReport(outcomes)
 
@@ -179,20 +182,26 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSource
         try:
             call = await self._begin(events, deadline, streams=True)
             while (decided := await call.decided()) is not None:
+                call.tell(decided)
                 for outcome in decided:
                     yield outcome
                 count += len(decided)
         except InputError as error:
             raise error.interrupted(count, ()) from error.__cause__
         except asyncio.CancelledError as cancelled:
-            outcomes = [] if call is None else await call.cancelled()
+            outcomes: list[Outcome] = []
+            if call is not None:
+                outcomes = await call.cancelled()
+                call.tell(outcomes)
             raise cancelled from cancelled_call(outcomes)
         except GeneratorExit:
             raise
         except BaseException as error:
             if call is None:
                 raise
-            raise error from interrupted_call(call.interrupted())
+            left = call.interrupted()
+            call.tell(left)
+            raise error from interrupted_call(left)
         finally:
             if call is not None:
                 await call.close()
@@ -239,7 +248,8 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSource
             deadline += time.monotonic()
         settings = line.stream_settings if streams else line.settings
         delivery = Delivery(settings, line.quota, pace=line.pace, deadline=deadline)
-        return _Call(line, delivery, source, deadline)
+        account = line.account("stream_events" if streams else "put_events")
+        return _Call(line, delivery, source, deadline, account)
 
     # ------------------------------------------------------------ life
 
@@ -297,13 +307,16 @@ class _Call:
         delivery: Delivery,
         events: Iterator[GivenEvent] | AsyncIterable[GivenEvent],
         deadline: float | None,
+        account: Account | None,
     ) -> None:
+        self._account = account
         self._line = line
         self._delivery = delivery
         self._deadline = deadline
         self._flights = line.open_flights()
         self._answers: deque[tuple[Flight, Answer]] = deque()
         self._input_error: Exception | None = None
+        self._is_closed = False
         self._intake: Intake | None = None
         self._iterator: Iterator[GivenEvent] = iter(())
         self._had_turns_at = time.monotonic()
@@ -357,7 +370,7 @@ class _Call:
         if self._deadline is not None:
             timeouts = timeouts.within(self._deadline - time.monotonic())
         try:
-            await self._line.submit(self._flights, batch, timeouts)
+            await self._line.submit(self._flights, batch, timeouts, self._account)
         except CredentialsError as error:
             self._delivery.not_sent(batch, error, time.monotonic())
 
@@ -387,9 +400,9 @@ class _Call:
         """End now, and return the outcomes that were not returned yet."""
         self._answers += await self._flights.collect(0.0)
         for flight, answer in self._answers:
-            error = flight.landed(answer, self._delivery)
-            if error is not None:
-                self._delivery.failed(flight.batch, error, time.monotonic())
+            landed = flight.landed(answer, self._delivery)
+            if isinstance(landed, PartnerEventsError):
+                self._delivery.failed(flight.batch, landed, time.monotonic())
         await self.close()
         self._delivery.cancel()
         return self._delivery.outcomes()
@@ -399,6 +412,11 @@ class _Call:
         self._delivery.cancel()
         return self._delivery.outcomes()
 
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell the observer of outcomes, if there is one."""
+        if self._account is not None:
+            self._account.decided(outcomes)
+
     async def close(self) -> None:
         """Leave nothing under way."""
         try:
@@ -406,3 +424,7 @@ class _Call:
         finally:
             if self._intake is not None:
                 await self._intake.close()
+            self._line.bugs.log()
+            if self._account is not None and not self._is_closed:
+                self._account.ended()
+            self._is_closed = True

@@ -11,6 +11,7 @@ from eventbridge_partner.aws.credentials import Credentials
 from eventbridge_partner.limits import MAX_BATCH_BYTES, MAX_ENTRY_BYTES
 from eventbridge_partner.line._base import BaseLine
 from eventbridge_partner.line._setup import Setup
+from eventbridge_partner.observing import Observer
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryPolicy
 from eventbridge_partner.transports import TransportFactory
@@ -51,6 +52,7 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
         pace: Pace | None = None,
         sources_pace: Pace | None = None,
         transport: TransportT | TransportFactory[TransportT] | None = None,
+        observe: Observer | None = None,
     ) -> None:
         """
         Check what the client is told, and look nothing up.
@@ -83,6 +85,8 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
                 `AiohttpTransport`: a class such as `CurlTransport`, made with the certificates and
                 proxies of the configuration (on asyncio on a thread), or a transport, which stays
                 the caller's to close.
+            observe: Is told of each request and each call afterwards; see
+                `eventbridge_partner.observing`.
 
         Raises:
             ConfigurationError: A Region or endpoint is given that cannot work. What is looked up,
@@ -103,6 +107,7 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
                 pace=pace,
                 sources_pace=sources_pace,
                 transport=transport,
+                observe=observe,
             )
         )
 

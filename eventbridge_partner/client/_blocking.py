@@ -25,10 +25,11 @@ from eventbridge_partner.delivery.given import (
     refuse_single,
 )
 from eventbridge_partner.delivery.machine import Delivery
-from eventbridge_partner.errors import CredentialsError
+from eventbridge_partner.errors import CredentialsError, PartnerEventsError
 from eventbridge_partner.line._blocking import Line
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._setup import Setup
+from eventbridge_partner.line._witness import Account
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
 from eventbridge_partner.sources import Sources
 from eventbridge_partner.transports import Answer, Transport
@@ -106,8 +107,10 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
         except InputError as error:
             raise error.interrupted(len(outcomes), outcomes) from error.__cause__
         except BaseException as error:
-            raise error from interrupted_call([*outcomes, *call.interrupted()])
+            outcomes += call.interrupted()
+            raise error from interrupted_call(outcomes)
         finally:
+            call.tell(outcomes)
             call.close()
         return DeliveryReport(outcomes)
 
@@ -144,6 +147,7 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
         call = self._begin(events, deadline, pauses=True, streams=True)
         try:
             for decided in call.decided():
+                call.tell(decided)
                 yield from decided
                 count += len(decided)
         except InputError as error:
@@ -151,7 +155,9 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
         except GeneratorExit:
             raise
         except BaseException as error:
-            raise error from interrupted_call(call.interrupted())
+            left = call.interrupted()
+            call.tell(left)
+            raise error from interrupted_call(left)
         finally:
             call.close()
 
@@ -199,7 +205,8 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
             deadline += time.monotonic()
         settings = line.stream_settings if streams else line.settings
         delivery = Delivery(settings, line.quota, pace=line.pace, deadline=deadline)
-        return _Call(line, delivery, iterator, deadline, pauses=pauses)
+        account = line.account("stream_events" if streams else "put_events")
+        return _Call(line, delivery, iterator, deadline, account, pauses=pauses)
 
     # ------------------------------------------------------------ life
 
@@ -235,9 +242,11 @@ class _Call:
         delivery: Delivery,
         events: Iterator[GivenEvent],
         deadline: float | None,
+        account: Account | None,
         *,
         pauses: bool,
     ) -> None:
+        self._account = account
         self._line = line
         self._delivery = delivery
         self._events = events
@@ -290,7 +299,7 @@ class _Call:
         if self._deadline is not None:
             timeouts = timeouts.within(self._deadline - time.monotonic())
         try:
-            self._line.submit(self._flights, batch, timeouts)
+            self._line.submit(self._flights, batch, timeouts, self._account)
         except CredentialsError as error:
             self._delivery.not_sent(batch, error, time.monotonic())
 
@@ -318,13 +327,20 @@ class _Call:
         if (batch := self._line.withdraw(self._flights)) is not None:
             delivery.withdrawn(batch)
         for flight, answer in self._answers:
-            error = flight.landed(answer, delivery)
-            if error is not None:
-                delivery.failed(flight.batch, error, time.monotonic())
+            landed = flight.landed(answer, delivery)
+            if isinstance(landed, PartnerEventsError):
+                delivery.failed(flight.batch, landed, time.monotonic())
         delivery.cancel()
         return delivery.outcomes()
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell the observer of outcomes, if there is one."""
+        if self._account is not None:
+            self._account.decided(outcomes)
 
     def close(self) -> None:
         """Leave nothing under way."""
         self._flights.close()
         self._line.bugs.log()
+        if self._account is not None:
+            self._account.ended()

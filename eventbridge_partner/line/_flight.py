@@ -21,6 +21,7 @@ from eventbridge_partner.errors import (
     PartnerEventsError,
     TransportError,
 )
+from eventbridge_partner.line._witness import Departure
 from eventbridge_partner.models import ResultEntry
 from eventbridge_partner.transports import Answer
 from eventbridge_partner.wire.calls import AllAccepted, Call, Results, answer, put_partner_events
@@ -72,27 +73,32 @@ class Flight:
         batch: What is in it.
         call: What carries it.
         credentials: What that was signed with.
+        departure: When it was sent, if an observer is told of it.
     """
 
     batch: Batch
     call: Call[Results]
     credentials: FrozenCredentials
+    departure: Departure | None
 
     @classmethod
-    def of(cls, batch: Batch, credentials: FrozenCredentials) -> Self:
+    def of(
+        cls, batch: Batch, credentials: FrozenCredentials, departure: Departure | None = None
+    ) -> Self:
         """Make the call of a batch."""
-        return cls(batch, put_partner_events(batch.events), credentials)
+        return cls(batch, put_partner_events(batch.events), credentials, departure)
 
     def request(self, edge: SigningEdge) -> HttpRequest:
         """Return the signed request."""
         return sign(edge, self.call, self.credentials, self.batch.attempt)
 
-    def landed(self, arrived: Answer, recipient: Recipient) -> PartnerEventsError | None:
+    def landed(self, arrived: Answer, recipient: Recipient) -> Results | PartnerEventsError:
         """
         Tell a recipient what the service says of the batch.
 
         Returns:
-            The error of a request that failed: what is to be done about it comes before telling.
+            What it says; or the error of a request that failed, of which the recipient is not
+            told: what is to be done about it comes first.
         """
         try:
             if isinstance(arrived, TransportError):
@@ -107,7 +113,7 @@ class Flight:
             recipient.accepted(self.batch, results.event_ids, time.monotonic())
         else:
             recipient.answered(self.batch, results.results, time.monotonic())
-        return None
+        return results
 
 
 def remedy(

@@ -16,6 +16,7 @@ from eventbridge_partner.aws.credentials import Credentials, CredentialsKeeper
 from eventbridge_partner.delivery.batching import BatchLimits
 from eventbridge_partner.errors import ConfigurationError
 from eventbridge_partner.limits import SOURCE_OPERATIONS_PER_SECOND
+from eventbridge_partner.observing import Observer
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryPolicy
 
@@ -66,6 +67,7 @@ class Setup:
         pace: How many requests a second deliveries may make.
         sources_pace: The same for operations on sources.
         transport: What was given to send with, or to make that of; None for the usual one.
+        observe: Who is told what happens; None for nobody.
     """
 
     region: str | None
@@ -78,6 +80,7 @@ class Setup:
     pace: Pace
     sources_pace: Pace
     transport: Any = attrs.field(repr=False)
+    observe: Observer | None
 
     @classmethod
     def of(
@@ -96,6 +99,7 @@ class Setup:
         pace: Pace | None,
         sources_pace: Pace | None,
         transport: Any,
+        observe: Observer | None,
     ) -> Self:
         """
         Check what a client was told.
@@ -127,6 +131,7 @@ class Setup:
             pace=pace or Pace(),
             sources_pace=sources_pace or Pace(SOURCE_OPERATIONS_PER_SECOND),
             transport=transport,
+            observe=observe,
         )
 
     def in_region(self, region: str) -> Setup:

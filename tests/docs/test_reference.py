@@ -51,7 +51,8 @@ def test_local_service_is_described_whole() -> None:
     page = (REFERENCE / "testing.md").read_text()
     described = set(
         re.findall(
-            r"(?:auto)?(?:class|data|function|exception):: eventbridge_partner\.testing\.(\w+)", page
+            r"(?:auto)?(?:class|data|function|exception):: eventbridge_partner\.testing\.(\w+)",
+            page,
         )
     )
     assert described == set(eventbridge_partner.testing.__all__)
