@@ -28,6 +28,7 @@ def help_of(*command: str) -> str:
     ).stdout
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "command", ["send", "check", "sources", "serve", "customer", "sample", "match"]
 )
@@ -51,7 +52,8 @@ def test_local_service_is_described_whole() -> None:
     page = (REFERENCE / "testing.md").read_text()
     described = set(
         re.findall(
-            r"(?:auto)?(?:class|data|function|exception):: eventbridge_partner\.testing\.(\w+)", page
+            r"(?:auto)?(?:class|data|function|exception):: eventbridge_partner\.testing\.(\w+)",
+            page,
         )
     )
     assert described == set(eventbridge_partner.testing.__all__)
@@ -76,6 +78,7 @@ def test_links_between_pages_lead_somewhere() -> None:
     assert broken == []
 
 
+@pytest.mark.slow
 def test_figures_of_pacing_are_those_that_the_script_prints() -> None:
     """The table stands on the page as `python -m benchmarks.pacing` has it."""
     page = (ROOT / "docs/how-to/pace-requests.md").read_text()
