@@ -59,6 +59,7 @@ def run(*arguments):
 # ---------------------------------------------------------------- the command
 
 
+@pytest.mark.process
 def test_quickest_form_prints_and_writes_all_figures(environment, tmp_path):
     """A few hundred events give every table, both pictures, and the same figures as JSON."""
     file = tmp_path / "figures.json"
@@ -102,6 +103,7 @@ def test_quickest_form_prints_and_writes_all_figures(environment, tmp_path):
         assert ElementTree.parse(tmp_path / name).getroot().tag == f"{SVG}svg"
 
 
+@pytest.mark.process
 def test_a_part_can_be_measured_alone(environment):
     """One kind of event, without TLS, by one contender, and nothing else."""
     printed = run(
@@ -123,6 +125,7 @@ def test_a_part_can_be_measured_alone(environment):
         assert text not in printed
 
 
+@pytest.mark.process
 def test_figures_of_a_file_are_shown_without_measuring(result, tmp_path):
     """A run that was written down is printed again, as it was."""
     file = tmp_path / "figures.json"
@@ -230,6 +233,7 @@ def contender(program, **settings):
     return Contender("one", "One", (sys.executable, "-c", program), **settings)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("program", "message"),
     [
@@ -267,6 +271,7 @@ def test_only_full_batches_are_measured():
 # ---------------------------------------------------------------- the service
 
 
+@pytest.mark.process
 def test_requests_may_come_in_any_pieces(environment):
     """A head in two pieces, a body in two, and the next request at once afterwards."""
     with Service(environment, None) as service:
@@ -332,6 +337,7 @@ def measure_floor(tmp_path, environment, printed):
     )
 
 
+@pytest.mark.process
 def test_floor_is_sending_and_hashing(environment, tmp_path):
     """The same signed bytes go to wrk, and what it took is for as many events as asked for."""
     done = measure_floor(tmp_path, environment, "  10 requests in 1.00s, 1MB read")
@@ -342,6 +348,7 @@ def test_floor_is_sending_and_hashing(environment, tmp_path):
     assert answer["memory"] is None
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("printed", "message"),
     [
@@ -568,6 +575,7 @@ def test_memory_table_has_all_who_tell(result):
 # ---------------------------------------------------------------- publishing
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("part", "transport", "service"),
     [
@@ -700,6 +708,7 @@ def test_page_without_its_places_is_left_alone(result, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [page.PAGE]
 
 
+@pytest.mark.process
 def test_pieces_are_measured_one_by_one(monkeypatch, capsys):
     """Each piece of our own, and HTTP on each transport, with TLS and without."""
     monkeypatch.setattr(pieces, "REQUESTS", 3)

@@ -147,6 +147,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variables", SETTINGS.values(), ids=SETTINGS)
 def test_endpoint_is_botocores(files, environment, variables):
     """Region and endpoint are those of a boto3 client, or both refuse."""
@@ -188,6 +189,7 @@ CLIENT_CONFIGS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CLIENT_CONFIGS.values(), ids=CLIENT_CONFIGS)
 @pytest.mark.parametrize(
     "variables", [{}, {"AWS_USE_FIPS_ENDPOINT": "true"}, {"AWS_ENDPOINT_URL": GENERAL}], ids=str
@@ -229,6 +231,7 @@ def test_no_region(files):
         found()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "region",
     ["US-EAST-1", "us east 1", "us-east-1\n", "us-east-1.evil.com", "../x", "a/b", "-x", "x-",
@@ -312,6 +315,7 @@ REFUSED_ENDPOINTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endpoint", REFUSED_ENDPOINTS, ids=ascii)
 def test_endpoints_that_are_refused(endpoint, files, environment):
     """Nothing but https to a plain host, or http on loopback; the message repeats no part of it."""
@@ -574,6 +578,7 @@ def counting_process(tmp_path, files, *, changes=True):
     return lambda: len(log.read_text())
 
 
+@pytest.mark.process
 def test_refresh(files, tmp_path):
     """What the service calls expired is fetched again, though it says that it is good."""
     calls = counting_process(tmp_path, files)
@@ -590,6 +595,7 @@ def test_refresh(files, tmp_path):
     assert calls() == 2
 
 
+@pytest.mark.process
 def test_many_threads_refresh_once(files, tmp_path):
     """Twenty requests come back with the same expired token; one fetches."""
     calls = counting_process(tmp_path, files)
@@ -610,6 +616,7 @@ def test_many_threads_refresh_once(files, tmp_path):
     assert keys.frozen().token == "T2"
 
 
+@pytest.mark.process
 def test_many_threads_look_once(files, tmp_path):
     """Nor do twenty threads that all start look for credentials twenty times."""
     calls = counting_process(tmp_path, files)
@@ -622,6 +629,7 @@ def test_many_threads_look_once(files, tmp_path):
     assert calls() == 1
 
 
+@pytest.mark.process
 def test_refresh_without_success(files, tmp_path):
     """If there are none any more, that is said."""
     counting_process(tmp_path, files)

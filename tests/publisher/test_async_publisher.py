@@ -514,6 +514,7 @@ def server(service: FakeEventBridge) -> Iterator[LocalServer]:
         yield server
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_leaves_events_to_the_parent(service: FakeEventBridge, server: LocalServer) -> None:
     """The child starts empty, on a loop of its own, and nothing is sent twice."""

@@ -407,6 +407,7 @@ def test_drop_oldest_drops_the_new_event_if_no_other_waits(
     assert isinstance(first.result(SOON), Accepted)
 
 
+@pytest.mark.slow
 def test_what_comes_for_what_was_dropped_goes_at_once(
     open_publisher: Open, service: FakeEventBridge
 ) -> None:
@@ -491,6 +492,7 @@ def test_flush_does_not_wait_for_what_comes_later(open_publisher: Open, gate: Ga
     assert flushed[0].sent.total == 1 and not later.done()
 
 
+@pytest.mark.slow
 def test_close_sends_what_is_there(open_publisher: Open, service: FakeEventBridge) -> None:
     """Without lingering; its report has the outcomes."""
     publisher = open_publisher(linger=30.0)
@@ -662,6 +664,7 @@ def test_a_throttled_source_delays_no_other(open_publisher: Open, service: FakeE
     assert report.counts.exhausted == 500
 
 
+@pytest.mark.slow
 def test_a_flood_of_one_source_delays_others_by_a_round(open_publisher: Open, gate: Gate) -> None:
     """What comes from others goes with the next batch, whatever waits before it."""
     publisher = open_publisher(gate)
@@ -697,6 +700,7 @@ def test_several_requests_are_in_flight(open_publisher: Open, gate: Gate) -> Non
         assert gate.asked.acquire(timeout=SOON)
 
 
+@pytest.mark.slow
 def test_libcurl_wakes_for_new_events(service: FakeEventBridge) -> None:
     """An event that comes while a request hangs does not wait for its answer."""
     with service.serve() as server:
@@ -817,6 +821,7 @@ def test_no_receipt_stays_open_when_the_sender_fails(
     assert balances(publisher)
 
 
+@pytest.mark.slow
 def test_who_forgets_a_publisher_loses_nothing(
     open_publisher: Open, service: FakeEventBridge
 ) -> None:

@@ -29,6 +29,7 @@ from tests.transports.servers import (
     post,
     read_request,
     served,
+    silent,
 )
 
 T = TypeVar("T")
@@ -87,6 +88,7 @@ def test_no_more_idle_connections_are_kept_than_allowed() -> None:
     assert handle.opened == 6
 
 
+@pytest.mark.slow
 def test_many_requests_are_in_flight_and_get_their_own_answers() -> None:
     """A hundred at a time, on flights and on their own."""
 
@@ -153,6 +155,7 @@ def test_a_connection_on_which_something_comes_unasked_is_not_used() -> None:
 # ---------------------------------------------------------------- timeouts
 
 
+@pytest.mark.slow
 def test_each_request_has_its_own_timeout() -> None:
     """The shorter one ends first, whichever was sent first; the longer one is not cut."""
 
@@ -228,6 +231,7 @@ def test_requests_that_are_cancelled_at_any_moment_spoil_no_other() -> None:
         run(main)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closes", [False, True])
 def test_one_transport_serves_loops_one_after_another(closes: bool) -> None:
     """Each has connections of its own, and leaves none behind, closed or not."""
@@ -305,6 +309,7 @@ def test_a_closed_transport_opens_again() -> None:
     assert handle.opened == 2
 
 
+@pytest.mark.slow
 def test_it_runs_on_uvloop() -> None:
     """The same on the other event loop that many use."""
     uvloop = pytest.importorskip("uvloop")
@@ -314,20 +319,21 @@ def test_it_runs_on_uvloop() -> None:
         for number in range(20):
             answer = await transport.send(post(port, b"%d" % number), PATIENCE)
             assert answer.body == b"%d" % number
-        sending = asyncio.ensure_future(transport.send(post(silent), PATIENCE))
+        sending = asyncio.ensure_future(transport.send(post(mute), PATIENCE))
         await asyncio.sleep(0.05)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
         with pytest.raises(TransportError) as caught:
-            await transport.send(post(silent), Timeouts(connect=2, read=0.05))
+            await transport.send(post(mute), Timeouts(connect=2, read=0.05))
         assert caught.value.may_have_been_sent
 
-    with served(echoing) as port, served(lambda connection: time.sleep(0.5)) as silent:
+    with served(echoing) as port, served(silent) as mute:
         uvloop.run(main(), debug=True)
     gc.collect()
 
 
+@pytest.mark.process
 def test_no_connection_crosses_a_fork() -> None:
     """Else a child would read its parent's answers for its own."""
     script = """
@@ -434,6 +440,7 @@ def test_a_proxy_of_another_kind_is_refused() -> None:
         )
 
 
+@pytest.mark.process
 def test_without_aiohttp_it_names_what_to_install() -> None:
     """The package works without it; this transport does not."""
     script = """
@@ -451,6 +458,7 @@ except ConfigurationError as error:
     assert "pip install 'eventbridge-partner[async]'" in finished.stdout
 
 
+@pytest.mark.slow
 def test_a_forgotten_transport_leaves_nothing_behind() -> None:
     """Its connections end with their loop at the latest, without a warning."""
 

@@ -135,6 +135,7 @@ def open_files() -> int:
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files in /proc")
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("is_closed", [True, False])
 def test_no_file_stays_open(make: Make, tls: ssl.SSLContext, bundle: Path, is_closed: bool) -> None:
@@ -182,6 +183,7 @@ def test_it_works_with_more_files_than_select_can_take(make: Make) -> None:
 # ---------------------------------------------------------------- forks
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", sorted(MAKERS))
 @pytest.mark.parametrize("is_secured", [False, True])
 @pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit(0)", "transport.close(); sys.exit(0)"])
@@ -218,6 +220,7 @@ transport.close()
 # ---------------------------------------------------------------- signals
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", sorted(MAKERS))
 @pytest.mark.parametrize("is_secured", [False, True])
 def test_every_interrupt_surfaces(
