@@ -1,0 +1,45 @@
+"""
+Events that wait in the application's database, and the relay that sends them.
+
+    from eventbridge_partner.outbox import PostgresOutbox, Relay
+
+    outbox = PostgresOutbox("postgresql://…")
+    with Session(engine) as session:
+        session.add(order)
+        outbox.add(session, PartnerEvent(source, "order.created", detail))
+        session.commit()
+
+    Relay(outbox, client).run()
+"""
+
+from __future__ import annotations
+
+from eventbridge_partner.outbox._protocol import Outbox, Sender
+from eventbridge_partner.outbox._records import (
+    Dead,
+    DeadLetter,
+    DrainReport,
+    Fate,
+    Gone,
+    Later,
+    OutboxStats,
+    Settled,
+)
+from eventbridge_partner.outbox._rows import Claim, ClaimedRow
+from eventbridge_partner.outbox._sqlite import SqliteOutbox
+
+__all__ = [
+    "Claim",
+    "ClaimedRow",
+    "Dead",
+    "DeadLetter",
+    "DrainReport",
+    "Fate",
+    "Gone",
+    "Later",
+    "Outbox",
+    "OutboxStats",
+    "Sender",
+    "Settled",
+    "SqliteOutbox",
+]
