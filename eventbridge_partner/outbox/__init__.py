@@ -14,6 +14,8 @@ Events that wait in the application's database, and the relay that sends them.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from eventbridge_partner.outbox._protocol import Outbox, Sender
 from eventbridge_partner.outbox._records import (
     Dead,
@@ -28,6 +30,18 @@ from eventbridge_partner.outbox._records import (
 from eventbridge_partner.outbox._rows import Claim, ClaimedRow
 from eventbridge_partner.outbox._sqlite import SqliteOutbox
 
+if TYPE_CHECKING:
+    from eventbridge_partner.outbox._postgresql import PostgresOutbox
+else:
+
+    def __getattr__(name: str) -> object:
+        if name == "PostgresOutbox":
+            from eventbridge_partner.outbox._postgresql import PostgresOutbox
+
+            return PostgresOutbox
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "Claim",
     "ClaimedRow",
@@ -39,6 +53,7 @@ __all__ = [
     "Later",
     "Outbox",
     "OutboxStats",
+    "PostgresOutbox",
     "Sender",
     "Settled",
     "SqliteOutbox",

@@ -123,18 +123,18 @@ class Adding:
     What all outboxes of ours add events with.
 
     Args:
-        database: Of the outbox.
+        dialect: The kind of its database.
         names: Of its tables.
         statements: Makes the statements that add rows.
     """
 
     def __init__(
         self,
-        database: Database,
+        dialect: Database,
         names: _schema.Names,
         statements: Callable[[list[StoredEvent]], list[Statement]],
     ) -> None:
-        self._database = database
+        self._dialect = dialect
         self._names = names
         self._statements = statements
 
@@ -194,8 +194,8 @@ class Adding:
                 f"connection is of type {_kind(connection)}; allowed: one of {_KINDS[is_async]}; "
                 f"{'add' if is_async else 'add_async'} takes those of {_KINDS[not is_async]}"
             )
-        if found.database != self._database:
-            wanted = _NAMES[self._database]
+        if found.database != self._dialect:
+            wanted = _NAMES[self._dialect]
             database = _NAMES.get(found.database, found.database)
             raise TypeError(f"connection is to {database}; allowed: one to {wanted}")
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Generator
 from typing import Any, Final, Generic, TypeVar
 
@@ -29,6 +30,8 @@ class Pool(Generic[C]):
         # Lists lend and take back in one step: no lock that a fork could leave locked.
         self._idle: list[C] = []
         self._lent: list[C] = []
+        # Who forgets an outbox leaves no connection open.
+        self._end = weakref.finalize(self, _close_all, self._idle, close)
         after_fork(self, _leave_parent)
 
     @contextlib.contextmanager
@@ -57,14 +60,20 @@ class Pool(Generic[C]):
 
     def close(self) -> None:
         """Close those that nobody uses."""
-        while self._idle:
-            with contextlib.suppress(IndexError):
-                self._close(self._idle.pop())
+        _close_all(self._idle, self._close)
 
     def forget(self) -> None:
         """Leave all connections to the parent process."""
         _parents.extend((self._idle, self._lent))
+        self._end.detach()
         self._idle, self._lent = [], []
+        self._end = weakref.finalize(self, _close_all, self._idle, self._close)
+
+
+def _close_all(connections: list[C], close: Callable[[C], object]) -> None:
+    while connections:
+        with contextlib.suppress(IndexError):
+            close(connections.pop())
 
 
 def _leave_parent(pool: Pool[Any]) -> None:

@@ -37,6 +37,7 @@ from eventbridge_partner.outbox._rows import (
     read_resources,
     read_time,
 )
+from eventbridge_partner.outbox._selection import check_selector, selector
 
 _log: Final = logging.getLogger("eventbridge_partner")
 
@@ -510,7 +511,7 @@ class SqliteOutbox(Adding):
         kept = f"id, {_EVENT}, code, message, maybe_sent, tries, added_at, died_at"
         while limit is None or limit > 0:
             page = _PAGE if limit is None else min(limit, _PAGE)
-            conditions, values = _selector(source=source, code=code, before=before)
+            conditions, values = selector("?", source=source, code=code, before=before)
             statement = (
                 f"SELECT {kept} FROM {self._names.dead} WHERE {conditions} ORDER BY id DESC LIMIT ?"
             )
@@ -546,9 +547,7 @@ class SqliteOutbox(Adding):
         """
         check_selector(ids, source, code)
         now = self._clock()
-        conditions, values = _selector(source=source, code=code)
-        if ids:
-            conditions += f" AND id IN ({', '.join(str(int(one)) for one in ids)})"
+        conditions, values = selector("?", ids=ids, source=source, code=code)
         statement = f"SELECT id FROM {self._names.dead} WHERE {conditions} ORDER BY id LIMIT ?"
         with self._lend() as connection, self._writing(connection):
             chosen = connection.execute(statement, (*values, -1 if limit is None else limit))
@@ -584,7 +583,7 @@ class SqliteOutbox(Adding):
             How many there were.
         """
         until = self._clock() - older_than.total_seconds()
-        conditions, values = _selector(source=source, code=code)
+        conditions, values = selector("?", source=source, code=code)
         some = f"SELECT id FROM {self._names.dead} WHERE {conditions} AND died_at <= ? LIMIT ?"
         statement = f"DELETE FROM {self._names.dead} WHERE id IN ({some})"
         count = 0
@@ -607,25 +606,6 @@ class SqliteOutbox(Adding):
 
     def __repr__(self) -> str:
         return f"<SqliteOutbox {self._names.outbox} in {self._path}>"
-
-
-def check_selector(ids: Sequence[int], source: str | None, code: str | None) -> None:
-    """
-    Refuse to choose everything by leaving everything out.
-
-    Raises:
-        TypeError: Nothing is chosen.
-    """
-    if not ids and source is None and code is None:
-        raise TypeError("redrive() needs ids, source or code: it puts back what they choose")
-
-
-def _selector(
-    *, source: str | None = None, code: str | None = None, before: int | None = None
-) -> tuple[str, list[Any]]:
-    chosen = {"source = ?": source, "code = ?": code, "id < ?": before}
-    given = {condition: value for condition, value in chosen.items() if value is not None}
-    return " AND ".join(given) or "1 = 1", list(given.values())
 
 
 def _claimed(row: tuple[Any, ...]) -> ClaimedRow:
