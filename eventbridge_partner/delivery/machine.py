@@ -483,7 +483,7 @@ class Delivery:
                 self._halt(*_named(error))
                 self._after_failure(batch, batch.entries, verdict, error, now)
             case _:
-                self._after_failure(batch, batch.entries, verdict, error, now)
+                self._after_failure(batch, batch.entries, verdict, error, now, of_request=True)
 
     def not_sent(self, batch: Batch, error: CredentialsError, now: float) -> None:
         """
@@ -540,6 +540,8 @@ class Delivery:
         verdict: Verdict,
         error: PartnerEventsError,
         now: float,
+        *,
+        of_request: bool = False,
     ) -> None:
         """Decide on entries that failed for the same reason: final, or again after a while."""
         code, message = _named(error)
@@ -560,6 +562,7 @@ class Delivery:
                             entry.index,
                             entry.attempts,
                             source_is_gone=gone,
+                            of_request=of_request and not gone,
                         ),
                     )
             case Verdict.FRESH_START | Verdict.UNTRUSTED:
