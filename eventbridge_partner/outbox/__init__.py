@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from eventbridge_partner.outbox._protocol import Outbox, Sender
 from eventbridge_partner.outbox._records import (
+    ClaimSettled,
     Dead,
     DeadLetter,
     DrainReport,
@@ -27,6 +28,7 @@ from eventbridge_partner.outbox._records import (
     OutboxStats,
     Settled,
 )
+from eventbridge_partner.outbox._relay import Relay
 from eventbridge_partner.outbox._rows import Claim, ClaimedRow
 from eventbridge_partner.outbox._sqlite import SqliteOutbox
 
@@ -44,6 +46,7 @@ else:
 
 __all__ = [
     "Claim",
+    "ClaimSettled",
     "ClaimedRow",
     "Dead",
     "DeadLetter",
@@ -54,6 +57,7 @@ __all__ = [
     "Outbox",
     "OutboxStats",
     "PostgresOutbox",
+    "Relay",
     "Sender",
     "Settled",
     "SqliteOutbox",
