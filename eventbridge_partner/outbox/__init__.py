@@ -31,6 +31,7 @@ from eventbridge_partner.outbox._records import (
 from eventbridge_partner.outbox._relay import Relay
 from eventbridge_partner.outbox._rows import Claim, ClaimedRow
 from eventbridge_partner.outbox._sqlite import SqliteOutbox
+from eventbridge_partner.outbox._url import open_outbox
 
 if TYPE_CHECKING:
     from eventbridge_partner.outbox._postgresql import PostgresOutbox
@@ -61,4 +62,5 @@ __all__ = [
     "Sender",
     "Settled",
     "SqliteOutbox",
+    "open_outbox",
 ]

@@ -210,6 +210,25 @@ class PostgresOutbox(Adding):
             message = f"the outbox {self._names.outbox} in PostgreSQL cannot be used: {what}"
             raise OutboxUnavailableError(message) from None
 
+    @contextlib.contextmanager
+    def transaction(self) -> Generator[_Connection]:
+        """
+        Begin a transaction of the outbox's own, for programs that have no other.
+
+        Yields:
+            A connection of psycopg's for `add`. What was added is committed at the end of the
+            block, or rolled back if that raises.
+
+        Raises:
+            OutboxUnavailableError: The database cannot be reached, or refuses.
+        """
+        with (
+            self._translated(),
+            self._connections.lend() as (connection, _),
+            connection.transaction(),
+        ):
+            yield connection
+
     # ------------------------------------------------------------ tables
 
     def create(self) -> None:
@@ -522,6 +541,10 @@ class PostgresOutbox(Adding):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def describe(self) -> str:
+        """Return its name for people, without anything that may be a password."""
+        return f"the outbox {self._names.outbox} in PostgreSQL"
 
     def __repr__(self) -> str:
         return f"<PostgresOutbox {self._names.outbox}>"

@@ -154,6 +154,21 @@ class SqliteOutbox(Adding):
             what = f"the outbox in {self._path} cannot be used: {error}"
             raise OutboxUnavailableError(what) from error
 
+    @contextlib.contextmanager
+    def transaction(self) -> Generator[sqlite3.Connection]:
+        """
+        Begin a transaction of the outbox's own, for programs that have no other.
+
+        Yields:
+            A connection for `add`. What was added is committed at the end of the block, or rolled
+            back if that raises.
+
+        Raises:
+            OutboxUnavailableError: The file cannot be written.
+        """
+        with self._lend() as connection, self._writing(connection):
+            yield connection
+
     # ------------------------------------------------------------ tables
 
     def create(self) -> None:
@@ -603,6 +618,10 @@ class SqliteOutbox(Adding):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def describe(self) -> str:
+        """Return its name for people, without anything that may be a password."""
+        return f"the outbox {self._names.outbox} in {self._path}"
 
     def __repr__(self) -> str:
         return f"<SqliteOutbox {self._names.outbox} in {self._path}>"
