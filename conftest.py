@@ -19,6 +19,8 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 
+pytest_plugins = ["pytester"]
+
 ENVIRONMENT = pytest.MonkeyPatch()
 
 

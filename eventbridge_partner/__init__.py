@@ -25,6 +25,7 @@ from eventbridge_partner.delivery.batching import BatchLimits, plan_batches
 from eventbridge_partner.errors import (
     BufferFullError,
     CallCancelledError,
+    CallInterruptedError,
     ClockSkewError,
     ConcurrentModificationError,
     ConfigurationError,
@@ -112,6 +113,7 @@ __all__ = [
     "BatchLimits",
     "BufferFullError",
     "CallCancelledError",
+    "CallInterruptedError",
     "ClockSkewError",
     "ConcurrentModificationError",
     "ConfigurationError",

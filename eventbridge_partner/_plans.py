@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
+from eventbridge_partner.delivery.judging import Judge
 from eventbridge_partner.errors import (
     ConfigurationError,
     CredentialsError,
@@ -23,7 +24,7 @@ from eventbridge_partner.errors import (
     TransportError,
 )
 from eventbridge_partner.pacing import Pace
-from eventbridge_partner.retry import RetryPolicy, RetryQuota, Verdict
+from eventbridge_partner.retry import RetryQuota, Verdict
 from eventbridge_partner.wire.calls import Call
 
 S = TypeVar("S")
@@ -70,13 +71,13 @@ class Control:
     What all operations of a client share.
 
     Attributes:
-        retry: When to try again.
+        judge: Says when to try again.
         quota: How many retries there may still be.
         pace: How many requests a second.
         clock: Tells seconds, from any beginning.
     """
 
-    retry: RetryPolicy
+    judge: Judge
     quota: RetryQuota
     pace: Pace
     clock: Callable[[], float]
@@ -200,7 +201,7 @@ class _Attempts:
         self._error = error
         if isinstance(error, (ConfigurationError, CredentialsError)):
             raise error
-        verdict = control.retry.verdict_on_request(error)
+        verdict = control.judge.verdict_on_request(error)
         if verdict is Verdict.THROTTLED:
             control.pace.throttled(1.0, self._sent_at, now, in_flight=1)
         if verdict is Verdict.FRESH_START and not self._had_fresh_start:
@@ -210,7 +211,7 @@ class _Attempts:
             raise error
         self._tries += 1
         elapsed = now - self._began
-        delay = control.retry.delay_after(
+        delay = control.judge.delay_after(
             self._tries, verdict, error, elapsed=elapsed, waited=self._waited
         )
         if delay is None or (self._deadline is not None and now + delay >= self._deadline):

@@ -233,9 +233,11 @@ class UndeliveredError(PartnerEventsError):
         super().__init__(message)
 
 
-class CallCancelledError(PartnerEventsError):
+class CallInterruptedError(PartnerEventsError):
     """
-    A call of the asynchronous client was cancelled. It is the cause of the `CancelledError`.
+    A call ended midway: a signal handler raised, such as Ctrl-C's or that of a time limit.
+
+    It is never raised: it is the cause of what was raised.
 
     Attributes:
         report: One outcome for each event that had been taken, and not handed out as an outcome
@@ -248,6 +250,10 @@ class CallCancelledError(PartnerEventsError):
     def __init__(self, message: str, report: DeliveryReport) -> None:
         self.report = report
         super().__init__(message)
+
+
+class CallCancelledError(CallInterruptedError):
+    """A call of the asynchronous client was cancelled. It is the cause of the `CancelledError`."""
 
 
 class BufferFullError(PartnerEventsError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-import functools
+import random
 import threading
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -67,15 +67,15 @@ _THROTTLED_COST: Final = 5
 _MAX_RETRY_AFTER_EXTRA: Final = 5.0
 
 
-@functools.cache
-def _default_waits() -> tuple[Wait, Wait]:
-    # Imported at the first failure rather than at the first client: tenacity brings asyncio.
-    from tenacity import wait_random_exponential
+_TRANSIENT_BASE: Final = 0.05
+_THROTTLED_BASE: Final = 1.0
+_MAX_WAIT: Final = 20.0
 
-    return (
-        wait_random_exponential(multiplier=0.05, max=20),
-        wait_random_exponential(multiplier=1, max=20),
-    )
+
+def default_wait(tries: int, verdict: Verdict) -> float:
+    """Return the seconds to wait after so many failures: full jitter, doubled up to 20 s."""
+    base = _THROTTLED_BASE if verdict is Verdict.THROTTLED else _TRANSIENT_BASE
+    return random.uniform(0.0, min(base * 2.0 ** min(tries - 1, 64), _MAX_WAIT))
 
 
 @attrs.frozen(kw_only=True)
@@ -91,14 +91,18 @@ class RetryPolicy:
     Attributes:
         wait: Seconds to wait after a transient failure.
         throttle_wait: Seconds to wait after a throttled one.
-        stop: When to give up, asked after each failure. Without one, after `AWS_MAX_ATTEMPTS` or
-            `max_attempts` of AWS's config file, or else after 3 attempts.
+        stop: When to give up, asked after each failure. Without one, after `max_attempts`.
         tokens: How many tokens the retry quota holds; None for no quota. A transient failure of
             a request takes 14, a throttled one 5, a part of the entries that part of it; a
             success gives them back. Without tokens, failures are final.
         unknown_attempts: After how many attempts to give up on a code that nobody knows,
             whatever `stop` says.
         verdicts: What error codes mean, before this package's own lists. AWS publishes no list.
+        max_attempts: After how many failures to give up where there is no `stop`. None for
+            `AWS_MAX_ATTEMPTS` or `max_attempts` of AWS's config file, or else 3.
+
+    A `wait` or `stop` that raises changes no outcome: the default's word counts, and the log says
+    so once a minute.
 
     Raises:
         ValueError: A number is below what it can be.
@@ -111,6 +115,7 @@ class RetryPolicy:
     tokens: int | None = RETRY_TOKENS
     unknown_attempts: int = MAX_ATTEMPTS
     verdicts: Mapping[str, Verdict] = attrs.field(factory=dict[str, Verdict])
+    max_attempts: int | None = None
 
     def __attrs_post_init__(self) -> None:
         # Now, and not at the first failure of a delivery that is under way.
@@ -121,18 +126,22 @@ class RetryPolicy:
                 raise TypeError(
                     f"{name} is of type {found}; allowed: tenacity's {name[-4:]} objects"
                 )
+        if self.wait or self.throttle_wait or self.stop:
+            # Now, and not at a failure, for which there may be no file descriptor left. Nobody
+            # else is to load it: it brings asyncio.
+            import tenacity  # noqa: F401  # pyright: ignore[reportUnusedImport]
         if self.tokens is not None and self.tokens < 0:
             raise ValueError(f"tokens is {self.tokens}; allowed: 0 or more, or None for no quota")
         if self.unknown_attempts < 1:
             raise ValueError(f"unknown_attempts is {self.unknown_attempts}; allowed: 1 or more")
+        if self.max_attempts is not None and self.max_attempts < 1:
+            raise ValueError(f"max_attempts is {self.max_attempts}; allowed: 1 or more, or None")
 
     def with_max_attempts(self, attempts: int) -> RetryPolicy:
-        """Return this policy, giving up after so many attempts unless it has a `stop`."""
-        if self.stop is not None:
+        """Return this policy, giving up after so many attempts unless it says when itself."""
+        if self.stop is not None or self.max_attempts is not None:
             return self
-        from tenacity import stop_after_attempt
-
-        return attrs.evolve(self, stop=stop_after_attempt(attempts))
+        return attrs.evolve(self, max_attempts=attempts)
 
     def verdict_on_entry(self, code: str, message: str) -> Verdict:
         """Judge the failure of one entry of a request that was answered."""
@@ -196,21 +205,25 @@ class RetryPolicy:
         """
         if verdict is Verdict.UNKNOWN and tries >= self.unknown_attempts:
             return None
-        if self.stop is None and tries >= MAX_ATTEMPTS:
+        if self.stop is None and tries >= (self.max_attempts or MAX_ATTEMPTS):
             return None
+        wait = self.throttle_wait if verdict is Verdict.THROTTLED else self.wait
+        if wait is None and self.stop is None:
+            return _at_least_asked(default_wait(tries, verdict), error)
         state = _call_state(tries, error, elapsed, waited)
-        transient_wait, throttle_wait = _default_waits()
-        if verdict is Verdict.THROTTLED:
-            wait = self.throttle_wait or throttle_wait
-        else:
-            wait = self.wait or transient_wait
-        delay = max(0.0, float(wait(state)))
-        if isinstance(error, ServiceError) and error.retry_after is not None:
-            delay = min(max(delay, error.retry_after), delay + _MAX_RETRY_AFTER_EXTRA)
+        delay = default_wait(tries, verdict) if wait is None else max(0.0, float(wait(state)))
+        delay = _at_least_asked(delay, error)
         state.upcoming_sleep = delay
         if self.stop is not None and self.stop(state):
             return None
         return delay
+
+
+def _at_least_asked(delay: float, error: PartnerEventsError) -> float:
+    """Return a delay, or the one that the service asks for, up to 5 s longer."""
+    if isinstance(error, ServiceError) and error.retry_after is not None:
+        return min(max(delay, error.retry_after), delay + _MAX_RETRY_AFTER_EXTRA)
+    return delay
 
 
 def _call_state(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import CredentialsError
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
 
@@ -82,6 +83,7 @@ class CredentialsKeeper:
         except CredentialsError:
             raise
         except Exception as error:
+            let_pass(error)
             raise _not_fetched(error) from error
         access_key, secret_key = read.access_key, read.secret_key
         known = self._remembered
@@ -127,6 +129,7 @@ class CredentialsKeeper:
         except CredentialsError:
             raise
         except Exception as error:
+            let_pass(error)
             raise _not_fetched(error) from error
 
     def _look_again(self, stale: FrozenCredentials) -> None:

@@ -16,7 +16,17 @@ from eventbridge_partner import (
     OutboxUnavailableError,
     __version__,
 )
-from eventbridge_partner.cli import _check, _customer, _outbox, _relay, _send, _serve, _sources
+from eventbridge_partner.cli import (
+    _check,
+    _customer,
+    _match,
+    _outbox,
+    _relay,
+    _sample,
+    _send,
+    _serve,
+    _sources,
+)
 from eventbridge_partner.cli._exits import CONFIGURATION, NOT_ALL_ACCEPTED, USAGE, UsageError
 from eventbridge_partner.cli._interruption import Interrupted, Interruption
 from eventbridge_partner.cli._output import OutputError, flush_out, forget_standard_output, say
@@ -87,6 +97,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (_send, _check, _sources, _relay, _outbox, _serve, _customer):
+    for command in (
+        _send,
+        _check,
+        _sources,
+        _relay,
+        _outbox,
+        _serve,
+        _customer,
+        _sample,
+        _match,
+    ):
         command.add_parser(subparsers, allow_abbrev=False)
     return parser

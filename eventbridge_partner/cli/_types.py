@@ -65,6 +65,13 @@ def port(text: str) -> int:
     return number
 
 
+def account(text: str) -> str:
+    """Read the number of an AWS account."""
+    if not re.fullmatch("[0-9]{12}", text):
+        raise argparse.ArgumentTypeError(f"{text!a}; allowed: 12 digits")
+    return text
+
+
 def network(text: str) -> str:
     """Read a network: `172.17.0.0/16`."""
     try:

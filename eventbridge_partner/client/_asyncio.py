@@ -26,9 +26,15 @@ from eventbridge_partner.client._boto3_shape import (
 )
 from eventbridge_partner.delivery.actions import Finished, Send, Take, Wait
 from eventbridge_partner.delivery.entries import Batch
-from eventbridge_partner.delivery.given import InputError, check_deadline, refuse_single
+from eventbridge_partner.delivery.given import (
+    InputError,
+    cancelled_call,
+    check_deadline,
+    interrupted_call,
+    refuse_single,
+)
 from eventbridge_partner.delivery.machine import Delivery
-from eventbridge_partner.errors import CallCancelledError, CredentialsError
+from eventbridge_partner.errors import CredentialsError
 from eventbridge_partner.line._asyncio import AsyncLine
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._off_loop import OffLoop
@@ -119,7 +125,11 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSource
         except asyncio.CancelledError as cancelled:
             if call is not None:
                 outcomes += await call.cancelled()
-            raise cancelled from _cancelled_call(outcomes)
+            raise cancelled from cancelled_call(outcomes)
+        except BaseException as error:
+            if call is None:
+                raise
+            raise error from interrupted_call([*outcomes, *call.interrupted()])
         finally:
             if call is not None:
                 await call.close()
@@ -176,7 +186,13 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSource
             raise error.interrupted(count, ()) from error.__cause__
         except asyncio.CancelledError as cancelled:
             outcomes = [] if call is None else await call.cancelled()
-            raise cancelled from _cancelled_call(outcomes)
+            raise cancelled from cancelled_call(outcomes)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            if call is None:
+                raise
+            raise error from interrupted_call(call.interrupted())
         finally:
             if call is not None:
                 await call.close()
@@ -270,11 +286,6 @@ async def async_line_of(client: AsyncPartnerEventsClient) -> AsyncLine:
     """
     await client.look_up()
     return line_of(client)
-
-
-def _cancelled_call(outcomes: Sequence[Outcome]) -> CallCancelledError:
-    report = DeliveryReport(outcomes)
-    return CallCancelledError(f"the call was cancelled after {len(report)} events", report)
 
 
 class _Call:
@@ -380,6 +391,11 @@ class _Call:
             if error is not None:
                 self._delivery.failed(flight.batch, error, time.monotonic())
         await self.close()
+        self._delivery.cancel()
+        return self._delivery.outcomes()
+
+    def interrupted(self) -> list[Outcome]:
+        """End now, and wait for nothing; return the outcomes that were not returned yet."""
         self._delivery.cancel()
         return self._delivery.outcomes()
 

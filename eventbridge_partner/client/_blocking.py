@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.client._base import BaseClient
 from eventbridge_partner.client._boto3_shape import (
     PutPartnerEventsResponse,
     read_entries,
     to_response,
 )
-from eventbridge_partner.delivery.actions import DeliverySettings, Finished, Send, Take, Wait
-from eventbridge_partner.delivery.given import InputError, check_deadline, refuse_single
+from eventbridge_partner.delivery.actions import Finished, Send, Take, Wait
+from eventbridge_partner.delivery.entries import Batch
+from eventbridge_partner.delivery.given import (
+    InputError,
+    check_deadline,
+    interrupted_call,
+    refuse_single,
+)
 from eventbridge_partner.delivery.machine import Delivery
 from eventbridge_partner.errors import CredentialsError
 from eventbridge_partner.line._blocking import Line
@@ -23,7 +31,7 @@ from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
 from eventbridge_partner.sources import Sources
-from eventbridge_partner.transports import Flights, Transport
+from eventbridge_partner.transports import Answer, Transport
 from eventbridge_partner.transports.flights import WorkerThreads
 from eventbridge_partner.wire.calls import put_partner_events
 
@@ -89,14 +97,18 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
         """
         check_deadline(deadline)
         outcomes: list[Outcome] = []
+        # Lists and tuples have the next event at once; all else may let us wait for it.
+        pauses = not isinstance(events, (list, tuple))
+        call = self._begin(events, deadline, pauses=pauses)
         try:
-            # Lists and tuples have the next event at once; all else may let us wait for it.
-            pauses = not isinstance(events, (list, tuple))
-            settings = self._enter().settings
-            for decided in self._deliver(events, settings, deadline, pauses=pauses):
+            for decided in call.decided():
                 outcomes += decided
         except InputError as error:
             raise error.interrupted(len(outcomes), outcomes) from error.__cause__
+        except BaseException as error:
+            raise error from interrupted_call([*outcomes, *call.interrupted()])
+        finally:
+            call.close()
         return DeliveryReport(outcomes)
 
     def stream_events(
@@ -124,18 +136,24 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
                 taken; its own report is empty.
         """
         check_deadline(deadline)
-        return self._stream(events, self._enter().stream_settings, deadline)
+        self._enter()
+        return self._stream(events, deadline)
 
-    def _stream(
-        self, events: Iterable[GivenEvent], settings: DeliverySettings, deadline: float | None
-    ) -> Iterator[Outcome]:
+    def _stream(self, events: Iterable[GivenEvent], deadline: float | None) -> Iterator[Outcome]:
         count = 0
+        call = self._begin(events, deadline, pauses=True, streams=True)
         try:
-            for decided in self._deliver(events, settings, deadline, pauses=True):
+            for decided in call.decided():
                 yield from decided
                 count += len(decided)
         except InputError as error:
             raise error.interrupted(count, ()) from error.__cause__
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            raise error from interrupted_call(call.interrupted())
+        finally:
+            call.close()
 
     def put_partner_events(
         self, *, Entries: Sequence[Mapping[str, Any]]
@@ -165,28 +183,23 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
         call = put_partner_events(read_entries(Entries, line.settings.limits))
         return to_response(*line.exchange(call))
 
-    # ------------------------------------------------------------ driving a delivery
-
-    def _deliver(
+    def _begin(
         self,
         events: Iterable[GivenEvent],
-        settings: DeliverySettings,
         deadline: float | None,
         *,
         pauses: bool,
-    ) -> Iterator[list[Outcome]]:
+        streams: bool = False,
+    ) -> _Call:
         refuse_single(events)
         iterator = iter(events)
         line = self._enter()
         line.credentials.frozen()  # before an event is taken, so nothing is lost
         if deadline is not None:
             deadline += time.monotonic()
+        settings = line.stream_settings if streams else line.settings
         delivery = Delivery(settings, line.quota, pace=line.pace, deadline=deadline)
-        flights = line.open_flights()
-        try:
-            yield from _drive(line, flights, delivery, iterator, deadline, pauses=pauses)
-        finally:
-            flights.close()
+        return _Call(line, delivery, iterator, deadline, pauses=pauses)
 
     # ------------------------------------------------------------ life
 
@@ -213,61 +226,105 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
         self.close()
 
 
-def _drive(
-    line: Line,
-    flights: Flights[Flight],
-    delivery: Delivery,
-    iterator: Iterator[GivenEvent],
-    deadline: float | None,
-    *,
-    pauses: bool,
-) -> Iterator[list[Outcome]]:
-    input_error: Exception | None = None
-    looked_at = now = time.monotonic()
-    while True:
-        match delivery.next_action(now):
-            case Send(batch):
-                timeouts = line.timeouts
-                if deadline is not None:
-                    timeouts = timeouts.within(deadline - time.monotonic())
-                try:
-                    line.submit(flights, batch, timeouts)
-                except CredentialsError as error:
-                    delivery.not_sent(batch, error, time.monotonic())
-            case Take(count):
-                if pauses:
-                    flights.flush()
-                    if now - looked_at > _PROMPT_SECONDS:
-                        _receive(line, delivery, flights, 0.0)
+class _Call:
+    """A call of `put_events` or `stream_events` under way. For one thread."""
+
+    def __init__(
+        self,
+        line: Line,
+        delivery: Delivery,
+        events: Iterator[GivenEvent],
+        deadline: float | None,
+        *,
+        pauses: bool,
+    ) -> None:
+        self._line = line
+        self._delivery = delivery
+        self._events = events
+        self._deadline = deadline
+        self._pauses = pauses
+        self._flights = line.open_flights()
+        self._answers: deque[tuple[Flight, Answer]] = deque()
+        self._input_error: Exception | None = None
+
+    def decided(self) -> Iterator[list[Outcome]]:
+        """
+        Drive the delivery to its end, and yield outcomes as there are some.
+
+        Raises:
+            InputError: The iterable raised, and all that had been taken has its outcome.
+        """
+        delivery, flights, pauses = self._delivery, self._flights, self._pauses
+        looked_at = now = time.monotonic()
+        while True:
+            match delivery.next_action(now):
+                case Send(batch):
+                    self._send(batch)
+                case Take(count):
+                    if pauses:
                         flights.flush()
-                        looked_at = now
-                if decided := delivery.outcomes():
-                    yield decided
-                try:
-                    taken = delivery.take_all(itertools.islice(iterator, count))
-                except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
-                    input_error = error
-                    taken = 0
-                if taken < count:
-                    delivery.no_more_events()
-                if pauses and time.monotonic() - now > _PROMPT_SECONDS:
-                    # Answers that came meanwhile came in time.
-                    _receive(line, delivery, flights, 0.0)
-            case Wait(until):
-                seconds = None if until is None else min(max(0.0, until - now), _LONGEST_WAIT)
-                _receive(line, delivery, flights, seconds)
-                if decided := delivery.outcomes():
-                    yield decided
-            case Finished.FINISHED:
-                break
-        now = time.monotonic()
-    yield delivery.outcomes()
-    if input_error is not None:
-        raise InputError(input_error) from input_error
+                        if now - looked_at > _PROMPT_SECONDS:
+                            self._receive(0.0)
+                            flights.flush()
+                            looked_at = now
+                    if decided := delivery.outcomes():
+                        yield decided
+                    self._take(count)
+                    if pauses and time.monotonic() - now > _PROMPT_SECONDS:
+                        # Answers that came meanwhile came in time.
+                        self._receive(0.0)
+                case Wait(until):
+                    seconds = None if until is None else min(max(0.0, until - now), _LONGEST_WAIT)
+                    self._receive(seconds)
+                    if decided := delivery.outcomes():
+                        yield decided
+                case Finished.FINISHED:
+                    break
+            now = time.monotonic()
+        yield delivery.outcomes()
+        if self._input_error is not None:
+            raise InputError(self._input_error) from self._input_error
 
+    def _send(self, batch: Batch) -> None:
+        timeouts = self._line.timeouts
+        if self._deadline is not None:
+            timeouts = timeouts.within(self._deadline - time.monotonic())
+        try:
+            self._line.submit(self._flights, batch, timeouts)
+        except CredentialsError as error:
+            self._delivery.not_sent(batch, error, time.monotonic())
 
-def _receive(
-    line: Line, delivery: Delivery, flights: Flights[Flight], seconds: float | None
-) -> None:
-    for flight, answer in flights.collect(seconds):
-        line.land(flight, answer, delivery)
+    def _take(self, count: int) -> None:
+        try:
+            taken = self._delivery.take_all(itertools.islice(self._events, count))
+        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+            let_pass(error)
+            self._input_error = error
+            taken = 0
+        if taken < count:
+            self._delivery.no_more_events()
+
+    def _receive(self, seconds: float | None) -> None:
+        answers = self._answers
+        answers += self._flights.collect(seconds)
+        while answers:
+            flight, answer = answers[0]
+            self._line.land(flight, answer, self._delivery)
+            answers.popleft()
+
+    def interrupted(self) -> list[Outcome]:
+        """End now, and return the outcomes that were not handed out yet."""
+        delivery = self._delivery
+        if (batch := self._line.withdraw(self._flights)) is not None:
+            delivery.withdrawn(batch)
+        for flight, answer in self._answers:
+            error = flight.landed(answer, delivery)
+            if error is not None:
+                delivery.failed(flight.batch, error, time.monotonic())
+        delivery.cancel()
+        return delivery.outcomes()
+
+    def close(self) -> None:
+        """Leave nothing under way."""
+        self._flights.close()
+        self._line.bugs.log()

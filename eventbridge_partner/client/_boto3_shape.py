@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from eventbridge_partner._http import HttpResponse
 from eventbridge_partner.delivery.batching import BatchLimits
-from eventbridge_partner.errors import Finding, InvalidEventError
+from eventbridge_partner.errors import Finding, InvalidEventError, UnreadableAnswerError
 from eventbridge_partner.limits import MAX_ENTRIES
 from eventbridge_partner.models import PartnerEvent, ResultEntry, entry_size
 from eventbridge_partner.wire.calls import AllAccepted, Results
@@ -64,10 +64,23 @@ def read_entries(entries: Sequence[Mapping[str, Any]], limits: BatchLimits) -> l
     return events
 
 
-def to_response(response: HttpResponse, results: Results) -> PutPartnerEventsResponse:
-    """Return an answer and the results read of it as boto3 does."""
-    if isinstance(results, AllAccepted):
-        results = results.results()
+def to_response(response: HttpResponse, answered: Results) -> PutPartnerEventsResponse:
+    """
+    Return an answer and the results read of it as boto3 does.
+
+    Raises:
+        UnreadableAnswerError: A result does not say whether its entry was accepted.
+    """
+    if isinstance(answered, AllAccepted):
+        results = list(map(ResultEntry, answered.event_ids))
+    else:
+        results = [result for result in answered.results if result is not None]
+        if len(results) != len(answered.results):
+            index = list(answered.results).index(None)
+            raise UnreadableAnswerError(
+                f"result {index} has neither an event id nor an error code; "
+                f"{len(results)} of {len(answered.results)} results have"
+            )
     return {
         "FailedEntryCount": sum(result.error_code is not None for result in results),
         "Entries": list(map(_members, results)),

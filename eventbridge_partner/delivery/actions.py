@@ -9,6 +9,7 @@ import attrs
 
 from eventbridge_partner.delivery.batching import BatchLimits
 from eventbridge_partner.delivery.entries import Batch
+from eventbridge_partner.delivery.judging import Judge, OnBug, ignore_bug
 from eventbridge_partner.retry import RetryPolicy
 
 
@@ -45,6 +46,10 @@ FINISHED: Final = Finished.FINISHED
 Action = Take | Send | Wait | Finished
 
 
+def _judge(settings: DeliverySettings) -> Judge:
+    return Judge(settings.retry, settings.on_bug)
+
+
 @attrs.frozen(kw_only=True)
 class DeliverySettings:
     """
@@ -52,14 +57,18 @@ class DeliverySettings:
 
     Attributes:
         retry: When to send again.
+        on_bug: Is told what the policy raised; its default's word counts then.
         limits: How much goes into one request.
         max_in_flight: Requests in flight at a time.
         max_held: Events that are taken and whose outcome is not handed out; None for no bound.
         max_held_bytes: Their size together; None for no bound.
+        judge: What the policy says of failures.
     """
 
     retry: RetryPolicy = attrs.field(factory=RetryPolicy)
+    on_bug: OnBug = ignore_bug
     limits: BatchLimits = attrs.field(factory=BatchLimits)
     max_in_flight: int = 1
     max_held: int | None = None
     max_held_bytes: int | None = None
+    judge: Judge = attrs.field(init=False, default=attrs.Factory(_judge, takes_self=True))

@@ -87,7 +87,9 @@ class Group:
         return len(self.given)
 
     def decide(self, place: int, outcome: Outcome) -> None:
-        """Give one of the events its outcome."""
+        """Give one of the events its outcome, unless it has one."""
+        if self.outcomes[place] is not None:
+            return
         self.outcomes[place] = outcome
         self.undecided -= 1
         if self._decided is not None:
@@ -96,11 +98,11 @@ class Group:
     def accept(self, event_ids: Sequence[str | None]) -> None:
         """Give all events the best of outcomes, at their first attempt."""
         indexes = range(self.first, self.first + len(self.given))
-        accepted = map(Accepted, event_ids, self.given, indexes, itertools.repeat(1))
-        if self._decided is None:
-            self.outcomes = list(accepted)
-        else:
+        # In steps that are whole or not begun where a signal handler raises.
+        accepted = list(map(Accepted, event_ids, self.given, indexes, itertools.repeat(1)))
+        if self._decided is not None:
             self._decided += accepted
+        self.outcomes = cast("list[Outcome | None]", accepted)
         self.undecided = 0
 
     def entries(self) -> Iterator[Entry]:

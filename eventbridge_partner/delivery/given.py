@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from eventbridge_partner.errors import InputInterruptedError, InvalidEventError
+from eventbridge_partner._signals import let_pass
+from eventbridge_partner.errors import (
+    CallCancelledError,
+    CallInterruptedError,
+    InputInterruptedError,
+    InvalidEventError,
+)
 from eventbridge_partner.models import (
     DeliveryReport,
     GivenEvent,
@@ -28,9 +34,11 @@ def read(given: GivenEvent, index: int | None) -> PartnerEvent | Rejected:
     try:
         return given if isinstance(given, PartnerEvent) else PartnerEvent.from_entry(given)
     except InvalidEventError as error:
+        let_pass(error)
         findings = (error if index is None else error.at(index)).findings
         message = "; ".join(map(str, findings))
     except Exception as error:  # noqa: BLE001  # the caller's mapping can raise anything
+        let_pass(error)
         findings = ()
         entry = "the entry" if index is None else f"entry of event {index}"
         message = f"{entry} raised {type(error).__name__} when it was read"
@@ -64,6 +72,7 @@ class InputError(Exception):
     """The caller's iterable raised; on its way to those who know what had been taken."""
 
     def __init__(self, error: BaseException) -> None:
+        let_pass(error)
         self.kind = type(error).__name__
         super().__init__(self.kind)
 
@@ -77,3 +86,15 @@ class InputError(Exception):
         """
         message = f"the iterable of events raised {self.kind} after {taken} events"
         return InputInterruptedError(message, DeliveryReport(outcomes))
+
+
+def cancelled_call(outcomes: Sequence[Outcome]) -> CallCancelledError:
+    """Return the cause of a cancellation."""
+    report = DeliveryReport(outcomes)
+    return CallCancelledError(f"the call was cancelled after {len(report)} events", report)
+
+
+def interrupted_call(outcomes: Sequence[Outcome]) -> CallInterruptedError:
+    """Return the cause of what a signal handler raised."""
+    report = DeliveryReport(outcomes)
+    return CallInterruptedError(f"the call was interrupted after {len(report)} events", report)

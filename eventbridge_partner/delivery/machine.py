@@ -19,6 +19,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final, cast
 
+import attrs
+
 from eventbridge_partner.delivery.actions import (
     FINISHED,
     Action,
@@ -36,6 +38,7 @@ from eventbridge_partner.errors import (
     ServiceError,
     TlsError,
     TransportError,
+    UnreadableAnswerError,
 )
 from eventbridge_partner.models import (
     Accepted,
@@ -86,7 +89,7 @@ class Delivery:
         self.throttled: int = 0
         self._settings = settings
         self._pace = Pace() if pace is None else pace
-        self._policy = settings.retry
+        self._judge = settings.judge
         self._limits = settings.limits
         self._quota = quota
         self._deadline = deadline
@@ -397,44 +400,54 @@ class Delivery:
         """
         if batch.group is None:
             self.answered(batch, [ResultEntry(event_id) for event_id in event_ids], now)
-        elif self._has_landed(batch):
+        elif batch in self._in_flight:
+            batch.group.accept(event_ids)
+            self._in_flight.remove(batch)
             self._quota.give_back(1.0)
             self._pace.accepted(batch.sent_at)
-            batch.group.accept(event_ids)
             if self._throttled_runs:
                 self._accepted += len(event_ids)
                 for event in batch.events:
                     self._throttled_runs.pop(event.source, None)
 
-    def _has_landed(self, batch: Batch) -> bool:
-        """Count a batch out; after the deadline, when none is in flight, its answer is late."""
-        if batch not in self._in_flight:
-            return False
-        self._in_flight.remove(batch)
-        return True
-
-    def answered(self, batch: Batch, results: Sequence[ResultEntry], now: float) -> None:
+    def answered(self, batch: Batch, results: Sequence[ResultEntry | None], now: float) -> None:
         """
         Take the service's word on the entries of a batch.
 
         Args:
             batch: The batch that was sent.
-            results: One for each of its entries, in their order.
+            results: One for each of its entries, in their order; None where the service does not
+                say whether it accepted the entry.
             now: When the answer came.
         """
-        if not self._has_landed(batch):
-            return
+        if batch not in self._in_flight:
+            return  # after the deadline its answer is late
+        accepted: list[tuple[Entry, str | None]] = []
         failures: dict[tuple[Verdict, str, str], list[Entry]] = {}
-        tokens = 1.0
+        doubtful: list[Entry] = []
         for entry, result in zip(batch.entries, results, strict=True):
-            if (code := result.error_code) is None:
-                if entry.trouble is not None:
-                    tokens += entry.trouble.tokens
-                entry.decide(Accepted(result.event_id, entry.given, entry.index, entry.attempts))
+            if result is None:
+                doubtful.append(entry)
+            elif (code := result.error_code) is None:
+                accepted.append((entry, result.event_id))
             else:
                 message = result.error_message or ""
-                verdict = self._policy.verdict_on_entry(code, message)
+                verdict = self._judge.verdict_on_entry(code, message)
                 failures.setdefault((verdict, code, message), []).append(entry)
+        fates = [
+            self._fate(entries, verdict, ServiceError(code, message, status=200), now)
+            for (verdict, code, message), entries in failures.items()
+        ]
+        if doubtful:
+            unread = UnreadableAnswerError(_SAYS_NEITHER)
+            fates.append(self._fate(doubtful, Verdict.TRANSIENT, unread, now))
+        # So far nothing has changed, whatever the caller's policy does. From here on nothing of
+        # the caller's runs, and the batch leaves when each of its entries has its place.
+        tokens = 1.0
+        for entry, event_id in accepted:
+            if entry.trouble is not None:
+                tokens += entry.trouble.tokens
+            entry.decide(Accepted(event_id, entry.given, entry.index, entry.attempts))
         self._quota.give_back(tokens)
         throttled = [
             entry
@@ -443,12 +456,11 @@ class Delivery:
             for entry in entries
         ]
         self.throttled += bool(throttled)
-        failed = sum(map(len, failures.values()))
-        too_fast = self._throttled_with_others(batch, throttled, len(batch) - failed)
+        too_fast = self._throttled_with_others(batch, throttled, len(accepted))
         self._tell_pace(batch, too_fast / len(batch), now)
-        for (verdict, code, message), entries in failures.items():
-            error = ServiceError(code, message, status=200)
-            self._after_failure(batch, entries, verdict, error, now)
+        for fate in fates:
+            self._meet(batch, fate, now)
+        self._in_flight.remove(batch)
 
     def failed(self, batch: Batch, error: PartnerEventsError, now: float) -> None:
         """
@@ -459,31 +471,36 @@ class Delivery:
             error: Why it failed; whether it may have arrived is read from it.
             now: When it failed.
         """
-        if not self._has_landed(batch):
+        if batch not in self._in_flight:
             return
-        verdict = self._policy.verdict_on_request(error)
+        verdict = self._judge.verdict_on_request(error)
+        of_request = verdict is Verdict.PERMANENT
+        if verdict is Verdict.SPLIT and len(batch) == 1:
+            verdict = Verdict.PERMANENT
+        fate = self._fate(batch.entries, verdict, error, now, of_request=of_request)
         if isinstance(error, ServiceError):
             self.throttled += verdict is Verdict.THROTTLED
             self._tell_pace(batch, float(verdict is Verdict.THROTTLED), now)
-        if error.may_have_been_sent:
-            for entry in batch.entries:
-                doubt = (entry.attempts, str(error))
-                entry.in_trouble().doubt = doubt
-        match verdict:
-            case Verdict.SPLIT if len(batch) > 1:
+        if verdict is Verdict.SPLIT or (verdict is Verdict.FRESH_START and not batch.fresh_start):
+            self._doubt(batch.entries, error)
+            if verdict is Verdict.SPLIT:
                 middle = len(batch) // 2
                 self._again(Batch(batch.entries[:middle], alone=True), now)
                 self._again(Batch(batch.entries[middle:], alone=True), now)
-            case Verdict.FRESH_START if not batch.fresh_start:
-                again = Batch(batch.entries, alone=batch.alone, fresh_start=True)
-                self._again(again, now)
-            case Verdict.SPLIT:
-                self._after_failure(batch, batch.entries, Verdict.PERMANENT, error, now)
-            case Verdict.UNTRUSTED:
+            else:
+                self._again(Batch(batch.entries, alone=batch.alone, fresh_start=True), now)
+        else:
+            if verdict is Verdict.UNTRUSTED:
                 self._halt(*_named(error))
-                self._after_failure(batch, batch.entries, verdict, error, now)
-            case _:
-                self._after_failure(batch, batch.entries, verdict, error, now, of_request=True)
+            self._meet(batch, fate, now)
+        self._in_flight.remove(batch)
+
+    def withdrawn(self, batch: Batch) -> None:
+        """Take that no request carried a batch, for the call ends."""
+        for entry in batch.entries:
+            entry.attempts -= 1
+        self._fresh += batch.entries
+        self._in_flight.remove(batch)
 
     def not_sent(self, batch: Batch, error: CredentialsError, now: float) -> None:
         """
@@ -533,77 +550,94 @@ class Delivery:
     def _again(self, batch: Batch, when: float) -> None:
         heapq.heappush(self._kept_batches, (when, next(self._sequence), batch))
 
-    def _after_failure(
+    def _fate(
         self,
-        batch: Batch,
         entries: Sequence[Entry],
         verdict: Verdict,
         error: PartnerEventsError,
         now: float,
         *,
         of_request: bool = False,
-    ) -> None:
+    ) -> _Fate:
+        """Tell what a failure means for entries, by the policy; nothing changes yet."""
+        delays: list[tuple[list[Entry], float | None]] = []
+        if verdict in _RETRIED:
+            by_tries: dict[int, list[Entry]] = {}
+            for entry in entries:
+                tries = 0 if entry.trouble is None else entry.trouble.tries
+                by_tries.setdefault(tries + 1, []).append(entry)
+            for tries, peers in by_tries.items():
+                trouble = peers[0].trouble
+                delay = self._judge.delay_after(
+                    tries,
+                    verdict,
+                    error,
+                    elapsed=now - peers[0].first_sent,
+                    waited=0.0 if trouble is None else trouble.waited,
+                )
+                delays.append((peers, delay))
+        return _Fate(entries, verdict, error, delays, of_request)
+
+    def _doubt(self, entries: Sequence[Entry], error: PartnerEventsError) -> None:
+        if error.may_have_been_sent:
+            for entry in entries:
+                entry.in_trouble().doubt = (entry.attempts, str(error))
+
+    def _meet(self, batch: Batch, fate: _Fate, now: float) -> None:
         """Decide on entries that failed for the same reason: final, or again after a while."""
-        code, message = _named(error)
-        for entry in entries:
+        self._doubt(fate.entries, fate.error)
+        code, message = _named(fate.error)
+        for entry in fate.entries:
             trouble = entry.in_trouble()
             trouble.tries += 1
             trouble.error = (code, message)
-        match verdict:
-            case Verdict.PERMANENT | Verdict.SOURCE_GONE:
-                for entry in entries:
-                    gone = verdict is Verdict.SOURCE_GONE
-                    self._fail(
-                        entry,
-                        Rejected(
-                            code,
-                            message,
-                            entry.given,
-                            entry.index,
-                            entry.attempts,
-                            source_is_gone=gone,
-                            of_request=of_request and not gone,
-                        ),
-                    )
-            case Verdict.FRESH_START | Verdict.UNTRUSTED:
-                for entry in entries:
-                    self._exhaust(entry)
-            case _:
-                self._retry(batch, entries, verdict, error, now)
+        if fate.verdict in _REFUSED:
+            gone = fate.verdict is Verdict.SOURCE_GONE
+            for entry in fate.entries:
+                rejected = Rejected(
+                    code,
+                    message,
+                    entry.given,
+                    entry.index,
+                    entry.attempts,
+                    source_is_gone=gone,
+                    of_request=fate.of_request,
+                )
+                self._fail(entry, rejected)
+        elif fate.verdict in _RETRIED:
+            for peers, delay in fate.delays:
+                self._retry(batch, peers, fate.verdict, delay, now)
+        else:
+            for entry in fate.entries:
+                self._exhaust(entry)
 
     def _retry(
         self,
         batch: Batch,
-        entries: Sequence[Entry],
+        peers: Sequence[Entry],
         verdict: Verdict,
-        error: PartnerEventsError,
+        delay: float | None,
         now: float,
     ) -> None:
-        known = verdict is not Verdict.UNKNOWN
-        by_tries: dict[int, list[Entry]] = {}
-        for entry in entries:
-            by_tries.setdefault(entry.in_trouble().tries, []).append(entry)
-        for tries, peers in by_tries.items():
-            elapsed, waited = now - peers[0].first_sent, peers[0].in_trouble().waited
-            delay = self._policy.delay_after(tries, verdict, error, elapsed=elapsed, waited=waited)
-            tokens = None
-            if delay is not None and (self._deadline is None or now + delay < self._deadline):
-                tokens = self._quota.take(verdict, len(peers) / len(batch))
-            if delay is None or tokens is None:
-                for entry in peers:
-                    self._exhaust(entry, known=known)
-                continue
+        """Let entries of a batch wait for another attempt, if there is to be one."""
+        tokens = None
+        if delay is not None and (self._deadline is None or now + delay < self._deadline):
+            tokens = self._quota.take(verdict, len(peers) / len(batch))
+        if delay is None or tokens is None:
             for entry in peers:
-                trouble = entry.in_trouble()
-                trouble.tokens += tokens / len(peers)
-                trouble.delay = delay
-                trouble.waited += delay
-                trouble.due_at = now + delay
-            if batch.alone and len(peers) == len(batch):
-                self._again(Batch(peers, alone=True), now + delay)
-                continue
-            for entry in peers:
-                heapq.heappush(self._waiting, (now + delay, next(self._sequence), entry))
+                self._exhaust(entry, known=verdict is not Verdict.UNKNOWN)
+            return
+        for entry in peers:
+            trouble = entry.in_trouble()
+            trouble.tokens += tokens / len(peers)
+            trouble.delay = delay
+            trouble.waited += delay
+            trouble.due_at = now + delay
+        if batch.alone and len(peers) == len(batch):
+            self._again(Batch(peers, alone=True), now + delay)
+            return
+        for entry in peers:
+            heapq.heappush(self._waiting, (now + delay, next(self._sequence), entry))
 
     # ------------------------------------------------------------ outcomes
 
@@ -656,6 +690,14 @@ class Delivery:
                 self._exhaust(entry)
         self._in_flight.clear()
         self._halt(*error)
+        # What a signal's handler interrupted between two places, or while it was decided.
+        for group in self._held:
+            for entry in group.entries():
+                entry.attempts = 1
+                trouble = entry.in_trouble()
+                trouble.doubt, trouble.error = (1, doubt), error
+                self._exhaust(entry)
+            group.undecided = 0
 
     def _take_back(self) -> list[Entry]:
         """Return every entry that is not in flight, and forget where it was."""
@@ -673,6 +715,29 @@ class Delivery:
         return entries
 
 
+@attrs.frozen
+class _Fate:
+    """
+    What a failure means for entries.
+
+    Attributes:
+        entries: That failed for the same reason.
+        verdict: On it.
+        error: The reason.
+        delays: How long which of them wait for another attempt; None for no other attempt.
+        of_request: Whether the whole request was refused, for no reason that is known to be theirs.
+    """
+
+    entries: Sequence[Entry]
+    verdict: Verdict
+    error: PartnerEventsError
+    delays: Sequence[tuple[list[Entry], float | None]]
+    of_request: bool = False
+
+
+_REFUSED: Final = frozenset({Verdict.PERMANENT, Verdict.SOURCE_GONE})
+_RETRIED: Final = frozenset({Verdict.TRANSIENT, Verdict.THROTTLED, Verdict.UNKNOWN})
+_SAYS_NEITHER: Final = "the result of the entry has neither an event id nor an error code"
 _OUT_OF_TIME: Final = (DEADLINE_EXCEEDED, "the deadline passed")
 _CANCELLED: Final = (CANCELLED, "the call was cancelled")
 _MAX_COMPANY_SECONDS: Final = 1.0

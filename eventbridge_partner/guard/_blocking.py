@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from eventbridge_partner._plans import Running
-from eventbridge_partner.delivery.given import check_deadline, refuse_single
+from eventbridge_partner.delivery.given import check_deadline, interrupted_call, refuse_single
 from eventbridge_partner.errors import InputInterruptedError
 from eventbridge_partner.guard._base import BaseGuard
 from eventbridge_partner.guard._holding import (
@@ -82,7 +82,10 @@ class SourceGuard(BaseGuard[GuardedClient]):
             events = self._passing(iter(events), merging, budget)
         else:
             plan = self._plans.select(events, merging, budget, self._client.sources.pace)
-            events = self._run(plan)
+            try:
+                events = self._run(plan)
+            except BaseException as error:
+                raise error from interrupted_call(merging.rest())
         if deadline is not None:
             deadline = max(deadline - (self._clock() - began), 0.001)
         try:
@@ -90,6 +93,9 @@ class SourceGuard(BaseGuard[GuardedClient]):
         except InputInterruptedError as error:
             self._run(self._plans.learn(error.report.rejected))
             raise merging.interrupted(error) from error.__cause__
+        except BaseException as error:
+            merging.settle(error.__cause__)
+            raise
         self._run(self._plans.learn(report.rejected))
         return merging.report(report)
 
@@ -138,6 +144,9 @@ class SourceGuard(BaseGuard[GuardedClient]):
         except InputInterruptedError as error:
             yield from merging.rest()
             raise merging.interrupted(error) from error.__cause__
+        except BaseException as error:
+            merging.settle(error.__cause__)
+            raise
         yield from merging.rest()
 
     def _passing(

@@ -8,7 +8,11 @@ from typing import Any, Final, cast
 import attrs
 
 from eventbridge_partner.delivery.given import InputError
-from eventbridge_partner.errors import CallCancelledError, InputInterruptedError
+from eventbridge_partner.errors import (
+    CallCancelledError,
+    CallInterruptedError,
+    InputInterruptedError,
+)
 from eventbridge_partner.guard._states import Standing
 from eventbridge_partner.models import (
     DeliveryReport,
@@ -185,8 +189,8 @@ class Merging:
         return InputError(error.__cause__ or error).interrupted(self.taken, report)
 
     def settle(self, cause: BaseException | None) -> None:
-        """Have the report of a cancellation's cause tell of what was held back."""
-        if isinstance(cause, CallCancelledError):
+        """Have the report of a call that ended midway tell of what was held back."""
+        if isinstance(cause, CallInterruptedError):
             cause.report = self.report(cause.report)
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import (
     InvalidEventError,
     PartnerEventsError,
@@ -109,6 +110,7 @@ class Plans:
         try:
             yield Call(self.park, held.event)
         except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+            let_pass(error)
             return not_parked(held, error)
         return parked(held)
 
@@ -148,4 +150,5 @@ class Plans:
             try:
                 yield Call(self.on_source_gone, source)
             except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+                let_pass(error)
                 self.watch.hook_raised(source, error)

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import attrs
 
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import PartnerEventsError
 from eventbridge_partner.guard._holding import source_of
 from eventbridge_partner.guard._states import Need, SourceStates, Standing, standing_of
@@ -179,6 +180,7 @@ class Watch:
         try:
             account = self._account_of(source)
         except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+            let_pass(error)
             _log.warning("account_of raised %s for source %s", type(error).__name__, source)
             return None
         if account is None:

@@ -129,6 +129,7 @@ class AsyncLine(BaseLine[AsyncTransport]):
         if error is not None:
             error = await self._remedy(error, flight.credentials)
             recipient.failed(flight.batch, error, time.monotonic())
+        self.bugs.log()
 
     # ------------------------------------------------------------ single requests
 

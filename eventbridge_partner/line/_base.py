@@ -7,14 +7,16 @@ from typing import Any, Final, Generic, Self, TypeVar, cast
 
 import attrs
 
+from eventbridge_partner._bugs import Bugs
 from eventbridge_partner._http import Timeouts
 from eventbridge_partner.aws.configuration import AwsConfiguration, resolve
 from eventbridge_partner.aws.credentials import CredentialsKeeper
 from eventbridge_partner.aws.signing import SigningEdge
 from eventbridge_partner.delivery.actions import DeliverySettings
+from eventbridge_partner.delivery.judging import Judge
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.pacing import Pace
-from eventbridge_partner.retry import RetryPolicy, RetryQuota
+from eventbridge_partner.retry import RetryQuota
 from eventbridge_partner.transports import TransportFactory
 
 TransportT = TypeVar("TransportT")
@@ -46,6 +48,7 @@ class BaseLine(ABC, Generic[TransportT]):
         timeouts: Of each request.
         quota: How many retries there may be.
         pace: How many requests a second.
+        bugs: What the caller's policy raised, to be logged while no lock is held.
     """
 
     configuration: AwsConfiguration
@@ -57,6 +60,7 @@ class BaseLine(ABC, Generic[TransportT]):
     timeouts: Timeouts
     quota: RetryQuota
     pace: Pace
+    bugs: Bugs
 
     @classmethod
     def open(cls, setup: Setup, **own: Any) -> Self:
@@ -75,6 +79,7 @@ class BaseLine(ABC, Generic[TransportT]):
         retry = setup.retry
         if configuration.max_attempts is not None:
             retry = retry.with_max_attempts(configuration.max_attempts)
+        bugs = Bugs()
         given = setup.transport
         # A class has the method of its instances too.
         owns_transport = given is None or isinstance(given, type) or not hasattr(given, "send")
@@ -86,6 +91,7 @@ class BaseLine(ABC, Generic[TransportT]):
             configuration=configuration,
             settings=DeliverySettings(
                 retry=retry,
+                on_bug=bugs.note,
                 limits=setup.limits,
                 max_in_flight=setup.max_in_flight or cls.usual_in_flight(transport),
             ),
@@ -96,6 +102,7 @@ class BaseLine(ABC, Generic[TransportT]):
             timeouts=setup.timeouts,
             quota=RetryQuota(setup.retry.tokens),
             pace=setup.pace,
+            bugs=bugs,
             **own,
         )
 
@@ -115,6 +122,6 @@ class BaseLine(ABC, Generic[TransportT]):
         return attrs.evolve(self.settings, max_held=_STREAM_EVENTS, max_held_bytes=_STREAM_BYTES)
 
     @property
-    def retry(self) -> RetryPolicy:
-        """When to try again."""
-        return self.settings.retry
+    def judge(self) -> Judge:
+        """Says when to try again."""
+        return self.settings.judge

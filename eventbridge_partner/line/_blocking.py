@@ -8,6 +8,7 @@ from typing import TypeVar
 import attrs
 
 from eventbridge_partner._http import HttpResponse, Timeouts
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.errors import PartnerEventsError
 from eventbridge_partner.line._base import MAX_IN_FLIGHT, MAX_MULTIPLEXED, BaseLine
@@ -72,6 +73,12 @@ class Line(BaseLine[Transport]):
         if error is not None:
             error = remedy(error, flight.credentials, self.credentials, self.edge)
             recipient.failed(flight.batch, error, time.monotonic())
+        self.bugs.log()
+
+    def withdraw(self, flights: Flights[Flight]) -> Batch | None:
+        """Return the batch that is held and was not sent, and never send it; None for none."""
+        held = flights.withdraw() if isinstance(flights, BlockingFlights) else None
+        return None if held is None else held.batch
 
     # ------------------------------------------------------------ single requests
 
@@ -100,6 +107,7 @@ class Line(BaseLine[Transport]):
             response = self.transport.send(request, timeouts)
             return response, answer(call, response)
         except PartnerEventsError as error:
+            let_pass(error)
             log_failure(call, error)
             remedied = remedy(error, credentials, self.credentials, self.edge)
             if remedied is error:

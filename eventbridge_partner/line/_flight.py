@@ -54,7 +54,7 @@ class Recipient(Protocol):
         """Take that all entries were accepted. See `Delivery.accepted`."""
         ...
 
-    def answered(self, batch: Batch, results: Sequence[ResultEntry], now: float) -> None:
+    def answered(self, batch: Batch, results: Sequence[ResultEntry | None], now: float) -> None:
         """Take the service's word on each entry. See `Delivery.answered`."""
         ...
 
@@ -101,10 +101,12 @@ class Flight:
         except PartnerEventsError as error:
             _log.info("a request of %d entries failed: %s", len(self.batch), error)
             return error
+        if results.note:
+            _log.info("an answer is odd, each result counts for its entry: %s", results.note)
         if isinstance(results, AllAccepted):
             recipient.accepted(self.batch, results.event_ids, time.monotonic())
         else:
-            recipient.answered(self.batch, results, time.monotonic())
+            recipient.answered(self.batch, results.results, time.monotonic())
         return None
 
 

@@ -8,6 +8,7 @@ from typing import Final
 import attrs
 
 from eventbridge_partner import error_codes
+from eventbridge_partner._bugs import log_bug
 from eventbridge_partner.errors import InvalidEventError, ServiceError
 from eventbridge_partner.models import (
     Accepted,
@@ -299,12 +300,13 @@ def _later(row: ClaimedRow, failed: _Failed, rules: Rules) -> Fate:
     return _aged(row, Later(seconds, failed.code, failed.message[:1000], failed.maybe_sent), rules)
 
 
-def backoff_after(tries: int, error: ServiceError, wait: Wait) -> float:
+def backoff_after(tries: int, failure: ServiceError, wait: Wait) -> float:
     """Return how long to wait after so many tries; if `wait` raises, as long as it gets."""
     policy = RetryPolicy(wait=wait, stop=_never)
     try:
-        seconds = policy.delay_after(min(tries, _MAX_TRIES), Verdict.TRANSIENT, error)
-    except Exception:  # noqa: BLE001  # the caller's, whatever it is
+        seconds = policy.delay_after(min(tries, _MAX_TRIES), Verdict.TRANSIENT, failure)
+    except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+        log_bug("backoff", error)
         return _LONGEST
     return _LONGEST if seconds is None else min(seconds, 365 * 86400.0)
 

@@ -300,7 +300,7 @@ class Dispatch:
         """Take that all entries of a batch were accepted."""
         self._tell(lambda delivery: delivery.accepted(batch, event_ids, now))
 
-    def answered(self, batch: Batch, results: Sequence[ResultEntry], now: float) -> None:
+    def answered(self, batch: Batch, results: Sequence[ResultEntry | None], now: float) -> None:
         """Take the service's word on the entries of a batch."""
         self._tell(lambda delivery: delivery.answered(batch, results, now))
 

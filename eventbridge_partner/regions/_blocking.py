@@ -9,8 +9,15 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from eventbridge_partner._signals import raised_by_handler
 from eventbridge_partner.client._blocking import PartnerEventsClient
-from eventbridge_partner.delivery.given import InputError, check_deadline, refuse_single
+from eventbridge_partner.delivery.given import (
+    InputError,
+    check_deadline,
+    interrupted_call,
+    refuse_single,
+)
+from eventbridge_partner.errors import CallInterruptedError
 from eventbridge_partner.models import DeliveryReport, GivenEvent, SourceName
 from eventbridge_partner.regions._routing import Lookup, LookupRaisedError, Routing, known_region
 
@@ -96,8 +103,12 @@ class RegionRouter:
         except LookupRaisedError as raised:
             raise raised.error from None
         except Exception as error:
+            if (raised_here := raised_by_handler(error)) is not None:
+                raise raised_here from interrupted_call(routing.not_begun())
             report = self._send(routing, deadline)
             raise InputError(error).interrupted(routing.count, report) from error
+        except BaseException as error:
+            raise error from interrupted_call(routing.not_begun())
         return self._send(routing, deadline)
 
     def _send(self, routing: Routing, deadline: float | None) -> DeliveryReport:
@@ -109,14 +120,19 @@ class RegionRouter:
                 send()
             else:
                 _start(functools.partial(contextvars.copy_context().run, send))
-        for _ in routing.routes:
-            region, answer = answers.get()
-            if isinstance(answer, DeliveryReport):
-                routing.sent(region, answer)
-            elif isinstance(answer, Exception):
-                routing.failed(region, answer)
-            else:
-                raise answer
+        try:
+            for _ in routing.routes:
+                region, answer = answers.get()
+                if isinstance(answer, DeliveryReport):
+                    routing.sent(region, answer)
+                elif isinstance(answer, Exception) and raised_by_handler(answer) is None:
+                    routing.failed(region, answer)
+                else:
+                    if isinstance(cause := answer.__cause__, CallInterruptedError):
+                        routing.sent(region, cause.report)
+                    raise answer
+        except BaseException as error:
+            raise error from interrupted_call(routing.interrupted())
         return routing.report()
 
     def _answer(

@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.aws.configuration import checked_region
 from eventbridge_partner.delivery.given import read
 from eventbridge_partner.delivery.machine import CANCELLED
@@ -106,6 +107,7 @@ class Routing:
             except ConfigurationError as error:
                 region = error
             except Exception as error:
+                let_pass(error)
                 raise LookupRaisedError(error) from error
             self._regions[source] = region
         return region
@@ -143,6 +145,21 @@ class Routing:
         for event, place in zip(route.given[first:], route.places[first:], strict=True):
             message = "the call was cancelled before it was sent"
             self._outcomes[place] = Exhausted(CANCELLED, message, event, place, 0)
+
+    def not_begun(self) -> DeliveryReport:
+        """Return the outcomes of what was taken by a call that ends before it sends."""
+        for region in self.routes:
+            self.cancelled(region, None)
+        return self.interrupted()
+
+    def interrupted(self) -> DeliveryReport:
+        """Return the outcomes of all events, those of a Region that did not answer unconfirmed."""
+        for region, route in self.routes.items():
+            reason = f"the call was interrupted before the answer of {region}"
+            for event, place in zip(route.given, route.places, strict=True):
+                if place not in self._outcomes:
+                    self._outcomes[place] = Unconfirmed(reason, event, place, 1)
+        return DeliveryReport([self._outcomes[index] for index in sorted(self._outcomes)])
 
     def report(self) -> DeliveryReport:
         """

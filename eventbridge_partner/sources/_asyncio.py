@@ -220,7 +220,7 @@ class AsyncSources:
                 await self._do(line, running, step)
 
     def _control(self, line: AsyncLine) -> Control:
-        return Control(line.retry, self._quota, self._pace, self._clock)
+        return Control(line.judge, self._quota, self._pace, self._clock)
 
     async def _do(self, line: AsyncLine, running: Running[Step, Any], step: Step) -> None:
         match step:
@@ -228,7 +228,10 @@ class AsyncSources:
                 try:
                     _, value = await line.exchange(call, attempt=attempt, seconds=seconds)
                 except PartnerEventsError as error:
-                    running.fail(error)
+                    try:
+                        running.fail(error)
+                    finally:
+                        line.bugs.log()
                 else:
                     running.go_on(value)
             case Sleep(seconds):

@@ -213,7 +213,7 @@ class Sources:
                 self._do(line, running, step)
 
     def _control(self, line: Line) -> Control:
-        return Control(line.retry, self._quota, self._pace, self._clock)
+        return Control(line.judge, self._quota, self._pace, self._clock)
 
     def _do(self, line: Line, running: Running[Step, Any], step: Step) -> None:
         match step:
@@ -221,7 +221,10 @@ class Sources:
                 try:
                     _, value = line.exchange(call, attempt=attempt, seconds=seconds)
                 except PartnerEventsError as error:
-                    running.fail(error)
+                    try:
+                        running.fail(error)
+                    finally:
+                        line.bugs.log()
                 else:
                     running.go_on(value)
             case Sleep(seconds):

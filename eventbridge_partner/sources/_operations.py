@@ -274,7 +274,7 @@ def _wait(
             found = yield from _find(control, name, account, until)
         except PartnerEventsError as error:
             # An outage is no reason to stop waiting for somebody who may take days.
-            if control.retry.verdict_on_request(error) not in _PASSING:
+            if control.judge.verdict_on_request(error) not in _PASSING:
                 raise
             failure = error
         else:

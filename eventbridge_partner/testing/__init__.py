@@ -8,8 +8,12 @@ The service on your own machine, for tests: it checks what AWS checks and fails 
     assert service.accepted_count == 20
 """
 
+from eventbridge_partner.testing._assertions import assert_accepted, assert_nothing_accepted
+from eventbridge_partner.testing._envelopes import customer_event
 from eventbridge_partner.testing._faults import (
+    EVERY_FAULT,
     SOURCE_OPERATIONS,
+    BlankResults,
     CloseConnection,
     CutAnswer,
     EmptyAnswer,
@@ -27,6 +31,7 @@ from eventbridge_partner.testing._faults import (
     WrongClock,
     WrongLength,
 )
+from eventbridge_partner.testing._patterns import EventPattern, InvalidPatternError, Mismatch
 from eventbridge_partner.testing._records import (
     AcceptedEntry,
     Answer,
@@ -39,19 +44,23 @@ from eventbridge_partner.testing._sources import LocalSource, LocalSources
 from eventbridge_partner.testing._transport import LocalTransport
 
 __all__ = [
+    "EVERY_FAULT",
     "SOURCE_OPERATIONS",
     "AcceptedEntry",
     "Answer",
+    "BlankResults",
     "CloseConnection",
     "CutAnswer",
     "EmptyAnswer",
     "EntryResult",
+    "EventPattern",
     "ExpireToken",
     "FailEntries",
     "FailRequest",
     "FakeEventBridge",
     "Fault",
     "GarbleAnswer",
+    "InvalidPatternError",
     "LimitRate",
     "LocalServer",
     "LocalSource",
@@ -59,10 +68,14 @@ __all__ = [
     "LocalTransport",
     "LoseAnswer",
     "MiscountFailures",
+    "Mismatch",
     "OddPage",
     "RefuseRequestContaining",
     "RequestRecord",
     "SlowAnswer",
     "WrongClock",
     "WrongLength",
+    "assert_accepted",
+    "assert_nothing_accepted",
+    "customer_event",
 ]

@@ -13,6 +13,7 @@ import attrs
 from eventbridge_partner.testing._decision import Decision
 from eventbridge_partner.testing._faults import (
     SOURCE_OPERATIONS,
+    BlankResults,
     CutAnswer,
     EmptyAnswer,
     FailRequest,
@@ -88,7 +89,7 @@ def reshaping_among(hits: Sequence[Fault], results: Sequence[EntryResult]) -> Re
     """Return the first of the faults that changes what an answer with these results says."""
     for fault in hits:
         match fault:
-            case GarbleAnswer() | WrongLength() | MiscountFailures():
+            case GarbleAnswer() | WrongLength() | MiscountFailures() | BlankResults():
                 return fault
             case EmptyAnswer() if all(result.error_code is None for result in results):
                 return fault
@@ -120,6 +121,10 @@ def results_body(results: Sequence[EntryResult], reshaping: Reshaping | None) ->
         case MiscountFailures():
             counted = failures + reshaping.difference
             failures = counted if counted >= 0 else failures - reshaping.difference
+        case BlankResults(indexes=indexes, result=blank):
+            blanks = range(len(entries)) if indexes is None else indexes
+            listed = [blank if place in blanks else entry for place, entry in enumerate(entries)]
+            return json.dumps({"FailedEntryCount": failures, "Entries": listed}).encode()
         case None:
             pass
     return json.dumps({"FailedEntryCount": failures, "Entries": entries}).encode()

@@ -371,6 +371,24 @@ class MiscountFailures(Fault):
 
 
 @attrs.frozen
+class BlankResults(Fault):
+    """
+    The request is carried out; some results do not say whether their entries were accepted.
+
+    Attributes:
+        indexes: Of which entries of the request; None for all.
+        result: What stands in their place in the answer, as JSON.
+    """
+
+    indexes: frozenset[int] | None = attrs.field(default=None, converter=_frozen)
+    result: object = attrs.field(factory=dict[str, object])
+
+    def concerns(self, visit: Visit) -> bool:
+        """Whether the request is answered with results."""
+        return visit.operation == PUT_OPERATION
+
+
+@attrs.frozen
 class EmptyAnswer(Fault):
     """
     All entries are accepted; the answer lists none and counts no failure, as moto's does.
@@ -426,7 +444,7 @@ class CloseConnection(Fault):
 Silent = LoseAnswer | CloseConnection
 """Faults with which no byte of an answer is sent."""
 
-Reshaping = GarbleAnswer | WrongLength | MiscountFailures | EmptyAnswer
+Reshaping = GarbleAnswer | WrongLength | MiscountFailures | BlankResults | EmptyAnswer
 """Faults that change what a good answer says."""
 
 
@@ -440,6 +458,28 @@ def message_of(code: str, message: str | None) -> str:
     return MESSAGES.get(code, "The request was refused.") if message is None else message
 
 
+EVERY_FAULT: Final[Mapping[str, Fault]] = {
+    "an entry is throttled": FailEntries("ThrottlingException", indexes=[0]),
+    "an entry is rejected": FailEntries("InvalidArgument", indexes=[0]),
+    "a source is gone": FailEntries("ResourceNotFoundException", indexes=[0]),
+    "a request is throttled": FailRequest("ThrottlingException"),
+    "a request fails": FailRequest("InternalFailure", 500),
+    "access is denied": FailRequest("AccessDeniedException", times=None),
+    "a proxy answers": FailRequest("", 502, form="html"),
+    "the token is expired": ExpireToken(),
+    "the clock is wrong": WrongClock(3600),
+    "a connection closes": CloseConnection(),
+    "an answer is lost": LoseAnswer(),
+    "an answer is cut": CutAnswer(),
+    "an answer is garbled": GarbleAnswer(),
+    "an answer is too short": WrongLength(),
+    "an answer is miscounted": MiscountFailures(),
+    "an answer is empty": EmptyAnswer(),
+    "an answer is slow": SlowAnswer(0.05),
+}
+"""One fault of each kind that code which sends events should survive, by what it is called."""
+
+
 @attrs.define
 class _Played:
     """A fault in force, and what is left of it."""
@@ -447,6 +487,7 @@ class _Played:
     fault: Fault
     left: int | None
     skip: int
+    has_played: bool = False
     expired: tuple[str, str] | None = None
     tokens: float | None = None
     filled_at: float = 0.0
@@ -484,6 +525,11 @@ class Script:
     def clear(self) -> None:
         """Put no fault in force."""
         self._played.clear()
+
+    @property
+    def unplayed(self) -> tuple[Fault, ...]:
+        """The faults in force that have had no effect yet."""
+        return tuple(played.fault for played in self._played if not played.has_played)
 
     def hits(self, visit: Visit) -> list[Fault]:
         """
@@ -525,6 +571,7 @@ class Script:
         """Note that a fault had an effect on this request."""
         for place, played in enumerate(self._played):
             if played.fault is fault:
+                played.has_played = True
                 if played.left is not None:
                     played.left -= 1
                     if not played.left:

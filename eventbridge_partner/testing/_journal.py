@@ -8,11 +8,11 @@ from typing import Final
 import attrs
 
 from eventbridge_partner.testing._decision import Decision
-from eventbridge_partner.testing._faults import GarbleAnswer, MiscountFailures, WrongLength
+from eventbridge_partner.testing._faults import BlankResults, GarbleAnswer, WrongLength
 from eventbridge_partner.testing._received import Received
 from eventbridge_partner.testing._records import AcceptedEntry, Answer, RequestRecord
 
-_MISLEADING: Final = (GarbleAnswer, WrongLength, MiscountFailures)
+_MISLEADING: Final = (BlankResults, GarbleAnswer, WrongLength)
 
 
 class Journal:
@@ -62,6 +62,7 @@ class Journal:
                     request_index=self.request_count,
                     entry_index=place,
                     dropped_for=result.dropped_for,
+                    received_at=time,
                 )
             )
         misleads = any(isinstance(fault, _MISLEADING) for fault in decision.effective)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -27,17 +28,32 @@ class AcceptedEntry:
         entry_index: Its place in that request, from 0.
         dropped_for: The accounts that will never see it, because its source was PENDING there;
             the service's answer does not tell. Always empty where any source is accepted.
+        received_at: When the service accepted it: epoch seconds by the service's own `clock`.
+            Not compared.
     """
 
     event_id: str
     source: str
     detail_type: str
     detail: str = attrs.field(repr=False)
-    resources: tuple[str, ...]
+    resources: tuple[str, ...] = attrs.field(repr=lambda resources: f"<{len(resources)}>")
     time: float | None
     request_index: int
     entry_index: int
     dropped_for: tuple[str, ...] = ()
+    received_at: float = attrs.field(default=0.0, eq=False)
+
+    @property
+    def parsed_detail(self) -> dict[str, Any]:
+        """The detail as a new dict; see `detail` for the numbers as they were written."""
+        try:
+            parsed: dict[str, Any] = json.loads(self.detail)
+        except RecursionError:
+            # The service takes 1,000 levels; json recurses, and may have fewer left.
+            import orjson
+
+            parsed = orjson.loads(self.detail)
+        return parsed
 
 
 @attrs.frozen

@@ -138,6 +138,12 @@ class FakeEventBridge:
         """How many requests reached the service, remembered or not."""
         return self._journal.request_count
 
+    @property
+    def unplayed_faults(self) -> tuple[Fault, ...]:
+        """The faults of the script that have had no effect on any request so far."""
+        with self._lock:
+            return self._script.unplayed
+
     # What users do
 
     def play(self, *faults: Fault) -> None:

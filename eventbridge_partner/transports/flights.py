@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports import Answer, Transport
 
@@ -81,6 +82,11 @@ class BlockingFlights(Generic[K]):
             pass
         return collected
 
+    def withdraw(self) -> K | None:
+        """Return what is held and was not sent, and never send it; None if nothing is."""
+        held, self._unsent = self._unsent, None
+        return None if held is None else held[0]
+
     def waker(self) -> Callable[[], None]:
         """Return what lets `collect` return. See `Flights.waker`."""
         return functools.partial(self._from_workers.put, None)
@@ -130,8 +136,10 @@ class BlockingFlights(Generic[K]):
         try:
             return self._transport.send(request, timeouts)
         except TransportError as error:
+            let_pass(error)
             return error
         except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
+            let_pass(error)
             failure = TransportError(
                 f"the transport raised {type(error).__name__}", may_have_been_sent=True
             )

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, Generic, TypeVar, cast
 
 import attrs
 import orjson
@@ -53,16 +54,29 @@ class AllAccepted:
 
     Attributes:
         event_ids: One for each entry, in their order; None from a service that gives none.
+        note: What is odd about the answer, for the log; empty if nothing is.
     """
 
     event_ids: Sequence[str | None]
-
-    def results(self) -> tuple[ResultEntry, ...]:
-        """Return the result of each entry."""
-        return tuple(map(ResultEntry, self.event_ids))
+    note: str = ""
 
 
-Results = AllAccepted | tuple[ResultEntry, ...]
+@attrs.frozen
+class EachResult:
+    """
+    The results of a request, entry by entry.
+
+    Attributes:
+        results: One for each entry, in their order; None where a result does not say whether its
+            entry was accepted.
+        note: What is odd about the answer, for the log; empty if nothing is.
+    """
+
+    results: Sequence[ResultEntry | None]
+    note: str = ""
+
+
+Results = AllAccepted | EachResult
 """One result for each entry of a request, in their order."""
 
 
@@ -124,41 +138,50 @@ def answer(call: Call[T], response: HttpResponse) -> T:
 
 def _read_results(sent: int, body: bytes) -> Results:
     try:
-        content = orjson.loads(body)
-        failed = content["FailedEntryCount"]
-        entries = content["Entries"]
-        if type(failed) is not int or type(entries) is not list:
-            raise TypeError("a member is not of its type")
-        if failed == 0 and len(entries) == sent:
-            # The usual case, in one pass: nothing but ids.
-            event_ids = [entry["EventId"] for entry in entries if len(entry) == 1]
-            if len(event_ids) == sent and all(event_ids) and set(map(type, event_ids)) == {str}:
-                return AllAccepted(event_ids)
-        results = tuple([_read_result(entry) for entry in entries])
+        content: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise UnreadableAnswerError(f"the answer of {len(body)} bytes is not JSON") from None
-    except (KeyError, TypeError, AttributeError):
-        raise UnreadableAnswerError("the answer is not one to PutPartnerEvents") from None
-    if not results and failed == 0:
+    entries = content.get("Entries") if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise UnreadableAnswerError("the answer is not one to PutPartnerEvents")
+    failed = content.get("FailedEntryCount")
+    is_zero = type(failed) is int and failed == 0
+    if not entries and is_zero:
         # moto answers so, whatever it was sent.
         return AllAccepted((None,) * sent)
-    if len(results) != sent:
-        raise UnreadableAnswerError(f"the answer has {len(results)} results for {sent} entries")
-    with_code = sum(1 for result in results if result.error_code is not None)
-    if failed != with_code:
-        raise UnreadableAnswerError(
-            f"the answer counts {failed} failed entries and lists {with_code}"
-        )
-    return results
+    if len(entries) != sent:
+        raise UnreadableAnswerError(f"the answer has {len(entries)} results for {sent} entries")
+    # The usual case, in one pass: nothing but ids.
+    with suppress(KeyError, TypeError):
+        event_ids = [entry["EventId"] for entry in entries if len(entry) == 1]
+        if len(event_ids) == sent and all(map(str.strip, event_ids)):
+            return AllAccepted(event_ids, "" if is_zero else _odd_count(failed, 0))
+    # Each result speaks for its entry, whatever the count beside it says.
+    results = [_read_result(entry) for entry in entries]
+    listed = sum(result is not None and result.error_code is not None for result in results)
+    is_right = type(failed) is int and failed == listed
+    return EachResult(results, "" if is_right else _odd_count(failed, listed))
 
 
-def _read_result(entry: Any) -> ResultEntry:
-    event_id = entry.get("EventId")
-    code = entry.get("ErrorCode")
-    if code is None or code == "":
-        if not isinstance(event_id, str) or not event_id:
-            raise TypeError("a result has neither an event id nor an error code")
-        return ResultEntry(event_id)
+def _odd_count(failed: object, listed: int) -> str:
+    found = failed if type(failed) is int else "no number"
+    return f"FailedEntryCount is {found}, and {listed} results have an error code"
+
+
+def _read_result(entry: object) -> ResultEntry | None:
+    """Read one result; None if it does not say whether its entry was accepted."""
+    if not isinstance(entry, dict):
+        return None
+    members = cast("Mapping[str, object]", entry)
+    event_id = _text(members.get("EventId"))
+    code = members.get("ErrorCode")
+    if code is None or (isinstance(code, str) and not _text(code)):
+        return None if event_id is None else ResultEntry(event_id)
     if not isinstance(code, str):
-        raise TypeError("an error code is not text")
-    return ResultEntry(None, one_line(code), without_echo(entry.get("ErrorMessage")))
+        return None
+    return ResultEntry(None, one_line(code), without_echo(members.get("ErrorMessage")))
+
+
+def _text(value: object) -> str | None:
+    """Return text that says something."""
+    return value if isinstance(value, str) and value.strip() else None

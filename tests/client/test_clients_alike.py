@@ -31,6 +31,7 @@ from eventbridge_partner import (
     UnreadableAnswerError,
 )
 from eventbridge_partner.testing import (
+    BlankResults,
     CloseConnection,
     CutAnswer,
     EmptyAnswer,
@@ -337,7 +338,13 @@ SCENARIOS = {
     "failures that are miscounted": Scenario(
         given=lambda: events(20),
         faults=(MiscountFailures(times=None),),
-        seen={"Unconfirmed 3": 20},
+        seen={"Accepted 1": 20},
+    ),
+    "a result that says neither": Scenario(
+        given=lambda: events(20),
+        faults=(BlankResults([7]),),
+        seen={"Accepted 1": 19, "Accepted 2": 1},
+        accepted=21,
     ),
     "moto's answer": Scenario(
         given=lambda: events(20), faults=(EmptyAnswer(),), seen={"Accepted 1": 20}

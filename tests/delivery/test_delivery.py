@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ from eventbridge_partner.retry import RetryPolicy, RetryQuota, Verdict
 SOURCE = "aws.partner/example.com/acme"
 ANSWER_SECONDS = 0.02
 
-Answer = Sequence[ResultEntry] | PartnerEventsError
+Answer = Sequence[ResultEntry | None] | PartnerEventsError
 Service = Callable[[Batch], Answer]
 
 
@@ -138,7 +139,7 @@ class Run:
                     elif isinstance(answer, PartnerEventsError):
                         delivery.failed(batch, answer, self.now)
                     else:
-                        ids = [result.event_id for result in answer if not result.error_code]
+                        ids = [result.event_id for result in answer if result and result.event_id]
                         if len(ids) == len(answer):
                             delivery.accepted(batch, ids, self.now)
                         else:
@@ -936,3 +937,124 @@ def test_all_slow_down_where_all_are_throttled(run):
         pace = rates(run, throttled, sources)
         assert pace.requests_per_second is not None
         assert pace.requests_per_second < 30
+
+
+# ---------------------------------------------------------------- bugs of the caller's
+
+
+class Faulty:
+    """What raises wherever it is asked something."""
+
+    def __call__(self, *_: Any) -> Any:
+        raise ZeroDivisionError("a-payload")
+
+    get = __getitem__ = __bool__ = __call__
+
+
+class FaultyPolicy(RetryPolicy):
+    """A policy with a bug in each of its methods."""
+
+    def verdict_on_entry(self, code: str, message: str) -> Verdict:
+        raise ZeroDivisionError("a-payload")
+
+    def verdict_on_request(self, error: PartnerEventsError) -> Verdict:
+        raise ZeroDivisionError("a-payload")
+
+
+BUGS: dict[str, RetryPolicy] = {
+    "wait": RetryPolicy(wait=Faulty().__call__, throttle_wait=Faulty().__call__),
+    "stop": RetryPolicy(stop=Faulty().__call__),
+    "no number": RetryPolicy(wait=lambda _: None, throttle_wait=lambda _: "soon"),  # type: ignore[arg-type,return-value]
+    "not a number": RetryPolicy(wait=lambda _: math.nan, throttle_wait=lambda _: math.nan),
+    "no end": RetryPolicy(wait=lambda _: math.inf, throttle_wait=lambda _: math.inf),
+    "verdicts": FaultyPolicy(),
+}
+FAILURES: dict[str, Answer] = {
+    "one entry throttled": [ResultEntry(None, "ThrottlingException", "m"), ResultEntry("id")],
+    "one entry unknown": [ResultEntry("id"), ResultEntry(None, "NeverHeardOf", "m")],
+    "one entry says neither": [None, ResultEntry("id")],
+    "the request": ServiceError("ServiceUnavailable", "m", status=503),
+    "no answer": TransportError("m", may_have_been_sent=True),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize("retry", BUGS.values(), ids=BUGS)
+def test_a_bug_in_a_policy_changes_no_outcome(retry: RetryPolicy, failure: Answer) -> None:
+    """The default's word counts, the bug is told, and every event has its outcome."""
+    bugs: list[str] = []
+    answers = iter([failure])
+
+    def serve(batch: Batch) -> Answer:
+        return next(answers, None) or accept(batch)
+
+    given = [event(number) for number in range(2)]
+    outcomes = Run()(given, serve, retry=retry, on_bug=lambda what, _: bugs.append(what))
+
+    assert [type(outcome) for outcome in outcomes] == [Accepted] * 2
+    if retry is not BUGS["verdicts"]:
+        assert bugs
+
+
+def test_after_a_result_that_says_neither_only_that_entry_goes_again() -> None:
+    """What the service acknowledged entry by entry is never sent again."""
+    sent: list[list[int]] = []
+
+    def serve(batch: Batch) -> Answer:
+        sent.append([entry.index for entry in batch.entries])
+        return [None if entry.index == 7 else ResultEntry("id") for entry in batch.entries]
+
+    outcomes = Run()([event(number) for number in range(20)], serve)
+
+    assert sent == [list(range(20)), [7], [7]]
+    assert [type(outcome) for outcome in outcomes] == [
+        Unconfirmed if number == 7 else Accepted for number in range(20)
+    ]
+
+
+def test_what_a_signal_interrupts_between_two_steps_has_an_outcome() -> None:
+    """Wherever a handler raises while an answer is taken, each event ends with one outcome."""
+
+    class Interruption(BaseException):
+        """What the handler raises."""
+
+    def interrupted_after(lines: int) -> list[Outcome] | None:
+        """Return the outcomes of a call interrupted so many lines into an answer."""
+        left = lines
+
+        def trace(_frame: Any, kind: str, _argument: Any) -> Any:
+            nonlocal left
+            if kind == "line":
+                left -= 1
+                if left == 0:
+                    raise Interruption
+            return trace
+
+        delivery = Delivery(DeliverySettings(retry=policy()), RetryQuota(500))
+        delivery.take_all([event(number) for number in range(20)])
+        delivery.no_more_events()
+        action = delivery.next_action(0.0)
+        assert isinstance(action, Send)
+        results = [
+            ResultEntry("id") if number % 2 else ResultEntry(None, "InternalFailure", "m")
+            for number in range(20)
+        ]
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            delivery.answered(action.batch, results, 1.0)
+        except Interruption:
+            pass
+        else:
+            return None
+        finally:
+            sys.settrace(before)
+        delivery.cancel()
+        return delivery.outcomes()
+
+    for lines in itertools.count(1):
+        outcomes = interrupted_after(lines)
+        if outcomes is None:
+            break
+        assert [outcome.index for outcome in outcomes] == list(range(20)), lines
+    assert lines > 100

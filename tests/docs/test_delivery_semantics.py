@@ -22,6 +22,7 @@ from eventbridge_partner import (
     Accepted,
     AsyncPartnerEventsClient,
     CallCancelledError,
+    CallInterruptedError,
     ConfigurationError,
     CredentialsError,
     Exhausted,
@@ -39,6 +40,7 @@ from eventbridge_partner import (
     Unconfirmed,
 )
 from eventbridge_partner.testing import (
+    BlankResults,
     CloseConnection,
     CutAnswer,
     EmptyAnswer,
@@ -179,7 +181,10 @@ FAULTS: dict[str, Callable[[str], list[tuple[str, Make]]]] = {
         ("", lambda **times: WrongLength(-1, **times)),
         ("", lambda **times: WrongLength(1, **times)),
     ],
-    "Status 200 with a `FailedEntryCount`": lambda _: [("", MiscountFailures)],
+    "Status 200 with a result": lambda _: [
+        ("", BlankResults),
+        ("", lambda **times: BlankResults(result=None, **times)),
+    ],
     "Status 200 with no results": lambda _: [("", EmptyAnswer)],
 }
 
@@ -481,10 +486,30 @@ class InterruptedTransport:
 def _() -> Any:
     service = FakeEventBridge()
     client = client_of(service, transport=InterruptedTransport(service))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         client.put_events(events())
+    assert isinstance(caught.value.__cause__, CallInterruptedError)
+    assert [type(outcome) for outcome in caught.value.__cause__.report] == [Unconfirmed]
     assert len(client.put_events(events(3)).accepted) == 3
     return "`KeyboardInterrupt`", None
+
+
+@story("A `wait`, `stop` or verdict")
+def _() -> Any:
+    service = FakeEventBridge()
+    service.play(FailEntries("ThrottlingException", indexes=[0]))
+    policy = RetryPolicy(throttle_wait=lambda state: None)  # type: ignore[arg-type,return-value]
+    client = client_of(service, retry=policy)
+    assert [described(outcome) for outcome in client.put_events(events(2))] == [
+        ("`Accepted`", 2),
+        ("`Accepted`", 1),
+    ]
+    return "nothing", None
+
+
+@story("Status 200 with a `FailedEntryCount`")
+def _() -> Any:
+    return described(the_outcome(MiscountFailures(times=None)))
 
 
 FORKING = f"""

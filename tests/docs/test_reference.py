@@ -28,7 +28,9 @@ def help_of(*command: str) -> str:
     ).stdout
 
 
-@pytest.mark.parametrize("command", ["send", "check", "sources", "serve", "customer"])
+@pytest.mark.parametrize(
+    "command", ["send", "check", "sources", "serve", "customer", "sample", "match"]
+)
 def test_options_of_the_command_line_are_described(command: str) -> None:
     """Each option that `--help` shows stands on the page, and no other does."""
     shown = help_of(command)
@@ -47,7 +49,12 @@ def test_options_of_the_command_line_are_described(command: str) -> None:
 def test_local_service_is_described_whole() -> None:
     """Each name that `testing` exports stands on its page."""
     page = (REFERENCE / "testing.md").read_text()
-    described = set(re.findall(r"auto(?:class|data):: eventbridge_partner\.testing\.(\w+)", page))
+    described = set(
+        re.findall(
+            r"(?:auto)?(?:class|data|function|exception):: eventbridge_partner\.testing\.(\w+)",
+            page,
+        )
+    )
     assert described == set(eventbridge_partner.testing.__all__)
 
 

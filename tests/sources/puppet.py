@@ -8,6 +8,7 @@ from typing import Any
 
 from eventbridge_partner import Pace, PartnerEventsError, RetryPolicy
 from eventbridge_partner._plans import Control, Give, Perform, Plan, Running, Sleep
+from eventbridge_partner.delivery.judging import Judge
 from eventbridge_partner.retry import RetryQuota
 
 
@@ -40,7 +41,7 @@ class Puppet:
         self._answers = iter(answers)
         self._takes = takes
         self._control = Control(
-            retry or RetryPolicy(wait=lambda _: 1.0, throttle_wait=lambda _: 5.0),
+            Judge(retry or RetryPolicy(wait=lambda _: 1.0, throttle_wait=lambda _: 5.0)),
             self.quota,
             pace or Pace(),
             lambda: self.now,

@@ -10,6 +10,7 @@ import pytest
 from eventbridge_partner._http import HttpRequest, Timeouts
 from eventbridge_partner.errors import TransportError
 from eventbridge_partner.testing import (
+    BlankResults,
     CloseConnection,
     CutAnswer,
     EmptyAnswer,
@@ -225,6 +226,17 @@ def test_an_answer_miscounts(either_client, service, entry, difference, counted)
     answer = either_client.put([entry()] * 2)
     assert codes(answer) == ["E", None]
     assert answer["FailedEntryCount"] == counted
+    assert service.requests[0].answer_delivered  # each result speaks for its entry
+
+
+@pytest.mark.parametrize("result", [{}, None, {"EventId": ""}], ids=repr)
+def test_results_that_say_neither(either_client, service, entry, result):
+    """The entries are accepted, and their results do not tell."""
+    service.play(BlankResults([1], result))
+    answer = either_client.put([entry()] * 3)
+    assert [bool(one and one.get("EventId")) for one in answer["Entries"]] == [True, False, True]
+    assert answer["FailedEntryCount"] == 0
+    assert service.accepted_count == 3
     assert not service.requests[0].answer_delivered
 
 

@@ -1,0 +1,66 @@
+"""What a function of the caller's raised, where that changes no outcome: logged once a minute."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from types import TracebackType
+from typing import Final
+
+_log: Final = logging.getLogger("eventbridge_partner")
+
+_EVERY_SECONDS: Final = 60.0
+_MAX_FRAMES: Final = 8
+_MAX_KINDS: Final = 100
+
+_logged_at: Final[dict[tuple[str, str], float]] = {}
+
+
+def log_bug(what: str, error: BaseException) -> None:
+    """
+    Log what a function of the caller's raised, once a minute for each kind.
+
+    Its type and its frames are logged and never its text, which may hold a payload.
+
+    Args:
+        what: The function, in the words of our docs.
+        error: What it raised.
+    """
+    _write(what, type(error).__qualname__, _frames(error.__traceback__))
+
+
+class Bugs:
+    """Keeps what was raised while a lock is held, to be logged when it is not."""
+
+    def __init__(self) -> None:
+        self._noted: deque[tuple[str, str, str]] = deque(maxlen=_MAX_KINDS)
+
+    def note(self, what: str, error: BaseException) -> None:
+        """Keep what a function of the caller's raised; see `log_bug`."""
+        self._noted.append((what, type(error).__qualname__, _frames(error.__traceback__)))
+
+    def log(self) -> None:
+        """Log what was kept."""
+        while self._noted:
+            _write(*self._noted.popleft())
+
+
+def _write(what: str, kind: str, frames: str) -> None:
+    now = time.monotonic()
+    last = _logged_at.get((what, kind))
+    if last is not None and now - last < _EVERY_SECONDS:
+        return
+    if len(_logged_at) >= _MAX_KINDS:
+        _logged_at.clear()
+    _logged_at[what, kind] = now
+    _log.error("%s raised %s, which changes no outcome; at %s", what, kind, frames)
+
+
+def _frames(traceback: TracebackType | None) -> str:
+    found: deque[str] = deque(maxlen=_MAX_FRAMES)
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        found.append(f"{code.co_filename}:{traceback.tb_lineno} in {code.co_name}")
+        traceback = traceback.tb_next
+    return ", ".join(found)

@@ -1,0 +1,42 @@
+"""The event that a rule on the customer's event bus sees."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from eventbridge_partner.testing._records import AcceptedEntry
+
+
+def customer_event(entry: AcceptedEntry, *, account: str, region: str) -> dict[str, Any]:
+    """
+    Return an accepted entry as the customer's rules and targets see it.
+
+    User guide: "AWS service event structure". That `id` is the EventId that the partner was
+    answered with is assumed; AWS does not say so.
+
+    Args:
+        entry: The entry; without a time of its own it has that of its arrival.
+        account: The customer's account.
+        region: The Region of the event bus.
+
+    Raises:
+        ValueError: Its time is not in the years 1 to 9999.
+    """
+    seconds = entry.received_at if entry.time is None else entry.time
+    try:
+        time = datetime.fromtimestamp(math.floor(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f"time is {seconds!r}; allowed: the years 1 to 9999") from None
+    return {
+        "version": "0",
+        "id": entry.event_id,
+        "detail-type": entry.detail_type,
+        "source": entry.source,
+        "account": account,
+        "time": f"{time:%Y-%m-%dT%H:%M:%S}Z".rjust(20, "0"),
+        "region": region,
+        "resources": list(entry.resources),
+        "detail": entry.parsed_detail,
+    }

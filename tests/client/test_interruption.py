@@ -1,0 +1,310 @@
+"""What a signal handler raises passes through every call, with a report of what became of events."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from eventbridge_partner import (
+    Accepted,
+    CallInterruptedError,
+    Exhausted,
+    HttpRequest,
+    HttpResponse,
+    PartnerEvent,
+    PartnerEventsClient,
+    RegionRouter,
+    SourceGuard,
+    Timeouts,
+    Transport,
+    Unconfirmed,
+)
+from eventbridge_partner._signals import raised_by_handler
+from eventbridge_partner.testing import FakeEventBridge
+from eventbridge_partner.transports.curl import CurlTransport
+from tests.strategies import SOURCE
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(signal, "setitimer"), reason="this system has no timer that sends a signal"
+)
+
+
+class TimeLimit(Exception):
+    """What a worker raises out of its signal handler."""
+
+
+def over(number: int, frame: Any) -> None:
+    raise TimeLimit
+
+
+def timed_out(number: int, frame: Any) -> None:
+    raise TimeoutError("of the worker")  # which HTTP libraries take for their own
+
+
+class Worker:
+    """A worker with a time limit."""
+
+    def over(self, number: int, frame: Any) -> None:
+        raise TimeLimit
+
+    def __call__(self, number: int, frame: Any) -> None:
+        raise TimeLimit
+
+
+HANDLERS: dict[str, Callable[[int, Any], Any]] = {
+    "function": over,
+    "method": Worker().over,
+    "object": Worker(),
+    "partial": functools.partial(over),
+    "a time-out": timed_out,
+}
+
+
+@pytest.fixture(params=list(HANDLERS.values()), ids=list(HANDLERS))
+def handler(request: pytest.FixtureRequest) -> Iterator[Any]:
+    before = signal.signal(signal.SIGALRM, request.param)
+    yield request.param
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def limit() -> Iterator[None]:
+    before = signal.signal(signal.SIGALRM, over)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def strike() -> None:
+    """Have the handler called at once, on this very thread."""
+    signal.raise_signal(signal.SIGALRM)
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Return the URL of a server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+class Striking:
+    """A transport: the first request is carried out, and in the second the signal comes."""
+
+    def __init__(self, service: FakeEventBridge, *, at: int = 2) -> None:
+        self._transport = service.transport()
+        self._left = at
+
+    def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
+        self._left -= 1
+        if self._left == 0:
+            strike()
+        return self._transport.send(request, timeouts)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+def events(count: int) -> list[PartnerEvent]:
+    return [PartnerEvent(SOURCE, "t", {"n": number}) for number in range(count)]
+
+
+def client_of(service: FakeEventBridge, **settings: Any) -> PartnerEventsClient:
+    usual = {"credentials": service.credentials, "transport": service.transport()}
+    return PartnerEventsClient(service.region, **(usual | settings))
+
+
+CALLS: dict[str, Callable[[PartnerEventsClient], Any]] = {
+    "one event": lambda client: client.put_events(events(1)),
+    "many events": lambda client: client.put_events(events(60)),
+    "a stream": lambda client: list(client.stream_events(events(1))),
+    "the raw call": lambda client: client.put_partner_events(
+        Entries=[{"Source": SOURCE, "DetailType": "t", "Detail": "{}"}]
+    ),
+    "a source": lambda client: client.sources.describe(SOURCE),
+}
+
+
+@pytest.mark.parametrize("transport", [None, CurlTransport], ids=["requests", "curl"])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_time_limit_ends_a_call_that_waits(
+    handler: Any, silent: str, transport: type[Transport] | None, call: Callable[..., Any]
+) -> None:
+    """It is no lost answer: nothing is tried again."""
+    with PartnerEventsClient(
+        "us-east-1",
+        endpoint_url=silent,
+        credentials=FakeEventBridge().credentials,
+        transport=transport,
+        timeout=20,
+    ) as client:
+        client.look_up()
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(TimeoutError if handler is timed_out else TimeLimit) as caught:
+            call(client)
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    if call in (CALLS["one event"], CALLS["many events"], CALLS["a stream"]):
+        assert isinstance(caught.value.__cause__, CallInterruptedError)
+        assert {type(outcome) for outcome in caught.value.__cause__.report} <= {
+            Unconfirmed,
+            Exhausted,
+        }
+
+
+@pytest.mark.usefixtures("limit")
+def test_the_report_tells_what_became_of_each_event() -> None:
+    """What was answered, what was in flight, and what was never sent."""
+    service = FakeEventBridge()
+    client = client_of(service, transport=Striking(service), max_in_flight=1)
+
+    with pytest.raises(TimeLimit) as caught:
+        client.put_events(events(60))
+
+    cause = caught.value.__cause__
+    assert isinstance(cause, CallInterruptedError)
+    kinds = [type(outcome) for outcome in cause.report]
+    assert kinds[:20] == [Accepted] * 20
+    assert kinds[20:40] == [Unconfirmed] * 20
+    assert set(kinds[40:]) <= {Exhausted}
+    assert [outcome.index for outcome in cause.report] == list(range(len(kinds)))
+    assert len(client.put_events(events(3)).accepted) == 3
+
+
+@pytest.mark.usefixtures("limit")
+def test_a_stream_reports_what_it_had_not_handed_out() -> None:
+    """Together with what it had, that is everything."""
+    service = FakeEventBridge()
+    client = client_of(service, transport=Striking(service), max_in_flight=1)
+    seen: list[Any] = []
+
+    with pytest.raises(TimeLimit) as caught:
+        seen.extend(client.stream_events(events(40)))
+
+    cause = caught.value.__cause__
+    assert isinstance(cause, CallInterruptedError)
+    together = [*seen, *cause.report]
+    assert [outcome.index for outcome in together] == list(range(len(together)))
+
+
+class Interrupting(Mapping[str, Any]):
+    """A mapping during whose reading the signal comes."""
+
+    def __getitem__(self, name: str) -> Any:
+        strike()
+
+    def __iter__(self) -> Iterator[str]:
+        yield "Source"
+
+    def __len__(self) -> int:
+        return 1
+
+
+def generate() -> Iterator[PartnerEvent]:
+    yield from events(1)
+    strike()
+
+
+class Provider:
+    """A source of credentials in which the signal comes."""
+
+    def get_frozen_credentials(self) -> Any:
+        strike()
+
+
+FOREIGN: dict[str, Callable[[], Any]] = {
+    "a mapping": lambda: client_of(FakeEventBridge()).put_events([Interrupting()]),
+    "a generator": lambda: client_of(FakeEventBridge()).put_events(generate()),
+    "credentials": lambda: client_of(FakeEventBridge(), credentials=Provider()).put_events(
+        events(1)
+    ),
+    "a guard's account": lambda: SourceGuard(
+        client_of(FakeEventBridge()), account_of=lambda _: strike()
+    ).put_events(events(1)),
+    "a router's look-up": lambda: RegionRouter(
+        client_of(FakeEventBridge()), lambda _: strike()
+    ).put_events(events(1)),
+    "a router's generator": lambda: RegionRouter(
+        client_of(FakeEventBridge()), lambda _: "us-east-1"
+    ).put_events(generate()),
+}
+
+
+@pytest.mark.usefixtures("limit")
+@pytest.mark.parametrize("call", FOREIGN.values(), ids=FOREIGN)
+def test_a_time_limit_passes_through_what_the_caller_gave(call: Callable[[], Any]) -> None:
+    """It is no bug of a mapping, an iterable, a provider or a function."""
+    with pytest.raises(TimeLimit):
+        call()
+
+
+@pytest.mark.parametrize("in_front", ["guard", "router"])
+@pytest.mark.usefixtures("limit")
+def test_the_report_is_that_of_all_events(in_front: str) -> None:
+    """Also where something stands in front of the client."""
+    service = FakeEventBridge()
+    client = client_of(service, transport=Striking(service, at=2 if in_front == "guard" else 1))
+    service.sources.create(SOURCE, "123456789012")
+    service.sources.associate(SOURCE, "123456789012")
+    front = (
+        SourceGuard(client)
+        if in_front == "guard"
+        else RegionRouter(client, lambda _: service.region)
+    )
+
+    with pytest.raises(TimeLimit) as caught:
+        front.put_events(events(5))
+
+    cause = caught.value.__cause__
+    assert isinstance(cause, CallInterruptedError)
+    assert [type(outcome) for outcome in cause.report] == [Unconfirmed] * 5
+
+
+def test_what_looks_like_it_and_is_not_is_a_failure_as_before() -> None:
+    """An exception of the same kind that no handler raised counts as what it is."""
+    try:
+        raise TimeLimit
+    except TimeLimit as error:
+        assert raised_by_handler(error) is None
+
+
+@pytest.mark.usefixtures("limit")
+def test_it_is_found_behind_what_it_became() -> None:
+    """In causes and contexts, however they lead in a circle."""
+
+    def become() -> None:
+        try:
+            try:
+                strike()
+            except TimeLimit:
+                raise ValueError from None
+        except ValueError as error:
+            raise KeyError from error
+
+    with pytest.raises(KeyError) as caught:
+        become()
+    assert isinstance(raised_by_handler(caught.value), TimeLimit)
+    context = caught.value.__cause__
+    assert context is not None
+    context.__cause__ = caught.value
+    assert isinstance(raised_by_handler(caught.value), TimeLimit)
+
+
+@pytest.mark.usefixtures("limit")
+def test_other_threads_are_left_alone() -> None:
+    """Python runs handlers on the main thread; what others wait for goes on."""
+    service = FakeEventBridge()
+    reports: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: reports.append(client_of(service).put_events(events(40)))
+    )
+    thread.start()
+    with pytest.raises(TimeLimit):
+        strike()
+    thread.join()
+    assert len(reports[0].accepted) == 40
