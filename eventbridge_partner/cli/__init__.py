@@ -9,8 +9,24 @@ import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from eventbridge_partner import ConfigurationError, CredentialsError, __version__
-from eventbridge_partner.cli import _check, _customer, _match, _sample, _send, _serve, _sources
+from eventbridge_partner import (
+    ConfigurationError,
+    CredentialsError,
+    OutboxSchemaError,
+    OutboxUnavailableError,
+    __version__,
+)
+from eventbridge_partner.cli import (
+    _check,
+    _customer,
+    _match,
+    _outbox,
+    _relay,
+    _sample,
+    _send,
+    _serve,
+    _sources,
+)
 from eventbridge_partner.cli._exits import CONFIGURATION, NOT_ALL_ACCEPTED, USAGE, UsageError
 from eventbridge_partner.cli._interruption import Interrupted, Interruption
 from eventbridge_partner.cli._output import OutputError, flush_out, forget_standard_output, say
@@ -27,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 all events were accepted, 1 some were not, 2 wrong usage,
-        3 credentials or configuration, 130 interrupted by Ctrl-C.
+        3 credentials, configuration or an outbox without tables, 130 interrupted by Ctrl-C.
 
     Raises:
         SystemExit: With status 2 for arguments that cannot be read, 0 after `--help`.
@@ -39,8 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             flush_out()
         except UsageError as error:
             return _say(arguments.command, error, USAGE)
-        except (CredentialsError, ConfigurationError) as error:
+        except (CredentialsError, ConfigurationError, OutboxSchemaError) as error:
             return _say(arguments.command, error, CONFIGURATION)
+        except OutboxUnavailableError as error:
+            return _say(arguments.command, error, NOT_ALL_ACCEPTED)
         except Interrupted:
             return _say(arguments.command, "interrupted", interruption.status)
         except OutputError as error:
@@ -79,6 +97,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (_send, _check, _sources, _serve, _customer, _sample, _match):
+    for command in (
+        _send,
+        _check,
+        _sources,
+        _relay,
+        _outbox,
+        _serve,
+        _customer,
+        _sample,
+        _match,
+    ):
         command.add_parser(subparsers, allow_abbrev=False)
     return parser

@@ -24,6 +24,7 @@ from eventbridge_partner.cli import _types
 from eventbridge_partner.cli._exits import ALL_ACCEPTED, NOT_ALL_ACCEPTED, UsageError
 from eventbridge_partner.cli._interruption import Interruption
 from eventbridge_partner.cli._output import amount, say, write_out
+from eventbridge_partner.cli._tables import cell, write_table
 from eventbridge_partner.handoff import HandoffFormat, handoff
 
 _EPILOG: Final = """\
@@ -223,9 +224,7 @@ def _tell_changes() -> Callable[[SourceAccount], None]:
     def tell(found: SourceAccount) -> None:
         if last != [found.state]:
             last[:] = [found.state]
-            until = (
-                "" if found.expiration_time is None else f" until {_cell(found.expiration_time)}"
-            )
+            until = "" if found.expiration_time is None else f" until {cell(found.expiration_time)}"
             say(f"{found.source} is {found.state}{until}")
 
     return tell
@@ -302,29 +301,12 @@ def _show(items: Items, columns: Sequence[str], noun: str, arguments: argparse.N
             _write_json(_members(item))
             count += 1
         return count
-    rows = [[_cell(getattr(item, column)) for column in columns] for item in items]
+    rows = [[cell(getattr(item, column)) for column in columns] for item in items]
     if rows:
-        _write_table([column.upper().replace("_TIME", "") for column in columns], rows)
+        write_table([column.upper().replace("_TIME", "") for column in columns], rows)
     else:
         say(amount(0, noun))
     return len(rows)
-
-
-def _write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, cells)) for cells in zip(headings, *rows, strict=True)]
-    for row in (headings, *rows):
-        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        write_out("  ".join(padded).rstrip() + "\n")
-
-
-def _cell(value: object) -> str:
-    match value:
-        case None:
-            return "-"
-        case datetime.datetime():
-            return value.strftime("%Y-%m-%d %H:%M UTC")
-        case _:
-            return str(value)
 
 
 def _members(item: EventSource | SourceAccount) -> dict[str, Any]:
