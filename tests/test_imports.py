@@ -70,12 +70,19 @@ def test_making_a_client_loads_nothing_more(with_package):
 
 
 def test_the_first_use_loads_what_a_send_needs():
-    """botocore's session and requests; no retry library, no test tool."""
+    """Where the environment says everything, requests; no botocore, retry library or test tool."""
+    names = loaded(CLIENT + LOOK_UP)
+    assert "requests" in names
+    assert not {"botocore", "tenacity", "cattrs", "asyncio", *TEST_TOOLS} & names
+
+
+def test_settings_in_files_load_botocore(tmp_path, monkeypatch):
+    """Its session, but no client, and nothing of the C runtime."""
+    (tmp_path / "config").touch()
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     names = loaded(CLIENT + LOOK_UP)
     assert "botocore.session" in names
-    assert "requests" in names
-    assert not {"tenacity", "cattrs", "asyncio", *TEST_TOOLS} & names
-    assert "awscrt" not in names
+    assert not {"tenacity", "cattrs", "asyncio", "awscrt", *TEST_TOOLS} & names
 
 
 def test_a_given_transport_needs_no_requests():
