@@ -363,11 +363,13 @@ def test_credentials_do_not_show(only):
 
 PROGRAM = """
 import sys
-from eventbridge_partner import PartnerEventsClient
-client = PartnerEventsClient()
-client.look_up()
-client._here().looked_up.credentials.frozen()
-print(client.endpoint_url, [name for name in sys.modules if name.partition(".")[0] in {"botocore", "boto3"}])
+from eventbridge_partner import HttpResponse, PartnerEvent, PartnerEventsClient
+class Accepting:
+    def send(self, request, timeouts):
+        return HttpResponse(200, {}, b'{"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}')
+client = PartnerEventsClient(transport=Accepting())
+client.put_events([PartnerEvent("aws.partner/a/b", "t", "{}")]).raise_for_undelivered()
+print(client.endpoint_url, sorted({"botocore", "boto3", "tenacity"} & set(sys.modules)))
 """
 
 
@@ -382,7 +384,7 @@ print(client.endpoint_url, [name for name in sys.modules if name.partition(".")[
     ids=str,
 )
 def test_botocore_is_not_imported(tmp_path, variables, printed):
-    """A process whose settings are in its environment never loads botocore."""
+    """A process whose settings are in its environment sends, and never loads botocore."""
     environment = {**COMMON, **variables, "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     finished = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=environment, check=True, capture_output=True, text=True
