@@ -76,6 +76,27 @@ def test_the_first_use_loads_what_a_send_needs():
     assert not {"botocore", "tenacity", "cattrs", "asyncio", *TEST_TOOLS} & names
 
 
+def test_a_command_loads_no_other(tmp_path):
+    """`check` needs neither the local service nor what sends."""
+    (tmp_path / "events.jsonl").touch()
+    check = "from eventbridge_partner.cli import main; main(['check', {file!r}])"
+    names = loaded(
+        f"import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()):\n"
+        f" {check.format(file=str(tmp_path / 'events.jsonl'))}\n"
+    )
+    assert "eventbridge_partner.cli._check" in names
+    assert (
+        not {
+            "eventbridge_partner.cli._send",
+            "eventbridge_partner.cli._serve",
+            "eventbridge_partner.testing",
+            "requests",
+            "urllib3",
+        }
+        & names
+    )
+
+
 def test_settings_in_files_load_botocore(tmp_path, monkeypatch):
     """Its session, but no client, and nothing of the C runtime."""
     (tmp_path / "config").touch()

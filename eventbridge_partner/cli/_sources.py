@@ -61,7 +61,6 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "sources",
-        help="create, find, watch and delete partner event sources",
         description="Create, find, watch and delete the partner event sources of your customers.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -71,9 +70,8 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     for name, action in _ACTIONS.items():
         one: argparse.ArgumentParser = actions.add_parser(
             name,
-            help=action.help,
             description=f"{action.help[:1].upper()}{action.help[1:]}.",
-            **settings,
+            **settings | {"help": action.help},
         )
         meaning = "of the source: aws.partner/<partner>/…"
         if action.argument == "PREFIX":
