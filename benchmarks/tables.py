@@ -12,6 +12,7 @@ from benchmarks.figures import (
     SendingFigures,
     Spread,
     cpu_ratio,
+    start_ratio,
     wall_ratio,
 )
 from benchmarks.latency import DELAY
@@ -39,7 +40,7 @@ def sections(result: Result) -> Iterator[tuple[str, str]]:
     if result.startup:
         runs = result.settings["runs"]
         yield f"Startup: {runs:.0f} fresh interpreters for each, in turn", _startup_table(result)
-    if result.startup_memory or result.sending:
+    if result.sending:
         title = f"Memory: the process that sent {result.settings['events']:,.0f} events a call"
         yield title, _memory_table(result)
     if result.streaming:
@@ -109,24 +110,31 @@ def _latency_note(figures: Sequence[LatencyFigures]) -> str:
 
 
 def _startup_table(result: Result) -> str:
-    """Show the time of a start, a row for each contender and mark."""
+    """Show the time of a start, a row for each contender."""
     rows: list[list[str]] = []
+    shown = ""
     for one in result.startup:
-        theirs, ours = _number(one.their_cpu.median, 0), _number(one.our_cpu.median, 0)
-        rows.append([one.what, "boto3", *_cells(one.theirs, 0), theirs, ""])
-        rows.append(["", "ours", *_cells(one.ours, 0), ours, f"{one.ratio.median:.2f}x"])
-    header = ["ms of wall time", "", *_SPREAD, "CPU, median", "boto3 / ours"]
+        peer = result.started(one.what, _PEER)
+        ratio = start_ratio(peer, one) if peer and one.contender != _PEER else None
+        rows.append(
+            [
+                "" if one.what == shown else one.what,
+                one.contender,
+                *_cells(one.wall, 1),
+                _number(one.cpu.median, 0),
+                _megabytes(one.peak_memory) if one.peak_memory else "",
+                f"{ratio.median:.2f}x" if ratio else "",
+                f"{ratio.first_quartile:.2f}-{ratio.third_quartile:.2f}" if ratio else "",
+            ]
+        )
+        shown = one.what
+    header = ["ms of wall time", "", *_SPREAD, "CPU, median", "peak MB", "boto3 / it", "q1-q3"]
     return _table(header, rows, text_columns=2)
 
 
 def _memory_table(result: Result) -> str:
     """Show peak memory, a row for each contender and job."""
     rows: list[list[str]] = []
-    if startup := result.startup_memory:
-        rows.append(["bare interpreter", "python", "", _megabytes(startup.bare), ""])
-        rows.append(["first batch sent", "boto3", "", _megabytes(startup.theirs), ""])
-        ratio = f"{startup.theirs / startup.ours:.2f}x"
-        rows.append(["", "ours", "", _megabytes(startup.ours), ratio])
     with_tls = any(one.with_tls for one in result.sending)
     for one in result.sending:
         if one.with_tls != with_tls or one.peak_memory is None:
