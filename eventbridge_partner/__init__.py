@@ -118,8 +118,9 @@ else:
         "transports": "AsyncTransport Transport",
     }
     _SUBMODULES = """
-        aws cli client delivery error_codes errors guard handoff limits line models pacing
-        publisher pytest_plugin regions retry sources testing transports wire
+        aws cli client delivery error_codes errors guard handoff limits line models
+        observing pacing publisher pytest_plugin regions retry sources testing transports
+        wire
     """
     __getattr__, __dir__ = face(__name__, _NAMES, _SUBMODULES)
 

@@ -70,10 +70,11 @@ def test_making_a_client_loads_nothing_more(with_package):
 
 
 def test_the_first_use_loads_what_a_send_needs():
-    """Where the environment says everything, requests; no botocore, retry library or test tool."""
+    """Where the environment says everything, urllib3; no botocore, requests or test tool."""
     names = loaded(CLIENT + LOOK_UP)
-    assert "requests" in names
-    assert not {"botocore", "tenacity", "cattrs", "asyncio", *TEST_TOOLS} & names
+    assert "urllib3" in names
+    unwanted = {"botocore", "requests", "tenacity", "cattrs", "asyncio", *TEST_TOOLS}
+    assert not unwanted & names
 
 
 def test_a_command_loads_no_other(tmp_path):

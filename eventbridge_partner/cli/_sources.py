@@ -68,11 +68,9 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, action in _ACTIONS.items():
-        one: argparse.ArgumentParser = actions.add_parser(
-            name,
-            description=f"{action.help[:1].upper()}{action.help[1:]}.",
-            **settings | {"help": action.help},
-        )
+        settings["help"] = action.help
+        description = f"{action.help[:1].upper()}{action.help[1:]}."
+        one: argparse.ArgumentParser = actions.add_parser(name, description=description, **settings)
         meaning = "of the source: aws.partner/<partner>/…"
         if action.argument == "PREFIX":
             meaning = "how names begin: aws.partner/<partner>/, and more if wanted"
