@@ -78,7 +78,7 @@ def _sending_table(result: Result, figures: Sequence[SendingFigures]) -> str:
         f"the service: {min(service_cpu):.0f} to {max(service_cpu):.0f} us of CPU a request, "
         f"at work for {busiest:.0%} of the time at most (but for wrk)"
     )
-    return f"{_table(header, rows, text_columns=2)}\n{note}"
+    return f"{aligned(header, rows, text_columns=2)}\n{note}"
 
 
 def _latency_tables(result: Result) -> str:
@@ -101,7 +101,7 @@ def _latency_tables(result: Result) -> str:
     header = ["", "requests in flight", *map(str, numbers), "(q3-q1)/median"]
     all_rows = [["events/s", "(nothing but the waits)", *at_most, ""], *rows("events/s")]
     all_rows += rows("cores")
-    return f"{_table(header, all_rows, text_columns=2)}\n{_latency_note(result.latency)}"
+    return f"{aligned(header, all_rows, text_columns=2)}\n{_latency_note(result.latency)}"
 
 
 def _latency_note(figures: Sequence[LatencyFigures]) -> str:
@@ -129,7 +129,7 @@ def _startup_table(result: Result) -> str:
         )
         shown = one.what
     header = ["ms of wall time", "", *_SPREAD, "CPU, median", "peak MB", "boto3 / it", "q1-q3"]
-    return _table(header, rows, text_columns=2)
+    return aligned(header, rows, text_columns=2)
 
 
 def _memory_table(result: Result) -> str:
@@ -145,7 +145,7 @@ def _memory_table(result: Result) -> str:
         cells = [CASES[one.case].title, result.title(one.contender)]
         cells += [_in_flight(result, one.contender), _megabytes(one.peak_memory), ratio]
         rows.append(cells)
-    return _table(["peak memory", "", "in flight", "MB", "boto3 / it"], rows, text_columns=2)
+    return aligned(["peak memory", "", "in flight", "MB", "boto3 / it"], rows, text_columns=2)
 
 
 def _streaming_table(result: Result) -> str:
@@ -167,17 +167,37 @@ def _streaming_table(result: Result) -> str:
     growth = f"growth after {first.settled_after:,} events"
     rows.append([growth, *(_megabytes(one.growth) for one in result.streaming)])
     rows.append(["seconds", *(f"{one.seconds:.1f}" for one in result.streaming)])
-    return _table(header, rows, text_columns=1)
+    return aligned(header, rows, text_columns=1)
 
 
 def bars_table(bars: Sequence[Bar]) -> str:
     """Show the bars, a line for each."""
-    return _table(_BARS_HEADER, _bar_rows(bars), text_columns=1, last_is_text=True)
+    return aligned(_BARS_HEADER, _bar_rows(bars), text_columns=1, last_is_text=True)
 
 
 def bars_markdown(bars: Sequence[Bar]) -> str:
     """Show the bars as a table of Markdown."""
     rows = [_BARS_HEADER, ["---", "---:", "---:", "---:", "---"], *_bar_rows(bars)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def expected_markdown(result: Result) -> str:
+    """Show what readers look for as a table of Markdown: CPU of an event, and how often less."""
+    cases = [case for case in CASES if result.sent(_PEER, case, with_tls=True)]
+    header = ["CPU of an event, with TLS, 20 events a request"]
+    rows = [[*header, *(CASES[case].title for case in cases)], ["---", *["---:"] * len(cases)]]
+    for entrant in result.entrants:
+        if entrant.name == "floor" or (entrant.is_ours and entrant.in_flight == 1):
+            continue
+        row = [entrant.title]
+        for case in cases:
+            peer = result.sent(_PEER, case, with_tls=True)
+            own = result.sent(entrant.name, case, with_tls=True)
+            shown = f"{own.cpu.median:.1f} µs" if own else ""
+            if own and peer and entrant.name != _PEER:
+                shown += f" ({_ratio(cpu_ratio(peer, own))})"
+            row.append(shown)
+        rows.append(row)
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -222,7 +242,7 @@ def _megabytes(count: float) -> str:
     return f"{count / _MB:.1f}"
 
 
-def _table(
+def aligned(
     header: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,

@@ -52,8 +52,8 @@ def environment(tmp_path, monkeypatch):
     return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
-def run(*arguments):
-    command = [sys.executable, "-m", "benchmarks", *arguments]
+def run(*arguments, module="benchmarks"):
+    command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     return done.stdout
 
@@ -671,31 +671,51 @@ def test_pictures_need_figures(result):
             draw(nothing)
 
 
-def test_page_gets_the_figures_of_the_newest_run(result, tmp_path):
-    """The page of the docs has its places; what stands there is replaced, and nothing else."""
-    copy = tmp_path / page.PAGE
+def test_pages_get_the_figures_of_the_newest_run(result, tmp_path):
+    """Both pages have their places; what stands there is replaced, and nothing else."""
+    copy, results = tmp_path / page.PAGE, tmp_path / page.RESULTS.name
     shutil.copy(ROOT / "docs" / "explanation" / page.PAGE, copy)
-    page.write_page(result, tmp_path, "the first run\n")
-    first = copy.read_text()
-    page.write_page(result, tmp_path, "the second run, \\1 of it\n")
-    second = copy.read_text()
+    shutil.copy(page.RESULTS, results)
+    page.write_page(result, tmp_path, "the first run\n", results)
+    first = results.read_text()
+    page.write_page(result, tmp_path, "the second run, \\1 of it\n", results)
+    second = results.read_text()
 
     assert "```text\nthe first run\n```" in first
     assert second == first.replace("the first run", "the second run, \\1 of it")
     assert tables.bars_markdown(bars(result)) in second
-    assert "- processor: a fine one\n" in second
-    assert "load: 0.0" not in second
+    shown = copy.read_text()
+    assert tables.expected_markdown(result) in shown
+    assert "| ours, curl | 6.0 µs (10.0x) |" in shown
+    assert "MISS" not in shown
+    for text in (second, shown):
+        assert "- processor: a fine one\n" in text
+        assert "load: 0.0" not in text
     for name in (page.CPU_PICTURE, page.LATENCY_PICTURE):
-        assert f"]({name})" in second
+        assert f"]({name})" in shown
         ElementTree.parse(tmp_path / name)
 
 
 def test_page_without_its_places_is_left_alone(result, tmp_path):
     """A missing marker is named, and nothing is written."""
     (tmp_path / page.PAGE).write_text("# Performance\n")
-    with pytest.raises(ValueError, match=r"performance\.md has no <!-- machine: written by"):
-        page.write_page(result, tmp_path, "")
+    with pytest.raises(ValueError, match=r"performance\.md has no <!-- expect: written by"):
+        page.write_page(result, tmp_path, "", tmp_path / "RESULTS.md")
     assert [file.name for file in tmp_path.iterdir()] == [page.PAGE]
+
+
+# ---------------------------------------------------------------- single events
+
+
+@pytest.mark.process
+def test_single_events_are_measured(environment):
+    """Each contender makes its calls, and is held against boto3."""
+    lines = run("--quick", module="benchmarks.single").splitlines()
+    assert [line.split("  ")[0] for line in lines if line.startswith("ours")] == [
+        "ours",
+        "ours, requests imported",
+    ]
+    assert sum(line.startswith("a call with one event") for line in lines) == 2
 
 
 @pytest.mark.process
