@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
 import orjson
 
 from eventbridge_partner.aws.configuration import API_VERSION, SERVICE
@@ -31,16 +30,16 @@ class NotUnderstoodError(Exception):
     """Botocore has to be asked."""
 
 
-@attrs.frozen
 class InstalledBotocore:
     """
     The folder of botocore, which is not imported.
 
-    Attributes:
+    Args:
         folder: Where its modules are.
     """
 
-    folder: Path
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     @classmethod
     def find(cls) -> InstalledBotocore:
@@ -63,7 +62,7 @@ class InstalledBotocore:
             NotUnderstoodError: It is written in another way.
         """
         try:
-            with (self.folder / "__init__.py").open("rb") as file:
+            with (self._folder / "__init__.py").open("rb") as file:
                 found = _VERSION.search(file.read(_HEAD_BYTES))
         except OSError as error:
             raise NotUnderstoodError from error
@@ -87,7 +86,7 @@ class InstalledBotocore:
             raise NotUnderstoodError from error
 
     def _load(self, name: str) -> Any:
-        path = self.folder / "data" / name
+        path = self._folder / "data" / name
         try:
             try:
                 content = path.with_name(f"{path.name}.json").read_bytes()

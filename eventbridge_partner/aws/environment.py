@@ -15,8 +15,6 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Final
 
-import attrs
-
 from eventbridge_partner.aws.configuration import checked_attempts
 from eventbridge_partner.aws.endpoint_rules import InstalledBotocore
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
@@ -132,17 +130,14 @@ def _is_true(name: str) -> bool:
     return os.environ.get(name, "").lower() == "true"
 
 
-@attrs.frozen
 class EnvironmentCredentials:
-    """
-    Credentials that environment variables hold.
+    """Credentials that environment variables hold."""
 
-    Attributes:
-        method: Where they are from, in botocore's word.
-    """
+    method: Final = "env"
+    """Where they are from, in botocore's word."""
 
-    frozen: FrozenCredentials
-    method: str = attrs.field(default="env", init=False)
+    def __init__(self, frozen: FrozenCredentials) -> None:
+        self._frozen = frozen
 
     @classmethod
     def find(cls) -> EnvironmentCredentials | None:
@@ -158,4 +153,4 @@ class EnvironmentCredentials:
 
     def get_frozen_credentials(self) -> FrozenCredentials:
         """Return them; they last until the environment is read again."""
-        return self.frozen
+        return self._frozen

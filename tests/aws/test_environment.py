@@ -523,10 +523,10 @@ def test_files_that_are_not_there(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "__version__ = compute()\n", "# __version__ = '1'\n"])
-def test_versions_that_are_not_understood(installed, content):
+def test_versions_that_are_not_understood(installed, tmp_path, content):
     """A version that is written in another way is botocore's to say."""
     found, _, _ = installed
-    (found.folder / "__init__.py").write_text(content)
+    (tmp_path / "botocore" / "__init__.py").write_text(content)
     with pytest.raises(NotUnderstoodError):
         found.version()
 
