@@ -708,6 +708,7 @@ def test_page_without_its_places_is_left_alone(result, tmp_path):
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_single_events_are_measured(environment):
     """Each contender makes its calls, and is held against boto3."""
     lines = run("--quick", module="benchmarks.single").splitlines()

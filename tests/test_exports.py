@@ -61,6 +61,7 @@ def test_names_are_those_that_type_checkers_see(package):
     }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("package", FACES, ids=lambda package: package.__name__)
 def test_an_import_loads_nothing(package):
     """Not even what the standard library has for it."""
@@ -73,6 +74,7 @@ def test_an_import_loads_nothing(package):
     }  # fmt: skip
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("package", FACES, ids=lambda package: package.__name__)
 def test_names_are_shown_before_they_are_loaded(package):
     """`dir` and a shell's completion show all of them, those for asyncio too."""
@@ -80,6 +82,7 @@ def test_names_are_shown_before_they_are_loaded(package):
     assert set(package.__all__) | {"__doc__", "__name__"} <= set(printed(program).split())
 
 
+@pytest.mark.process
 def test_completion():
     """A shell completes what has not been loaded yet."""
     completed = printed(
@@ -90,6 +93,8 @@ def test_completion():
     assert completed == "ep.AsyncPartnerEventsClient( None"
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUBMODULES)
 def test_submodules_need_no_import_of_their_own(name):
     """`eventbridge_partner.errors` is there whatever was imported before."""
@@ -102,6 +107,7 @@ def test_a_name_is_looked_up_once():
     assert eventbridge_partner.PartnerEvent is vars(eventbridge_partner)["PartnerEvent"]
 
 
+@pytest.mark.process
 def test_pickles_find_their_classes():
     """A process that has not loaded the package unpickles what another one pickled."""
     event = eventbridge_partner.PartnerEvent("aws.partner/example.com/a", "t", "{}")
@@ -109,6 +115,7 @@ def test_pickles_find_their_classes():
     assert printed(program, pickle.dumps(event)) == "t"
 
 
+@pytest.mark.process
 def test_isinstance():
     """A class is the same wherever it is imported from."""
     program = (
@@ -121,6 +128,7 @@ def test_isinstance():
     assert printed(program) == "True True"
 
 
+@pytest.mark.process
 def test_names_can_be_replaced():
     """A test that patches a name before its first use leaves it as it was."""
     program = (

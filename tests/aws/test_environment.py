@@ -175,6 +175,7 @@ def compare(endpoint_url):
     return read
 
 
+@pytest.mark.slow
 def test_environments_are_read_as_botocore_does(only):
     """Thousands of environments, empty, malformed and conflicting, mean the same to botocore."""
     read: Counter[str] = Counter()
@@ -373,6 +374,7 @@ print(client.endpoint_url, sorted({"botocore", "boto3", "tenacity"} & set(sys.mo
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("variables", "printed"),
     [

@@ -85,11 +85,14 @@ def printed(program: str) -> list[str]:
     return finished.stdout.splitlines()
 
 
+@pytest.mark.process
 def test_a_program_sends_without_requests() -> None:
     """Nothing imports it that does not need it."""
     assert printed(SEND) == ["1 False"]
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize("stand_in", STAND_INS.values(), ids=STAND_INS)
 @pytest.mark.parametrize("is_first", [True, False])
 def test_what_stands_in_for_requests_intercepts(stand_in: str, is_first: bool) -> None:
@@ -99,6 +102,8 @@ def test_what_stands_in_for_requests_intercepts(stand_in: str, is_first: bool) -
     assert last == ("1 1 0" if is_first else "1 1 1")
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_moto_intercepts_a_client_that_has_sent() -> None:
     """Also on a connection that was open before."""
     program = (
