@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from eventbridge_partner._signals import let_pass
+from eventbridge_partner.aws.environment import EnvironmentCredentials
 from eventbridge_partner.errors import CredentialsError
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
-
-if TYPE_CHECKING:
-    import botocore.session
 
 
 class ReadCredentials(Protocol):
@@ -40,15 +39,31 @@ class Credentials(Protocol):
         ...
 
 
+class CredentialsFinder(Protocol):
+    """What looks for credentials: see `SharedSession`."""
+
+    def find_credentials(self) -> Credentials | None:
+        """Return the credentials there are, if there are any."""
+        ...
+
+    def find_other_credentials(self) -> Credentials | None:
+        """Return those that there are now, whatever is kept or cached."""
+        ...
+
+
 class CredentialsKeeper:
     """
     Gives the credentials to sign with, and fresh ones when the service calls them expired.
 
     Looks for them at the first use. Safe in threads.
+
+    Args:
+        finder: What looks for them.
+        given: What to sign with instead, if it was given.
     """
 
-    def __init__(self, session: botocore.session.Session, given: Credentials | None) -> None:
-        self._session = session
+    def __init__(self, finder: CredentialsFinder, given: Credentials | None) -> None:
+        self._finder = finder
         self._given = given
         self._source = given
         self._lasting: Credentials | None = None
@@ -62,14 +77,18 @@ class CredentialsKeeper:
             return True
         if source is self._lasting:
             return False
-        from botocore.credentials import Credentials as LastingCredentials
-        from botocore.credentials import RefreshableCredentials
-
-        # Not a derived class, which may do as it likes.
-        if type(source) is LastingCredentials:
+        # Not derived classes, which may do as they like.
+        if type(source) is EnvironmentCredentials:
             self._lasting = source
             return False
-        return not isinstance(source, RefreshableCredentials) or source.refresh_needed()
+        botocore: Any = sys.modules.get("botocore.credentials")
+        if botocore is None:  # then they are not botocore's
+            return True
+        if type(source) is botocore.Credentials:
+            self._lasting = source
+            return False
+        refreshable: Any = source if isinstance(source, botocore.RefreshableCredentials) else None
+        return refreshable is None or refreshable.refresh_needed()
 
     def frozen(self) -> FrozenCredentials:
         """
@@ -108,7 +127,7 @@ class CredentialsKeeper:
     def _find(self) -> Credentials:
         with self._lock:
             if self._source is None:
-                found: Any = self._session.get_credentials()
+                found = self._finder.find_credentials()
                 if found is None:
                     raise CredentialsError(
                         "no AWS credentials were found; needed: the argument credentials, a "
@@ -137,15 +156,12 @@ class CredentialsKeeper:
             if self._given is not None or self._source is None:
                 return  # whoever gave them refreshes them
             current = self._source.get_frozen_credentials()
-            if (current.access_key, current.token) != (stale.access_key, stale.token):
+            if (current.access_key, current.token or None) != (stale.access_key, stale.token):
                 return
             method = getattr(self._source, "method", _GIVEN_TO_THE_SESSION)
             if method == _GIVEN_TO_THE_SESSION:
                 return
-            from botocore.credentials import create_credential_resolver
-
-            # A resolver of its own: the session keeps, and its caches keep, what has expired.
-            found: Any = create_credential_resolver(self._session).load_credentials()
+            found: Any = self._finder.find_other_credentials()
             if found is None:
                 raise CredentialsError("the AWS credentials have expired and there are no others")
             # From elsewhere they may be another identity's, such as the machine's own role.

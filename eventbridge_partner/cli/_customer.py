@@ -37,7 +37,6 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "customer",
-        help="act as a customer at a running local service",
         description="Do at a local service what a customer does with a partner event source.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

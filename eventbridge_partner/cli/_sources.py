@@ -62,7 +62,6 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "sources",
-        help="create, find, watch and delete partner event sources",
         description="Create, find, watch and delete the partner event sources of your customers.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -70,12 +69,9 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, action in _ACTIONS.items():
-        one: argparse.ArgumentParser = actions.add_parser(
-            name,
-            help=action.help,
-            description=f"{action.help[:1].upper()}{action.help[1:]}.",
-            **settings,
-        )
+        settings["help"] = action.help
+        description = f"{action.help[:1].upper()}{action.help[1:]}."
+        one: argparse.ArgumentParser = actions.add_parser(name, description=description, **settings)
         meaning = "of the source: aws.partner/<partner>/…"
         if action.argument == "PREFIX":
             meaning = "how names begin: aws.partner/<partner>/, and more if wanted"

@@ -15,7 +15,7 @@ from collections.abc import (
     Sequence,
 )
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from eventbridge_partner.client._async_input import Intake
 from eventbridge_partner.client._base import BaseClient, line_of
@@ -41,9 +41,11 @@ from eventbridge_partner.line._off_loop import OffLoop
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.line._witness import Account
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
-from eventbridge_partner.sources._asyncio import AsyncSources
 from eventbridge_partner.transports import Answer, AsyncTransport
 from eventbridge_partner.wire.calls import put_partner_events
+
+if TYPE_CHECKING:
+    from eventbridge_partner.sources._asyncio import AsyncSources
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity, which is a deadline like any other."""
@@ -52,7 +54,7 @@ _LONGEST_HOLD: Final = 0.01
 """So many seconds of work at a time; then other tasks of the loop have their turn."""
 
 
-class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSources]):
+class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSources"]):
     """
     Sends partner events to Amazon EventBridge, on an event loop of asyncio.
 
@@ -65,6 +67,8 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSource
     _off_loop: OffLoop
 
     def _make_sources(self, setup: Setup) -> AsyncSources:
+        from eventbridge_partner.sources._asyncio import AsyncSources
+
         return AsyncSources(self._here, pace=setup.sources_pace, tokens=setup.retry.tokens)
 
     def _open_line(self) -> AsyncLine:

@@ -115,13 +115,13 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
         self._setup = setup
         self._origin = origin
         self._siblings: dict[str, Self] = {}
-        self._sources = self._make_sources(setup)
+        self._sources: SourcesT | None = None
         self._forget_process()
         after_fork(self, BaseClient._leave_parent)
 
     @abstractmethod
     def _make_sources(self, setup: Setup) -> SourcesT:
-        """Return the operations on sources, which look nothing up yet."""
+        """Import and return the operations on sources, which look nothing up yet."""
 
     @abstractmethod
     def _open_line(self) -> LineT:
@@ -140,6 +140,10 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
     @property
     def sources(self) -> SourcesT:
         """The partner event sources of the Region: create, find, watch and delete them."""
+        if self._sources is None:
+            with first_use:
+                if self._sources is None:
+                    self._sources = self._make_sources(self._setup)
         return self._sources
 
     def in_region(self, region: str) -> Self:
@@ -189,7 +193,8 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
     def _leave_parent(self) -> None:
         self._setup.shared.forget()
         self._setup.pace.after_fork()
-        self._sources.after_fork()
+        if self._sources is not None:
+            self._sources.after_fork()
         self._forget_process()
 
     def __reduce__(self) -> NoReturn:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.client._base import BaseClient
@@ -31,10 +31,12 @@ from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.line._witness import Account
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
-from eventbridge_partner.sources import Sources
 from eventbridge_partner.transports import Answer, Transport
 from eventbridge_partner.transports.flights import WorkerThreads
 from eventbridge_partner.wire.calls import put_partner_events
+
+if TYPE_CHECKING:
+    from eventbridge_partner.sources import Sources
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity, which is a deadline like any other."""
@@ -44,7 +46,7 @@ _PROMPT_SECONDS: Final = 0.001
 """Who gives us the next events within this time does not keep us from answers."""
 
 
-class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
+class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
     """
     Sends partner events to Amazon EventBridge.
 
@@ -54,6 +56,8 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
     """
 
     def _make_sources(self, setup: Setup) -> Sources:
+        from eventbridge_partner.sources import Sources
+
         return Sources(self._enter, pace=setup.sources_pace, tokens=setup.retry.tokens)
 
     def _open_line(self) -> Line:

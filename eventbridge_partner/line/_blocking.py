@@ -43,9 +43,9 @@ class Line(BaseLine[Transport]):
     @classmethod
     def default_transport(cls) -> TransportFactory[Transport]:
         """Import and return what makes a transport where none is given."""
-        from eventbridge_partner.transports.requests import RequestsTransport
+        from eventbridge_partner.transports._default import DefaultTransport
 
-        return RequestsTransport
+        return DefaultTransport
 
     @classmethod
     def usual_in_flight(cls, transport: Transport) -> int:

@@ -1,5 +1,5 @@
 """
-The default transport, on `requests`.
+The default transport once something has imported `requests`; see `_default`.
 
 `requests.Session` looks up proxies, netrc, cookies and certificates again for every request. Here
 all that is resolved once, and the adapter, which is what `responses` and moto replace in tests,
