@@ -106,7 +106,7 @@ def resolve(
         url=url,
         host=host,
         ca_bundle=_ca_bundle(settings),
-        proxies=settings.proxies(url),
+        proxies=_proxies(settings, url),
         user_agent=_user_agent(settings),
         max_attempts=settings.max_attempts(),
     )
@@ -182,6 +182,13 @@ def _ca_bundle(settings: Settings) -> str | bool:
             f"ca_bundle is {path!a}, which does not exist; allowed: a file of certificates"
         )
     return path
+
+
+def _proxies(settings: Settings, url: str) -> Mapping[str, str]:
+    found = settings.proxies(url)
+    # As botocore does, which takes the one for the URL's own scheme and knows no `ALL_PROXY`.
+    scheme = url.partition(":")[0]
+    return {scheme: found[scheme]} if found.get(scheme) else {}
 
 
 _NOT_IN_A_TOKEN: Final = re.compile(r"[^a-zA-Z0-9!$%&'*+\-.^_`|~,]")
