@@ -69,6 +69,7 @@ from eventbridge_partner.models import (
     SourceState,
     Unconfirmed,
     entry_size,
+    stamp,
 )
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.publisher._blocking import EventPublisher
@@ -174,4 +175,5 @@ __all__ = [
     "Verdict",
     "entry_size",
     "plan_batches",
+    "stamp",
 ]

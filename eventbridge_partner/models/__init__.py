@@ -13,6 +13,7 @@ from eventbridge_partner.models._outcomes import (
 from eventbridge_partner.models._report import DeliveryReport, OutcomeCounts
 from eventbridge_partner.models._source_name import SourceName
 from eventbridge_partner.models._sources import EventSource, SourceAccount, SourceState
+from eventbridge_partner.models._stamp import stamp
 
 __all__ = [
     "Accepted",
@@ -30,4 +31,5 @@ __all__ = [
     "SourceState",
     "Unconfirmed",
     "entry_size",
+    "stamp",
 ]
