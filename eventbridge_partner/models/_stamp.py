@@ -34,7 +34,7 @@ def stamp(
         schema: The name and version of the detail's shape, in your own words.
 
     Returns:
-        A new dict: `{…, "_meta": {"id": "…"}}`.
+        The detail with one more member, which holds the id and what else was given.
 
     Raises:
         InvalidEventError: The detail has that member already, or is no mapping.
