@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         SourceState,
         Unconfirmed,
         entry_size,
+        stamp,
     )
     from eventbridge_partner.pacing import Pace
     from eventbridge_partner.publisher._asyncio import AsyncEventPublisher
@@ -107,7 +108,7 @@ else:
         "models": """
             Accepted DeliveryReport EventSource Exhausted GivenEvent Outcome OutcomeCounts
             PartnerEvent Rejected ResultEntry SourceAccount SourceName SourceState Unconfirmed
-            entry_size
+            entry_size stamp
         """,
         "pacing": "Pace",
         "publisher._asyncio": "AsyncEventPublisher",
@@ -200,4 +201,5 @@ __all__ = [
     "Verdict",
     "entry_size",
     "plan_batches",
+    "stamp",
 ]

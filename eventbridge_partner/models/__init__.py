@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from eventbridge_partner.models._report import DeliveryReport, OutcomeCounts
     from eventbridge_partner.models._source_name import SourceName
     from eventbridge_partner.models._sources import EventSource, SourceAccount, SourceState
+    from eventbridge_partner.models._stamp import stamp
 else:
     _NAMES = {
         "_event": "PartnerEvent entry_size",
@@ -26,6 +27,7 @@ else:
         "_report": "DeliveryReport OutcomeCounts",
         "_source_name": "SourceName",
         "_sources": "EventSource SourceAccount SourceState",
+        "_stamp": "stamp",
     }
     __getattr__, __dir__ = face(__name__, _NAMES)
 
@@ -45,4 +47,5 @@ __all__ = [
     "SourceState",
     "Unconfirmed",
     "entry_size",
+    "stamp",
 ]

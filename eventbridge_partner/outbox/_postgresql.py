@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 if TYPE_CHECKING:
     import psycopg
+    import sqlalchemy
 
     _Connection = psycopg.Connection[tuple[Any, ...]]
     _Cursor = psycopg.Cursor[tuple[Any, ...]]
@@ -107,6 +108,7 @@ class PostgresOutbox(Adding):
         names = _schema.Names.of(table, schema)
         super().__init__("postgresql", names, self._insertions)
         self._database = database
+        self._schema = schema
         self._notify = notify
         self._listen = listen
         self._channel = names.outbox
@@ -277,6 +279,17 @@ class PostgresOutbox(Adding):
             since: The version that is there already; 0 for none.
         """
         return _schema.script(_schema.postgresql(self._names, since))
+
+    def tables(self, metadata: sqlalchemy.MetaData) -> tuple[sqlalchemy.Table, ...]:
+        """
+        Describe the tables to SQLAlchemy, so that Alembic's autogenerate leaves them as they are.
+
+        Args:
+            metadata: The application's; the tables are added to it.
+        """
+        from eventbridge_partner.outbox._tables import tables
+
+        return tables(metadata, self._names, self._schema)
 
     # ------------------------------------------------------------ for a relay
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final, cast
 
+from eventbridge_partner._bugs import log_bug
 from eventbridge_partner._plans import Running
 from eventbridge_partner.outbox._bell import Bell
 from eventbridge_partner.outbox._fates import RegionOf, Rules
@@ -309,14 +310,7 @@ class Relay:
         try:
             self._observe(settled)
         except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
-            self._say(
-                Say(
-                    "observer",
-                    logging.ERROR,
-                    "the relay's observer raised %s",
-                    (type(error).__name__,),
-                )
-            )
+            log_bug("observe", error)
 
     def __repr__(self) -> str:
         return f"<Relay of {self._outbox!r} through {self._client!r}>"

@@ -56,3 +56,16 @@ def dsn(postgresql: str) -> Iterator[str]:
         options = f"-c search_path={schema}"
         yield psycopg.conninfo.make_conninfo(postgresql, options=options)
         connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+
+
+@pytest.fixture
+def database(postgresql: str) -> Iterator[dict[str, str]]:
+    """Return where a database of this test's own is: host, user and dbname."""
+    import psycopg
+
+    name = f"outbox_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        parts = psycopg.conninfo.conninfo_to_dict(postgresql)
+        yield {key: str(parts[key]) for key in ("host", "user")} | {"dbname": name}
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

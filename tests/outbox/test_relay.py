@@ -353,7 +353,7 @@ def test_an_observer_that_raises(outbox, client, caplog):
         raise KeyError("canary")
 
     assert Relay(outbox, client, claim_events=20, observe=observe).drain().accepted == 30
-    assert "observer raised KeyError" in caplog.text
+    assert "observe raised KeyError" in caplog.text
     assert "canary" not in caplog.text
 
 
