@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import math
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterable, Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -18,8 +19,14 @@ from eventbridge_partner.client._asyncio import AsyncPartnerEventsClient, async_
 from eventbridge_partner.delivery.actions import Send, Wait
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.given import refuse_single
-from eventbridge_partner.errors import BufferFullError, CredentialsError, PublisherClosedError
+from eventbridge_partner.errors import (
+    BufferFullError,
+    CredentialsError,
+    PublisherClosedError,
+    TransportError,
+)
 from eventbridge_partner.line._asyncio import AsyncLine
+from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.models import DeliveryReport, GivenEvent
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner.publisher._dispatch import (
@@ -38,9 +45,12 @@ from eventbridge_partner.publisher._receipts import (
     flush_report,
     run_callback,
 )
+from eventbridge_partner.transports import Answer, AsyncFlights
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity."""
+
+_log: Final = logging.getLogger("eventbridge_partner")
 
 _TO_END: Final = 0.1
 """So many seconds the task has for closing connections where no time is left."""
@@ -304,10 +314,11 @@ class _Sender:
         self._refused: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._turns = 0  # so many have one and have not come to use it
         self._over = asyncio.Event()
-        self._flights = line.open_flights()
-        self.dispatch.wake = self._flights.wake
+        self._flights: AsyncFlights[Flight] | None = None
+        # Answers that the dispatch was not told of yet; the first may be in the middle of that.
+        self._answers: deque[tuple[Flight, Answer]] = deque()
         self._had_turns_at = time.monotonic()
-        self._task = self.loop.create_task(self._run())
+        self._task = self._begin()
         _at_end.add(self)
         # Not left to its publisher: that may be forgotten while this still sends.
         after_fork(self, _Sender.leave_to_parent)
@@ -411,6 +422,23 @@ class _Sender:
 
     # ------------------------------------------------------------ in the task
 
+    def _begin(self) -> asyncio.Task[None]:
+        task = self.loop.create_task(self._run())
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """See that no receipt stays open, whatever ended the task."""
+        error = None if task.cancelled() else task.exception()
+        if self.dispatch.is_over:
+            _at_end.discard(self)
+        elif error is None:
+            self.end()  # cancelled before its first step
+        else:
+            # Ctrl-C on a loop that goes on.
+            self.dispatch.give_up(error)
+            self._task = self._begin()
+
     async def _run(self) -> None:
         try:
             await self._go_on()
@@ -424,8 +452,7 @@ class _Sender:
             warn_of_lost(close_report(receipts))
             raise
         finally:
-            _at_end.discard(self)
-            await self._flights.close()
+            await self._close_flights()
 
     async def _go_on(self) -> None:
         dispatch = self.dispatch
@@ -434,36 +461,59 @@ class _Sender:
                 await self._step()
             except Exception as error:  # noqa: BLE001  # whatever it is, no receipt stays open
                 dispatch.give_up(error)
+                await self._close_flights()
                 await asyncio.sleep(REST)
-                await self._flights.close()
-                self._flights = self._line.open_flights()
-                dispatch.wake = self._flights.wake
+
+    async def _close_flights(self) -> None:
+        flights, self._flights = self._flights, None
+        self.dispatch.wake = _nothing
+        self._answers.clear()
+        if flights is not None:
+            try:
+                await flights.close()
+            except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
+                _log.error("closing the publisher's flights raised %s", type(error).__name__)
 
     async def _step(self) -> None:
+        flights = self._flights
+        if flights is None:
+            flights = self._flights = self._line.open_flights()
+            self.dispatch.wake = flights.wake
         now = time.monotonic()
         if now - self._had_turns_at > _LONGEST_HOLD:
             await asyncio.sleep(0)
             self._had_turns_at = now = time.monotonic()
+        if self._answers:
+            await self._tell()
+            return
         match self.dispatch.next_step(now):
             case Send(batch):
-                await self._send(batch)
+                await self._send(batch, flights)
             case Wait(until):
-                await self._receive(_LONGEST_WAIT if until is None else until - now)
+                seconds = _LONGEST_WAIT if until is None else until - now
+                self._answers.extend(await flights.collect(min(max(0.0, seconds), _LONGEST_WAIT)))
                 self.dispatch.has_waited()
+                self._had_turns_at = time.monotonic()
+                await self._tell()
             case None:
                 pass
 
-    async def _send(self, batch: Batch) -> None:
+    async def _send(self, batch: Batch, flights: AsyncFlights[Flight]) -> None:
         try:
-            await self._line.submit(self._flights, batch, self._line.timeouts)
+            await self._line.submit(flights, batch, self._line.timeouts)
         except CredentialsError as error:
             self.dispatch.not_sent(batch, error)
+        except asyncio.CancelledError:
+            cancelled = TransportError("the request was cancelled", may_have_been_sent=False)
+            self.dispatch.failed(batch, cancelled, time.monotonic())
+            raise
 
-    async def _receive(self, seconds: float) -> None:
-        answers = await self._flights.collect(min(max(0.0, seconds), _LONGEST_WAIT))
-        self._had_turns_at = time.monotonic()
-        for flight, answer in answers:
-            await self._line.land(flight, answer, self.dispatch)
+    async def _tell(self) -> None:
+        """Tell the dispatch of answers, each of which stays until that is done."""
+        answers = self._answers
+        while answers:
+            await self._line.land(*answers[0], self.dispatch)
+            answers.popleft()
 
 
 def _nothing() -> None:
