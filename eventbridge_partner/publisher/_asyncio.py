@@ -265,7 +265,12 @@ class AsyncEventPublisher:
         # Another task may have come first.
         sender = self._current()
         if sender is None:
-            sender = self._sender = _Sender(line, self._settings, self._exit_timeout)
+            sender = self._sender = _Sender(
+                line,
+                self._settings,
+                self._exit_timeout,
+                drops_oldest=self._on_full == "drop_oldest",
+            )
         return sender
 
     def _leave_parent(self) -> None:
@@ -295,7 +300,14 @@ class AsyncEventPublisher:
 class _Sender:
     """What of a publisher belongs to one event loop: its dispatch, and the task that sends."""
 
-    def __init__(self, line: AsyncLine, buffering: BufferSettings, exit_timeout: float) -> None:
+    def __init__(
+        self,
+        line: AsyncLine,
+        buffering: BufferSettings,
+        exit_timeout: float,
+        *,
+        drops_oldest: bool,
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._exit_timeout = exit_timeout
@@ -307,6 +319,7 @@ class _Sender:
             buffering,
             call=self._call,
             on_room=self._make_way,
+            drops_oldest=drops_oldest,
         )
         # Who waits for room, in line; and who had a turn for which there was no room of its kind,
         # and has its next one, before all others, when there are outcomes again.

@@ -30,7 +30,6 @@ from eventbridge_partner.publisher._receipts import (
     Callback,
     PublisherStats,
     Receipt,
-    Wakes,
 )
 from eventbridge_partner.retry import RetryQuota
 
@@ -59,9 +58,6 @@ _LEAST_LOOK: Final = 0.005
 """Nobody looks more often."""
 
 
-_NO_WAKES: Final[Wakes] = []
-
-
 def _nothing() -> None:
     pass
 
@@ -71,7 +67,7 @@ class Dispatch:
     A publisher's book, and the delivery that takes its events batch by batch.
 
     Two locks, each held for moments: the book's, and one for the delivery. Who needs both takes
-    the delivery's first. None is held while something is sent, waited for or called back.
+    the delivery's first. None is held while something is sent, waited for, logged or called back.
 
     Args:
         settings: Of the delivery.
@@ -80,6 +76,7 @@ class Dispatch:
         buffering: What bounds the buffer; how much of one source may be under way is set here.
         call: What calls a callback.
         on_room: Is called after outcomes have come, with the book's lock held.
+        drops_oldest: Whether `admit_dropping_oldest` follows where there is no room.
 
     Attributes:
         book: Its receipts.
@@ -95,11 +92,12 @@ class Dispatch:
         *,
         call: Callable[[Callback, Receipt], None],
         on_room: Callable[[], None],
+        drops_oldest: bool,
     ) -> None:
         limits = settings.limits
         per_round = settings.max_in_flight * limits.max_entries
         buffering = attrs.evolve(buffering, max_taken=_ROUNDS_OF_ONE * per_round)
-        self.book = Book(Buffer(buffering, limits), call, on_room)
+        self.book = Book(Buffer(buffering, limits), call, on_room, drops_oldest=drops_oldest)
         self.wake: Callable[[], None] = _nothing
         self._settings = settings
         self._quota = quota
@@ -131,11 +129,12 @@ class Dispatch:
                 raise closed_error()
             if not receipt.size:  # an event has a source, or is none
                 return book.count_undelivered(receipt)
-            buffer = book.buffer
-            if not buffer.offer(receipt):
+            if not book.offer(receipt):
                 return False
             if self._alarm_at is not None:
                 self._wake_if_enough(self._alarm_at)
+        if book.buffer.gone:
+            book.tell()
         return True
 
     def _wake_if_enough(self, alarm_at: int) -> None:
@@ -155,10 +154,10 @@ class Dispatch:
         with self.book.lock:
             if self.book.is_closed:
                 raise closed_error()
-            wakes = self.book.offer_dropping_oldest(receipt)
+            self.book.offer_dropping_oldest(receipt)
             if self._alarm_at is not None:
                 self._wake_if_enough(self._alarm_at)
-        _call(wakes)
+        self.book.tell()
 
     # ------------------------------------------------------------ the end, and figures
 
@@ -185,17 +184,17 @@ class Dispatch:
     @property
     def is_over(self) -> bool:
         """Whether it takes no more events, and all that there were have their outcome."""
-        return self.book.is_closed and not self.book.buffer.held
+        book = self.book
+        return book.is_parents or (book.is_closed and not book.buffer.held)
 
     def cut_off(self) -> None:
         """Give everything that has no outcome one, and send nothing more of it."""
         with self._turn:
-            if not self.book.buffer.held:
-                return
-            wakes = self._abandon(PUBLISHER_CLOSED, NOT_SENT, CUT_OFF)
-            # In the same turn: who sends would go on with what still waits.
-            wakes += self.book.give_back()
-        _call(wakes)
+            if self.book.buffer.held:
+                self._abandon(PUBLISHER_CLOSED, NOT_SENT, CUT_OFF)
+                # In the same turn: who sends would go on with what still waits.
+                self.book.give_back(self._first)
+        self.book.tell()
         self.wake()
 
     def give_up(self, error: BaseException) -> None:
@@ -203,13 +202,20 @@ class Dispatch:
         name = type(error).__name__
         _log.error("the publisher goes on after %s", name)
         with self._turn:
-            wakes = self._abandon(name, "the sender failed", "the sender failed")
-            self._renew_delivery()
-        _call(wakes)
+            try:
+                self._abandon(name, "the sender failed", "the sender failed")
+            finally:
+                self._renew_delivery()
+        self.book.tell()
 
-    def _abandon(self, code: str, message: str, doubt: str) -> Wakes:
-        self._delivery.abandon(code, message, doubt)
-        return self.book.settle(self._delivery.outcomes())
+    def _abandon(self, code: str, message: str, doubt: str) -> None:
+        try:
+            self._delivery.abandon(code, message, doubt)
+            self.book.settle(self._delivery.outcomes())
+        finally:
+            # Where an exception came between taking events and giving them to the delivery, or
+            # between that and their receipts.
+            self.book.settle_rest(self._first, code, message, doubt)
 
     def leave_to_parent(self) -> None:
         """Be nothing to the child process that this is a copy in: its parent goes on."""
@@ -218,12 +224,13 @@ class Dispatch:
 
     def stats(self) -> PublisherStats:
         """Return the figures of this moment."""
-        with self._turn:
-            return self.book.stats(
-                in_flight=self._delivery.events_in_flight,
-                throttled=self._throttled_before + self._delivery.throttled,
-                requests_per_second=self._pace.requests_per_second,
-            )
+        delivery = self._delivery
+        # Not in a turn: a signal's handler that interrupts it may wait for who sends.
+        return self.book.stats(
+            in_flight=delivery.events_in_flight,
+            throttled=self._throttled_before + delivery.throttled,
+            requests_per_second=self._pace.requests_per_second,
+        )
 
     # ------------------------------------------------------------ for the one who sends
 
@@ -235,37 +242,37 @@ class Dispatch:
             A batch to be sent; what to wait for, answers and `wake` besides; or None to ask again.
         """
         with self._turn:
-            step, wakes = self._next_step(now)
-        _call(wakes)
+            step = self._next_step(now)
+        self.book.tell()
         return step
 
-    def _next_step(self, now: float) -> tuple[Send | Wait | None, Wakes]:
-        delivery, wakes = self._delivery, _NO_WAKES
+    def _next_step(self, now: float) -> Send | Wait | None:
+        delivery = self._delivery
         is_halted = delivery.is_halted
         is_due = not is_halted and self.book.buffer.due_at() <= now
         action = delivery.next_action(now, input_pauses=not is_due)
         until: float | None = None
         match action:
             case Send():
-                return action, wakes
+                return action
             case Wait(at):
                 until = at
             case Take() | Finished.FINISHED if is_halted:
                 # It sends nothing any more, and nothing of it is in flight.
                 self._renew_delivery()
-                return None, wakes
+                return None
             case Take() | Finished.FINISHED if is_due:
                 if self._linger >= _LEAST_LOOK:
                     self._looks_until = now + _LOOKING_SECONDS
                 taken = self.book.take(self._first)
-                self._first += len(taken)
                 delivery.take_all([receipt.event for receipt in taken])
-                wakes = self.book.settle(delivery.outcomes())
+                self._first += len(taken)
+                self.book.settle(delivery.outcomes())
                 action = delivery.next_action(now, input_pauses=True)
-                return action if isinstance(action, Send) else None, wakes
+                return action if isinstance(action, Send) else None
             case Take() | Finished.FINISHED:
                 pass
-        return self._wait(now, until, for_events=not (is_due or is_halted)), wakes
+        return self._wait(now, until, for_events=not (is_due or is_halted))
 
     def _wait(self, now: float, until: float | None, *, for_events: bool) -> Wait | None:
         if for_events:
@@ -311,13 +318,8 @@ class Dispatch:
     def _tell(self, say: Callable[[Delivery], None]) -> None:
         with self._turn:
             say(self._delivery)
-            wakes = self.book.settle(self._delivery.outcomes())
-        _call(wakes)
-
-
-def _call(wakes: Wakes) -> None:
-    for wake in wakes:
-        wake()
+            self.book.settle(self._delivery.outcomes())
+        self.book.tell()
 
 
 def closed_error() -> PublisherClosedError:

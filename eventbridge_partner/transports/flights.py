@@ -13,6 +13,7 @@ from typing import Final, Generic, TypeVar
 
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner._signals import let_pass
+from eventbridge_partner._threads import SendingThread
 from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports import Answer, Transport
 
@@ -181,13 +182,7 @@ class WorkerThreads:
             if self._idle.acquire(blocking=False):
                 self._jobs.put(job)
                 return
-            thread = threading.Thread(
-                target=_work,
-                args=([job], self._jobs, self._idle),
-                name="eventbridge-partner",
-                daemon=True,
-            )
-            thread.start()
+            SendingThread(_work, "eventbridge-partner", ([job], self._jobs, self._idle)).start()
             self._listening.append(self._jobs)
 
     def stop(self) -> None:
