@@ -1,4 +1,4 @@
-"""Threads on which requests are sent."""
+"""Threads on which nothing may wait for events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 class SendingThread(threading.Thread):
     """
-    A thread on which requests are sent: what waits for a request must not wait there.
+    A thread of this package on which nothing may wait for events: it sends them, or logs of that.
 
     A daemon: the end of the process waits for no request that hangs.
     """
@@ -19,5 +19,5 @@ class SendingThread(threading.Thread):
 
 
 def is_sending() -> bool:
-    """Tell whether this thread is one on which requests are sent."""
+    """Tell whether this thread is one on which nothing may wait for events."""
     return isinstance(threading.current_thread(), SendingThread)

@@ -16,7 +16,15 @@ from eventbridge_partner.errors import (
     TransportError,
 )
 from eventbridge_partner.line._base import MAX_MULTIPLEXED, BaseLine
-from eventbridge_partner.line._flight import Flight, Recipient, log_failure, remedy, sign
+from eventbridge_partner.line._flight import (
+    Flight,
+    Note,
+    Recipient,
+    log_failure,
+    log_info,
+    remedy,
+    sign,
+)
 from eventbridge_partner.line._off_loop import OffLoop
 from eventbridge_partner.line._witness import Account, Departure
 from eventbridge_partner.transports import (
@@ -143,9 +151,15 @@ class AsyncLine(BaseLine[AsyncTransport]):
         flight = Flight.of(batch, credentials, departure)
         flights.submit(flight, flight.request(self.edge), timeouts)
 
-    async def land(self, flight: Flight, answer: Answer, recipient: Recipient) -> None:
+    async def land(
+        self,
+        flight: Flight,
+        answer: Answer,
+        recipient: Recipient,
+        note: Note = log_info,
+    ) -> None:
         """Read the answer to a batch, do what one more try may need, and tell the recipient."""
-        landed = flight.landed(answer, recipient)
+        landed = flight.landed(answer, recipient, note)
         if isinstance(landed, PartnerEventsError):
             error = await self._remedy(landed, flight.credentials)
             recipient.failed(flight.batch, error, time.monotonic())

@@ -12,7 +12,15 @@ from eventbridge_partner._signals import let_pass
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.errors import PartnerEventsError, TransportError
 from eventbridge_partner.line._base import MAX_IN_FLIGHT, MAX_MULTIPLEXED, BaseLine
-from eventbridge_partner.line._flight import Flight, Recipient, log_failure, remedy, sign
+from eventbridge_partner.line._flight import (
+    Flight,
+    Note,
+    Recipient,
+    log_failure,
+    log_info,
+    remedy,
+    sign,
+)
 from eventbridge_partner.line._witness import Account, Departure
 from eventbridge_partner.transports import (
     Answer,
@@ -86,9 +94,15 @@ class Line(BaseLine[Transport]):
         flight = Flight.of(batch, credentials, departure)
         flights.submit(flight, flight.request(self.edge), timeouts)
 
-    def land(self, flight: Flight, answer: Answer, recipient: Recipient) -> None:
+    def land(
+        self,
+        flight: Flight,
+        answer: Answer,
+        recipient: Recipient,
+        note: Note = log_info,
+    ) -> None:
         """Read the answer to a batch, do what one more try may need, and tell the recipient."""
-        landed = flight.landed(answer, recipient)
+        landed = flight.landed(answer, recipient, note)
         if isinstance(landed, PartnerEventsError):
             error = remedy(landed, flight.credentials, self.credentials, self.edge)
             recipient.failed(flight.batch, error, time.monotonic())

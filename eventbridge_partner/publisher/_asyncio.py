@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Final, NoReturn, Self
 
 from eventbridge_partner._forks import after_fork
+from eventbridge_partner._logs import log
 from eventbridge_partner.client._asyncio import AsyncPartnerEventsClient, async_line_of
 from eventbridge_partner.delivery.actions import Send, Wait
 from eventbridge_partner.delivery.entries import Batch
@@ -49,8 +50,6 @@ from eventbridge_partner.transports import Answer, AsyncFlights
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity."""
-
-_log: Final = logging.getLogger("eventbridge_partner")
 
 _TO_END: Final = 0.1
 """So many seconds the task has for closing connections where no time is left."""
@@ -465,6 +464,7 @@ class _Sender:
             warn_of_lost(close_report(receipts))
             raise
         finally:
+            self.dispatch.note_others()
             await self._close_flights()
 
     async def _go_on(self) -> None:
@@ -485,7 +485,8 @@ class _Sender:
             try:
                 await flights.close()
             except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
-                _log.error("closing the publisher's flights raised %s", type(error).__name__)
+                name = type(error).__name__
+                log(logging.ERROR, "closing the publisher's connections raised %s", name)
 
     async def _step(self) -> None:
         flights = self._flights
@@ -525,7 +526,7 @@ class _Sender:
         """Tell the dispatch of answers, each of which stays until that is done."""
         answers = self._answers
         while answers:
-            await self._line.land(*answers[0], self.dispatch)
+            await self._line.land(*answers[0], self.dispatch, self.dispatch.note)
             answers.popleft()
 
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, NoReturn, Self
 
 from eventbridge_partner._forks import after_fork, first_use
+from eventbridge_partner._logs import log
 from eventbridge_partner._threads import SendingThread, is_sending
 from eventbridge_partner.client._base import line_of
 from eventbridge_partner.client._blocking import PartnerEventsClient
@@ -41,8 +42,6 @@ from eventbridge_partner.publisher._receipts import (
     for_lock,
 )
 from eventbridge_partner.transports import Flights
-
-_log: Final = logging.getLogger("eventbridge_partner")
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity."""
@@ -393,6 +392,7 @@ class _Sender:
                 self._close_flights()
                 time.sleep(REST)
         self._close_flights()
+        dispatch.note_others()
         self._callbacks.end()
         _at_end.discard(self)
 
@@ -403,7 +403,8 @@ class _Sender:
             try:
                 flights.close()
             except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
-                _log.error("closing the publisher's flights raised %s", type(error).__name__)
+                name = type(error).__name__
+                log(logging.ERROR, "closing the publisher's connections raised %s", name)
 
     def _open_flights(self) -> Flights[Flight]:
         flights = self._flights = self._line.open_flights(stays_free=True)
@@ -431,7 +432,7 @@ class _Sender:
     def _receive(self, seconds: float, flights: Flights[Flight]) -> None:
         seconds = min(max(0.0, seconds), _LONGEST_WAIT)
         for flight, answer in flights.collect(seconds):
-            self._line.land(flight, answer, self.dispatch)
+            self._line.land(flight, answer, self.dispatch, self.dispatch.note)
 
 
 def _nothing() -> None:

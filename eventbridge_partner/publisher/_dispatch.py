@@ -11,6 +11,7 @@ from typing import Final
 
 import attrs
 
+from eventbridge_partner._logs import log
 from eventbridge_partner.delivery.actions import DeliverySettings, Finished, Send, Take, Wait
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.machine import Delivery
@@ -33,8 +34,6 @@ from eventbridge_partner.publisher._receipts import (
 )
 from eventbridge_partner.retry import RetryQuota
 
-_log: Final = logging.getLogger("eventbridge_partner")
-
 _ROUNDS_OF_ONE: Final = 2
 """
 So many rounds of requests in flight may be full of the events of one source.
@@ -53,6 +52,14 @@ rest of that.
 
 REST: Final = 0.1
 """So many seconds who sends rests after a failure of its own: the next may be the same."""
+
+_NOTE_SECONDS: Final = 10.0
+"""
+So long after a line about a request there is no other.
+
+A handler that turns lines into events would feed itself while the service fails: each of those
+events takes requests, which fail.
+"""
 
 _LEAST_LOOK: Final = 0.005
 """Nobody looks more often."""
@@ -107,6 +114,9 @@ class Dispatch:
         self._alarm_at: int | None = None
         self._throttled_before = 0
         self._linger = buffering.linger
+        # Lines that were left out since the last one, and when that was written.
+        self._left_out = 0
+        self._noted_at = -math.inf
         self._looks_until = -math.inf
         self._begin_delivery()
 
@@ -200,7 +210,7 @@ class Dispatch:
     def give_up(self, error: BaseException) -> None:
         """Give everything that was taken an outcome, for who sends it failed; and go on."""
         name = type(error).__name__
-        _log.error("the publisher goes on after %s", name)
+        log(logging.ERROR, "the publisher goes on after %s", name)
         with self._turn:
             try:
                 self._abandon(name, "the sender failed", "the sender failed")
@@ -315,6 +325,22 @@ class Dispatch:
         """Take the failure of a whole request."""
         self._tell(lambda delivery: delivery.failed(batch, error, now))
 
+    def note(self, text: str, *args: object) -> None:
+        """Log something about a request: the first at once, and then one of many."""
+        now = time.monotonic()
+        if now < self._noted_at + _NOTE_SECONDS:
+            self._left_out += 1
+            return
+        self.note_others()
+        self._noted_at = now
+        log(logging.INFO, text, *args)
+
+    def note_others(self) -> None:
+        """Log how many lines were left out."""
+        left_out, self._left_out = self._left_out, 0
+        if left_out:
+            log(logging.INFO, "%d more such lines about requests of a publisher", left_out)
+
     def _tell(self, say: Callable[[Delivery], None]) -> None:
         with self._turn:
             say(self._delivery)
@@ -343,7 +369,8 @@ def warn_of_lost(report: DeliveryReport) -> None:
     """Log how many events were lost by a publisher that nobody closed, if there are any."""
     counts = report.counts
     if counts.exhausted or counts.unconfirmed:
-        _log.warning(
+        log(
+            logging.WARNING,
             "a publisher was not closed: %d events were not sent, and %d may or may not have "
             "arrived",
             counts.exhausted,

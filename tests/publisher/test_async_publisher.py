@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import logging
 import os
 import pickle
 import subprocess
@@ -411,6 +412,29 @@ def test_a_transport_that_fails_leaves_no_receipt_open(
 
     play(scenario)
     assert "s3cr3t" not in caplog.text
+
+
+def test_a_log_handler_that_raises_changes_no_outcome(play: Play, service: FakeEventBridge) -> None:
+    """Its line is lost, and nothing else."""
+
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise ZeroDivisionError
+
+    async def scenario(stage: Stage) -> None:
+        service.play(FailRequest("ServiceUnavailable", 503))
+        async with stage.publisher() as publisher:
+            assert isinstance(await (await publisher.publish(event())), Accepted)
+
+    handler, logger = Failing(), logging.getLogger("eventbridge_partner")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        play(scenario)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def test_a_setting_that_cannot_work_is_told_by_the_first_event(play: Play) -> None:
