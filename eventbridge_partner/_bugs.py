@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from types import TracebackType
 from typing import Final
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._logs import log
 
 _EVERY_SECONDS: Final = 60.0
@@ -47,7 +47,7 @@ class Bugs:
 
 
 def _write(what: str, kind: str, frames: str) -> None:
-    now = time.monotonic()
+    now = monotonic()
     last = _logged_at.get((what, kind))
     if last is not None and now - last < _EVERY_SECONDS:
         return

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import attrs
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpResponse, Timeouts
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.errors import (
@@ -162,7 +163,7 @@ class AsyncLine(BaseLine[AsyncTransport]):
         landed = flight.landed(answer, recipient, note)
         if isinstance(landed, PartnerEventsError):
             error = await self._remedy(landed, flight.credentials)
-            recipient.failed(flight.batch, error, time.monotonic())
+            recipient.failed(flight.batch, error, monotonic())
         self.bugs.log()
         if self.witness is not None and flight.departure is not None:
             self.witness.request_ended(

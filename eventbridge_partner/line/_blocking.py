@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import attrs
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpResponse, Timeouts
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.delivery.entries import Batch
@@ -105,7 +106,7 @@ class Line(BaseLine[Transport]):
         landed = flight.landed(answer, recipient, note)
         if isinstance(landed, PartnerEventsError):
             error = remedy(landed, flight.credentials, self.credentials, self.edge)
-            recipient.failed(flight.batch, error, time.monotonic())
+            recipient.failed(flight.batch, error, monotonic())
         self.bugs.log()
         if self.witness is not None and flight.departure is not None:
             self.witness.request_ended(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self
 
 import attrs
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpRequest
 from eventbridge_partner._logs import log
 from eventbridge_partner.aws.credentials import CredentialsKeeper
@@ -125,9 +125,9 @@ class Flight:
         if results.note:
             note("an answer is odd, each result counts for its entry: %s", results.note)
         if isinstance(results, AllAccepted):
-            recipient.accepted(self.batch, results.event_ids, time.monotonic())
+            recipient.accepted(self.batch, results.event_ids, monotonic())
         else:
-            recipient.answered(self.batch, results.results, time.monotonic())
+            recipient.answered(self.batch, results.results, monotonic())
         return results
 
 

@@ -7,13 +7,13 @@ import atexit
 import logging
 import math
 import threading
-import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterable, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork
 from eventbridge_partner._logs import log
 from eventbridge_partner.client._asyncio import AsyncPartnerEventsClient, async_line_of
@@ -167,7 +167,7 @@ class AsyncEventPublisher:
         sender = self._current() or await self._begin()
         if sender.dispatch.book.is_closed:
             raise closed_error()
-        until = time.monotonic() + (self._block_timeout if timeout is None else timeout)
+        until = monotonic() + (self._block_timeout if timeout is None else timeout)
         if isinstance(events, AsyncIterable):
             return [await self._publish_one(sender, event, until) async for event in events]
         return [await self._publish_one(sender, event, until) for event in events]
@@ -177,7 +177,7 @@ class AsyncEventPublisher:
         receipt = book.read(event)
         try:
             if not sender.dispatch.admit(receipt):
-                await self._without_room(sender, receipt, until - time.monotonic())
+                await self._without_room(sender, receipt, until - monotonic())
         except BufferFullError:
             book.drop(receipt)
         except PublisherClosedError:
@@ -329,7 +329,7 @@ class _Sender:
         self._flights: AsyncFlights[Flight] | None = None
         # Answers that the dispatch was not told of yet; the first may be in the middle of that.
         self._answers: deque[tuple[Flight, Answer]] = deque()
-        self._had_turns_at = time.monotonic()
+        self._had_turns_at = monotonic()
         self._task = self._begin()
         _at_end.add(self)
         # Not left to its publisher: that may be forgotten while this still sends.
@@ -352,9 +352,9 @@ class _Sender:
         Raises:
             PublisherClosedError: Nothing is taken any more.
         """
-        until = time.monotonic() + seconds
+        until = monotonic() + seconds
         line = self._waiting_for_room
-        while (left := until - time.monotonic()) > 0:
+        while (left := until - monotonic()) > 0:
             place: asyncio.Future[None] = self.loop.create_future()
             line[place] = None
             is_admitted = False
@@ -403,16 +403,16 @@ class _Sender:
 
     async def close(self, seconds: float | None) -> DeliveryReport:
         """See `AsyncEventPublisher.close`."""
-        until = math.inf if seconds is None else time.monotonic() + seconds
+        until = math.inf if seconds is None else monotonic() + seconds
         receipts = self.dispatch.retire()
         try:
-            if not self.dispatch.is_over and (left := until - time.monotonic()) > 0:
+            if not self.dispatch.is_over and (left := until - monotonic()) > 0:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None if left == math.inf else left):
                         await self._over.wait()
         finally:
             self.dispatch.cut_off()
-        left = min(max(_TO_END, until - time.monotonic()), _LONGEST_WAIT)
+        left = min(max(_TO_END, until - monotonic()), _LONGEST_WAIT)
         await asyncio.wait([self._task], timeout=left)
         self._task.cancel()
         return close_report(receipts)
@@ -493,10 +493,10 @@ class _Sender:
         if flights is None:
             flights = self._flights = self._line.open_flights()
             self.dispatch.wake = flights.wake
-        now = time.monotonic()
+        now = monotonic()
         if now - self._had_turns_at > _LONGEST_HOLD:
             await asyncio.sleep(0)
-            self._had_turns_at = now = time.monotonic()
+            self._had_turns_at = now = monotonic()
         if self._answers:
             await self._tell()
             return
@@ -507,7 +507,7 @@ class _Sender:
                 seconds = _LONGEST_WAIT if until is None else until - now
                 self._answers.extend(await flights.collect(min(max(0.0, seconds), _LONGEST_WAIT)))
                 self.dispatch.has_waited()
-                self._had_turns_at = time.monotonic()
+                self._had_turns_at = monotonic()
                 await self._tell()
             case None:
                 pass
@@ -519,7 +519,7 @@ class _Sender:
             self.dispatch.not_sent(batch, error)
         except asyncio.CancelledError:
             cancelled = TransportError("the request was cancelled", may_have_been_sent=False)
-            self.dispatch.failed(batch, cancelled, time.monotonic())
+            self.dispatch.failed(batch, cancelled, monotonic())
             raise
 
     async def _tell(self) -> None:

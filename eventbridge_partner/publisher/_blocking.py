@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._logs import log
 from eventbridge_partner._threads import SendingThread, is_sending
@@ -152,14 +153,14 @@ class EventPublisher:
         sender = self._sender or self._begin()
         if sender.dispatch.book.is_closed:
             raise closed_error()
-        until = time.monotonic() + (self._block_timeout if timeout is None else timeout)
+        until = monotonic() + (self._block_timeout if timeout is None else timeout)
         receipts: list[Receipt] = []
         for event in events:
             receipt = sender.dispatch.book.read(event)
             receipts.append(receipt)
             try:
                 if not sender.dispatch.admit(receipt):
-                    self._without_room(sender, receipt, until - time.monotonic())
+                    self._without_room(sender, receipt, until - monotonic())
             except BufferFullError:
                 sender.dispatch.book.drop(receipt)
             except PublisherClosedError:
@@ -325,7 +326,7 @@ class _Sender:
         Raises:
             PublisherClosedError: Nothing is taken any more.
         """
-        until = time.monotonic() + timeout
+        until = monotonic() + timeout
         return self._wait_until(lambda: self.dispatch.admit(receipt), until)
 
     def _wait_until(self, is_so: Callable[[], bool], until: float) -> bool:
@@ -335,7 +336,7 @@ class _Sender:
             try:
                 self._waiting_for_room += 1
                 while not is_so():
-                    left = until - time.monotonic()
+                    left = until - monotonic()
                     if not left > 0:
                         return False
                     self.dispatch.book.check_wait(left)
@@ -350,18 +351,18 @@ class _Sender:
 
     def flush(self, timeout: float | None) -> FlushReport:
         """See `EventPublisher.flush`."""
-        until = math.inf if timeout is None else time.monotonic() + timeout
+        until = math.inf if timeout is None else monotonic() + timeout
         receipts = self.dispatch.hurry()
         for receipt in receipts:
             try:
-                receipt.result(until - time.monotonic())
+                receipt.result(until - monotonic())
             except TimeoutError:
                 break
         return flush_report(receipts)
 
     def close(self, timeout: float | None) -> DeliveryReport:
         """See `EventPublisher.close`."""
-        until = math.inf if timeout is None else time.monotonic() + timeout
+        until = math.inf if timeout is None else monotonic() + timeout
         receipts = self.dispatch.retire()
         self._wait_until(lambda: self.dispatch.is_over, until)
         self.dispatch.cut_off()
@@ -413,7 +414,7 @@ class _Sender:
 
     def _step(self) -> None:
         flights = self._flights or self._open_flights()
-        now = time.monotonic()
+        now = monotonic()
         match self.dispatch.next_step(now):
             case Send(batch):
                 self._send(batch, flights)
@@ -448,12 +449,12 @@ _at_end: Final[set[_Sender]] = set()
 def _end_process() -> None:
     """Give what is left the time that its publisher has for that, and say what was lost."""
     senders = [*_at_end]
-    started = time.monotonic()
+    started = monotonic()
     try:
         for sender in senders:
             sender.dispatch.retire()
         for sender in senders:
-            left = sender.exit_timeout - (time.monotonic() - started)
+            left = sender.exit_timeout - (monotonic() - started)
             warn_of_lost(sender.close(max(0.0, left)))
     except KeyboardInterrupt:  # who asks twice is not to wait
         for sender in senders:

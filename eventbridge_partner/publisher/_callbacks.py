@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner.publisher._receipts import (
     Callback,
     Receipt,
@@ -82,4 +82,4 @@ class Callbacks:
         with self._lock:
             thread = self._thread
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
-            thread.join(for_lock(until - time.monotonic()))
+            thread.join(for_lock(until - monotonic()))

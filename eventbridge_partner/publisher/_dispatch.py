@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._logs import log
 from eventbridge_partner.delivery.actions import DeliverySettings, Finished, Send, Take, Wait
 from eventbridge_partner.delivery.entries import Batch
@@ -175,7 +175,7 @@ class Dispatch:
         """Let nothing that is here linger, and return the receipts without an outcome."""
         with self.book.lock:
             receipts = self.book.open_receipts()
-            self.book.buffer.hurry(time.monotonic())
+            self.book.buffer.hurry(monotonic())
         self.wake()
         return receipts
 
@@ -311,7 +311,7 @@ class Dispatch:
 
     def not_sent(self, batch: Batch, error: CredentialsError) -> None:
         """Take that there was nothing to sign a batch with."""
-        self._tell(lambda delivery: delivery.not_sent(batch, error, time.monotonic()))
+        self._tell(lambda delivery: delivery.not_sent(batch, error, monotonic()))
 
     def accepted(self, batch: Batch, event_ids: Sequence[str | None], now: float) -> None:
         """Take that all entries of a batch were accepted."""
@@ -327,7 +327,7 @@ class Dispatch:
 
     def note(self, text: str, *args: object) -> None:
         """Log something about a request: the first at once, and then one of many."""
-        now = time.monotonic()
+        now = monotonic()
         if now < self._noted_at + _NOTE_SECONDS:
             self._left_out += 1
             return

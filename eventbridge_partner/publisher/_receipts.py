@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 import attrs
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner.delivery.given import read
 from eventbridge_partner.models import (
     DeliveryReport,
@@ -298,7 +298,7 @@ class Book:
 
     def read(self, given: GivenEvent) -> Receipt:
         """Make the receipt of an event; it is done already if the event cannot be sent."""
-        now = time.monotonic()
+        now = monotonic()
         event = given if type(given) is PartnerEvent else read(given, None)
         if isinstance(event, PartnerEvent):
             return Receipt(self, event, now, entry_size(event))
@@ -482,7 +482,7 @@ class Book:
             buffered=held - in_flight,
             in_flight=in_flight,
             buffered_bytes=held_bytes,
-            oldest_age=max(0.0, time.monotonic() - since) if since < math.inf else 0.0,
+            oldest_age=max(0.0, monotonic() - since) if since < math.inf else 0.0,
             throttled=throttled,
             requests_per_second=requests_per_second,
         )
