@@ -31,6 +31,8 @@ from eventbridge_partner import (
 from eventbridge_partner.testing import FailEntries, FailRequest, FakeEventBridge, LocalServer
 from eventbridge_partner.transports.curl import CurlTransport
 
+pytestmark = pytest.mark.slow
+
 SOON = 10.0
 SOURCE = "aws.partner/example.com/acme/x"
 EVENT = PartnerEvent(SOURCE, "t", {"n": 1})

@@ -135,6 +135,7 @@ def test_what_a_log_handler_raises_stops_nobody(attach: Attach) -> None:
     log(logging.INFO, "line")
 
 
+@pytest.mark.process
 def test_what_the_handler_of_a_signal_raises_passes_through(attach: Attach) -> None:
     """It is meant for this thread, whatever it interrupts."""
 
@@ -157,6 +158,7 @@ def raise_it(error: Exception) -> Callable[[logging.LogRecord], None]:
     return emit
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_process_logs_while_the_parent_is_stuck(attach: Attach) -> None:
     """It has a thread of its own for that."""

@@ -109,6 +109,7 @@ def test_a_pace_counts_what_interrupts_it() -> None:
     assert chosen > 50
 
 
+@pytest.mark.slow
 def test_a_pace_that_is_interrupted_still_slows_down() -> None:
     """Wherever it is told of another request that was throttled."""
 
@@ -213,6 +214,8 @@ def test_a_refresh_of_botocores_is_not_waited_for_on_the_same_thread() -> None:
     assert found == ["AKIDFIRST", "AKIDFIRST", "AKIDSECOND"]
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
 def test_a_signal_handler_may_send_while_its_thread_sends() -> None:
     """With retries, and at a pace, which the handler's requests keep to as well."""
@@ -265,6 +268,7 @@ def test_a_first_use_in_the_middle_of_another_is_refused_at_once() -> None:
     assert client.put_events([PartnerEvent("aws.partner/a/b/c", "t", {})]).counts.accepted == 1
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
 def test_a_handler_that_takes_longer_than_a_wait_ends_it() -> None:
     """A timed wait that a signal interrupts is over when its time is."""

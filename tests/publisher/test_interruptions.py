@@ -201,6 +201,7 @@ def publish_and_wait(play: Play) -> None:
     play.count()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drops_oldest", [True, False], ids=["drop_oldest", "drop_newest"])
 @pytest.mark.parametrize("act", [publish, publish_and_wait])
 def test_a_publish_in_the_middle_of_anything_finds_no_half_done_step(
@@ -218,6 +219,7 @@ def test_a_publish_in_the_middle_of_anything_finds_no_half_done_step(
         play.end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drops_oldest", [True, False], ids=["drop_oldest", "drop_newest"])
 def test_ctrl_c_in_the_middle_of_anything_leaves_no_half_done_step(drops_oldest: bool) -> None:
     """Wherever Python can raise it, what was given a receipt has its outcome in the end."""
