@@ -68,7 +68,9 @@ class CredentialsKeeper:
         self._source = given
         self._lasting: Credentials | None = None
         self._remembered: FrozenCredentials | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        # The threads that are asking for credentials.
+        self._asking: set[int] = set()
 
     def may_block(self) -> bool:
         """Tell whether `frozen` may have to wait now: for a file, a process or the network."""
@@ -98,7 +100,7 @@ class CredentialsKeeper:
             CredentialsError: There are none, or they could not be fetched or refreshed.
         """
         try:
-            read = (self._source or self._find()).get_frozen_credentials()
+            read = self._read()
         except CredentialsError:
             raise
         except Exception as error:
@@ -124,6 +126,26 @@ class CredentialsKeeper:
         self._remembered = frozen
         return frozen
 
+    def _read(self) -> ReadCredentials:
+        """
+        Ask for credentials; what interrupts that on the same thread gets the ones before.
+
+        It could wait for none: the lock of whoever fetches them may be held, such as botocore's.
+        """
+        thread = threading.get_ident()
+        if thread in self._asking:
+            if self._remembered is None:
+                raise CredentialsError(
+                    "the AWS credentials are being fetched by what this call interrupted, and "
+                    "there are no others yet"
+                )
+            return self._remembered
+        self._asking.add(thread)
+        try:
+            return (self._source or self._find()).get_frozen_credentials()
+        finally:
+            self._asking.discard(thread)
+
     def _find(self) -> Credentials:
         with self._lock:
             if self._source is None:
@@ -143,6 +165,10 @@ class CredentialsKeeper:
         Raises:
             CredentialsError: There are none now.
         """
+        thread = threading.get_ident()
+        if thread in self._asking:
+            return  # that is what this call interrupted
+        self._asking.add(thread)
         try:
             self._look_again(stale)
         except CredentialsError:
@@ -150,6 +176,8 @@ class CredentialsKeeper:
         except Exception as error:
             let_pass(error)
             raise _not_fetched(error) from error
+        finally:
+            self._asking.discard(thread)
 
     def _look_again(self, stale: FrozenCredentials) -> None:
         with self._lock:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
+from typing import Any, Final, Generic, NoReturn, Protocol, Self, TypeVar
 
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._http import Timeouts
 from eventbridge_partner.aws.credentials import Credentials
+from eventbridge_partner.errors import ConfigurationError
 from eventbridge_partner.limits import MAX_BATCH_BYTES, MAX_ENTRY_BYTES
 from eventbridge_partner.line._base import BaseLine
 from eventbridge_partner.line._setup import Setup
@@ -29,6 +30,10 @@ class ForksWith(Protocol):
 
 
 SourcesT = TypeVar("SourcesT", bound=ForksWith)
+
+
+_is_opening: Final[list[object]] = []
+"""The client that looks up its settings now, under the lock `first_use`; empty if none does."""
 
 
 class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
@@ -183,7 +188,17 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
         if self._line is None:
             with first_use:
                 if self._line is None:
-                    self._line = self._open_line()
+                    # The lock lets in what interrupts its holder. Modules are half imported then.
+                    if _is_opening:
+                        raise ConfigurationError(
+                            "this call interrupts the first use of a client, which looks up its "
+                            "settings; call look_up() before a signal's handler may send"
+                        )
+                    _is_opening.append(self)
+                    try:
+                        self._line = self._open_line()
+                    finally:
+                        _is_opening.clear()
         return self._line
 
     def _forget_process(self) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import time
 import weakref
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn, cast
@@ -20,6 +19,7 @@ import requests.adapters
 import urllib3
 import urllib3.exceptions
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner.errors import TlsError, TransportError
 from eventbridge_partner.transports._post import POOLS, cause_of, lower_case, read
@@ -76,7 +76,7 @@ class RequestsTransport:
             _raise_translated(error)
         if isinstance(answer, HttpResponse):
             return answer
-        return _whole(answer, time.monotonic() + timeouts.read)
+        return _whole(answer, monotonic() + timeouts.read)
 
     def close(self) -> None:
         """Close all idle connections. Sending again opens new ones."""
