@@ -19,6 +19,7 @@ import msgspec
 import orjson
 
 from eventbridge_partner._foreign_text import plain_text
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import Finding
 from eventbridge_partner.limits import MAX_DETAIL_DEPTH, MAX_INTEGER
 from eventbridge_partner.models import _thorough as thorough
@@ -106,7 +107,7 @@ def _from_mapping(detail: dict[object, object]) -> tuple[bytes, tuple[Finding, .
 
 def _pass_on(cause: BaseException | None) -> None:
     """Raise what orjson wraps but no value is to blame for: a signal handler's exception."""
-    if cause is not None and not isinstance(cause, NoJsonFormError):
+    if cause is not None and not isinstance(cause, (NoJsonFormError, RecursionError)):
         raise cause
 
 
@@ -114,33 +115,15 @@ def _is_finite(detail: dict[object, object]) -> bool:
     """Tell whether what orjson wrote had no NaN and no infinity in it."""
     try:
         _finite_encoder().encode(detail)
-    except _PassedOnError as passed_on:
-        raise passed_on.error from None
-    except Exception:  # noqa: BLE001  # of methods that json calls, and neither orjson nor we do
+    except Exception as error:  # noqa: BLE001  # json calls methods that nobody else calls
+        let_pass(error)
         return False
     return True
 
 
 @functools.cache
 def _finite_encoder() -> json.JSONEncoder:
-    return json.JSONEncoder(allow_nan=False, check_circular=False, default=_default_of_json)
-
-
-class _PassedOnError(BaseException):
-    """What no value is to blame for, on its way through json."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
-
-
-def _default_of_json(value: object) -> object:
-    try:
-        return with_json_type(value)
-    except NoJsonFormError:
-        raise
-    except Exception as error:
-        raise _PassedOnError(error) from error
+    return json.JSONEncoder(allow_nan=False, check_circular=False, default=with_json_type)
 
 
 def read_text(text: str) -> tuple[bytes, tuple[Finding, ...]]:
@@ -191,7 +174,7 @@ def _read_suspicious_text(text: str) -> tuple[bytes, tuple[Finding, ...]]:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         # orjson gives up somewhere beyond the limit, with an error like any other.
-        if findings := thorough.depth_findings(text):
+        if _brackets(raw) > MAX_DETAIL_DEPTH and (findings := thorough.depth_findings(text)):
             return b"", findings
         try:
             value = orjson.loads(thorough.simplified(text))

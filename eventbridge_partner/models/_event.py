@@ -10,6 +10,7 @@ from typing import Any, Final, Self, cast
 import attrs
 
 from eventbridge_partner._foreign_text import escaped, plain_text
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import Finding, InvalidEventError
 from eventbridge_partner.limits import (
     MAX_DETAIL_TYPE_CHARACTERS,
@@ -182,7 +183,7 @@ _MEMBERS: Final = {
     "Time": "time",
 }
 _NEEDED_MEMBERS: Final = ("Source", "DetailType", "Detail")
-_ALLOWED_MEMBERS: Final = f"allowed: {', '.join(_MEMBERS)}"
+ALLOWED_MEMBERS: Final = f"allowed: {', '.join(_MEMBERS)}"
 _ALLOWED_ENTRY: Final = "allowed: a PartnerEvent, or a mapping of its members"
 
 
@@ -201,6 +202,7 @@ def _members_of(entry: object) -> tuple[dict[str, Any], tuple[Finding, ...]]:
         mapping = cast("Mapping[object, Any]", entry)
         given = {key: mapping[key] for key in mapping}
     except Exception as error:
+        let_pass(error)
         finding = Finding("entry", unreadable(entry, error), _ALLOWED_ENTRY)
         raise InvalidEventError([finding]) from error
     return _known_members(given)
@@ -215,10 +217,10 @@ def _known_members(given: dict[object, Any]) -> tuple[dict[str, Any], tuple[Find
             members[name] = value
         elif name is None:
             found = f"has a key of type {escaped(type(key).__qualname__)}"
-            findings.add(lambda: "entry", found, _ALLOWED_MEMBERS)
+            findings.add(lambda: "entry", found, ALLOWED_MEMBERS)
         else:
             found = "is not a member of an entry"
-            findings.add(functools.partial(escaped, name), found, _ALLOWED_MEMBERS)
+            findings.add(functools.partial(escaped, name), found, ALLOWED_MEMBERS)
     return members, findings.all()
 
 
@@ -280,6 +282,7 @@ def _read_resources(resources: object) -> tuple[tuple[str, ...], tuple[Finding, 
     try:
         given = list(cast("Iterable[object]", resources))
     except Exception as error:  # noqa: BLE001  # the caller's iterable can raise anything
+        let_pass(error)
         finding = Finding("resources", unreadable(resources, error), _ALLOWED_RESOURCES)
         return (), (finding,)
     kept: list[str] = []
@@ -311,6 +314,7 @@ def _checked_time(time: object) -> tuple[datetime.datetime | None, tuple[Finding
     try:
         plain = _plain_time(time)
     except Exception as error:  # noqa: BLE001  # methods of others can raise anything
+        let_pass(error)
         return None, (Finding("time", unreadable(time, error), _ALLOWED_TIME),)
     return plain, () if plain else (Finding("time", "has no time zone", _ALLOWED_TIME),)
 

@@ -8,12 +8,13 @@ import decimal
 import enum
 import functools
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import attrs
 
 from eventbridge_partner._foreign_text import escaped, plain_text
+from eventbridge_partner._signals import let_pass
 
 if TYPE_CHECKING:
     import cattrs
@@ -42,21 +43,16 @@ def with_json_type(value: object) -> object:
     Raises:
         NoJsonFormError: There is no such form, or the value's own methods fail.
     """
-    form = _FORMS.get(type(value))
-    if form is not None and not has_foreign_zone(value):
-        # Nobody else's code runs here, so what is raised is not the value's fault: it may be an
-        # exception of a signal handler, and passes through.
-        return form(value)
     try:
-        return _form_of_other(value)
+        return _with_json_type(value)
     except NoJsonFormError:
         raise
     except Exception as error:
+        let_pass(error)
         raise NoJsonFormError(unreadable(value, error)) from error
 
 
-def _form_of_other(value: object) -> object:
-    """Return the form of a value whose type is not one of the standard library's alone."""
+def _with_json_type(value: object) -> object:
     match value:
         case enum.Enum():
             return value.value
@@ -104,15 +100,6 @@ def _decimal_text(value: decimal.Decimal) -> str:
     return decimal.Decimal.__str__(value)
 
 
-_FORMS: Final[Mapping[type, Callable[[Any], object]]] = {
-    datetime.datetime: _datetime_text,
-    datetime.date: datetime.date.isoformat,
-    datetime.time: datetime.time.isoformat,
-    uuid.UUID: str,
-    decimal.Decimal: _decimal_text,
-}
-
-
 def has_foreign_zone(value: object) -> bool:
     """Tell whether a value has a time zone that is not the standard library's."""
     zone = getattr(value, "tzinfo", None)
@@ -140,6 +127,7 @@ def unstructured(value: object, converter: RecordConverter | None = None) -> obj
     try:
         return (_default_converter() if converter is None else converter).unstructure(value)
     except Exception as error:
+        let_pass(error)
         raise NoJsonFormError(unreadable(value, error)) from error
 
 
