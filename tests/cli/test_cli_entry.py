@@ -31,6 +31,7 @@ def refusal(text):
     return [str(finding) for finding in caught.value.findings]
 
 
+@pytest.mark.slow
 @given(events, st.booleans())
 def test_an_event_survives_its_entry(event, ascii_only):
     """Whatever an event holds, its entry is read as that event."""
@@ -41,6 +42,7 @@ def test_an_event_survives_its_entry(event, ascii_only):
     assert read_entry(text) == event
 
 
+@pytest.mark.slow
 @given(details, st.sampled_from([None, 1, "\t"]))
 def test_a_detail_that_is_an_object_is_kept_to_the_letter(detail, indent):
     """It is sent as it is written, without the white space."""
@@ -111,6 +113,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_memory_is_that_of_the_text(name):
     """An entry of 15 MiB takes some times its text, not the hundred that its objects would."""

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -268,6 +269,7 @@ def wrapped(value: Any, depth: int, wraps: list[str]) -> tuple[Any, str, str]:
     return value, "".join(reversed(before)), "".join(behind)
 
 
+@pytest.mark.slow
 @given(values, DEPTHS, st.lists(st.sampled_from(sorted(WRAPS)), min_size=1, max_size=3))
 def test_objects(value: Any, depth: int, wraps: list[str]) -> None:
     """Sent as the rule says if and only if everything in there may be."""
@@ -298,6 +300,7 @@ def test_objects(value: Any, depth: int, wraps: list[str]) -> None:
             assert same(with_members(text[start:-end]), expected)
 
 
+@pytest.mark.slow
 @given(values)
 def test_details(value: Any) -> None:
     """A detail is a mapping or a record, and nothing else."""

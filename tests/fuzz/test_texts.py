@@ -7,6 +7,7 @@ import re
 import sys
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -175,6 +176,7 @@ def check(text: str) -> None:
         assert event.detail == text
 
 
+@pytest.mark.slow
 @given(texts, LENGTHS, DEPTHS, WIDTHS)
 @example('{"a":1E400}', 3000, 999, 0)
 @example('{"a":"\\ud800"}', 3000, 999, 1001)

@@ -439,6 +439,8 @@ class TimeLimitError(Exception):
     """As the workers of task queues raise it in a signal handler."""
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeLimitError])
 @pytest.mark.parametrize("more", [{}, {"n": None}, {"s": 2**60}], ids=["quick", "null", "again"])
 def test_a_signal_while_values_are_written_passes_through(error, more):
