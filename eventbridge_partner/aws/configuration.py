@@ -12,11 +12,14 @@ from typing import Final, Protocol
 
 import attrs
 
+from eventbridge_partner._foreign_text import plain_text, quoted
 from eventbridge_partner._version import __version__
 from eventbridge_partner.errors import ConfigurationError
 
 SERVICE: Final = "events"
 API_VERSION: Final = "2015-10-07"
+
+_MOST_OF_A_PATH: Final = 500
 
 
 @attrs.frozen(kw_only=True)
@@ -119,9 +122,9 @@ def checked_region(region: str) -> str:
     """Return a Region if it can stand in a host name and a signature."""
     if not _REGION.fullmatch(region):
         raise ConfigurationError(
-            f"region is {region[:64]!a}; allowed: the code of a Region, such as us-east-1"
+            f"region is {quoted(region)}; allowed: the code of a Region, such as us-east-1"
         )
-    return region
+    return plain_text(region)
 
 
 _LOOPBACK_HOSTS: Final = frozenset({"localhost", "::1"})
@@ -165,7 +168,7 @@ def checked_endpoint(endpoint_url: str) -> tuple[str, str]:
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise refused("has a path, a query or a fragment")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
-        raise refused(f"has the scheme {parts.scheme[:16]!a}")
+        raise refused(f"has the scheme {quoted(parts.scheme)}")
     shown = f"[{host}]" if ":" in host else host
     if port is not None and port != {"https": 443, "http": 80}[parts.scheme]:
         shown = f"{shown}:{port}"
@@ -177,9 +180,14 @@ def _ca_bundle(settings: Settings) -> str | bool:
     path = settings.ca_bundle() or os.environ.get("REQUESTS_CA_BUNDLE")
     if not path:
         return True
-    if not Path(path).exists():
+    try:
+        exists = Path(path).exists()
+    except (OSError, ValueError):  # of a name that no file can have
+        exists = False
+    if not exists:
         raise ConfigurationError(
-            f"ca_bundle is {path!a}, which does not exist; allowed: a file of certificates"
+            f"ca_bundle is {quoted(str(path), _MOST_OF_A_PATH)}, which does not exist; allowed: a "
+            "file of certificates"
         )
     return path
 
@@ -222,6 +230,6 @@ def checked_attempts(found: object) -> int | None:
         attempts = 0
     if attempts < 1:
         raise ConfigurationError(
-            f"AWS_MAX_ATTEMPTS or max_attempts is {str(found)[:32]!a}; allowed: a number from 1"
+            f"AWS_MAX_ATTEMPTS or max_attempts is {quoted(str(found))}; allowed: a number from 1"
         )
     return attempts

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import botocore
@@ -20,6 +20,7 @@ from botocore.endpoint_provider import EndpointProvider
 from botocore.exceptions import BotoCoreError
 from botocore.utils import get_environ_proxies
 
+from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner.aws.configuration import (
     API_VERSION,
     SERVICE,
@@ -29,6 +30,8 @@ from eventbridge_partner.aws.configuration import (
 )
 from eventbridge_partner.aws.credentials import Credentials
 from eventbridge_partner.errors import ConfigurationError
+
+_MOST_OF_A_MESSAGE: Final = 500
 
 
 @attrs.frozen
@@ -59,7 +62,7 @@ class BotocoreSession:
         # A boto3 session wraps a botocore one, and has no public way to it.
         session = getattr(session, "_session", session)
         if not isinstance(session, botocore.session.Session):
-            found = type(session).__qualname__
+            found = escaped(type(session).__qualname__)
             raise ConfigurationError(
                 f"session is of type {found}; allowed: a botocore or boto3 session"
             )
@@ -75,7 +78,9 @@ class BotocoreSession:
         try:
             return resolve(self, region=region, endpoint_url=endpoint_url)
         except BotoCoreError as error:
-            raise ConfigurationError(f"AWS's configuration cannot be used: {error}") from error
+            # Without the original as the cause: a traceback shows that as it is.
+            said = escaped(str(error), _MOST_OF_A_MESSAGE)
+            raise ConfigurationError(f"AWS's configuration cannot be used: {said}") from None
 
     def find_credentials(self) -> Credentials | None:
         """Return the session's credentials, if it has any."""

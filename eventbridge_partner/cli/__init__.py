@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from eventbridge_partner import (
     ConfigurationError,
@@ -18,9 +18,16 @@ from eventbridge_partner import (
     OutboxUnavailableError,
     __version__,
 )
+from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner.cli._exits import CONFIGURATION, NOT_ALL_ACCEPTED, USAGE, UsageError
 from eventbridge_partner.cli._interruption import Interrupted, Interruption
-from eventbridge_partner.cli._output import OutputError, flush_out, forget_standard_output, say
+from eventbridge_partner.cli._output import (
+    MOST_OF_A_LINE,
+    OutputError,
+    flush_out,
+    forget_standard_output,
+    say,
+)
 
 _PROGRAM = "eventbridge-partner"
 
@@ -93,8 +100,15 @@ def _open_outputs() -> Generator[None]:
         yield
 
 
+class _Parser(argparse.ArgumentParser):
+    """Shows what it was given escaped: it says which arguments it does not know."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(escaped(message, MOST_OF_A_LINE))
+
+
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=_PROGRAM,
         description="Deliver SaaS events to Amazon EventBridge partner event buses.",
         epilog=f"`{_PROGRAM} COMMAND --help` says more about each command.",

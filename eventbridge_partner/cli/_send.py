@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+import attrs
+
 from eventbridge_partner import (
     Accepted,
     GivenEvent,
@@ -304,7 +306,8 @@ class _Sending:
         for entry in self._reader:
             if not self._has_begun:
                 self._begin()
-            self._undecided.append(entry)
+            # Its text is of use only where it is written if it was not accepted.
+            self._undecided.append(entry if self._failed else attrs.evolve(entry, text=b""))
             self._last_line = entry.line
             yield _REFUSED if entry.event is None else entry.event
 

@@ -27,6 +27,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
+from eventbridge_partner._foreign_text import quoted
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner.errors import ConfigurationError, TlsError, TransportError
 from eventbridge_partner.transports import Answer
@@ -139,7 +140,7 @@ class _Settings:
         proxy = URL(found if "://" in found else f"http://{found}")
         if proxy.scheme not in ("http", "https"):
             raise ConfigurationError(
-                f"a proxy has the scheme {proxy.scheme[:16]!a}; allowed on this transport: http, "
+                f"a proxy has the scheme {quoted(proxy.scheme)}; allowed on this transport: http, "
                 "https"
             )
         return proxy
@@ -160,7 +161,7 @@ def _tls_context(ca_bundle: str | bool) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_bundle)
     except OSError as error:  # ssl.SSLError is one
         raise ConfigurationError(
-            f"ca_bundle is {ca_bundle!a}, which cannot be read as certificates"
+            f"ca_bundle is {quoted(ca_bundle, 500)}, which cannot be read as certificates"
         ) from error
 
 
