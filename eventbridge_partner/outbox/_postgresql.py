@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner.errors import ConfigurationError, OutboxUnavailableError
 from eventbridge_partner.outbox import _schema
 from eventbridge_partner.outbox._adding import Adding, Statement
@@ -319,7 +320,7 @@ class PostgresOutbox(Adding):
         return Claim(str(token), tuple(claimed), lease)
 
     def _take(self, cursor: _Cursor, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
-        now = time.monotonic()
+        now = monotonic()
         looks = now >= self._look_at
         # Rows that may kill whoever sends them go alone, and take turns with all others.
         if (

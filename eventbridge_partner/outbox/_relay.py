@@ -6,11 +6,11 @@ import functools
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable
 from typing import Final, cast
 
 from eventbridge_partner._bugs import log_bug
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._plans import Running
 from eventbridge_partner.outbox._bell import Bell
 from eventbridge_partner.outbox._fates import RegionOf, Rules
@@ -171,15 +171,15 @@ class Relay:
         """Whether every worker takes its steps: for a probe. False if one hangs, or none runs."""
         longest = self._settings.lease + _SLACK
         steps = tuple(self._steps.values())
-        return bool(steps) and time.monotonic() - min(steps) < longest
+        return bool(steps) and monotonic() - min(steps) < longest
 
     def _go(
         self, *, seconds: float | None = None, events: int | None = None, drains: bool = False
     ) -> DrainReport:
-        until = None if seconds is None else time.monotonic() + seconds
+        until = None if seconds is None else monotonic() + seconds
         control = Control(
             self._settings,
-            time.monotonic,
+            monotonic,
             lambda: self._is_stopped or ended,
             until=until,
             events=events,
@@ -260,7 +260,7 @@ class Relay:
     def _drive(self, control: Control, number: int) -> None:
         running = Running[Step, None](work(control))
         while (step := running.step) is not None:
-            self._steps[number] = time.monotonic()
+            self._steps[number] = monotonic()
             try:
                 value = self._do(step)
             except Exception as error:  # noqa: BLE001  # the plan decides
@@ -297,7 +297,7 @@ class Relay:
             self._bell.wait(seconds, since)
 
     def _say(self, said: Say) -> None:
-        now = time.monotonic()
+        now = monotonic()
         last = self._said.get(said.what)
         if last is not None and now - last < _SAID_AGAIN and said.level > logging.INFO:
             return
