@@ -70,7 +70,7 @@ class _TimedReads(io.RawIOBase):
     def __init__(self, sock: socket.socket, until: float) -> None:
         super().__init__()
         self._sock = sock
-        self._use = sock.makefile("rb", buffering=0)  # keeps the socket open, closed or not
+        self._use = sock.makefile("rb", 0)  # keeps the socket open, closed or not
         self._until = until
 
     def readable(self) -> bool:
