@@ -36,7 +36,8 @@ class RequestsTransport:
     Args:
         ca_bundle: The path of a file of trusted certificates; True for those of `certifi`.
         proxies: Proxy URLs by scheme, as `requests` takes them.
-        max_connections: Idle connections kept open.
+        max_connections: Idle connections kept open. Threads beyond that open one for a request and
+            close it after that.
     """
 
     def __init__(
