@@ -52,7 +52,9 @@ def pytest_configure() -> None:
     sys.dont_write_bytecode = False
     ENVIRONMENT.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     for name in tuple(os.environ):
-        if name.startswith("AWS_") or name.upper().endswith(("_PROXY", "_CA_BUNDLE")):
+        if name.startswith("AWS_") or name.upper().endswith(
+            ("_PROXY", "_CA_BUNDLE", "SSL_CERT_FILE")
+        ):
             ENVIRONMENT.delenv(name)
     ENVIRONMENT.setenv("AWS_EC2_METADATA_DISABLED", "true")
     ENVIRONMENT.setenv("AWS_CONFIG_FILE", os.devnull)
