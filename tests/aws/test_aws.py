@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError
 
-from eventbridge_partner import ConfigurationError, CredentialsError
+from eventbridge_partner import ConfigurationError, CredentialsError, PartnerEventsClient
 from eventbridge_partner.aws.configuration import checked_endpoint, checked_region
 from eventbridge_partner.aws.session import BotocoreSession
 from eventbridge_partner.aws.shared import SharedSession
@@ -811,3 +811,13 @@ def test_time_goes_on_after_a_correction(files):
         for _ in range(2)
     ]
     assert dates == ["19700101T001820Z", "19700101T001920Z"]
+
+
+def test_a_profile_is_shown_escaped():
+    """The name of a profile comes from the environment: it cannot forge a line of a log."""
+    client = PartnerEventsClient("us-east-1", profile="x\r\ny\x1b[2K")
+    with pytest.raises(ConfigurationError) as caught:
+        client.look_up()
+    assert r"x\r\ny\x1b[2K" in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert caught.value.__cause__ is None
