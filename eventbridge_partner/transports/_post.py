@@ -34,7 +34,11 @@ from eventbridge_partner.transports._faults import (
     not_trusted,
     words,
 )
-from eventbridge_partner.transports._reading import AnswerReader, GarbledAnswerError
+from eventbridge_partner.transports._reading import (
+    AnswerReader,
+    CutAnswerError,
+    GarbledAnswerError,
+)
 from eventbridge_partner.transports._writing import encoded, request_head
 
 _CHUNK_BYTES: Final = 65536
@@ -235,7 +239,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
                         timeout = timeout.clone()
                         continue  # it was dead, and nothing went out
                     raise no_connection(self._place, _why(error)) from error
-                if is_kept and isinstance(error, OSError):
+                if is_kept and isinstance(error, (OSError, CutAnswerError)):
                     self._distrusted_until = started
                 if isinstance(error, TimeoutError):
                     raise no_answer_in_time() from error

@@ -28,6 +28,10 @@ class GarbledAnswerError(Exception):
     """What came is no answer, or not all of one. Its text has nothing of what came."""
 
 
+class CutAnswerError(GarbledAnswerError):
+    """The connection ended before the answer did."""
+
+
 class AnswerReader:
     """
     Reads one answer; interim answers before it are passed over.
@@ -101,16 +105,16 @@ class AnswerReader:
         Take that nothing more will come; return the answer if it ends so.
 
         Raises:
-            GarbledAnswerError: The answer is not here to its end.
+            CutAnswerError: The answer is not here to its end.
         """
         self.ends_connection = True
         if not self._status:
-            raise GarbledAnswerError("the connection was closed")
+            raise CutAnswerError("the connection was closed")
         if self._chunk is not None:
-            raise GarbledAnswerError("it ended within its chunks")
+            raise CutAnswerError("it ended within its chunks")
         if self._length is not None:
             found = f"it ended after {len(self._buffer)} of {self._length} bytes"
-            raise GarbledAnswerError(found)
+            raise CutAnswerError(found)
         return HttpResponse(self._status, self._headers, bytes(self._buffer))
 
     # ------------------------------------------------------------ the head

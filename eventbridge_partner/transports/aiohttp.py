@@ -41,7 +41,11 @@ from eventbridge_partner.transports._faults import (
     words,
 )
 from eventbridge_partner.transports._proxies import Proxies
-from eventbridge_partner.transports._reading import AnswerReader, GarbledAnswerError
+from eventbridge_partner.transports._reading import (
+    AnswerReader,
+    CutAnswerError,
+    GarbledAnswerError,
+)
 from eventbridge_partner.transports._unread import with_input
 from eventbridge_partner.transports._writing import encoded, request_head
 
@@ -438,7 +442,7 @@ class _Connection(asyncio.Protocol):
             return
         try:
             self._finish(self._reader.end(), keep=False)
-        except GarbledAnswerError as error:
+        except CutAnswerError as error:
             self._fail(answer_lost(str(error)))
             self._distrust_others()
 
