@@ -16,6 +16,7 @@ import math
 import os
 import re
 import socket
+import ssl
 import time
 import types
 import weakref
@@ -100,9 +101,13 @@ class Settings:
             raise ConfigurationError(
                 "ca_bundle is False; allowed: a path of trusted certificates, or True"
             )
-        self.ca_bundle: Final = ca_bundle
+        self._ca_bundle = ca_bundle
         self._is_directory = Path(ca_bundle).is_dir()
         self.proxies: Final = Proxies(proxies, _SCHEMES_OF_PROXIES)
+
+    def can_trust(self) -> bool:
+        """Tell whether the trusted certificates can be read now, or could but for other files."""
+        return _can_trust(self._ca_bundle, is_directory=self._is_directory)
 
     def new_handle(self) -> pycurl.Curl:
         """Return an easy handle that lacks nothing but a request."""
@@ -126,8 +131,8 @@ class Settings:
             (pycurl.CAINFO, pycurl.CAPATH),
             (pycurl.PROXY_CAINFO, pycurl.PROXY_CAPATH),
         ):
-            easy.setopt(of_file, None if self._is_directory else self.ca_bundle)
-            easy.setopt(of_directory, self.ca_bundle if self._is_directory else None)
+            easy.setopt(of_file, None if self._is_directory else self._ca_bundle)
+            easy.setopt(of_directory, self._ca_bundle if self._is_directory else None)
         return easy
 
 
@@ -484,10 +489,9 @@ class _Transfer:
             return (
                 no_answer_in_time() if number == pycurl.E_OPERATION_TIMEDOUT else answer_lost(words)
             )
-        if number == pycurl.E_SSL_CACERT_BADFILE and (
-            why := _cannot_open(self._settings.ca_bundle)
-        ):
-            return no_connection(self._place, why)
+        if number == pycurl.E_SSL_CACERT_BADFILE and self._settings.can_trust():
+            # It could be opened now. There was no file left, or somebody is just writing it.
+            return no_connection(self._place, "the trusted certificates could not be read")
         if number in _UNTRUSTED and not _WAS_CUT.search(told):
             return not_trusted(self._place, told or words)
         system = self.easy.getinfo(pycurl.OS_ERRNO)
@@ -546,13 +550,16 @@ def _last_head(lines: list[bytes]) -> bytes:
     return b"".join(head[: ends[0] + 1] if ends else head)
 
 
-def _cannot_open(path: str) -> str:
-    """Say why a file cannot be opened because of others that are open; empty if it can."""
+def _can_trust(bundle: str, *, is_directory: bool) -> bool:
+    """Tell whether certificates can be read: libcurl says no more than that they could not."""
     try:
-        with Path(path).open("rb"):
-            return ""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(
+            cafile=None if is_directory else bundle, capath=bundle if is_directory else None
+        )
     except OSError as error:
-        return os.strerror(error.errno) if error.errno in _OUT_OF_FILES else ""
+        return error.errno in _OUT_OF_FILES
+    return True
 
 
 _OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})

@@ -265,9 +265,12 @@ class _PostingPool(urllib3.HTTPConnectionPool):
 
     @property
     def _place(self) -> str:
-        if self.proxy is None:
-            return self._host_and_port
-        return f"{self._host_and_port} through the proxy {self.proxy.host}"
+        proxy = self._proxy_place
+        return f"{self._host_and_port} through the proxy {proxy}" if proxy else self._host_and_port
+
+    @property
+    def _proxy_place(self) -> str:
+        return f"{self.proxy.host}:{self.proxy.port}" if self.proxy else ""
 
     def _take(self) -> Any:
         """Take an idle connection that is still there, or a new one."""
@@ -329,7 +332,12 @@ def socks_pools() -> dict[str, Any]:
     class Pool(_PostingPool):
         ConnectionCls: Any = Connection
 
-    class TlsPool(_TlsPostingPool):
+        @property
+        def _proxy_place(self) -> str:
+            of_socks: Any = self.conn_kw["_socks_options"]
+            return f"{of_socks['proxy_host']}:{of_socks['proxy_port']}"
+
+    class TlsPool(Pool, _TlsPostingPool):
         ConnectionCls: Any = TlsConnection
 
     return {"http": Pool, "https": TlsPool}
@@ -356,6 +364,8 @@ def _why(error: BaseException) -> str:
     root = _root(error)
     if isinstance(root, (GarbledAnswerError, _RefusedTunnelError)):
         return str(root)
+    if hasattr(root, "socket_err"):  # PySocks' own
+        return str(getattr(root, "msg", "")) or words(root)
     return words(root)
 
 

@@ -18,6 +18,8 @@ from typing import Any, Final, cast
 
 import requests
 import requests.adapters
+import requests.auth
+import requests.utils
 import urllib3
 import urllib3.exceptions
 
@@ -158,6 +160,12 @@ class _ResolvedAdapter(requests.adapters.HTTPAdapter):
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Leave the pool as it was made: its certificates are set."""
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        user, password = requests.utils.get_auth_from_url(proxy)
+        if not (user or password):
+            return {}
+        return {"Proxy-Authorization": requests.auth._basic_auth_str(user, password)}
 
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
         url = str(request.url)
