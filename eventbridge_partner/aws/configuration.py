@@ -164,6 +164,11 @@ def _is_loopback(host: str) -> bool:
     )
 
 
+# A label has 63 letters at most, and a name 253: nothing could be sent to any other.
+_HOST: Final = re.compile(r"(?=.{1,253}\.?$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+_ADDRESS: Final = re.compile(r"[0-9a-f:.]+")
+
+
 def checked_endpoint(endpoint_url: str) -> tuple[str, str]:
     """
     Return the URL to post to and its `Host`, if credentials and events can safely go there.
@@ -187,7 +192,7 @@ def checked_endpoint(endpoint_url: str) -> tuple[str, str]:
         raise refused("is not a URL") from None
     if parts.username is not None or parts.password is not None:
         raise refused("holds a user name or password")
-    if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host):
+    if not (_ADDRESS if ":" in host else _HOST).fullmatch(host):
         raise refused("has no host" if not host else "has a host that is none")
     if port == 0:
         raise refused("has the port 0")
@@ -217,7 +222,10 @@ def _proxies(session: botocore.session.Session, url: str) -> Mapping[str, str]:
     from botocore.utils import get_environ_proxies
 
     configured = _client_setting(session, "proxies")
-    return dict(configured if configured is not None else get_environ_proxies(url))
+    found = dict(configured if configured is not None else get_environ_proxies(url))
+    # As botocore does, which takes the one for the URL's own scheme and knows no `ALL_PROXY`.
+    scheme = url.partition(":")[0]
+    return {scheme: found[scheme]} if found.get(scheme) else {}
 
 
 _NOT_IN_A_TOKEN: Final = re.compile(r"[^a-zA-Z0-9!$%&'*+\-.^_`|~,]")
