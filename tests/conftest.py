@@ -11,4 +11,5 @@ settings.register_profile(
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+settings.register_profile("long", settings.get_profile("moderate"), max_examples=100_000)
 settings.load_profile("moderate")

@@ -12,6 +12,7 @@ import ctypes
 import errno
 import functools
 import io
+import itertools
 import math
 import os
 import re
@@ -476,7 +477,9 @@ class _Transfer:
             return HttpResponse(int(usual[1]), _Headers(head), body), False
         reader = AnswerReader()
         try:
-            answer = reader.feed(_last_head(self._lines) + body) or reader.end()
+            is_tunneled = bool(self.easy.getinfo(pycurl.HTTP_CONNECTCODE))
+            head = _without_others(self._lines, is_tunneled=is_tunneled)
+            answer = reader.feed(head + body) or reader.end()
         except GarbledAnswerError as error:
             return answer_lost(str(error)), True
         return answer, reader.ends_connection
@@ -538,16 +541,17 @@ def _header_lines(headers: Mapping[str, str]) -> list[str] | list[bytes]:
     return lines if joined.isascii() else [line.encode("latin-1") for line in lines]
 
 
-def _last_head(lines: list[bytes]) -> bytes:
-    """
-    Return the head of an answer alone.
-
-    Before it there may be interim answers and a proxy's, behind it what follows the last chunk.
-    """
+def _without_others(lines: list[bytes], *, is_tunneled: bool) -> bytes:
+    """Return the head of an answer, without a proxy's before it, and what follows chunks."""
     starts = [number for number, line in enumerate(lines) if line.startswith(b"HTTP/")]
-    head = lines[starts[-1] if starts else 0 :]
-    ends = [number for number, line in enumerate(head) if not line.strip()]
-    return b"".join(head[: ends[0] + 1] if ends else head)
+    if is_tunneled:
+        # The proxy's own ends with the first that is not interim.
+        ends = (then for now, then in itertools.pairwise(starts) if lines[now][8:10] != b" 1")
+        lines = lines[next(ends, len(lines)) :]
+        starts = [number for number, line in enumerate(lines) if line.startswith(b"HTTP/")]
+    last = starts[-1] if starts else 0
+    end = next((n for n, line in enumerate(lines) if n > last and not line.strip()), len(lines))
+    return b"".join(lines[: end + 1])
 
 
 def _can_trust(bundle: str, *, is_directory: bool) -> bool:
@@ -566,10 +570,10 @@ _OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 _NAME: Final = rb"(?!(?i:content-length|transfer-encoding):)[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _USUAL: Final = re.compile(
-    rb"HTTP/1\.1 ([2-9][0-9]{2})(?: [^\r\n\0]*)?\r\n"
-    rb"(?:%(name)s:[^\r\n\0]*\r\n)*"
+    rb"HTTP/1\.1 ([2-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?\r\n"
+    rb"(?:%(name)s:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*"
     rb"(?i:content-length):[ \t]*[0-9]{1,18}[ \t]*\r\n"
-    rb"(?:%(name)s:[^\r\n\0]*\r\n)*\r\n" % {b"name": _NAME}
+    rb"(?:%(name)s:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*\r\n" % {b"name": _NAME}
 )
 """The head of an answer that no two readers understand differently: it has one plain length."""
 

@@ -15,10 +15,13 @@ _MAX_HEAD_BYTES: Final = 65536
 _MAX_HEADERS: Final = 100  # as in http.client
 _MAX_CHUNK_LINE_BYTES: Final = 1024
 
-_STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
-_FIELD: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):(.*)", re.DOTALL)
+# No control character but the tab, as RFC 9110 has it. Lone ends of lines are some.
+_STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
+_FIELD: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
+_FOLDED: Final = re.compile(r"[ \t]([^\x00-\x08\x0a-\x1f\x7f]*)")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
-_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n\0]*)?")
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_OF_LENGTH: Final = frozenset({"content-length", "transfer-encoding"})
 _WITHOUT_BODY: Final = frozenset({204, 304})
 _SIZE_LINE: Final = 0
 _TRAILERS: Final = -1
@@ -130,21 +133,21 @@ class AnswerReader:
                 self._searched = max(0, len(buffer) - 3)
                 return False
             self._take_headroom(end + 4)
-            head = buffer[:end].decode("latin-1")
-            lines = head.split("\r\n")
-            if not head.count("\r") == head.count("\n") == len(lines) - 1 or "\0" in head:
-                raise GarbledAnswerError("it has a line that does not end as lines do")
+            lines = buffer[:end].decode("latin-1").split("\r\n")
             del buffer[: end + 4]
             self._searched = 0
             status_line = _STATUS_LINE.fullmatch(lines[0])
             if status_line is None:
                 raise GarbledAnswerError("it is not HTTP/1.1")
             status = int(status_line[2])
+            headers = _read_headers(lines)
             if status >= 200:
                 break
             if status == 101:
                 raise GarbledAnswerError("it changes the protocol")
-        self._headers = headers = _read_headers(lines)
+            if not headers.keys().isdisjoint(_OF_LENGTH):
+                raise GarbledAnswerError("it has an interim answer with a body")
+        self._headers = headers
         self._status = status
         is_old = status_line[1] == "0"
         if is_old or "close" in headers.get("connection", "").lower():
@@ -201,7 +204,9 @@ class AnswerReader:
                     _check_size(len(self._body) + self._chunk)
                 elif line:
                     self._take_headroom(len(line) + 2)
-                    _read_headers(["", line.decode("latin-1")])
+                    trailer = _read_headers(["", line.decode("latin-1")])
+                    if not trailer.keys().isdisjoint(_OF_LENGTH):
+                        raise GarbledAnswerError("it has two lengths")
                 else:
                     self.ends_connection = self.ends_connection or bool(buffer)
                     return HttpResponse(self._status, self._headers, bytes(self._body))
@@ -234,10 +239,10 @@ def _read_headers(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     last = ""
     for line in lines[1:]:
-        if line[:1] in (" ", "\t") and last:
-            headers[last] = f"{headers[last]} {line.strip()}"
-            continue
         field = _FIELD.fullmatch(line)
+        if field is None and last and (folded := _FOLDED.fullmatch(line)) is not None:
+            headers[last] = " ".join([headers[last], folded[1].strip(" \t")]).strip(" ")
+            continue
         if field is None:
             raise GarbledAnswerError("it has a header that is none")
         last, value = field[1].lower(), field[2].strip(" \t")

@@ -344,13 +344,20 @@ def _() -> Any:
 
 @story("A kept connection was closed")
 def _() -> Any:
+    has_ended = threading.Semaphore(0)
+
     def handle(peer: socket.socket) -> None:
         read_request(peer)
         peer.sendall(ONE_ACCEPTED)
+        peer.shutdown(socket.SHUT_RDWR)
+        has_ended.release()
 
-    outcomes = sent_over(handle, 3)
-    assert len({described(outcome) for outcome in outcomes}) == 1
-    return described(outcomes[-1])
+    with served(handle) as port, client_at(port) as client:
+        for _ in range(2):
+            client.put_events(events())
+            assert has_ended.acquire(timeout=5)
+        (outcome,) = client.put_events(events())
+    return described(outcome)
 
 
 @story("Kept connections were forgotten")

@@ -25,6 +25,10 @@ READ: dict[str, tuple[bytes, bytes]] = {
     "no header at all": (head() + b"{}", b"{}"),
     "no reason": (b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\n{}", b"{}"),
     "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"{}"),
+    "chunks in a folded header": (
+        head(b"Transfer-Encoding:", b" chunked") + b"2\r\n{}\r\n0\r\n\r\n",
+        b"{}",
+    ),
     "a folded header": (head(b"X-A: 1", b"  2", b"Content-Length: 2") + b"{}", b"{}"),
     "an interim answer": (
         b"HTTP/1.1 103 Hints\r\nLink: </>\r\n\r\n" + head(b"Content-Length: 2") + b"{}",
@@ -55,6 +59,13 @@ REFUSED: dict[str, bytes] = {
     "another protocol asked for": b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n",
     "cut in a header": b"HTTP/1.1 200 OK\r\nContent-Le",
     "cut behind a header": b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\n",
+    "an interim answer with a length": b"HTTP/1.1 100 Continue\r\nContent-Length: 2\r\n\r\n{}",
+    "an interim answer with chunks": b"HTTP/1.1 100 Continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + head(b"Content-Length: 2")
+    + b"{}",
+    "an interim answer with a bad header": b"HTTP/1.1 100 Continue\r\nbad\r\n\r\n"
+    + head(b"Content-Length: 2")
+    + b"{}",
     "only interim": b"HTTP/1.1 100 Continue\r\n\r\n",
     "cut behind an interim one": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n",
     "shorter than it says": head(b"Content-Length: 10") + b"{}",
@@ -104,6 +115,7 @@ REFUSED: dict[str, bytes] = {
     "a size without end": chunked(b"2" + b" " * 100_000 + b"\r\n{}\r\n0\r\n\r\n"),
     "an extension without end": chunked(b"2;" + b"a" * 100_000 + b"\r\n{}\r\n0\r\n\r\n"),
     "a size beyond all": chunked(b"fffffffffffffffff2\r\n{}\r\n0\r\n\r\n"),
+    "a length in the trailers": chunked(b"2\r\n{}\r\n0\r\nContent-Length: 2\r\n\r\n"),
     "a trailer that is none": chunked(b"2\r\n{}\r\n0\r\nno trailer\r\n\r\n"),
     "trailers without end": chunked(b"2\r\n{}\r\n0\r\n" + b"X-A: 1\r\n" * 60_000 + b"\r\n"),
     "a header without a colon": head(b"no colon here", b"Content-Length: 2") + b"{}",
