@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpRequest, HttpResponse, Timeouts
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import ConfigurationError, TransportError
 from eventbridge_partner.transports import Answer
 from eventbridge_partner.transports._faults import (
@@ -330,6 +331,7 @@ class Transfers:
                 if _ends_of(found) == kept.ends:
                     found.shutdown(socket.SHUT_RDWR)
         except OSError as error:
+            let_pass(error)
             if error.errno in _OUT_OF_FILES:
                 self._takes_no_kept = True
 

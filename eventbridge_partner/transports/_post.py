@@ -26,6 +26,7 @@ from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpResponse
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports._faults import (
     answer_lost,
@@ -100,8 +101,8 @@ class _Posting(urllib3.connection.HTTPConnection):
             try:
                 sock.settimeout(left)
                 return bytes(sock.recv(_CHUNK_BYTES))
-            except TimeoutError:
-                pass
+            except TimeoutError as error:
+                let_pass(error)
         # However late we are, what has come by now is read. So much only lasts a moment: an answer
         # is bounded.
         try:
@@ -155,6 +156,7 @@ class _Direct(_Posting):
             except BaseException as error:
                 if sock is not None:
                     sock.close()
+                let_pass(error)
                 if number == len(found) or not isinstance(error, OSError):
                     raise
             else:
@@ -234,6 +236,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
                 return connection.post(data, time.monotonic() + seconds)
             except (OSError, GarbledAnswerError) as error:
                 connection.close()
+                let_pass(error)
                 if not connection.sent:
                     if is_kept:
                         timeout = timeout.clone()
@@ -303,6 +306,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
                 raise no_connection(self._place, words(root)) from error
             raise not_trusted(self._place, words(root)) from error
         except Exception as error:  # what stands between us and the network raises what it likes
+            let_pass(error)
             raise no_connection(self._place, _why(error)) from error
 
 

@@ -26,6 +26,7 @@ from typing import Any, Final, Generic, TypeVar
 import attrs
 
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import ConfigurationError, TransportError
 from eventbridge_partner.transports import Answer
 from eventbridge_partner.transports._arrivals import Arrivals
@@ -498,6 +499,7 @@ class AiohttpFlights(Generic[K]):
         try:
             self.start(key, request, timeouts)
         except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
+            let_pass(error)
             self.arrivals.add(key, raised(error, may_have_been_sent=False))
 
     def start(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:

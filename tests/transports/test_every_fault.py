@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from eventbridge_partner._http import HttpRequest, Timeouts
+from eventbridge_partner._signals import raised_by_handler
 from eventbridge_partner.errors import TlsError, TransportError
 from eventbridge_partner.transports.curl import CurlTransport
 from eventbridge_partner.transports.flights import BlockingFlights, WorkerThreads
@@ -107,6 +108,7 @@ def test_what_forbids_sockets_in_tests_sends_nothing(
 WITHOUT_FILES = """
 import os, resource, socket, sys
 from eventbridge_partner._http import HttpRequest, Timeouts
+from eventbridge_partner._signals import raised_by_handler
 from eventbridge_partner.errors import TlsError, TransportError
 from tests.transports.senders import OPENERS
 
@@ -268,6 +270,33 @@ def test_a_late_timeout_reads_what_has_come(blocking: Sender, size: int, is_kept
             answer = blocking(post(port, b"late"), Timeouts(5, 0.4))
     assert answer.body == body
     assert arrived.count(b"late") == 1
+
+
+# ---------------------------------------------------------------- signal handlers
+
+
+@pytest.mark.skipif(not HAS_SIGNALS, reason="needs SIGALRM")
+@pytest.mark.parametrize("kind", [TimeoutError, OSError, ValueError, BlockingIOError])
+def test_what_a_signal_handler_raises_is_there_to_be_found(
+    blocking: Sender, kind: type[Exception]
+) -> None:
+    """As it is, or as what caused an error: even one that looks like a time-out of ours."""
+
+    def give_up(*_: object) -> None:
+        raise kind("the worker's time is up")
+
+    with served(hang) as port:
+        with interrupted(0.1, give_up):
+            with pytest.raises((kind, TransportError)) as caught:
+                blocking(post(port), Timeouts(5, 2))
+            found = raised_by_handler(caught.value)
+    assert type(found) is kind
+    assert str(found) == "the worker's time is up"
+
+
+def hang(connection: socket.socket) -> None:
+    while connection.recv(65536):
+        pass
 
 
 # ---------------------------------------------------------------- signal handlers that send
