@@ -263,7 +263,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
     @functools.cached_property
     def _host_and_port(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        is_usual = self.port == urllib3.connection.port_by_scheme[self.scheme]
+        is_usual = self.port == urllib3.connection.port_by_scheme[str(self.scheme)]
         return host if is_usual else f"{host}:{self.port}"
 
     @property
@@ -314,7 +314,7 @@ class _TlsPostingPool(_PostingPool, urllib3.HTTPSConnectionPool):  # pyright: ig
     ConnectionCls: Any = _TlsConnection
 
 
-POOLS: Final = {"http": _PostingPool, "https": _TlsPostingPool}
+POOLS: Final[dict[str, Any]] = {"http": _PostingPool, "https": _TlsPostingPool}
 """The classes of pools by scheme, for urllib3's `PoolManager`."""
 
 

@@ -45,10 +45,12 @@ class Proxy:
     @property
     def authorization(self) -> str | None:
         """The value of the `Proxy-Authorization` header; None where nobody logs in."""
-        if self.user is None:
-            return None
-        login = f"{self.user}:{self.password}".encode("latin-1")
-        return f"Basic {base64.b64encode(login).decode()}"
+        return None if self.user is None else basic(self.user, self.password)
+
+
+def basic(user: str, password: str) -> str:
+    """Return the value of a header that logs in."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode('latin-1')).decode()}"
 
 
 class Proxies:

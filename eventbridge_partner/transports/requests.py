@@ -18,7 +18,6 @@ from typing import Any, Final, cast
 
 import requests
 import requests.adapters
-import requests.auth
 import requests.utils
 import urllib3
 import urllib3.exceptions
@@ -34,7 +33,7 @@ from eventbridge_partner.transports._faults import (
     words,
 )
 from eventbridge_partner.transports._post import POOLS, read, socks_pools
-from eventbridge_partner.transports._proxies import Proxies
+from eventbridge_partner.transports._proxies import Proxies, basic
 from eventbridge_partner.transports._reading import GarbledAnswerError
 
 
@@ -165,7 +164,7 @@ class _ResolvedAdapter(requests.adapters.HTTPAdapter):
         user, password = requests.utils.get_auth_from_url(proxy)
         if not (user or password):
             return {}
-        return {"Proxy-Authorization": requests.auth._basic_auth_str(user, password)}
+        return {"Proxy-Authorization": basic(user, password)}
 
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
         url = str(request.url)

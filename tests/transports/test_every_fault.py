@@ -205,7 +205,7 @@ def test_a_waker_without_files_left_wakes_all_the_same(monkeypatch: pytest.Monke
         assert flights.collect(5) == []
         threading.Timer(0.05, is_over.set).start()
         [(key, answer)] = flights.collect(5)
-        assert (key, answer.status) == ("slow", 200)
+        assert (key, answer.status) == ("slow", 200)  # type: ignore[union-attr]
         threading.Timer(0.05, wake).start()
         assert flights.collect(5) == []
     flights.close()
