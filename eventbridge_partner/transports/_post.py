@@ -33,13 +33,13 @@ from eventbridge_partner.transports._faults import (
     no_answer_in_time,
     no_connection,
     not_trusted,
-    words,
 )
 from eventbridge_partner.transports._reading import (
     AnswerReader,
     CutAnswerError,
     GarbledAnswerError,
 )
+from eventbridge_partner.transports._reasons import words
 from eventbridge_partner.transports._writing import encoded, request_head
 
 _CHUNK_BYTES: Final = 65536

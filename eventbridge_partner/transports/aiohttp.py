@@ -39,7 +39,6 @@ from eventbridge_partner.transports._faults import (
     not_trusted,
     place_of,
     raised,
-    words,
 )
 from eventbridge_partner.transports._proxies import Proxies
 from eventbridge_partner.transports._reading import (
@@ -47,6 +46,7 @@ from eventbridge_partner.transports._reading import (
     CutAnswerError,
     GarbledAnswerError,
 )
+from eventbridge_partner.transports._reasons import words
 from eventbridge_partner.transports._unread import with_input
 from eventbridge_partner.transports._writing import encoded, request_head
 

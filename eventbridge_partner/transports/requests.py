@@ -30,11 +30,11 @@ from eventbridge_partner.transports._faults import (
     no_connection,
     not_trusted,
     place_of,
-    words,
 )
 from eventbridge_partner.transports._post import POOLS, read, socks_pools
 from eventbridge_partner.transports._proxies import Proxies, basic
 from eventbridge_partner.transports._reading import GarbledAnswerError
+from eventbridge_partner.transports._reasons import words
 
 
 class RequestsTransport:
