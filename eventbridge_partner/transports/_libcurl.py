@@ -570,12 +570,12 @@ def _can_trust(bundle: str, *, is_directory: bool) -> bool:
 
 _OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
-_NAME: Final = rb"(?!(?i:content-length|transfer-encoding):)[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_NAME: Final = rb"(?!(?i:content-length|transfer-encoding):)[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _USUAL: Final = re.compile(
-    rb"HTTP/1\.1 ([2-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?\r\n"
-    rb"(?:%(name)s:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*"
+    rb"HTTP/1\.1 ([2-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n"
+    rb"(?:%(name)s:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+"
     rb"(?i:content-length):[ \t]*[0-9]{1,18}[ \t]*\r\n"
-    rb"(?:%(name)s:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*\r\n" % {b"name": _NAME}
+    rb"(?:%(name)s:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n" % {b"name": _NAME}
 )
 """The head of an answer that no two readers understand differently: it has one plain length."""
 
