@@ -21,6 +21,8 @@ from tests.transports.answers import READ, REFUSED, chunked, head
 from tests.transports.senders import OPENERS, Sender
 from tests.transports.servers import answer_with, post, read_request, served
 
+pytestmark = pytest.mark.slow
+
 statuses = st.sampled_from(
     [
         b"HTTP/1.1 200 OK",

@@ -25,6 +25,8 @@ from eventbridge_partner.transports.requests import RequestsTransport
 from tests.transports.senders import OPENERS, Sender
 from tests.transports.servers import OK, answer_with, echoing, post, read_request, served
 
+pytestmark = pytest.mark.slow
+
 Open = Callable[..., Sender]
 
 
@@ -155,6 +157,7 @@ send.end()
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("is_warm", ["cold", "warm"])
 @pytest.mark.parametrize("name", sorted(OPENERS))
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")

@@ -25,6 +25,8 @@ from tests.transports.servers import (
     to_localhost,
 )
 
+pytestmark = pytest.mark.slow
+
 Open = Callable[..., Sender]
 BRIEF = Timeouts(connect=5, read=0.3)
 """For a server that stays silent."""

@@ -28,6 +28,8 @@ from tests.transports.servers import (
     to_localhost,
 )
 
+pytestmark = pytest.mark.slow
+
 Open = Callable[..., Sender]
 
 
