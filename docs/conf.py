@@ -43,9 +43,12 @@ autodoc_type_aliases = {"DeliveryReport": "eventbridge_partner.DeliveryReport"}
 nitpicky = True
 nitpick_ignore = [
     ("py:class", "Credentials"),
+    ("py:class", "Engine"),
     ("py:class", "LocalService"),
+    ("py:class", "Observer"),
     ("py:class", "Stop"),
     ("py:class", "Wait"),
+    ("py:class", "_Connection"),
     ("py:class", "eventbridge_partner.aws.credentials.Credentials"),
     ("py:class", "eventbridge_partner.client._base.SourcesT"),
     ("py:class", "eventbridge_partner.client._base.TransportT"),
@@ -55,7 +58,10 @@ nitpick_ignore = [
     ("py:class", "eventbridge_partner.transports.K"),
     ("py:class", "eventbridge_partner.transports.T_co"),
 ]
-nitpick_ignore_regex = [("py:.*", r"(?!eventbridge_partner\.)\w+(\.\w+)+(\[.*)?")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!eventbridge_partner\.)\w+(\.\w+)+(\[.*)?"),
+    ("py:class", r"eventbridge_partner\.outbox\._adding\._\w+"),
+]
 
 
 def _tidy(

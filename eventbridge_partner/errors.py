@@ -23,6 +23,9 @@ The exceptions of this package.
     ├── CallCancelledError                  an asyncio task was cancelled; holds the report
     ├── BufferFullError                     a publisher has no room for the event
     ├── PublisherClosedError                a publisher takes no more events
+    ├── NoTransactionError                  an event was to be added outside of a transaction
+    ├── OutboxSchemaError                   an outbox has no tables, or those of another version
+    ├── OutboxUnavailableError              an outbox's database cannot be used at the moment
     └── UndeliveredError                    from raise_for_undelivered(); holds the report
 
 All can be pickled, and all know `may_have_been_sent`. None has a payload or a credential in its
@@ -32,14 +35,19 @@ message.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+
+from eventbridge_partner._foreign_text import escaped
 
 if TYPE_CHECKING:
     from typing import Self
 
     from eventbridge_partner.models import DeliveryReport, SourceAccount
+
+
+_MAX_MESSAGE_CHARACTERS: Final = 1000
 
 
 class PartnerEventsError(Exception):
@@ -191,7 +199,8 @@ class TransportError(PartnerEventsError):
 
     def __init__(self, message: str, *, may_have_been_sent: bool) -> None:
         self.may_have_been_sent = may_have_been_sent
-        super().__init__(message)
+        # Of names that a peer or a proxy chose, and of transports that are not ours.
+        super().__init__(escaped(message, _MAX_MESSAGE_CHARACTERS))
 
 
 class TlsError(TransportError):
@@ -259,6 +268,18 @@ class BufferFullError(PartnerEventsError):
 
 class PublisherClosedError(PartnerEventsError):
     """A publisher is closed, or closing. The event was not taken, and will not be sent."""
+
+
+class NoTransactionError(PartnerEventsError):
+    """An event was to be added to an outbox outside of a transaction. Nothing was written."""
+
+
+class OutboxSchemaError(PartnerEventsError):
+    """An outbox has no tables, or those of another version. The message names the command."""
+
+
+class OutboxUnavailableError(PartnerEventsError):
+    """The database of an outbox cannot be reached, or cannot do what it is asked to."""
 
 
 class InputInterruptedError(PartnerEventsError):

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from typing import Self
 
 _PATIENCE: Final = 3
-"""How many signals it takes to give up what is being finished."""
 
 
 class Interrupted(BaseException):
@@ -32,9 +31,13 @@ class Interruption:
 
     The first signal interrupts, or is kept until the next block that allows it. A second one
     changes nothing: the program is ending. A third one ends it on the spot.
+
+    Attributes:
+        patience: How many signals it takes to give up what is being finished.
     """
 
     def __init__(self) -> None:
+        self.patience: int = _PATIENCE
         self.allowed = _Allowed(self)
         self._is_allowed = False
         self._signals: list[int] = []
@@ -62,7 +65,7 @@ class Interruption:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self._signals.append(number)
-        if len(self._signals) >= _PATIENCE:
+        if len(self._signals) >= self.patience:
             os._exit(self.status)
         if self._is_allowed:
             self._strike()

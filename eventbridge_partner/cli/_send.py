@@ -11,7 +11,9 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import attrs
 
 from eventbridge_partner import (
     Accepted,
@@ -24,7 +26,7 @@ from eventbridge_partner import (
     RetryPolicy,
     Unconfirmed,
 )
-from eventbridge_partner.cli import _local, _types
+from eventbridge_partner.cli import _local, _outbox_url, _types
 from eventbridge_partner.cli._exits import (
     ALL_ACCEPTED,
     NOT_ALL_ACCEPTED,
@@ -44,7 +46,9 @@ from eventbridge_partner.cli._output import (
 )
 from eventbridge_partner.cli._progress import Progress, open_progress
 from eventbridge_partner.line._base import MAX_IN_FLIGHT
-from eventbridge_partner.testing import FakeEventBridge
+
+if TYPE_CHECKING:
+    from eventbridge_partner.testing import FakeEventBridge
 
 _REFUSED: Final[Mapping[str, Any]] = {}
 """Given to the client in place of an entry that was refused, to hold its place in the order."""
@@ -63,6 +67,7 @@ Each result is a JSON line: `line` of the input, `outcome`, `source`, `attempts`
   rejected      code, message   fix or drop it: sending it again cannot help
   exhausted     code, message   it failed for a passing reason: send it again later
   unconfirmed   reason          it may have arrived: sending it again may duplicate it
+  stored                        with --outbox: a relay will send it
 Without --results, standard output has the results of the events that were not accepted.
 
 Exit status: 0 all events were accepted; 1 some were not; 2 wrong usage; 3 credentials or
@@ -75,7 +80,6 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "send",
-        help="deliver the events of a file",
         description="Deliver the events of a file to the partner event buses of your customers.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -91,6 +95,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     where.add_argument("--region", help="the Region of the event sources")
     where.add_argument("--endpoint-url", metavar="URL", help="instead of the Region's endpoint")
     where.add_argument("--profile", help="a profile of AWS's config files")
+    _outbox_url.add_options(parser, is_choice=True)
     how = parser.add_argument_group("how to send")
     how.add_argument(
         "--deadline",
@@ -154,8 +159,14 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         results = None if arguments.results in (None, "-") else Path(arguments.results)
         failed = None if arguments.failed is None else Path(arguments.failed)
         _check_paths(stream, {"--results": results, "--failed": failed})
+        if arguments.outbox is not None:
+            return _store(arguments, interruption, stack, stream, results, failed)
         with interruption.allowed:
-            service = _local.local_service(arguments, FakeEventBridge) if arguments.local else None
+            service = None
+            if arguments.local:
+                from eventbridge_partner.testing import FakeEventBridge
+
+                service = _local.local_service(arguments, FakeEventBridge)
             client = stack.enter_context(_client(arguments, service, stack))
             reader = _reader(arguments.file, stream)
         progress = None
@@ -184,6 +195,34 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
                 lines.append(f"{end}; {sending.where_reading_ended}")
             say(*lines)
         return interruption.status if sending.was_interrupted else status
+
+
+def _store(
+    arguments: argparse.Namespace,
+    interruption: Interruption,
+    stack: contextlib.ExitStack,
+    stream: BinaryIO,
+    results: Path | None,
+    failed: Path | None,
+) -> int:
+    """Put the events into an outbox instead of sending them."""
+    from eventbridge_partner.cli._store import Storing
+
+    outbox = _outbox_url.open_named(arguments)
+    stack.enter_context(outbox)
+    storing = Storing(
+        outbox,
+        _reader(arguments.file, stream),
+        stack.enter_context(LineFile(results)),
+        None if failed is None else stack.enter_context(LineFile(failed)),
+        shows_stored=arguments.results is not None,
+    )
+    try:
+        with interruption.allowed:
+            return storing.store()
+    except OSError as error:
+        say(f"the input cannot be read further: {reason(error)}; nothing was stored")
+        return NOT_ALL_ACCEPTED
 
 
 class _Sending:
@@ -267,7 +306,8 @@ class _Sending:
         for entry in self._reader:
             if not self._has_begun:
                 self._begin()
-            self._undecided.append(entry)
+            # Its text is of use only where it is written if it was not accepted.
+            self._undecided.append(entry if self._failed else attrs.evolve(entry, text=b""))
             self._last_line = entry.line
             yield _REFUSED if entry.event is None else entry.event
 
@@ -316,6 +356,8 @@ class _Sending:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    if arguments.outbox is not None and arguments.local:
+        raise UsageError("--outbox sends nothing, so there is nothing to be --local")
     if arguments.local:
         others = {"--endpoint-url": arguments.endpoint_url, "--profile": arguments.profile}
         for option, value in others.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -15,8 +14,9 @@ from collections.abc import (
     Sequence,
 )
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner.client._async_input import Intake
 from eventbridge_partner.client._base import BaseClient, line_of
 from eventbridge_partner.client._boto3_shape import (
@@ -41,9 +41,11 @@ from eventbridge_partner.line._off_loop import OffLoop
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.line._witness import Account
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
-from eventbridge_partner.sources._asyncio import AsyncSources
 from eventbridge_partner.transports import Answer, AsyncTransport
 from eventbridge_partner.wire.calls import put_partner_events
+
+if TYPE_CHECKING:
+    from eventbridge_partner.sources._asyncio import AsyncSources
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity, which is a deadline like any other."""
@@ -52,7 +54,7 @@ _LONGEST_HOLD: Final = 0.01
 """So many seconds of work at a time; then other tasks of the loop have their turn."""
 
 
-class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSources]):
+class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSources"]):
     """
     Sends partner events to Amazon EventBridge, on an event loop of asyncio.
 
@@ -65,6 +67,8 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSource
     _off_loop: OffLoop
 
     def _make_sources(self, setup: Setup) -> AsyncSources:
+        from eventbridge_partner.sources._asyncio import AsyncSources
+
         return AsyncSources(self._here, pace=setup.sources_pace, tokens=setup.retry.tokens)
 
     def _open_line(self) -> AsyncLine:
@@ -245,7 +249,7 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSource
         line = await self._here()
         await line.frozen()  # before an event is taken, so nothing is lost
         if deadline is not None:
-            deadline += time.monotonic()
+            deadline += monotonic()
         settings = line.stream_settings if streams else line.settings
         delivery = Delivery(settings, line.quota, pace=line.pace, deadline=deadline)
         account = line.account("stream_events" if streams else "put_events")
@@ -319,7 +323,7 @@ class _Call:
         self._is_closed = False
         self._intake: Intake | None = None
         self._iterator: Iterator[GivenEvent] = iter(())
-        self._had_turns_at = time.monotonic()
+        self._had_turns_at = monotonic()
         if isinstance(events, AsyncIterable):
             self._intake = Intake(aiter(events), delivery, self._flights.wake)
         else:
@@ -334,10 +338,10 @@ class _Call:
         """
         delivery, intake = self._delivery, self._intake
         while True:
-            now = time.monotonic()
+            now = monotonic()
             if now - self._had_turns_at > _LONGEST_HOLD:
                 await asyncio.sleep(0)
-                self._had_turns_at = now = time.monotonic()
+                self._had_turns_at = now = monotonic()
             pauses = intake is not None and intake.pauses
             match delivery.next_action(now, input_pauses=pauses):
                 case Send(batch):
@@ -368,11 +372,11 @@ class _Call:
     async def _send(self, batch: Batch) -> None:
         timeouts = self._line.timeouts
         if self._deadline is not None:
-            timeouts = timeouts.within(self._deadline - time.monotonic())
+            timeouts = timeouts.within(self._deadline - monotonic())
         try:
             await self._line.submit(self._flights, batch, timeouts, self._account)
         except CredentialsError as error:
-            self._delivery.not_sent(batch, error, time.monotonic())
+            self._delivery.not_sent(batch, error, monotonic())
 
     def _take(self, count: int) -> None:
         try:
@@ -388,7 +392,7 @@ class _Call:
             seconds = min(max(0.0, seconds), _LONGEST_WAIT)
         answers = self._answers
         answers += await self._flights.collect(seconds)
-        self._had_turns_at = time.monotonic()
+        self._had_turns_at = monotonic()
         while answers:
             flight, answer = answers[0]
             await self._line.land(flight, answer, self._delivery)
@@ -402,7 +406,7 @@ class _Call:
         for flight, answer in self._answers:
             landed = flight.landed(answer, self._delivery)
             if isinstance(landed, PartnerEventsError):
-                self._delivery.failed(flight.batch, landed, time.monotonic())
+                self._delivery.failed(flight.batch, landed, monotonic())
         await self.close()
         self._delivery.cancel()
         return self._delivery.outcomes()

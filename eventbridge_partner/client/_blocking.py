@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.client._base import BaseClient
 from eventbridge_partner.client._boto3_shape import (
@@ -31,10 +31,12 @@ from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.line._witness import Account
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
-from eventbridge_partner.sources import Sources
 from eventbridge_partner.transports import Answer, Transport
 from eventbridge_partner.transports.flights import WorkerThreads
 from eventbridge_partner.wire.calls import put_partner_events
+
+if TYPE_CHECKING:
+    from eventbridge_partner.sources import Sources
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity, which is a deadline like any other."""
@@ -44,7 +46,7 @@ _PROMPT_SECONDS: Final = 0.001
 """Who gives us the next events within this time does not keep us from answers."""
 
 
-class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
+class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
     """
     Sends partner events to Amazon EventBridge.
 
@@ -54,6 +56,8 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
     """
 
     def _make_sources(self, setup: Setup) -> Sources:
+        from eventbridge_partner.sources import Sources
+
         return Sources(self._enter, pace=setup.sources_pace, tokens=setup.retry.tokens)
 
     def _open_line(self) -> Line:
@@ -202,7 +206,7 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
         line = self._enter()
         line.credentials.frozen()  # before an event is taken, so nothing is lost
         if deadline is not None:
-            deadline += time.monotonic()
+            deadline += monotonic()
         settings = line.stream_settings if streams else line.settings
         delivery = Delivery(settings, line.quota, pace=line.pace, deadline=deadline)
         account = line.account("stream_events" if streams else "put_events")
@@ -264,7 +268,7 @@ class _Call:
             InputError: The iterable raised, and all that had been taken has its outcome.
         """
         delivery, flights, pauses = self._delivery, self._flights, self._pauses
-        looked_at = now = time.monotonic()
+        looked_at = now = monotonic()
         while True:
             match delivery.next_action(now):
                 case Send(batch):
@@ -279,7 +283,7 @@ class _Call:
                     if decided := delivery.outcomes():
                         yield decided
                     self._take(count)
-                    if pauses and time.monotonic() - now > _PROMPT_SECONDS:
+                    if pauses and monotonic() - now > _PROMPT_SECONDS:
                         # Answers that came meanwhile came in time.
                         self._receive(0.0)
                 case Wait(until):
@@ -289,7 +293,7 @@ class _Call:
                         yield decided
                 case Finished.FINISHED:
                     break
-            now = time.monotonic()
+            now = monotonic()
         yield delivery.outcomes()
         if self._input_error is not None:
             raise InputError(self._input_error) from self._input_error
@@ -297,11 +301,11 @@ class _Call:
     def _send(self, batch: Batch) -> None:
         timeouts = self._line.timeouts
         if self._deadline is not None:
-            timeouts = timeouts.within(self._deadline - time.monotonic())
+            timeouts = timeouts.within(self._deadline - monotonic())
         try:
             self._line.submit(self._flights, batch, timeouts, self._account)
         except CredentialsError as error:
-            self._delivery.not_sent(batch, error, time.monotonic())
+            self._delivery.not_sent(batch, error, monotonic())
 
     def _take(self, count: int) -> None:
         try:
@@ -329,7 +333,7 @@ class _Call:
         for flight, answer in self._answers:
             landed = flight.landed(answer, delivery)
             if isinstance(landed, PartnerEventsError):
-                delivery.failed(flight.batch, landed, time.monotonic())
+                delivery.failed(flight.batch, landed, monotonic())
         delivery.cancel()
         return delivery.outcomes()
 

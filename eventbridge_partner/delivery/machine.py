@@ -254,8 +254,8 @@ class Delivery:
 
     @property
     def events_in_flight(self) -> int:
-        """How many events are in a request that is not answered."""
-        return sum(map(len, self._in_flight))
+        """How many events are in a request that is not answered. May be asked by any thread."""
+        return sum(map(len, tuple(self._in_flight)))
 
     @property
     def is_halted(self) -> bool:
@@ -474,9 +474,10 @@ class Delivery:
         if batch not in self._in_flight:
             return
         verdict = self._judge.verdict_on_request(error)
+        of_request = verdict is Verdict.PERMANENT
         if verdict is Verdict.SPLIT and len(batch) == 1:
             verdict = Verdict.PERMANENT
-        fate = self._fate(batch.entries, verdict, error, now)
+        fate = self._fate(batch.entries, verdict, error, now, of_request=of_request)
         if isinstance(error, ServiceError):
             self.throttled += verdict is Verdict.THROTTLED
             self._tell_pace(batch, float(verdict is Verdict.THROTTLED), now)
@@ -550,7 +551,13 @@ class Delivery:
         heapq.heappush(self._kept_batches, (when, next(self._sequence), batch))
 
     def _fate(
-        self, entries: Sequence[Entry], verdict: Verdict, error: PartnerEventsError, now: float
+        self,
+        entries: Sequence[Entry],
+        verdict: Verdict,
+        error: PartnerEventsError,
+        now: float,
+        *,
+        of_request: bool = False,
     ) -> _Fate:
         """Tell what a failure means for entries, by the policy; nothing changes yet."""
         delays: list[tuple[list[Entry], float | None]] = []
@@ -569,7 +576,7 @@ class Delivery:
                     waited=0.0 if trouble is None else trouble.waited,
                 )
                 delays.append((peers, delay))
-        return _Fate(entries, verdict, error, delays)
+        return _Fate(entries, verdict, error, delays, of_request)
 
     def _doubt(self, entries: Sequence[Entry], error: PartnerEventsError) -> None:
         if error.may_have_been_sent:
@@ -588,7 +595,13 @@ class Delivery:
             gone = fate.verdict is Verdict.SOURCE_GONE
             for entry in fate.entries:
                 rejected = Rejected(
-                    code, message, entry.given, entry.index, entry.attempts, source_is_gone=gone
+                    code,
+                    message,
+                    entry.given,
+                    entry.index,
+                    entry.attempts,
+                    source_is_gone=gone,
+                    of_request=fate.of_request,
                 )
                 self._fail(entry, rejected)
         elif fate.verdict in _RETRIED:
@@ -712,12 +725,14 @@ class _Fate:
         verdict: On it.
         error: The reason.
         delays: How long which of them wait for another attempt; None for no other attempt.
+        of_request: Whether the whole request was refused, for no reason that is known to be theirs.
     """
 
     entries: Sequence[Entry]
     verdict: Verdict
     error: PartnerEventsError
     delays: Sequence[tuple[list[Entry], float | None]]
+    of_request: bool = False
 
 
 _REFUSED: Final = frozenset({Verdict.PERMANENT, Verdict.SOURCE_GONE})

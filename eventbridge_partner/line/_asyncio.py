@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import attrs
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpResponse, Timeouts
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.errors import (
@@ -16,7 +17,15 @@ from eventbridge_partner.errors import (
     TransportError,
 )
 from eventbridge_partner.line._base import MAX_MULTIPLEXED, BaseLine
-from eventbridge_partner.line._flight import Flight, Recipient, log_failure, remedy, sign
+from eventbridge_partner.line._flight import (
+    Flight,
+    Note,
+    Recipient,
+    log_failure,
+    log_info,
+    remedy,
+    sign,
+)
 from eventbridge_partner.line._off_loop import OffLoop
 from eventbridge_partner.line._witness import Account, Departure
 from eventbridge_partner.transports import (
@@ -143,12 +152,18 @@ class AsyncLine(BaseLine[AsyncTransport]):
         flight = Flight.of(batch, credentials, departure)
         flights.submit(flight, flight.request(self.edge), timeouts)
 
-    async def land(self, flight: Flight, answer: Answer, recipient: Recipient) -> None:
+    async def land(
+        self,
+        flight: Flight,
+        answer: Answer,
+        recipient: Recipient,
+        note: Note = log_info,
+    ) -> None:
         """Read the answer to a batch, do what one more try may need, and tell the recipient."""
-        landed = flight.landed(answer, recipient)
+        landed = flight.landed(answer, recipient, note)
         if isinstance(landed, PartnerEventsError):
             error = await self._remedy(landed, flight.credentials)
-            recipient.failed(flight.batch, error, time.monotonic())
+            recipient.failed(flight.batch, error, monotonic())
         self.bugs.log()
         if self.witness is not None and flight.departure is not None:
             self.witness.request_ended(

@@ -9,7 +9,7 @@ import attrs
 
 from eventbridge_partner._bugs import Bugs
 from eventbridge_partner._http import Timeouts
-from eventbridge_partner.aws.configuration import AwsConfiguration, resolve
+from eventbridge_partner.aws.configuration import AwsConfiguration
 from eventbridge_partner.aws.credentials import CredentialsKeeper
 from eventbridge_partner.aws.signing import SigningEdge
 from eventbridge_partner.delivery.actions import DeliverySettings
@@ -78,8 +78,7 @@ class BaseLine(ABC, Generic[TransportT]):
         Raises:
             ConfigurationError: No Region, or a setting that cannot work.
         """
-        session, credentials = setup.shared.open()
-        configuration = resolve(session, region=setup.region, endpoint_url=setup.endpoint_url)
+        configuration = setup.shared.resolve(setup.region, setup.endpoint_url)
         retry = setup.retry
         if configuration.max_attempts is not None:
             retry = retry.with_max_attempts(configuration.max_attempts)
@@ -99,7 +98,7 @@ class BaseLine(ABC, Generic[TransportT]):
                 limits=setup.limits,
                 max_in_flight=setup.max_in_flight or cls.usual_in_flight(transport),
             ),
-            credentials=credentials,
+            credentials=setup.shared.credentials,
             edge=SigningEdge(configuration),
             transport=transport,
             owns_transport=owns_transport,

@@ -7,12 +7,21 @@ from typing import Final, TypeVar
 
 import attrs
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpResponse, Timeouts
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.errors import PartnerEventsError, TransportError
 from eventbridge_partner.line._base import MAX_IN_FLIGHT, MAX_MULTIPLEXED, BaseLine
-from eventbridge_partner.line._flight import Flight, Recipient, log_failure, remedy, sign
+from eventbridge_partner.line._flight import (
+    Flight,
+    Note,
+    Recipient,
+    log_failure,
+    log_info,
+    remedy,
+    sign,
+)
 from eventbridge_partner.line._witness import Account, Departure
 from eventbridge_partner.transports import (
     Answer,
@@ -43,9 +52,9 @@ class Line(BaseLine[Transport]):
     @classmethod
     def default_transport(cls) -> TransportFactory[Transport]:
         """Import and return what makes a transport where none is given."""
-        from eventbridge_partner.transports.requests import RequestsTransport
+        from eventbridge_partner.transports._default import DefaultTransport
 
-        return RequestsTransport
+        return DefaultTransport
 
     @classmethod
     def usual_in_flight(cls, transport: Transport) -> int:
@@ -86,12 +95,18 @@ class Line(BaseLine[Transport]):
         flight = Flight.of(batch, credentials, departure)
         flights.submit(flight, flight.request(self.edge), timeouts)
 
-    def land(self, flight: Flight, answer: Answer, recipient: Recipient) -> None:
+    def land(
+        self,
+        flight: Flight,
+        answer: Answer,
+        recipient: Recipient,
+        note: Note = log_info,
+    ) -> None:
         """Read the answer to a batch, do what one more try may need, and tell the recipient."""
-        landed = flight.landed(answer, recipient)
+        landed = flight.landed(answer, recipient, note)
         if isinstance(landed, PartnerEventsError):
             error = remedy(landed, flight.credentials, self.credentials, self.edge)
-            recipient.failed(flight.batch, error, time.monotonic())
+            recipient.failed(flight.batch, error, monotonic())
         self.bugs.log()
         if self.witness is not None and flight.departure is not None:
             self.witness.request_ended(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import attrs
 
@@ -10,9 +10,9 @@ from eventbridge_partner._http import Timeouts
 from eventbridge_partner.aws.configuration import (
     checked_endpoint,
     checked_region,
-    open_session,
 )
-from eventbridge_partner.aws.credentials import Credentials, CredentialsKeeper
+from eventbridge_partner.aws.credentials import Credentials
+from eventbridge_partner.aws.shared import SharedSession
 from eventbridge_partner.delivery.batching import BatchLimits
 from eventbridge_partner.errors import ConfigurationError
 from eventbridge_partner.limits import SOURCE_OPERATIONS_PER_SECOND
@@ -20,35 +20,7 @@ from eventbridge_partner.observing import Observer
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryPolicy
 
-if TYPE_CHECKING:
-    import botocore.session
-
 T = TypeVar("T")
-
-
-class SharedSession:
-    """
-    The session of a client and its siblings in other Regions, and its credentials.
-
-    Opened by the first of them that looks something up, under the lock of that.
-    """
-
-    def __init__(self, profile: str | None, session: Any, credentials: Credentials | None) -> None:
-        self._profile = profile
-        self._session = session
-        self._given = credentials
-        self._opened: tuple[botocore.session.Session, CredentialsKeeper] | None = None
-
-    def open(self) -> tuple[botocore.session.Session, CredentialsKeeper]:
-        """Return both; they are the same from the first time on."""
-        if self._opened is None:
-            session = open_session(self._profile, self._session)
-            self._opened = session, CredentialsKeeper(session, self._given)
-        return self._opened
-
-    def forget(self) -> None:
-        """Open it anew next time: a thread of the parent may have held one of its locks."""
-        self._opened = None
 
 
 @attrs.frozen(kw_only=True)

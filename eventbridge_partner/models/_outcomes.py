@@ -82,6 +82,8 @@ class Rejected:
         attempts: How many requests carried it; 0 if it was refused before sending.
         findings: What is wrong, piece by piece, if it was refused before sending.
         source_is_gone: The partner event source does not exist any more: stop sending to it.
+        of_request: The service refused the whole request, for who sent it or how, and nothing is
+            known to be wrong with this event: a missing permission, a revoked key.
     """
 
     code: str
@@ -91,6 +93,7 @@ class Rejected:
     attempts: int
     findings: tuple[Finding, ...] = ()
     source_is_gone: bool = False
+    of_request: bool = False
 
 
 @attrs.frozen

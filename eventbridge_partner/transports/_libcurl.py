@@ -18,7 +18,6 @@ import os
 import re
 import socket
 import ssl
-import time
 import types
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +25,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import ConfigurationError, TransportError
@@ -229,7 +229,7 @@ class Transfers:
         milliseconds = self._multi.timeout()
         if milliseconds < 0:
             return self._looks_at
-        due = time.monotonic() + milliseconds / 1000
+        due = monotonic() + milliseconds / 1000
         return due if self._looks_at is None else min(due, self._looks_at)
 
     def are_sent(self) -> bool:
@@ -274,7 +274,7 @@ class Transfers:
 
     def are_late(self) -> bool:
         """Tell whether it is time to look what has been under way for too long."""
-        return self._looks_at is not None and self._looks_at <= time.monotonic()
+        return self._looks_at is not None and self._looks_at <= monotonic()
 
     def expired(self, now: float) -> list[tuple[Any, Answer]]:
         """
@@ -312,7 +312,7 @@ class Transfers:
                 getinfo(pycurl.PRIMARY_PORT),
             )
             kept = self.kept[number] = _Kept(ends)
-        kept.idle_since = time.monotonic()
+        kept.idle_since = monotonic()
         return number
 
     def drop(self, number: int) -> None:
@@ -414,7 +414,7 @@ class _Transfer:
         self._body_bytes = len(request.body)
         setopt(pycurl.POSTFIELDSIZE_LARGE, self._body_bytes)
         whole = timeouts.connect + timeouts.read if timeouts.total is None else timeouts.total
-        self.started = time.monotonic()
+        self.started = monotonic()
         self._ends_at = self.started + whole
         self._read_seconds = timeouts.read
         self._is_sending = False
@@ -447,7 +447,7 @@ class _Transfer:
         self._lines.clear()
         self._chunks.clear()
         self._body.seek(0)
-        self.started = time.monotonic()
+        self.started = monotonic()
         self._is_sending = False
 
     def go_alone(self) -> None:

@@ -15,7 +15,6 @@ import functools
 import queue
 import socket
 import ssl
-import time
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
@@ -25,6 +24,7 @@ import urllib3.exceptions
 from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.ssl_match_hostname import CertificateError
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpResponse
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import TransportError
@@ -46,7 +46,7 @@ _CHUNK_BYTES: Final = 65536
 _RECORD_BYTES: Final = 16384
 """As much as one TLS record holds. A part of a record is nothing to whoever receives it."""
 
-_OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class _Posting(urllib3.connection.HTTPConnection):
@@ -82,7 +82,7 @@ class _Posting(urllib3.connection.HTTPConnection):
             left = left[count:]
         reader = AnswerReader()
         answer = self._read(reader)
-        self.answered_at = time.monotonic()
+        self.answered_at = monotonic()
         if reader.ends_connection:
             self.close()
         return answer
@@ -96,7 +96,7 @@ class _Posting(urllib3.connection.HTTPConnection):
 
     def _receive(self) -> bytes:
         sock: Any = self.sock
-        left = self.until - time.monotonic()
+        left = self.until - monotonic()
         if left > 0:
             try:
                 sock.settimeout(left)
@@ -112,7 +112,7 @@ class _Posting(urllib3.connection.HTTPConnection):
             raise TimeoutError from None
 
     def _seconds_left(self) -> float:
-        left = self.until - time.monotonic()
+        left = self.until - monotonic()
         if left <= 0:
             raise TimeoutError
         return left
@@ -227,13 +227,13 @@ class _PostingPool(urllib3.HTTPConnectionPool):
             connection = self._take()
             is_kept = connection.sock is not None
             connection.sent = 0
-            started = time.monotonic()
+            started = monotonic()
             try:
                 timeout.start_connect()
                 if not is_kept:
                     self._connect(connection, started + _seconds(timeout.connect_timeout), tunnels)
                 seconds = _seconds(timeout.read_timeout)
-                return connection.post(data, time.monotonic() + seconds)
+                return connection.post(data, monotonic() + seconds)
             except (OSError, GarbledAnswerError) as error:
                 connection.close()
                 let_pass(error)
@@ -290,7 +290,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
     def _connect(self, connection: Any, until: float, tunnels: bool) -> None:
         """Open a connection; whatever goes wrong here, nothing was sent."""
         connection.until = until
-        connection.timeout = max(0.001, until - time.monotonic())
+        connection.timeout = max(0.001, until - monotonic())
         try:
             if tunnels:
                 self._prepare_proxy(connection)
@@ -302,7 +302,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
             raise no_connection(self._place, why) from error
         except (ssl.SSLError, urllib3.exceptions.SSLError, CertificateError) as error:
             root = _root(error)
-            if isinstance(root, OSError) and root.errno in _OUT_OF_FILES:
+            if isinstance(root, OSError) and root.errno in OUT_OF_FILES:
                 raise no_connection(self._place, words(root)) from error
             raise not_trusted(self._place, words(root)) from error
         except Exception as error:  # what stands between us and the network raises what it likes
@@ -398,7 +398,7 @@ def read(answer: Readable, until: float) -> bytes:
         received += len(chunk)
         if received > MAX_ANSWER_BYTES:
             raise GarbledAnswerError(f"it has more than {MAX_ANSWER_BYTES} bytes")
-        if received != length and time.monotonic() > until:
+        if received != length and monotonic() > until:
             raise TimeoutError
     if length is not None and received != length:
         raise GarbledAnswerError(f"it ended after {received} of {length} bytes")

@@ -493,6 +493,7 @@ class AiohttpFlights(Generic[K]):
         self.busy: set[_Connection] = set()
         self._open_pool = open_pool
         self._connecting: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
         """Send a request. See `AsyncFlights.submit`."""
@@ -526,7 +527,10 @@ class AiohttpFlights(Generic[K]):
 
     def _connected(self, key: K, task: asyncio.Task[None]) -> None:
         self._connecting.discard(task)
-        if task.cancelled():  # by whoever ends the loop, or by `close`, for which it is no matter
+        if task.cancelled():
+            if self._is_closed:
+                return
+            # By whoever ends the loop. Nothing awaits once there is a connection.
             error = TransportError("the request was cancelled", may_have_been_sent=False)
             self.arrivals.add(key, error)
         elif (fault := task.exception()) is not None:
@@ -558,6 +562,7 @@ class AiohttpFlights(Generic[K]):
 
     async def close(self) -> None:
         """Close the connections of what is in flight. See `AsyncFlights.close`."""
+        self._is_closed = True
         connecting = tuple(self._connecting)
         for task in connecting:
             task.cancel()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import TransportError
@@ -219,7 +220,7 @@ class _Connections:
         self._watch()
         wakes_at = transfers.wakes_at()
         if wakes_at is not None:
-            seconds = min(seconds, wakes_at - time.monotonic())
+            seconds = min(seconds, wakes_at - monotonic())
         found = self._selector.select(max(0.0, seconds))
         for key, events in found:
             ready = key.fd
@@ -231,7 +232,7 @@ class _Connections:
                 del self._watched[ready]
             elif (heard := self._heard) is not None and key.data is heard:
                 heard.recv(1024)
-        if wakes_at is not None and wakes_at <= time.monotonic():
+        if wakes_at is not None and wakes_at <= monotonic():
             transfers.act(TIMEOUT, 0)
         return bool(found)
 
@@ -446,7 +447,7 @@ class CurlFlights(Generic[K]):
                     connections = None
             if connections is not None and not connections.transfers.are_sent():
                 connections.leave()
-        self._left_at = time.monotonic()
+        self._left_at = monotonic()
         self._is_calm = True
 
     def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
@@ -469,7 +470,7 @@ class CurlFlights(Generic[K]):
             return
         transfers = connections.transfers
         connections.go()
-        until = math.inf if seconds is None else time.monotonic() + seconds
+        until = math.inf if seconds is None else monotonic() + seconds
         is_over = False
         while True:
             ended += transfers.answered()
@@ -477,7 +478,7 @@ class CurlFlights(Generic[K]):
                 ended += self._give_up_late_ones(connections)
             if ended or is_over:
                 break
-            left = until - time.monotonic()
+            left = until - monotonic()
             longest = _LONGEST_WAIT
             if bell is not None:
                 if not bell.listen():
@@ -491,7 +492,7 @@ class CurlFlights(Generic[K]):
 
     def _give_up_late_ones(self, connections: _Connections) -> list[tuple[K, Answer]]:
         """Read what has come by now, however late we are, and give up what has not come then."""
-        now = time.monotonic()
+        now = monotonic()
         ended: list[tuple[K, Answer]] = []
         for _ in range(_LOOKS):
             if not connections.wait(0.0):
@@ -502,7 +503,7 @@ class CurlFlights(Generic[K]):
     def _take_over(self) -> None:
         """Go on where a thread was at work, or, in a child process, with nothing of it."""
         if self._left_at is not None:
-            self._comes_back_soon = time.monotonic() - self._left_at < _SOON
+            self._comes_back_soon = monotonic() - self._left_at < _SOON
             self._left_at = None
         connections = self._connections
         if connections is None:

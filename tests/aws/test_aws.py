@@ -20,13 +20,9 @@ from botocore.httpsession import ProxyConfiguration
 from botocore.utils import get_environ_proxies
 
 from eventbridge_partner import ConfigurationError, CredentialsError
-from eventbridge_partner.aws.configuration import (
-    checked_endpoint,
-    checked_region,
-    open_session,
-    resolve,
-)
-from eventbridge_partner.aws.credentials import CredentialsKeeper
+from eventbridge_partner.aws.configuration import checked_endpoint, checked_region
+from eventbridge_partner.aws.session import BotocoreSession
+from eventbridge_partner.aws.shared import SharedSession
 from eventbridge_partner.aws.signing import SigningEdge
 from eventbridge_partner.wire import calls
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
@@ -60,7 +56,7 @@ def environment(monkeypatch):
 
 
 def found(session=None, *, profile=None, region=None, endpoint_url=None):
-    return resolve(open_session(profile, session), region=region, endpoint_url=endpoint_url)
+    return SharedSession(profile, session).resolve(region, endpoint_url)
 
 
 # ---------------------------------------------------------------- held against botocore's client
@@ -460,21 +456,19 @@ def test_configuration_that_cannot_be_read(files):
 
 
 def test_sessions():
-    """A botocore or a boto3 session; nothing else, and no profile beside it."""
+    """A botocore or a boto3 session; nothing else."""
     inner = botocore.session.Session()
-    assert open_session(None, inner) is inner
-    assert open_session(None, boto3.Session(botocore_session=inner)) is inner
-    with pytest.raises(ConfigurationError, match="profile is given with a session"):
-        open_session("p", inner)
+    assert BotocoreSession.open(None, inner).session is inner
+    assert BotocoreSession.open(None, boto3.Session(botocore_session=inner)).session is inner
     with pytest.raises(ConfigurationError, match="session is of type str"):
-        open_session(None, "session")
+        found("session", region="us-east-1")
 
 
 # ---------------------------------------------------------------- credentials
 
 
 def keeper(session=None, given=None, profile=None):
-    return CredentialsKeeper(open_session(profile, session), given)
+    return SharedSession(profile, session, given).credentials
 
 
 def test_credentials_of_the_environment(files, environment):

@@ -16,6 +16,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -394,13 +395,16 @@ client.close()
 
 @pytest.mark.process
 def test_a_fork_in_the_middle_of_a_first_use_hangs_no_child(
-    service: FakeEventBridge, server: LocalServer
+    service: FakeEventBridge, server: LocalServer, tmp_path: Path
 ) -> None:
     """What a thread imports at its first use is not half imported in the child."""
+    config = tmp_path / "config"
+    config.touch()  # botocore's to read, and so to import
     script = f"""
 import os, sys, threading, time
 from eventbridge_partner import PartnerEventsClient
 
+os.environ["AWS_CONFIG_FILE"] = {str(config)!r}
 client = PartnerEventsClient("us-east-1", endpoint_url={server.url!r})
 threading.Thread(target=client.look_up).start()
 while "botocore" not in sys.modules:

@@ -516,6 +516,30 @@ def test_the_error_of_a_request_decides_on_all_its_entries(
 
 
 @pytest.mark.parametrize(
+    ("code", "of_request"),
+    [
+        ("AccessDeniedException", True),
+        ("UnrecognizedClientException", True),
+        ("SerializationException", True),
+        ("HTTP 404", True),
+        ("ValidationException", False),
+        ("ResourceNotFoundException", False),
+    ],
+)
+def test_a_refused_request_is_told_from_a_refused_entry(
+    run: Run, code: str, of_request: bool
+) -> None:
+    """Who is refused for who they are is told so; a request of one is refused for what is in it."""
+    of_whole = run([event()], lambda _: service_error(code))[0]
+    of_entry = Run()([event()], entries_failing("AccessDeniedException", [0]))[0]
+
+    assert isinstance(of_whole, Rejected)
+    assert of_whole.of_request is of_request
+    assert isinstance(of_entry, Rejected)
+    assert not of_entry.of_request
+
+
+@pytest.mark.parametrize(
     "error",
     [
         ExpiredCredentialsError("ExpiredTokenException", "", status=400),

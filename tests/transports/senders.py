@@ -15,6 +15,7 @@ from eventbridge_partner.transports import (
     MultiplexingTransport,
     Transport,
 )
+from eventbridge_partner.transports._default import DefaultTransport
 from eventbridge_partner.transports.aiohttp import AiohttpTransport
 from eventbridge_partner.transports.curl import CurlTransport
 from eventbridge_partner.transports.flights import BlockingFlights, WorkerThreads
@@ -105,7 +106,13 @@ def _on_loop(make: Any) -> Opener:
     return lambda **settings: OnLoop(make(**settings))
 
 
+def without_requests(**settings: Any) -> DefaultTransport:
+    """Make the default transport as it is where nothing has imported `requests`."""
+    return DefaultTransport(needs_requests=lambda: False, **settings)
+
+
 OPENERS: dict[str, Opener] = {
+    "default": _blocking(without_requests),
     "requests": _blocking(RequestsTransport),
     "curl": _blocking(CurlTransport),
     "aiohttp": _on_loop(AiohttpTransport),

@@ -308,6 +308,30 @@ def test_requests_that_are_cancelled_at_any_moment_spoil_no_other() -> None:
         run(main)
 
 
+@pytest.mark.parametrize("steps", range(4))
+def test_a_connection_whose_task_is_cancelled_is_answered(steps: int) -> None:
+    """Before its first step or later: nothing was sent, and the next request goes out."""
+
+    async def main(transport: AiohttpTransport) -> None:
+        before = asyncio.all_tasks()
+        flights = transport.flights()
+        flights.submit("cut", post(port, b"cut"), PATIENCE)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - before:
+            task.cancel()
+        [(key, answer)] = await flights.collect(5)
+        assert key == "cut" and isinstance(answer, TransportError)
+        assert not answer.may_have_been_sent
+        flights.submit("next", post(port, b"next"), PATIENCE)
+        [(key, answer)] = await flights.collect(5)
+        assert isinstance(answer, HttpResponse) and answer.body == b"next"
+        await flights.close()
+
+    with served(echoing) as port:
+        run(main)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("closes", [False, True])
 def test_one_transport_serves_loops_one_after_another(closes: bool) -> None:

@@ -18,9 +18,14 @@ from eventbridge_partner.transports import Flights, MultiplexingTransport, Trans
 from eventbridge_partner.transports.curl import CurlTransport
 from eventbridge_partner.transports.flights import BlockingFlights, WorkerThreads
 from eventbridge_partner.transports.requests import RequestsTransport
+from tests.transports.senders import without_requests
 from tests.transports.servers import answer_with, echoing, post, read_request, served, silent
 
-MAKERS: dict[str, Any] = {"requests": RequestsTransport, "curl": CurlTransport}
+MAKERS: dict[str, Any] = {
+    "default": without_requests,
+    "requests": RequestsTransport,
+    "curl": CurlTransport,
+}
 TIMEOUTS = Timeouts(connect=5, read=5)
 
 Open = Callable[..., Flights[Any]]

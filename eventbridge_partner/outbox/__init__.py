@@ -1,0 +1,66 @@
+"""
+Events that wait in the application's database, and the relay that sends them.
+
+    from eventbridge_partner.outbox import PostgresOutbox, Relay
+
+    outbox = PostgresOutbox("postgresql://…")
+    with Session(engine) as session:
+        session.add(order)
+        outbox.add(session, PartnerEvent(source, "order.created", detail))
+        session.commit()
+
+    Relay(outbox, client).run()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eventbridge_partner.outbox._protocol import Outbox, Sender
+from eventbridge_partner.outbox._records import (
+    ClaimSettled,
+    Dead,
+    DeadLetter,
+    DrainReport,
+    Fate,
+    Gone,
+    Later,
+    OutboxStats,
+    Settled,
+)
+from eventbridge_partner.outbox._relay import Relay
+from eventbridge_partner.outbox._rows import Claim, ClaimedRow
+from eventbridge_partner.outbox._sqlite import SqliteOutbox
+from eventbridge_partner.outbox._url import open_outbox
+
+if TYPE_CHECKING:
+    from eventbridge_partner.outbox._postgresql import PostgresOutbox
+else:
+
+    def __getattr__(name: str) -> object:
+        if name == "PostgresOutbox":
+            from eventbridge_partner.outbox._postgresql import PostgresOutbox
+
+            return PostgresOutbox
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "Claim",
+    "ClaimSettled",
+    "ClaimedRow",
+    "Dead",
+    "DeadLetter",
+    "DrainReport",
+    "Fate",
+    "Gone",
+    "Later",
+    "Outbox",
+    "OutboxStats",
+    "PostgresOutbox",
+    "Relay",
+    "Sender",
+    "Settled",
+    "SqliteOutbox",
+    "open_outbox",
+]

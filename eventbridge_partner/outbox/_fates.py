@@ -1,0 +1,315 @@
+"""From outcomes to fates: what becomes of the rows of a claim once they were sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from eventbridge_partner import error_codes
+from eventbridge_partner._bugs import log_bug
+from eventbridge_partner.errors import InvalidEventError, ServiceError
+from eventbridge_partner.models import (
+    Accepted,
+    Exhausted,
+    Outcome,
+    PartnerEvent,
+    Rejected,
+    Unconfirmed,
+)
+from eventbridge_partner.outbox._records import Dead, Fate, Gone, Later
+from eventbridge_partner.outbox._rows import ClaimedRow
+from eventbridge_partner.outbox._schema import MAX_CLAIMS
+from eventbridge_partner.retry import RetryPolicy, Verdict, Wait
+
+UNSETTLED: Final = "Unsettled"
+"""The code of a row that was claimed alone twice, and whose relay did not live to settle it."""
+
+_PENDING: Final = "SourcePending"
+_PARKED: Final = "SourceParked"
+_UNCONFIRMED: Final = "Unconfirmed"
+_OUT_OF_TIME: Final = "DeadlineExceeded"
+
+_LINE: Final = frozenset(
+    {
+        "ConfigurationError",
+        "CredentialsError",
+        "TlsError",
+        "TransportError",
+        "UnreadableAnswerError",
+        _OUT_OF_TIME,
+    }
+    | error_codes.EXPIRED_CREDENTIALS
+    | error_codes.CLOCK_SKEW
+)
+"""What failed under these codes failed as a whole request, whatever was in it."""
+
+_SERVICE: Final = error_codes.TRANSIENT | error_codes.THROTTLING
+"""These may be about a request, or about one entry or its source."""
+
+_MAX_TRIES: Final = 64
+_LONGEST: Final = 300.0
+_GONE: Final = Gone()
+
+RegionOf = Callable[[str], str | None]
+
+
+@attrs.frozen
+class Rules:
+    """
+    What a relay was told of rows that fail.
+
+    Attributes:
+        backoff: How long a row waits after so many tries.
+        max_age: Seconds after which what failed for a passing reason is a dead letter; None to
+            go on.
+        region_of: The Region of a source by its name, where there are several Regions.
+    """
+
+    backoff: Wait
+    max_age: float | None = None
+    region_of: RegionOf | None = None
+
+
+@attrs.frozen
+class Judgement:
+    """
+    What becomes of a claim.
+
+    Attributes:
+        fates: One for each of its rows, in their order.
+        pending: Sources that are PENDING: their rows wait.
+        outage: Why the relay pauses, in one word: nothing of the claim got through, for a reason
+            that is none of these events'. None if that is not so.
+        troubled: The same of one Region, or of one source, by its name: why, and the sources of
+            it that rows were claimed of.
+        accepted: Sources of which something was accepted.
+        parked: How many events a guard's own function has taken: it and the relay are one too
+            many.
+    """
+
+    fates: Sequence[Fate]
+    pending: frozenset[str] = frozenset()
+    outage: str | None = None
+    troubled: Mapping[str, tuple[str, frozenset[str]]] = attrs.field(factory=dict)
+    accepted: frozenset[str] = frozenset()
+    parked: int = 0
+
+
+def sendable(rows: Sequence[ClaimedRow]) -> tuple[list[PartnerEvent], dict[int, Fate]]:
+    """
+    Return the events of rows, and by place the fates of those that are not to be sent.
+
+    That is what somebody changed so that it is no event any more, and a row that has ended every
+    process that sent it: twice it was claimed alone.
+    """
+    events: list[PartnerEvent] = []
+    fates: dict[int, Fate] = {}
+    for place, row in enumerate(rows):
+        if row.claims >= MAX_CLAIMS + 2:
+            message = f"{row.claims} claims of it were never settled, the last two of it alone"
+            fates[place] = Dead(UNSETTLED, message)
+            continue
+        try:
+            events.append(row.event())
+        except InvalidEventError as error:
+            fates[place] = Dead("InvalidEvent", str(error).replace("\n", "; ")[:1000])
+    return events, fates
+
+
+@attrs.frozen
+class _Failed:
+    """
+    A row that was sent, and failed for what may be no reason of its own.
+
+    Attributes:
+        code: Why.
+        message: The same in more words.
+        maybe_sent: Whether it may have arrived.
+        is_of_line: Whether the whole request failed, whatever was in it.
+        is_unsent: Whether no request carried it.
+    """
+
+    code: str
+    message: str
+    maybe_sent: bool
+    is_of_line: bool
+    is_unsent: bool
+
+    @property
+    def given_back(self) -> Later:
+        """Its fate if something else was the reason."""
+        return Later(0.0, self.code, self.message, self.maybe_sent, is_try=False)
+
+
+def judge(
+    rows: Sequence[ClaimedRow],
+    outcomes: Iterable[Outcome],
+    unsent: Mapping[int, Fate],
+    rules: Rules,
+) -> Judgement:
+    """
+    Say what becomes of the rows of a claim.
+
+    Args:
+        rows: All of them.
+        outcomes: Of those that were sent, in their order.
+        unsent: By place, the fates of those that were not.
+        rules: What the relay was told.
+    """
+    verdicts: list[Fate | _Failed] = []
+    pending: set[str] = set()
+    accepted: set[str] = set()
+    decided_here: set[int] = set(unsent)
+    parked = 0
+    remaining = iter(outcomes)
+    for place, row in enumerate(rows):
+        if place in unsent:
+            verdicts.append(unsent[place])
+            continue
+        match next(remaining):
+            case Accepted():
+                verdicts.append(_GONE)
+                accepted.add(row.source)
+            case Rejected(code, message, of_request=True):
+                verdicts.append(_Failed(code, message, False, True, False))
+            case Rejected(code=code, message=message) | Exhausted(code=code, message=message) if (
+                code == _PENDING
+            ):
+                decided_here.add(place)
+                pending.add(row.source)
+                verdicts.append(_aged(row, Later(0.0, code, message, is_try=False), rules))
+            case Rejected(code, message, attempts=attempts):
+                if not attempts:
+                    decided_here.add(place)
+                verdicts.append(Dead(code, message[:1000]))
+            case Exhausted(code, message) if code == _PARKED:
+                decided_here.add(place)
+                parked += 1
+                verdicts.append(_later(row, _Failed(code, message, False, False, True), rules))
+            case Exhausted(code, message, attempts=attempts):
+                verdicts.append(_Failed(code, message, False, _is_of_line(code), not attempts))
+            case Unconfirmed(reason):
+                verdicts.append(_Failed(_UNCONFIRMED, reason, True, True, False))
+    sent = [place for place in range(len(rows)) if place not in decided_here]
+    scope = _Scope(rows, verdicts, rules)
+    outage, troubled = scope.outages(sent)
+    out = scope.out if outage is None else set(sent)
+    fates = [
+        verdict
+        if not isinstance(verdict, _Failed)
+        else verdict.given_back
+        if place in out or (verdict.is_unsent and verdict.code == _OUT_OF_TIME)
+        else _later(rows[place], verdict, rules)
+        for place, verdict in enumerate(verdicts)
+    ]
+    return Judgement(
+        fates, frozenset(pending), outage, troubled, frozenset(accepted - pending), parked
+    )
+
+
+def _is_of_line(code: str) -> bool:
+    return code in _LINE or code.startswith("HTTP ")
+
+
+def _may_be_outage(failed: _Failed) -> bool:
+    return failed.is_of_line or failed.code in _SERVICE
+
+
+class _Scope:
+    """
+    Finds out how far a failure goes: the whole claim, one Region's share of it, or one source's.
+
+    Attributes:
+        out: The places of rows that failed together with all others of their Region or source.
+    """
+
+    def __init__(
+        self, rows: Sequence[ClaimedRow], verdicts: Sequence[Fate | _Failed], rules: Rules
+    ) -> None:
+        self._rows = rows
+        self._verdicts = verdicts
+        self._region_of = rules.region_of
+        self.out: set[int] = set()
+
+    def outages(
+        self, sent: Sequence[int]
+    ) -> tuple[str | None, dict[str, tuple[str, frozenset[str]]]]:
+        """Return the outage of the whole claim, and those of parts of it, given what was sent."""
+        if not any(isinstance(self._verdicts[place], _Failed) for place in sent):
+            return None, {}
+        groups: dict[str | None, list[int]] = {}
+        for place in sent:
+            groups.setdefault(self._region(self._rows[place].source), []).append(place)
+        failed = {
+            region: code for region, places in groups.items() if (code := self._failure(places))
+        }
+        if not failed:
+            return None, {}
+        is_whole = self._region_of is None or len(failed) == len(groups) > 1
+        if is_whole and self._is_everyones(sent):
+            return next(iter(failed.values())), {}
+        troubled: dict[str, tuple[str, frozenset[str]]] = {}
+        for region, code in failed.items():
+            places = groups[region]
+            sources = frozenset(self._rows[place].source for place in places)
+            # One row that fails for itself just waits longer each time.
+            if len(places) > 1 or self._is_everyones(places):
+                name = next(iter(sources)) if len(sources) == 1 or region is None else region
+                troubled[name] = code, sources
+                self.out.update(places)
+        return None, troubled
+
+    def _region(self, source: str) -> str | None:
+        if self._region_of is None:
+            return None
+        try:
+            return self._region_of(source)
+        except Exception:  # noqa: BLE001  # the caller's look-up; the router has said so
+            return None
+
+    def _failure(self, places: Sequence[int]) -> str | None:
+        """Return why all of these failed, if all may have failed for one reason."""
+        code = None
+        for place in places:
+            verdict = self._verdicts[place]
+            if not isinstance(verdict, _Failed) or not _may_be_outage(verdict):
+                return None
+            code = code or verdict.code
+        return code
+
+    def _is_everyones(self, places: Sequence[int]) -> bool:
+        """Tell whether these failed for no reason of one source's."""
+        verdicts = [self._verdicts[place] for place in places]
+        return (
+            any(isinstance(verdict, _Failed) and verdict.is_of_line for verdict in verdicts)
+            or len({self._rows[place].source for place in places}) > 1
+        )
+
+
+def _aged(row: ClaimedRow, later: Later, rules: Rules) -> Fate:
+    if rules.max_age is not None and row.age >= rules.max_age:
+        return Dead(later.code, later.message[:1000])
+    return later
+
+
+def _later(row: ClaimedRow, failed: _Failed, rules: Rules) -> Fate:
+    error = ServiceError(failed.code, failed.message, status=200)
+    seconds = backoff_after(row.tries + 1, error, rules.backoff)
+    return _aged(row, Later(seconds, failed.code, failed.message[:1000], failed.maybe_sent), rules)
+
+
+def backoff_after(tries: int, failure: ServiceError, wait: Wait) -> float:
+    """Return how long to wait after so many tries; if `wait` raises, as long as it gets."""
+    policy = RetryPolicy(wait=wait, stop=_never)
+    try:
+        seconds = policy.delay_after(min(tries, _MAX_TRIES), Verdict.TRANSIENT, failure)
+    except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+        log_bug("backoff", error)
+        return _LONGEST
+    return _LONGEST if seconds is None else min(seconds, 365 * 86400.0)
+
+
+def _never(_: object) -> bool:
+    return False

@@ -1,0 +1,328 @@
+"""The relay: the plan of each worker, driven by a thread."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, cast
+
+from eventbridge_partner._bugs import log_bug
+from eventbridge_partner._plans import Running
+from eventbridge_partner.outbox._bell import Bell
+from eventbridge_partner.outbox._fates import RegionOf, Rules
+from eventbridge_partner.outbox._plan import (
+    Control,
+    Hold,
+    Rest,
+    Say,
+    Send,
+    Settings,
+    Settle,
+    Step,
+    Take,
+    Tell,
+    described,
+    work,
+)
+from eventbridge_partner.outbox._protocol import Outbox, Sender
+from eventbridge_partner.outbox._records import ClaimSettled, DrainReport
+from eventbridge_partner.retry import Wait
+
+Observer = Callable[[ClaimSettled], object]
+
+_log: Final = logging.getLogger("eventbridge_partner")
+
+_SAID_AGAIN: Final = 60.0
+_SLACK: Final = 10.0
+
+
+@functools.cache
+def _default_backoff() -> Wait:
+    from tenacity import wait_random_exponential
+
+    return wait_random_exponential(multiplier=1, max=300)
+
+
+class Relay:
+    """
+    Sends the events of an outbox, and writes down what became of each.
+
+    Any number of relays, processes and hosts may share an outbox in PostgreSQL. A relay that dies
+    loses nothing: what it had claimed is claimed again when its lease ends.
+
+    Args:
+        outbox: Where events wait.
+        client: What sends them: a `PartnerEventsClient`, a `SourceGuard` or a `RegionRouter`. It
+            stays the caller's to close.
+        workers: Threads, each with one claim at a time.
+        claim_events: Rows of one claim at most.
+        claim_bytes: The size of one claim at most.
+        lease: Seconds for which a claim is this relay's. Half of it is for sending.
+        poll: Seconds between two looks where nothing is due, give or take a fifth.
+        backoff: How long an event waits after it failed for a passing reason: any of tenacity's
+            `wait` objects. The default is up to 1 s, then up to twice as long each time, up to 5
+            minutes.
+        pending_wait: Seconds for which the events of a source wait that a guard found PENDING.
+        max_age: Seconds after which an event that fails for a passing reason becomes a dead
+            letter. Without it, it is tried until it arrives. An outage makes none.
+        observe: Told of each claim when it is settled, in the thread that did.
+
+    Raises:
+        ValueError: A number that cannot work.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        client: Sender,
+        *,
+        workers: int = 2,
+        claim_events: int = 400,
+        claim_bytes: int = 16 * 2**20,
+        lease: float = 60.0,
+        poll: float = 0.5,
+        backoff: Wait | None = None,
+        pending_wait: float = 300.0,
+        max_age: float | None = None,
+        observe: Observer | None = None,
+    ) -> None:
+        for name, number, least in (
+            ("workers", workers, 1),
+            ("claim_events", claim_events, 1),
+            ("claim_bytes", claim_bytes, 1),
+            ("lease", lease, 1),
+        ):
+            if not number >= least:
+                raise ValueError(f"{name} is {number!r}; allowed: {least} or more")
+        for name, seconds in (("poll", poll), ("pending_wait", pending_wait), ("max_age", max_age)):
+            if seconds is not None and not seconds > 0:
+                raise ValueError(f"{name} is {seconds!r}; allowed: seconds above 0")
+        self._outbox = outbox
+        self._client = client
+        self._workers = workers
+        self._observe = observe
+        self._settings = Settings(
+            claim_events=claim_events,
+            claim_bytes=claim_bytes,
+            lease=lease,
+            poll=poll,
+            pending_wait=pending_wait,
+            rules=Rules(backoff or _default_backoff(), max_age, _region_of(client)),
+        )
+        self._bell = Bell()
+        self._is_stopped = False
+        self._control: Control | None = None
+        self._said: dict[str, float] = {}
+        self._steps: dict[int, float] = {}
+
+    # ------------------------------------------------------------ running
+
+    def run(self) -> DrainReport:
+        """
+        Send events until `stop` is called. Nothing else ends it.
+
+        Returns:
+            What it did.
+        """
+        return self._go()
+
+    def drain(self, *, seconds: float | None = None, events: int | None = None) -> DrainReport:
+        """
+        Send what is due, and return: for schedulers, cron and tests.
+
+        Args:
+            seconds: How long at most; what is under way then is finished. None for no bound, and
+                then an outage ends it too.
+            events: How many events at most; None for any number.
+
+        Returns:
+            What it did.
+
+        Raises:
+            PartnerEventsError: The outbox cannot be used.
+            ValueError: A number that cannot work.
+        """
+        for name, number in (("seconds", seconds), ("events", events)):
+            if number is not None and not number > 0:
+                raise ValueError(f"{name} is {number!r}; allowed: a number above 0")
+        return self._go(seconds=seconds, events=events, drains=True)
+
+    def stop(self) -> None:
+        """
+        Claim nothing more; what is under way is finished, within half a lease.
+
+        May be called from any thread and in a signal handler. A relay that was stopped stays so.
+        """
+        self._is_stopped = True
+        self._bell.ring()
+        self._outbox.wake()
+
+    @property
+    def report(self) -> DrainReport:
+        """What it has done up to now."""
+        return DrainReport() if self._control is None else self._control.report
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether every worker takes its steps: for a probe. False if one hangs, or none runs."""
+        longest = self._settings.lease + _SLACK
+        steps = tuple(self._steps.values())
+        return bool(steps) and time.monotonic() - min(steps) < longest
+
+    def _go(
+        self, *, seconds: float | None = None, events: int | None = None, drains: bool = False
+    ) -> DrainReport:
+        until = None if seconds is None else time.monotonic() + seconds
+        control = Control(
+            self._settings,
+            time.monotonic,
+            lambda: self._is_stopped or ended,
+            until=until,
+            events=events,
+            drains=drains,
+        )
+        ended = False
+        self._control = control
+        ends: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        threads = [
+            threading.Thread(
+                target=self._work,
+                args=(control, number, ends),
+                name="eventbridge-relay",
+                daemon=True,
+            )
+            for number in range(self._workers)
+        ]
+        for thread in threads:
+            thread.start()
+        errors: list[BaseException] = []
+        waiting = len(threads)
+        try:
+            while waiting:
+                if (error := ends.get()) is not None:
+                    errors.append(error)
+                    ended = True
+                    self._bell.ring()
+                waiting -= 1
+        except BaseException:
+            # A signal handler raised on this thread: what is under way is finished first.
+            ended = True
+            self._bell.ring()
+            self._outbox.wake()
+            while waiting:
+                ends.get()
+                waiting -= 1
+            raise
+        finally:
+            self._steps.clear()
+        if errors:
+            raise errors[0]
+        return control.report
+
+    def _work(
+        self,
+        control: Control,
+        number: int,
+        ends: queue.SimpleQueue[BaseException | None],
+    ) -> None:
+        error: BaseException | None = None
+        try:
+            while True:
+                try:
+                    self._drive(control, number)
+                except Exception as raised:
+                    if control.drains:
+                        raise
+                    # Whatever it is, the relay goes on.
+                    self._say(
+                        Say(
+                            "worker",
+                            logging.ERROR,
+                            "a worker of the relay failed: %s",
+                            (described(raised),),
+                        )
+                    )
+                    self._rest(1.0)
+                else:
+                    break
+                if control.is_over:
+                    break
+        except BaseException as raised:  # noqa: BLE001  # who waits for it decides
+            error = raised
+        finally:
+            self._steps.pop(number, None)
+            ends.put(error)
+
+    def _drive(self, control: Control, number: int) -> None:
+        running = Running[Step, None](work(control))
+        while (step := running.step) is not None:
+            self._steps[number] = time.monotonic()
+            try:
+                value = self._do(step)
+            except Exception as error:  # noqa: BLE001  # the plan decides
+                running.fail(error)
+            else:
+                running.go_on(value)
+
+    def _do(self, step: Step) -> object:
+        settings = self._settings
+        match step:
+            case Take(events):
+                return self._outbox.claim(
+                    events=events, max_bytes=settings.claim_bytes, lease=settings.lease
+                )
+            case Send(events, seconds):
+                return self._client.put_events(events, deadline=seconds)
+            case Settle(claim, fates):
+                return self._outbox.settle(claim, fates)
+            case Hold(source, seconds):
+                self._outbox.hold(source, seconds=seconds)
+            case Rest(seconds, True):
+                self._outbox.wait(seconds)
+            case Rest(seconds):
+                self._rest(seconds)
+            case Say():
+                self._say(step)
+            case Tell(settled):
+                self._tell(settled)
+        return None
+
+    def _rest(self, seconds: float) -> None:
+        since = self._bell.rings
+        if not self._is_stopped:
+            self._bell.wait(seconds, since)
+
+    def _say(self, said: Say) -> None:
+        now = time.monotonic()
+        last = self._said.get(said.what)
+        if last is not None and now - last < _SAID_AGAIN and said.level > logging.INFO:
+            return
+        self._said[said.what] = now
+        _log.log(said.level, said.text, *said.values)
+
+    def _tell(self, settled: ClaimSettled) -> None:
+        if self._observe is None:
+            return
+        try:
+            self._observe(settled)
+        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+            log_bug("observe", error)
+
+    def __repr__(self) -> str:
+        return f"<Relay of {self._outbox!r} through {self._client!r}>"
+
+
+def _region_of(client: Sender) -> RegionOf | None:
+    """Return what tells the Region of a source, if the client sends to several."""
+    client_of = getattr(client, "client_of", None)
+    if client_of is None:
+        return None
+
+    def region_of(source: str) -> str | None:
+        return cast("str", client_of(source).region)
+
+    return region_of

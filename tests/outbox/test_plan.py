@@ -1,0 +1,400 @@
+"""A worker of a relay, step by step, on a clock of the test's own: pauses, the end, a lost database."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from eventbridge_partner import (
+    Accepted,
+    CredentialsError,
+    Exhausted,
+    OutboxUnavailableError,
+    Rejected,
+)
+from eventbridge_partner.outbox import Claim, Dead, Gone, Later, Settled
+from eventbridge_partner.outbox._fates import Rules
+from eventbridge_partner.outbox._plan import (
+    Control,
+    Hold,
+    Pauses,
+    Rest,
+    Say,
+    Send,
+    Settings,
+    Settle,
+    Take,
+    Tell,
+    work,
+)
+from tests.outbox.rows import row
+
+LEASE = 60.0
+
+
+class Worker:
+    """Drives a plan: answers what it is told to, and notes what was asked."""
+
+    def __init__(self, **settings):
+        self.now = 0.0
+        self.stopped = False
+        self.sent_seconds = []
+        self.log = []
+        rules = Rules(lambda state: 10.0, **settings.pop("rules", {}))
+        control = {
+            key: settings.pop(key) for key in ("until", "events", "drains") if key in settings
+        }
+        known = Settings(
+            claim_events=400,
+            claim_bytes=2**24,
+            lease=LEASE,
+            poll=0.5,
+            pending_wait=300.0,
+            rules=rules,
+        )
+        self.control = Control(known, lambda: self.now, lambda: self.stopped, **control)
+        self.plan = work(self.control)
+        self.step: Any = None
+        self.is_over = False
+        self.go(None)
+
+    def go(self, value=None, error=None):
+        """Answer the step, and go on to the next that is not for the log."""
+        try:
+            self.step = self.plan.throw(error) if error else self.plan.send(value)
+            while isinstance(self.step, (Say, Tell)):
+                if isinstance(self.step, Say):
+                    self.log.append((self.step.level, self.step.text % self.step.values))
+                self.step = self.plan.send(None)
+        except StopIteration:
+            self.step, self.is_over = None, True
+        return self.step
+
+    def rest(self):
+        """Carry a rest out, and return its seconds."""
+        assert isinstance(self.step, Rest), self.step
+        seconds = self.step.seconds
+        self.now += seconds
+        self.go()
+        return seconds
+
+    def claim(self, *rows):
+        assert isinstance(self.step, Take), self.step
+        self.go(Claim("token", rows, LEASE) if rows else None)
+
+    def outcomes(self, *outcomes):
+        assert isinstance(self.step, Send), self.step
+        self.go(outcomes)
+
+    def settle(self, lost=0):
+        assert isinstance(self.step, Settle), self.step
+        fates = self.step.fates
+        counts = [sum(type(fate) is kind for fate in fates) for kind in (Gone, Dead, Later)]
+        counts[0] -= lost
+        gone, dead, later = counts
+        self.go(Settled(gone, dead, later, lost))
+        return fates
+
+
+def accepted():
+    return Accepted("id", {}, 0, 1)
+
+
+def down(code="TransportError"):
+    return Exhausted(code, "m", {}, 0, 3)
+
+
+def test_a_claim_from_beginning_to_end():
+    """Claim, send within half a lease, settle, and again."""
+    worker = Worker()
+    worker.claim(row(1))
+    assert (worker.step.seconds, len(worker.step.events)) == (LEASE / 2, 1)
+    worker.outcomes(accepted())
+    assert list(worker.settle()) == [Gone()]
+    assert worker.step == Take(400)
+    assert worker.control.report.accepted == 1
+
+
+def test_nothing_is_due():
+    """It looks again after about the time it was told, and not at the same moment as others."""
+    seconds = set()
+    worker = Worker()
+    for _ in range(20):
+        worker.claim()
+        assert worker.step.for_rows
+        seconds.add(worker.rest())
+    assert min(seconds) >= 0.4
+    assert max(seconds) <= 0.6
+    assert len(seconds) > 10
+
+
+def test_pauses_in_an_outage():
+    """From 1 to 60 s, each twice the one before; each costs a claim of one request's worth."""
+    worker = Worker()
+    pauses, claimed = [], []
+    for _ in range(9):
+        claimed.append(worker.step.events)
+        worker.claim(row(1), row(2, "b"))
+        worker.outcomes(down(), down())
+        assert {fate.seconds for fate in worker.settle()} == {0}
+        pauses.append(worker.rest())
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert claimed == [400] + [20] * 8
+    assert worker.log[0] == (
+        logging.ERROR,
+        "nothing gets through (TransportError): the relay pauses for 1 s, and events wait",
+    )
+
+
+def test_the_end_of_an_outage():
+    """As soon as something gets through, it goes on as if nothing had been."""
+    worker = Worker()
+    worker.claim(row(1))
+    worker.outcomes(down())
+    worker.settle()
+    worker.rest()
+    worker.claim(row(1))
+    worker.outcomes(accepted())
+    worker.settle()
+    assert worker.step == Take(400)
+    assert worker.log[-1] == (logging.INFO, "events get through again")
+    worker.claim(row(1))
+    worker.outcomes(down())
+    worker.settle()
+    assert worker.rest() == 1
+
+
+def test_workers_share_a_pause():
+    """What two workers sent before the same pause began makes it no longer."""
+    pauses = Pauses()
+    assert pauses.begin(None, sent_at=0.0, now=1.0) == 1
+    assert pauses.begin(None, sent_at=0.5, now=1.2) == pytest.approx(0.8)
+    assert pauses.begin(None, sent_at=2.0, now=2.1) == 2
+    assert pauses.left(None, 3.1) == pytest.approx(1.0)
+    assert pauses.end(None)
+    assert not pauses.end(None)
+    assert pauses.left(None, 3.1) == 0
+
+
+def test_a_refused_key_condemns_nothing():
+    """Ten minutes of it put rows back as they were, again and again, and kill none."""
+    worker = Worker()
+    refused = Rejected("UnrecognizedClientException", "m", {}, 0, 1, of_request=True)
+    while worker.now < 600:
+        worker.claim(row(1), row(2, "b"))
+        worker.outcomes(refused, refused)
+        assert {(fate.seconds, fate.is_try) for fate in worker.settle()} == {(0, False)}
+        worker.rest()
+    assert worker.control.report.dead == 0
+
+
+def test_credentials_that_cannot_be_had():
+    """What the client raises before sending is an outage, in which nothing was sent."""
+    worker = Worker()
+    worker.claim(row(1))
+    worker.go(error=CredentialsError("none"))
+    (fate,) = worker.settle()
+    assert (fate.code, fate.maybe_sent, fate.is_try) == ("CredentialsError", False, False)
+    assert worker.rest() == 1
+
+
+def test_a_client_with_a_bug():
+    """What the client raises otherwise may have come after sending; its text is not shown."""
+    worker = Worker()
+    worker.claim(row(1))
+    worker.go(error=KeyError("canary"))
+    (fate,) = worker.settle()
+    assert (fate.code, fate.maybe_sent) == ("KeyError", True)
+    assert "canary" not in str(worker.log)
+    assert worker.rest() == 1
+
+
+def test_pending_sources_are_held():
+    """The source of an event that a guard held back waits, once for all of its rows."""
+    worker = Worker()
+    worker.claim(row(1), row(2))
+    held = Rejected("SourcePending", "m", {}, 0, 0)
+    worker.outcomes(held, held)
+    worker.settle()
+    assert worker.step == Hold(row(1).source, 300.0)
+    worker.go(error=OutboxUnavailableError("gone"))
+    assert worker.step == Take(400)
+
+
+def test_a_source_that_fails_for_itself():
+    """It is held for longer each time, and nobody else waits."""
+    worker = Worker()
+    seconds = []
+    for _ in range(3):
+        worker.claim(row(1), row(2))
+        worker.outcomes(down("ThrottlingException"), down("ThrottlingException"))
+        worker.settle()
+        seconds.append(worker.step.seconds)
+        worker.now += worker.step.seconds
+        worker.go()
+        assert worker.step == Take(400)
+    assert seconds == [1, 2, 4]
+
+
+# ---------------------------------------------------------------- the database is gone
+
+
+def test_a_database_that_is_gone():
+    """It tries again with longer pauses and never ends; what it says of it is said once a minute."""
+    worker = Worker()
+    rests = []
+    for _ in range(8):
+        worker.go(error=OutboxUnavailableError("refused"))
+        rests.append(worker.rest())
+    assert rests == [1, 2, 4, 8, 16, 32, 60, 60]
+    worker.claim()
+    assert worker.log[-1] == (logging.INFO, "the outbox can be used again")
+
+
+def test_a_settle_that_cannot_be_written():
+    """What became of a claim is kept until it can be written down."""
+    worker = Worker()
+    worker.claim(row(1))
+    worker.outcomes(accepted())
+    for _ in range(20):
+        worker.go(error=OutboxUnavailableError("refused"))
+        assert worker.rest() <= 5
+    assert list(worker.settle()) == [Gone()]
+
+
+def test_stopped_without_a_database():
+    """Who stops a relay whose database is gone waits a quarter of a lease; the lease covers it."""
+    worker = Worker()
+    worker.claim(row(1))
+    worker.outcomes(accepted())
+    worker.stopped = True
+    while not worker.is_over:
+        worker.go(error=OutboxUnavailableError("refused"))
+        if not worker.is_over:
+            worker.rest()
+    assert worker.now <= LEASE / 4 + 5
+
+
+def test_drain_raises():
+    """A drain of an outbox that cannot be used says so."""
+    worker = Worker(drains=True)
+    with pytest.raises(OutboxUnavailableError):
+        worker.go(error=OutboxUnavailableError("refused"))
+    assert worker.control.is_over
+
+
+def test_drain_raises_when_nothing_can_be_settled():
+    """It tries to write down what it sent, as long as the lease."""
+    worker = Worker(drains=True)
+    worker.claim(row(1))
+    worker.outcomes(accepted())
+
+    def forever():
+        while True:
+            worker.go(error=OutboxUnavailableError("refused"))
+            worker.rest()
+
+    with pytest.raises(OutboxUnavailableError):
+        forever()
+    assert LEASE <= worker.now <= LEASE + 5
+
+
+# ---------------------------------------------------------------- the end
+
+
+def test_drain_ends_when_nothing_is_due():
+    """Nothing due, nothing to wait for."""
+    worker = Worker(drains=True)
+    worker.claim()
+    assert worker.is_over
+
+
+def test_drain_ends_in_an_outage():
+    """Without a time to end, an outage ends it, and the report says so."""
+    worker = Worker(drains=True)
+    worker.claim(row(1))
+    worker.outcomes(down())
+    worker.settle()
+    assert worker.is_over
+    assert worker.control.report.outage == "TransportError"
+
+
+def test_drain_goes_on_after_an_outage():
+    """With a time to end, it waits a pause out, and no longer than that."""
+    worker = Worker(drains=True, until=4.5)
+    for seconds in (1, 2):
+        worker.claim(row(1))
+        worker.outcomes(down())
+        worker.settle()
+        assert worker.rest() == seconds
+    worker.claim(row(1))
+    worker.outcomes(down())
+    worker.settle()
+    assert worker.rest() == 1.5
+    assert worker.is_over
+
+
+def test_drain_of_so_many():
+    """It claims no more events than it was told, over all claims."""
+    worker = Worker(drains=True, events=3)
+    assert worker.step == Take(3)
+    worker.claim(row(1), row(2))
+    worker.outcomes(accepted(), accepted())
+    worker.settle()
+    assert worker.step == Take(1)
+    worker.claim(row(3))
+    worker.outcomes(accepted())
+    worker.settle()
+    assert worker.is_over
+
+
+def test_stop():
+    """What is under way is finished, and nothing new is claimed."""
+    worker = Worker()
+    worker.claim(row(1))
+    worker.stopped = True
+    worker.outcomes(accepted())
+    assert list(worker.settle()) == [Gone()]
+    assert worker.is_over
+
+
+# ---------------------------------------------------------------- what is said
+
+
+def test_lost_rows_are_warned_about():
+    """Who sends what another relay may have sent says so."""
+    worker = Worker()
+    worker.claim(row(1), row(2))
+    worker.outcomes(accepted(), accepted())
+    worker.settle(lost=1)
+    assert worker.log[-1][0] == logging.WARNING
+    assert worker.log[-1][1].startswith("1 rows were another relay's")
+    assert worker.control.report.lost == 1
+
+
+def test_dead_letters_are_errors():
+    """An event that will not be sent again shows in the log, by its code alone."""
+    worker = Worker()
+    worker.claim(row(1), row(2))
+    worker.outcomes(accepted(), Rejected("MalformedDetail", "canary", {}, 1, 1))
+    worker.settle()
+    assert worker.log == [(logging.ERROR, "1 events are dead letters now (MalformedDetail)")]
+
+
+def test_two_who_keep_what_is_pending():
+    """A guard that parks under a relay is an error in the log."""
+    worker = Worker()
+    worker.claim(row(1))
+    worker.outcomes(Exhausted("SourceParked", "m", {}, 0, 0))
+    worker.settle()
+    assert 'on_pending="reject"' in worker.log[0][1]
+
+
+def test_a_row_that_kills_is_not_sent():
+    """A row that was claimed alone twice in vain dies without being sent again."""
+    worker = Worker()
+    worker.claim(row(1, claims=5))
+    (fate,) = worker.settle()
+    assert fate.code == "Unsettled"

@@ -1,0 +1,391 @@
+"""The relay with real parts: an outbox in SQLite, a client, and the local service."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import signal
+import sqlite3
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from eventbridge_partner import (
+    OutboxSchemaError,
+    OutboxUnavailableError,
+    PartnerEventsClient,
+    RegionRouter,
+    RetryPolicy,
+    SourceGuard,
+)
+from eventbridge_partner.outbox import ClaimSettled, DrainReport, Relay, SqliteOutbox
+from eventbridge_partner.outbox.contract import event
+from eventbridge_partner.testing import FailEntries, FailRequest, FakeEventBridge, LoseAnswer
+
+ACCOUNT = "123456789012"
+ONCE = RetryPolicy().with_max_attempts(1)
+
+
+@pytest.fixture
+def service():
+    return FakeEventBridge()
+
+
+@pytest.fixture
+def client(service):
+    with PartnerEventsClient(
+        service.region, credentials=service.credentials, transport=service.transport(), retry=ONCE
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    with SqliteOutbox(tmp_path / "shop.db") as outbox:
+        outbox.create()
+        yield outbox
+
+
+def put(outbox, *events):
+    with contextlib.closing(sqlite3.connect(outbox._path)) as connection, connection:
+        outbox.add(connection, *events)
+
+
+def sql(outbox, statement):
+    with contextlib.closing(sqlite3.connect(outbox._path)) as connection, connection:
+        return connection.execute(statement).fetchall()
+
+
+def numbers(service):
+    return Counter(json.loads(one.detail)["number"] for one in service.accepted)
+
+
+class running:
+    """A relay that runs in a thread; a block ends it."""
+
+    def __init__(self, relay):
+        self.relay, self.reports = relay, []
+        self.thread = threading.Thread(target=lambda: self.reports.append(relay.run()))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.relay.stop()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+
+def until(condition, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come to that"
+        time.sleep(0.005)
+
+
+# ---------------------------------------------------------------- delivery
+
+
+def test_drain(outbox, client, service):
+    """Every event is sent once, and nothing is left of it."""
+    put(outbox, *(event(number, f"c{number % 7}") for number in range(1000)))
+    report = Relay(outbox, client).drain()
+    assert (report.accepted, report.dead, report.later, report.lost) == (1000, 0, 0, 0)
+    assert report.outage is None
+    assert numbers(service) == Counter(range(1000))
+    assert outbox.stats().waiting == 0
+
+
+def test_each_entry_has_its_own_fate(outbox, client, service):
+    """Of one request, some entries are gone, some are dead letters and some stay."""
+    put(outbox, *map(event, range(20)))
+    busy = event(7).detail
+    service.play(
+        FailEntries("MalformedDetail", indexes=[3, 4]),
+        FailEntries("ThrottlingException", matching=lambda one: one["Detail"] == busy, times=None),
+    )
+    relay = Relay(outbox, client, backoff=lambda _: 0.0)
+    report = relay.drain(events=20)
+    assert (report.accepted, report.dead, report.later) == (17, 2, 1)
+    assert [one.code for one in outbox.dead_letters()] == ["MalformedDetail"] * 2
+    service.clear_faults()
+    assert relay.drain().accepted == 1
+    outbox.redrive(code="MalformedDetail")
+    relay.drain()
+    assert numbers(service) == Counter(range(20))
+
+
+def test_lost_answers(outbox, client, service):
+    """What may have arrived is sent again, and says so; nothing is lost."""
+    put(outbox, *(event(number, f"c{number % 3}") for number in range(40)))
+    service.play(LoseAnswer(times=1))
+    relay = Relay(outbox, client, workers=1, claim_events=40, backoff=lambda _: 0.05)
+    report = relay.drain(events=40)
+    assert (report.accepted, report.later) == (20, 20)
+    time.sleep(0.06)
+    assert {row for (row,) in sql(outbox, "SELECT maybe_sent FROM eventbridge_outbox")} == {1}
+    assert relay.drain().accepted == 20
+    assert sorted(numbers(service)) == list(range(40))
+    assert sum(numbers(service).values()) == 60
+
+
+def test_a_row_that_somebody_changed(outbox, client, service):
+    """It dies alone, and its neighbours go out."""
+    put(outbox, *map(event, range(5)))
+    sql(outbox, "UPDATE eventbridge_outbox SET detail = 'canary' WHERE id = 3")
+    assert Relay(outbox, client).drain().accepted == 4
+    (dead,) = outbox.dead_letters()
+    assert dead.code == "InvalidEvent"
+    assert "canary" not in dead.message
+
+
+def test_several_regions(outbox, service, client):
+    """A router sends each event to the Region of its source; one without a Region dies."""
+    regions = {event(1, "east").source: service.region, event(2, "west").source: service.region}
+    put(outbox, event(1, "east"), event(2, "west"), event(3, "nowhere"))
+    report = Relay(outbox, RegionRouter(client, regions)).drain()
+    assert (report.accepted, report.dead) == (2, 1)
+    assert next(outbox.dead_letters()).code == "UnknownRegion"
+
+
+# ---------------------------------------------------------------- outages
+
+
+def test_a_refused_key(outbox, client, service):
+    """Nothing dies for who we are; a claim is given back, and when it is mended all arrive."""
+    put(outbox, *(event(number, f"c{number % 50}") for number in range(2000)))
+    service.play(FailRequest("UnrecognizedClientException", 403, times=None))
+    relay = Relay(outbox, client)
+    report = relay.drain()
+    assert report.outage == "UnrecognizedClientException"
+    assert report.later <= 2 * 400
+    stats = outbox.stats()
+    assert (stats.dead, stats.waiting, stats.due) == (0, 2000, 2000)
+    assert sql(outbox, "SELECT max(tries), max(claims) FROM eventbridge_outbox") == [(0, 0)]
+    service.clear_faults()
+    assert Relay(outbox, client).drain().accepted == 2000
+
+
+def test_an_outage_is_said_once(outbox, client, service, caplog):
+    """However many claims fail, one error in the log; and the relay goes on by itself."""
+    put(outbox, *(event(number, f"c{number % 5}") for number in range(100)))
+    service.play(FailRequest("ServiceUnavailable", 503, times=2))
+    with running(Relay(outbox, client, workers=1, claim_events=20)):
+        until(lambda: outbox.stats().waiting == 0)
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 1
+    assert numbers(service) == Counter(range(100))
+
+
+def test_no_credentials(outbox, service, tmp_path):
+    """A client that has nothing to sign with is an outage."""
+    put(outbox, event(1))
+    with PartnerEventsClient(service.region, transport=service.transport()) as nobody:
+        report = Relay(outbox, nobody).drain()
+    assert (report.outage, report.later, report.dead) == ("CredentialsError", 1, 0)
+
+
+def test_the_database_is_away(outbox, client, service, caplog):
+    """A relay waits for its database, says so once, and goes on."""
+    put(outbox, event(1))
+
+    class Flaky(SqliteOutbox):
+        fails = 1
+
+        def claim(self, **limits):
+            if self.fails:
+                self.fails -= 1
+                raise OutboxUnavailableError("canary is no secret here")
+            return super().claim(**limits)
+
+    flaky = Flaky(outbox._path)
+    with pytest.raises(OutboxUnavailableError):
+        Relay(flaky, client).drain()
+    flaky.fails = 1
+    with running(Relay(flaky, client, workers=1)):
+        until(lambda: service.accepted)
+    assert "the outbox cannot be used" in caplog.text
+
+
+def test_no_tables(tmp_path, client):
+    """A drain of a database without an outbox says which command makes one."""
+    with pytest.raises(OutboxSchemaError, match="outbox create"):
+        Relay(SqliteOutbox(tmp_path / "none.db"), client).drain()
+
+
+# ---------------------------------------------------------------- PENDING sources
+
+
+def test_a_pending_source(outbox, client, service):
+    """Its events wait and cost one row for each hold; when it is ACTIVE, all arrive."""
+    pending, active = event(0, "pending").source, event(0, "active").source
+    for source in (pending, active):
+        client.sources.create(source, account=ACCOUNT)
+    service.sources.associate(active, ACCOUNT)
+    put(outbox, *(event(number, "pending") for number in range(500)))
+    put(outbox, *(event(number, "active") for number in range(500, 510)))
+    guard = SourceGuard(client, ttl=0.01, pending_ttl=0.01)
+    relay = Relay(outbox, guard, pending_wait=1000.0)
+    first = relay.drain()
+    assert (first.accepted, first.dead) == (10, 0)
+    for _ in range(3):
+        sql(outbox, "UPDATE eventbridge_outbox_hold SET until = 0")
+        assert relay.drain().later == 1
+    assert outbox.stats().held == 1
+    service.sources.associate(pending, ACCOUNT)
+    sql(outbox, "UPDATE eventbridge_outbox_hold SET until = 0")
+    time.sleep(0.02)
+    assert relay.drain().accepted == 500
+    assert numbers(service) == Counter(range(510))
+    assert outbox.stats().held == 0
+
+
+# ---------------------------------------------------------------- running and ending
+
+
+def test_run_until_stopped(outbox, client, service):
+    """It sends what comes, and ends when it is told to."""
+    with running(Relay(outbox, client, poll=0.01)) as relay:
+        for number in range(5):
+            put(outbox, event(number))
+            until(lambda number=number: number in numbers(service))
+        assert relay.relay.is_alive
+        until(lambda: relay.relay.report.accepted == 5)
+    assert relay.reports[0].accepted == 5
+    assert not relay.relay.is_alive
+
+
+def test_stop_wakes_who_sleeps(outbox, client):
+    """Nobody waits for the end of a poll or a pause."""
+    relay = Relay(outbox, client, poll=1000.0)
+    with running(relay):
+        until(lambda: relay.is_alive)
+        began = time.monotonic()
+    assert time.monotonic() - began < 10
+
+
+def test_stop_before_run(outbox, client):
+    """A relay that was stopped does nothing."""
+    put(outbox, event(1))
+    relay = Relay(outbox, client)
+    relay.stop()
+    assert relay.run() == DrainReport(seconds=relay.report.seconds) or relay.report.claims == 0
+    assert outbox.stats().due == 1
+
+
+def test_a_signal_in_the_middle(outbox, client, service):
+    """What a signal handler raises passes through, after what is under way was settled."""
+    put(outbox, *map(event, range(200)))
+    release = threading.Event()
+
+    class Slow:
+        def put_events(self, events, *, deadline=None):
+            started.set()
+            release.wait(10)
+            return client.put_events(events, deadline=deadline)
+
+    started = threading.Event()
+
+    def interrupt():
+        started.wait(10)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        release.set()
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        Relay(outbox, Slow(), workers=2, claim_events=20).run()
+    stats = outbox.stats()
+    assert stats.leased == 0
+    assert stats.waiting == 200 - len(service.accepted)
+
+
+def test_drain_in_time(outbox, client):
+    """A drain with seconds ends in time, with what is under way finished."""
+    put(outbox, *map(event, range(4000)))
+    report = Relay(outbox, client, claim_events=20).drain(seconds=0.05)
+    assert report.claims
+    stats = outbox.stats()
+    assert stats.leased == 0
+    assert stats.waiting == 4000 - report.accepted
+
+
+def test_a_worker_that_cannot_go_on(outbox, client, service, caplog):
+    """Whatever an outbox of somebody else's raises, a relay that runs goes on."""
+    put(outbox, event(1))
+
+    class Strange(SqliteOutbox):
+        fails = 1
+
+        def claim(self, **limits):
+            if self.fails:
+                self.fails = 0
+                raise ZeroDivisionError("canary")
+            return super().claim(**limits)
+
+    with running(Relay(Strange(outbox._path), client, workers=1)):
+        until(lambda: service.accepted)
+    assert "ZeroDivisionError" in caplog.text
+    assert "canary" not in caplog.text
+
+
+# ---------------------------------------------------------------- what is told
+
+
+def test_the_observer(outbox, client):
+    """It is told of each claim; if it raises, that is logged and changes nothing."""
+    put(outbox, *map(event, range(30)))
+    told: list[ClaimSettled] = []
+    Relay(outbox, client, claim_events=20, workers=1, observe=told.append).drain()
+    assert [(one.rows, one.accepted) for one in told] == [(20, 20), (10, 10)]
+    assert told[0].size > 20 * 50
+    assert told[0].seconds >= 0
+
+
+def test_an_observer_that_raises(outbox, client, caplog):
+    """It is logged by its type, and the relay goes on."""
+    put(outbox, *map(event, range(30)))
+
+    def observe(_):
+        raise KeyError("canary")
+
+    assert Relay(outbox, client, claim_events=20, observe=observe).drain().accepted == 30
+    assert "observe raised KeyError" in caplog.text
+    assert "canary" not in caplog.text
+
+
+def test_no_payload_in_logs(outbox, client, service, caplog):
+    """Nothing of an event shows in a log line or a repr, whatever becomes of it."""
+    caplog.set_level(logging.DEBUG)
+    put(outbox, *(event(number, padding=10) for number in range(40)))
+    sql(outbox, "UPDATE eventbridge_outbox SET detail = replace(detail, 'xxxx', 'canary')")
+    service.play(FailEntries("MalformedDetail", indexes=[1]), LoseAnswer(times=2))
+    relay = Relay(outbox, client, backoff=lambda _: 0.0)
+    report = relay.drain()
+    claim = outbox.claim(events=5, max_bytes=2**20, lease=5)
+    shown = caplog.text + repr((relay, report, claim, list(outbox.dead_letters())))
+    assert "canary" not in shown
+    assert outbox.stats().dead == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"workers": 0}, {"claim_events": 0}, {"claim_bytes": 0}, {"lease": 0.5}, {"poll": 0},
+        {"lease": float("nan")}, {"pending_wait": -1}, {"max_age": 0}, {"poll": float("nan")},
+    ],
+)  # fmt: skip
+def test_settings(outbox, client, wrong):
+    """A number that cannot work is refused with its name."""
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):
+        Relay(outbox, client, **wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"events": 0}])
+def test_drain_settings(outbox, client, wrong):
+    """So are those of a drain."""
+    with pytest.raises(ValueError, match="allowed: a number above 0"):
+        Relay(outbox, client).drain(**wrong)
