@@ -178,8 +178,8 @@ class CredentialsKeeper:
                 )
             return kept
         self._has_warned = False
-        if refreshable.refresh_needed():
-            # Those that came expire soon too: not again for the next request.
+        if refreshable.refresh_needed() and not refreshable.refresh_needed(2):
+            # Those that came are in botocore's window too: not again for the next request.
             self._kept_until = monotonic() + _KEPT_SECONDS
         return read
 
