@@ -317,6 +317,7 @@ def until(condition):
         time.sleep(0.01)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_relay(run, outbox, service, program, number):
     """It settles what is under way and ends with 0; its heart beats as long as it lives."""
@@ -331,6 +332,7 @@ def test_a_signal_ends_a_relay(run, outbox, service, program, number):
     assert outbox.stats().waiting == 0
 
 
+@pytest.mark.process
 def test_a_second_signal_ends_it_at_once(run, outbox, program):
     """Who does not want to wait for what is under way need not; the lease covers it."""
     fill(run, 30)
@@ -347,6 +349,7 @@ def test_a_second_signal_ends_it_at_once(run, outbox, program):
     assert outbox.stats().leased == 30
 
 
+@pytest.mark.process
 def test_systemd_is_told(run, outbox, program, tmp_path):
     """READY when it runs, WATCHDOG while it lives, STOPPING when it ends."""
     path = tmp_path / "notify"
@@ -365,6 +368,7 @@ def test_systemd_is_told(run, outbox, program, tmp_path):
     assert relay.wait(20) == 0
 
 
+@pytest.mark.process
 def test_counters_on_a_terminal(run, outbox, service, endpoint):
     """On a terminal, counters show while it runs."""
     pty = pytest.importorskip("pty")

@@ -277,6 +277,7 @@ def test_stop_before_run(outbox, client):
     assert outbox.stats().due == 1
 
 
+@pytest.mark.process
 def test_a_signal_in_the_middle(outbox, client, service):
     """What a signal handler raises passes through, after what is under way was settled."""
     put(outbox, *map(event, range(200)))
