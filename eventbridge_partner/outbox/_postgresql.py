@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 if TYPE_CHECKING:
     import psycopg
-    import sqlalchemy
 
     _Connection = psycopg.Connection[tuple[Any, ...]]
     _Cursor = psycopg.Cursor[tuple[Any, ...]]
@@ -98,7 +97,7 @@ class PostgresOutbox(Adding):
 
     def __init__(
         self,
-        database: str | Engine | Callable[[], psycopg.Connection[Any]] | None = None,
+        database: str | Engine | Callable[[], Any] | None = None,
         *,
         table: str = _schema.TABLE,
         schema: str | None = None,
@@ -136,21 +135,20 @@ class PostgresOutbox(Adding):
         psycopg = _psycopg()
         connection: _Connection
         database = self._database
-        match database:
-            case None:
-                raise ConfigurationError(
-                    "PostgresOutbox has no database; needed for everything but add: a connection "
-                    "string, an Engine or a function that connects"
-                )
-            case str():
-                _check_conninfo(database)
-                connection = psycopg.connect(database)
-            case _ if callable(database):
-                connection = database()
-            case _:
-                pooled = database.raw_connection()
-                connection = pooled.driver_connection
-                pooled.detach()
+        if database is None:
+            raise ConfigurationError(
+                "PostgresOutbox has no database; needed for everything but add: a connection "
+                "string, an Engine or a function that connects"
+            )
+        if isinstance(database, str):
+            _check_conninfo(database)
+            connection = psycopg.connect(database)
+        elif (of_pool := getattr(database, "raw_connection", None)) is not None:
+            pooled = of_pool()
+            connection = pooled.driver_connection
+            pooled.detach()
+        else:
+            connection = cast("Callable[[], _Connection]", database)()
         connection.prepare_threshold = None  # PgBouncer forgets what was prepared
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         connection.autocommit = False
@@ -213,7 +211,7 @@ class PostgresOutbox(Adding):
             raise OutboxUnavailableError(message) from None
 
     @contextlib.contextmanager
-    def transaction(self) -> Generator[_Connection]:
+    def transaction(self) -> Generator[Any]:
         """
         Begin a transaction of the outbox's own, for programs that have no other.
 
@@ -280,12 +278,15 @@ class PostgresOutbox(Adding):
         """
         return _schema.script(_schema.postgresql(self._names, since))
 
-    def tables(self, metadata: sqlalchemy.MetaData) -> tuple[sqlalchemy.Table, ...]:
+    def tables(self, metadata: Any) -> tuple[Any, ...]:
         """
         Describe the tables to SQLAlchemy, so that Alembic's autogenerate leaves them as they are.
 
         Args:
-            metadata: The application's; the tables are added to it.
+            metadata: The application's `MetaData`; the tables are added to it.
+
+        Returns:
+            The tables.
         """
         from eventbridge_partner.outbox._tables import tables
 
