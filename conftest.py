@@ -2,7 +2,8 @@
 What holds for every test and every example of the documentation.
 
 No setting of the machine reaches them: no credentials, Region, proxy or configuration file. And
-they reach nothing but this machine: a connection to another host fails at once.
+they reach nothing but this machine: a connection to another host fails at once. Only a test with
+the mark `process` starts processes and sends signals.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import ipaddress
 import os
 import signal
 import socket
+import sys
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +24,33 @@ from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 
 pytest_plugins = ["pytester"]
 
+if sys.platform == "win32":  # which has no terminals, forks and limits as these test
+    collect_ignore = [
+        "tests/cli/test_cli_process.py",
+        "tests/test_benchmarks.py",
+        "tests/transports/test_blocking.py",
+    ]
+
 ENVIRONMENT = pytest.MonkeyPatch()
+PROCESSES = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.kill", "signal.pthread_kill"}
+RUNNING: list[pytest.Item] = []
 
 
 class OutsideConnectionError(AssertionError):
     """A test or an example wanted to talk to another machine."""
 
 
+class UnmarkedProcessError(AssertionError):
+    """A test without the mark `process` wanted to start a process, or to send a signal."""
+
+
 def pytest_configure() -> None:
+    sys.addaudithook(_only_where_marked)
     # A shell starts what it runs in the background with Ctrl-C ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Else each of hundreds of processes compiles the package and its tests anew.
+    sys.dont_write_bytecode = False
+    ENVIRONMENT.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     for name in tuple(os.environ):
         if name.startswith("AWS_") or name.upper().endswith(("_PROXY", "_CA_BUNDLE")):
             ENVIRONMENT.delenv(name)
@@ -44,6 +64,20 @@ def pytest_configure() -> None:
 
 def pytest_unconfigure() -> None:
     ENVIRONMENT.undo()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    RUNNING.append(item)
+    try:
+        return (yield)
+    finally:
+        RUNNING.pop()
+
+
+def _only_where_marked(event: str, arguments: Any) -> None:
+    if event in PROCESSES and RUNNING and not RUNNING[0].get_closest_marker("process"):
+        raise UnmarkedProcessError(f"{event}; allowed: in a test with the mark process")
 
 
 def _only_loopback(connect: Any) -> Any:
@@ -91,7 +125,7 @@ def _leave_directory(namespace: dict[str, Any]) -> None:
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
-    patterns=["README.md", "docs/*.md", "docs/**/*.md"],
+    patterns=["README.md", "CONTRIBUTING.md", "docs/*.md", "docs/**/*.md"],
     excludes=["docs/_build/**"],
     setup=_enter_empty_directory,
     teardown=_leave_directory,

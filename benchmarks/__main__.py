@@ -195,7 +195,7 @@ class _Run:
                 result = self._latency(result, with_tls=next(iter(services)))
             service = next(iter(services.values()))
             if "startup" in sections:
-                result = self._startup(result, service)
+                result = self._startup(result)
             if "streaming" in sections:
                 result = self._streaming(result, service)
         _progress("")
@@ -247,10 +247,10 @@ class _Run:
             )
         return attrs.evolve(result, latency=tuple(figures))
 
-    def _startup(self, result: Result, service: Service) -> Result:
+    def _startup(self, result: Result) -> Result:
         _progress("startup")
-        startup, memory = measure_startup(self._to(service), runs=self._arguments.runs)
-        return attrs.evolve(result, startup=tuple(startup), startup_memory=memory)
+        startup = measure_startup(self._environment, runs=self._arguments.runs)
+        return attrs.evolve(result, startup=tuple(startup))
 
     def _streaming(self, result: Result, service: Service) -> Result:
         events = self._arguments.stream

@@ -71,7 +71,7 @@ def _extra(module: str, extra: str, library: str) -> str | None:
 
 
 _curl = functools.partial(_extra, "transports.curl", "speed", "pycurl")
-_aiohttp = functools.partial(_extra, "async_client", "async", "aiohttp")
+_aiohttp = functools.partial(_extra, "transports.aiohttp", "async", "aiohttp")
 
 
 def _wrk() -> str | None:

@@ -117,32 +117,28 @@ class LatencyFigures:
 @attrs.frozen
 class StartupFigures:
     """
-    What a start took, in milliseconds from a running interpreter on.
+    What a start took, from a running interpreter on; of a command, from nothing on.
 
     Attributes:
-        what: Up to where: the first client, or the first batch accepted.
-        theirs: boto3's wall time.
-        ours: Ours.
-        ratio: boto3's divided by ours, run by run.
-        their_cpu: boto3's CPU time.
-        our_cpu: Ours.
+        what: Up to where: an import, the first event accepted, or the end of a command.
+        contender: Of whom.
+        wall: Milliseconds on the clock.
+        cpu: Milliseconds of CPU.
+        peak_memory: Bytes at its end; None of a command.
+        walls: Milliseconds on the clock of each run.
     """
 
     what: str
-    theirs: Spread
-    ours: Spread
-    ratio: Spread
-    their_cpu: Spread
-    our_cpu: Spread
+    contender: str
+    wall: Spread
+    cpu: Spread
+    peak_memory: int | None
+    walls: tuple[float, ...]
 
 
-@attrs.frozen
-class StartupMemory:
-    """Peak bytes: of a bare interpreter, and of one that has sent its first batch."""
-
-    bare: int
-    theirs: int
-    ours: int
+def start_ratio(peer: StartupFigures, own: StartupFigures) -> Spread:
+    """Summarize the peer's time ÷ our own, run by run."""
+    return Spread.of(theirs / ours for theirs, ours in zip(peer.walls, own.walls, strict=True))
 
 
 @attrs.frozen
@@ -207,8 +203,7 @@ class Result:
         missing: Who was not, by name: what is needed for it.
         sending: A row for each contender, case, and with or without TLS.
         latency: A row for each contender and number in flight.
-        startup: A row for each mark of a start.
-        startup_memory: At the end of a start.
+        startup: A row for each start and contender.
         streaming: A row for each contender that can stream.
     """
 
@@ -219,7 +214,6 @@ class Result:
     sending: tuple[SendingFigures, ...] = ()
     latency: tuple[LatencyFigures, ...] = ()
     startup: tuple[StartupFigures, ...] = ()
-    startup_memory: StartupMemory | None = None
     streaming: tuple[StreamingFigures, ...] = ()
 
     def title(self, contender: str) -> str:
@@ -235,5 +229,12 @@ class Result:
         wanted = (contender, case, with_tls)
         for one in self.sending:
             if (one.contender, one.case, one.with_tls) == wanted:
+                return one
+        return None
+
+    def started(self, what: str, contender: str) -> StartupFigures | None:
+        """Return what a start of a contender took, if it was measured."""
+        for one in self.startup:
+            if (one.what, one.contender) == (what, contender):
                 return one
         return None

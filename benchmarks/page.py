@@ -1,4 +1,4 @@
-"""The documentation's page on performance: a run's figures take the place of the last one's."""
+"""The pages with figures: those of a run take the place of the last one's."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from benchmarks.bars import bars
 from benchmarks.figures import Result
 
 PAGE = "performance.md"
+RESULTS = Path(__file__).parent / "RESULTS.md"
 CPU_PICTURE = "performance-cpu.svg"
 LATENCY_PICTURE = "performance-latency.svg"
 
@@ -23,24 +24,29 @@ def write_pictures(result: Result, directory: Path) -> None:
         (directory / LATENCY_PICTURE).write_text(pictures.latency_picture(result))
 
 
-def write_page(result: Result, directory: Path, printed: str) -> None:
+def write_page(result: Result, directory: Path, printed: str, results: Path = RESULTS) -> None:
     """
-    Put the figures of a run on the page, and draw its pictures beside it.
+    Put what readers look for on the page, every figure on the other one, and draw the pictures.
 
     Args:
         result: The run.
         directory: Where the page lies.
         printed: What the run printed.
+        results: The page with all figures.
 
     Raises:
-        ValueError: The page lacks a marker of what is to be replaced.
+        ValueError: A page lacks a marker of what is to be replaced.
     """
+    machine = [f"- {name}: {what}" for name, what in _machine(result)]
     page = directory / PAGE
-    text = page.read_text()
-    text = _replaced(text, "machine", [f"- {name}: {what}" for name, what in _machine(result)])
-    text = _replaced(text, "bars", [tables.bars_markdown(bars(result))])
-    text = _replaced(text, "figures", ["```text", printed.strip("\n"), "```"])
+    text = _replaced(page, page.read_text(), "expect", [tables.expected_markdown(result)])
+    text = _replaced(page, text, "machine", machine)
+    found = results.read_text()
+    found = _replaced(results, found, "bars", [tables.bars_markdown(bars(result))])
+    found = _replaced(results, found, "machine", machine)
+    found = _replaced(results, found, "figures", ["```text", printed.strip("\n"), "```"])
     page.write_text(text)
+    results.write_text(found)
     write_pictures(result, directory)
 
 
@@ -48,11 +54,11 @@ def _machine(result: Result) -> Iterable[tuple[str, str]]:
     return ((name, what) for name, what in result.machine.items() if name != "load" and what)
 
 
-def _replaced(text: str, name: str, lines: Iterable[str]) -> str:
+def _replaced(page: Path, text: str, name: str, lines: Iterable[str]) -> str:
     """Return the text with something else between the two markers of a name."""
     begin, end = f"<!-- {name}: written by benchmarks -->", f"<!-- end of {name} -->"
     between = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)
     if not between.search(text):
-        raise ValueError(f"{PAGE} has no {begin} with {end} after it")
+        raise ValueError(f"{page.name} has no {begin} with {end} after it")
     content = "\n" + "\n".join(lines) + "\n\n"
     return between.sub(lambda _: content, text, count=1)

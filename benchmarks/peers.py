@@ -2,8 +2,8 @@
 Peers that live in environments of their own, under the user's cache directory.
 
 aiobotocore allows three releases of botocore, so next to it boto3 and we would have to run on an
-old one; and the AWS SDK for JavaScript is node's to install. Nothing is installed without being
-asked for.
+old one; capo-eventbridge brings an HTTP stack of its own; and the AWS SDK for JavaScript is node's
+to install. Nothing is installed without being asked for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 AIOBOTOCORE = "3.10.0"
+CAPO = "0.18.0"
 HOW_TO_INSTALL = "python -m benchmarks --install-peers"
 
 _JAVASCRIPT = Path(__file__).parent / "javascript"
@@ -38,8 +39,7 @@ def _aiobotocore_home() -> Path:
 
 def aiobotocore_python() -> Path:
     """Return the interpreter that has aiobotocore, if it is installed."""
-    windows = sys.platform == "win32"
-    return _aiobotocore_home() / ("Scripts/python.exe" if windows else "bin/python")
+    return _python_of(_aiobotocore_home())
 
 
 def without_aiobotocore() -> str | None:
@@ -56,10 +56,41 @@ def aiobotocore_version() -> str:
 
 
 def _install_aiobotocore() -> None:
-    home = _aiobotocore_home()
+    _install(_aiobotocore_home(), f"aiobotocore=={AIOBOTOCORE}")
+
+
+# ---------------------------------------------------------------- capo-eventbridge
+
+
+def _capo_home() -> Path:
+    return _cache() / f"capo-eventbridge-{CAPO}-{sys.implementation.cache_tag}"
+
+
+def capo_python() -> Path:
+    """Return the interpreter that has capo-eventbridge, if it is installed."""
+    return _python_of(_capo_home())
+
+
+def without_capo() -> str | None:
+    """Return what is needed for it, if it is not installed."""
+    return None if _is_complete(_capo_home()) else HOW_TO_INSTALL
+
+
+def _install_capo() -> None:
+    _install(_capo_home(), f"capo-eventbridge=={CAPO}")
+
+
+# ---------------------------------------------------------------- Python
+
+
+def _python_of(home: Path) -> Path:
+    return home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def _install(home: Path, requirement: str) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-    pip = [str(aiobotocore_python()), "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, f"aiobotocore=={AIOBOTOCORE}"], check=True)
+    pip = [str(_python_of(home)), "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, requirement], check=True)
     _complete(home)
 
 
@@ -113,13 +144,14 @@ def _install_javascript() -> None:
     _complete(home)
 
 
-# ---------------------------------------------------------------- both
+# ---------------------------------------------------------------- all
 
 
 def install_peers() -> None:
     """Install what is missing; what cannot be had is left out, and why is said on stderr."""
     for name, missing, install in (
         ("aiobotocore", without_aiobotocore, _install_aiobotocore),
+        ("capo-eventbridge", without_capo, _install_capo),
         ("the AWS SDK for JavaScript", without_javascript, _install_javascript),
     ):
         if (need := missing()) is None:

@@ -12,6 +12,7 @@ from benchmarks.figures import (
     SendingFigures,
     Spread,
     cpu_ratio,
+    start_ratio,
     wall_ratio,
 )
 from benchmarks.latency import DELAY
@@ -39,7 +40,7 @@ def sections(result: Result) -> Iterator[tuple[str, str]]:
     if result.startup:
         runs = result.settings["runs"]
         yield f"Startup: {runs:.0f} fresh interpreters for each, in turn", _startup_table(result)
-    if result.startup_memory or result.sending:
+    if result.sending:
         title = f"Memory: the process that sent {result.settings['events']:,.0f} events a call"
         yield title, _memory_table(result)
     if result.streaming:
@@ -77,7 +78,7 @@ def _sending_table(result: Result, figures: Sequence[SendingFigures]) -> str:
         f"the service: {min(service_cpu):.0f} to {max(service_cpu):.0f} us of CPU a request, "
         f"at work for {busiest:.0%} of the time at most (but for wrk)"
     )
-    return f"{_table(header, rows, text_columns=2)}\n{note}"
+    return f"{aligned(header, rows, text_columns=2)}\n{note}"
 
 
 def _latency_tables(result: Result) -> str:
@@ -100,7 +101,7 @@ def _latency_tables(result: Result) -> str:
     header = ["", "requests in flight", *map(str, numbers), "(q3-q1)/median"]
     all_rows = [["events/s", "(nothing but the waits)", *at_most, ""], *rows("events/s")]
     all_rows += rows("cores")
-    return f"{_table(header, all_rows, text_columns=2)}\n{_latency_note(result.latency)}"
+    return f"{aligned(header, all_rows, text_columns=2)}\n{_latency_note(result.latency)}"
 
 
 def _latency_note(figures: Sequence[LatencyFigures]) -> str:
@@ -109,24 +110,31 @@ def _latency_note(figures: Sequence[LatencyFigures]) -> str:
 
 
 def _startup_table(result: Result) -> str:
-    """Show the time of a start, a row for each contender and mark."""
+    """Show the time of a start, a row for each contender."""
     rows: list[list[str]] = []
+    shown = ""
     for one in result.startup:
-        theirs, ours = _number(one.their_cpu.median, 0), _number(one.our_cpu.median, 0)
-        rows.append([one.what, "boto3", *_cells(one.theirs, 0), theirs, ""])
-        rows.append(["", "ours", *_cells(one.ours, 0), ours, f"{one.ratio.median:.2f}x"])
-    header = ["ms of wall time", "", *_SPREAD, "CPU, median", "boto3 / ours"]
-    return _table(header, rows, text_columns=2)
+        peer = result.started(one.what, _PEER)
+        ratio = start_ratio(peer, one) if peer and one.contender != _PEER else None
+        rows.append(
+            [
+                "" if one.what == shown else one.what,
+                one.contender,
+                *_cells(one.wall, 1),
+                _number(one.cpu.median, 0),
+                _megabytes(one.peak_memory) if one.peak_memory else "",
+                f"{ratio.median:.2f}x" if ratio else "",
+                f"{ratio.first_quartile:.2f}-{ratio.third_quartile:.2f}" if ratio else "",
+            ]
+        )
+        shown = one.what
+    header = ["ms of wall time", "", *_SPREAD, "CPU, median", "peak MB", "boto3 / it", "q1-q3"]
+    return aligned(header, rows, text_columns=2)
 
 
 def _memory_table(result: Result) -> str:
     """Show peak memory, a row for each contender and job."""
     rows: list[list[str]] = []
-    if startup := result.startup_memory:
-        rows.append(["bare interpreter", "python", "", _megabytes(startup.bare), ""])
-        rows.append(["first batch sent", "boto3", "", _megabytes(startup.theirs), ""])
-        ratio = f"{startup.theirs / startup.ours:.2f}x"
-        rows.append(["", "ours", "", _megabytes(startup.ours), ratio])
     with_tls = any(one.with_tls for one in result.sending)
     for one in result.sending:
         if one.with_tls != with_tls or one.peak_memory is None:
@@ -137,7 +145,7 @@ def _memory_table(result: Result) -> str:
         cells = [CASES[one.case].title, result.title(one.contender)]
         cells += [_in_flight(result, one.contender), _megabytes(one.peak_memory), ratio]
         rows.append(cells)
-    return _table(["peak memory", "", "in flight", "MB", "boto3 / it"], rows, text_columns=2)
+    return aligned(["peak memory", "", "in flight", "MB", "boto3 / it"], rows, text_columns=2)
 
 
 def _streaming_table(result: Result) -> str:
@@ -159,17 +167,37 @@ def _streaming_table(result: Result) -> str:
     growth = f"growth after {first.settled_after:,} events"
     rows.append([growth, *(_megabytes(one.growth) for one in result.streaming)])
     rows.append(["seconds", *(f"{one.seconds:.1f}" for one in result.streaming)])
-    return _table(header, rows, text_columns=1)
+    return aligned(header, rows, text_columns=1)
 
 
 def bars_table(bars: Sequence[Bar]) -> str:
     """Show the bars, a line for each."""
-    return _table(_BARS_HEADER, _bar_rows(bars), text_columns=1, last_is_text=True)
+    return aligned(_BARS_HEADER, _bar_rows(bars), text_columns=1, last_is_text=True)
 
 
 def bars_markdown(bars: Sequence[Bar]) -> str:
     """Show the bars as a table of Markdown."""
     rows = [_BARS_HEADER, ["---", "---:", "---:", "---:", "---"], *_bar_rows(bars)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def expected_markdown(result: Result) -> str:
+    """Show what readers look for as a table of Markdown: CPU of an event, and how often less."""
+    cases = [case for case in CASES if result.sent(_PEER, case, with_tls=True)]
+    header = ["CPU of an event, with TLS, 20 events a request"]
+    rows = [[*header, *(CASES[case].title for case in cases)], ["---", *["---:"] * len(cases)]]
+    for entrant in result.entrants:
+        if entrant.name == "floor" or (entrant.is_ours and entrant.in_flight == 1):
+            continue
+        row = [entrant.title]
+        for case in cases:
+            peer = result.sent(_PEER, case, with_tls=True)
+            own = result.sent(entrant.name, case, with_tls=True)
+            shown = f"{own.cpu.median:.1f} µs" if own else ""
+            if own and peer and entrant.name != _PEER:
+                shown += f" ({_ratio(cpu_ratio(peer, own))})"
+            row.append(shown)
+        rows.append(row)
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -214,7 +242,7 @@ def _megabytes(count: float) -> str:
     return f"{count / _MB:.1f}"
 
 
-def _table(
+def aligned(
     header: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from types import TracebackType
 from typing import Final
 
-_log: Final = logging.getLogger("eventbridge_partner")
+from eventbridge_partner._clock import monotonic
+from eventbridge_partner._logs import log
 
 _EVERY_SECONDS: Final = 60.0
 _MAX_FRAMES: Final = 8
@@ -47,14 +47,14 @@ class Bugs:
 
 
 def _write(what: str, kind: str, frames: str) -> None:
-    now = time.monotonic()
+    now = monotonic()
     last = _logged_at.get((what, kind))
     if last is not None and now - last < _EVERY_SECONDS:
         return
     if len(_logged_at) >= _MAX_KINDS:
         _logged_at.clear()
     _logged_at[what, kind] = now
-    _log.error("%s raised %s, which changes no outcome; at %s", what, kind, frames)
+    log(logging.ERROR, "%s raised %s, which changes no outcome; at %s", what, kind, frames)
 
 
 def _frames(traceback: TracebackType | None) -> str:

@@ -35,14 +35,19 @@ message.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+
+from eventbridge_partner._foreign_text import escaped
 
 if TYPE_CHECKING:
     from typing import Self
 
     from eventbridge_partner.models import DeliveryReport, SourceAccount
+
+
+_MAX_MESSAGE_CHARACTERS: Final = 1000
 
 
 class PartnerEventsError(Exception):
@@ -194,7 +199,8 @@ class TransportError(PartnerEventsError):
 
     def __init__(self, message: str, *, may_have_been_sent: bool) -> None:
         self.may_have_been_sent = may_have_been_sent
-        super().__init__(message)
+        # Of names that a peer or a proxy chose, and of transports that are not ours.
+        super().__init__(escaped(message, _MAX_MESSAGE_CHARACTERS))
 
 
 class TlsError(TransportError):

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, get_args
 
 import attrs
 
+from eventbridge_partner._foreign_text import plain_text, quoted
 from eventbridge_partner.errors import Finding, InvalidEventError
 from eventbridge_partner.models import SourceName
 from eventbridge_partner.models._source_name import account_findings, source_findings
@@ -120,10 +121,11 @@ def handoff(
     ]
     if format not in get_args(HandoffFormat):
         allowed = ", ".join(get_args(HandoffFormat))
-        findings.append(Finding("format", f"is {format!a:.64}", f"allowed: {allowed}"))
+        findings.append(Finding("format", f"is {quoted(format)}", f"allowed: {allowed}"))
     if findings:
         raise InvalidEventError(findings)
-    kit = _Kit(str(source), account, region)
+    name = str(source) if isinstance(source, SourceName) else plain_text(source)
+    kit = _Kit(name, plain_text(account), plain_text(region))
     match format:
         case "text":
             return _text(kit)
@@ -139,7 +141,7 @@ def _region_findings(region: object) -> tuple[Finding, ...]:
     if isinstance(region, str) and _REGION.fullmatch(region):
         return ()
     allowed = "allowed: the name of a Region, such as us-east-1"
-    return (Finding("region", f"is {region!a:.64}", allowed),)
+    return (Finding("region", f"is {quoted(region)}", allowed),)
 
 
 def _text(kit: _Kit) -> str:

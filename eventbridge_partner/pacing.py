@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 _LEAST_RATE: Final = 10.0
@@ -79,7 +80,10 @@ class Pace:
         self._sent: deque[float] = deque(maxlen=8192)
         # Of requests that were throttled: when they went out, and the share of their entries.
         self._refused: deque[tuple[float, float]] = deque(maxlen=8192)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        # What a signal's handler did in the middle of a step: told when that is done.
+        self._is_changing = False
+        self._late: deque[tuple[Callable[..., None], tuple[float, ...]]] = deque()
 
     @property
     def is_on(self) -> bool:
@@ -105,20 +109,12 @@ class Pace:
         self._sent.append(now)
         if self._rate is None:
             return
-        with self._lock:
-            rate = self._grow(now)
-            if rate is not None:
-                due = max(self._next_at, now - _CATCH_UP_SECONDS)
-                self._next_at = due + 1 / rate
+        self._step(self._count_sent, now)
 
     def accepted(self, sent_at: float) -> None:
         """Take that nothing of a request was throttled."""
-        if self._rate is None:
-            return
-        with self._lock:
-            if sent_at > self._cut_at:
-                self._answers += 1
-                self._window = min(self._window + 1 / self._window, _MAX_WINDOW)
+        if self._rate is not None:
+            self._step(self._count_accepted, sent_at)
 
     def throttled(self, share: float, sent_at: float, now: float, *, in_flight: int) -> None:
         """
@@ -130,16 +126,7 @@ class Pace:
             now: When its answer came.
             in_flight: How many requests of its call were in flight, this one included.
         """
-        with self._lock:
-            self._refused.append((sent_at, share))
-            if sent_at <= self._cut_at:
-                return  # it knows nothing of the cut
-            self._answers += 1
-            self._throttled += share
-            still_too_fast = self._throttled >= 2 and self._throttled > self._answers / 2
-            if still_too_fast or now >= self._cut_at + _CUT_SECONDS:
-                self._grow(now)
-                self._cut(sent_at, now, in_flight, was_too_much=still_too_fast)
+        self._step(self._count_throttled, share, sent_at, now, in_flight)
 
     def anew(self) -> Pace:
         """Return a pace with the same limit that has learned nothing, for another quota."""
@@ -147,9 +134,46 @@ class Pace:
 
     def after_fork(self) -> None:
         """Make it usable in a child process: a thread of the parent may have held its lock."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_changing = False
+        self._late.clear()
 
-    def _cut(self, sent_at: float, now: float, in_flight: int, *, was_too_much: bool) -> None:
+    def _step(self, step: Callable[..., None], *values: float) -> None:
+        """Change something, if that interrupts nothing; else after what it interrupts."""
+        with self._lock:
+            self._late.append((step, values))
+            while self._late and not self._is_changing:
+                self._is_changing = True
+                try:
+                    if self._late:  # still, for what interrupts this may have done it
+                        late, values = self._late.popleft()
+                        late(*values)
+                finally:
+                    self._is_changing = False
+
+    def _count_sent(self, now: float) -> None:
+        rate = self._grow(now)
+        if rate is not None:
+            due = max(self._next_at, now - _CATCH_UP_SECONDS)
+            self._next_at = due + 1 / rate
+
+    def _count_accepted(self, sent_at: float) -> None:
+        if sent_at > self._cut_at:
+            self._answers += 1
+            self._window = min(self._window + 1 / self._window, _MAX_WINDOW)
+
+    def _count_throttled(self, share: float, sent_at: float, now: float, in_flight: float) -> None:
+        self._refused.append((sent_at, share))
+        if sent_at <= self._cut_at:
+            return  # it knows nothing of the cut
+        self._answers += 1
+        self._throttled += share
+        still_too_fast = self._throttled >= 2 and self._throttled > self._answers / 2
+        if still_too_fast or now >= self._cut_at + _CUT_SECONDS:
+            self._grow(now)
+            self._cut(sent_at, now, in_flight, was_too_much=still_too_fast)
+
+    def _cut(self, sent_at: float, now: float, in_flight: float, *, was_too_much: bool) -> None:
         rate = self._rate
         if rate is None:
             lately = [at for at in self._sent.copy() if at >= now - 1]

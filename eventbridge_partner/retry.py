@@ -251,7 +251,7 @@ class RetryQuota:
     def __init__(self, tokens: int | None = RETRY_TOKENS) -> None:
         self._capacity = tokens
         self._tokens = float(tokens or 0)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may send, too
 
     def take(self, verdict: Verdict, share: float) -> float | None:
         """
@@ -277,8 +277,10 @@ class RetryQuota:
         """Give tokens back after a success: those taken for it, or 1 for one at the first try."""
         if self._capacity is None or self._tokens >= self._capacity:
             return
+        full = float(self._capacity)
         with self._lock:
-            self._tokens = min(self._tokens + tokens, float(self._capacity))
+            # No call between reading and writing: what interrupts this may take some.
+            self._tokens = left if (left := self._tokens + tokens) < full else full
 
     @property
     def tokens(self) -> float:

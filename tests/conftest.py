@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -10,5 +12,10 @@ settings.register_profile(
     max_examples=100,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile(
+    "fuzz",
+    settings.get_profile("moderate"),
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "20000")),
 )
 settings.load_profile("moderate")

@@ -35,7 +35,7 @@ from eventbridge_partner.testing import (
 )
 
 POISON = "poison"
-READ_TIMEOUT = 2.0
+READ_TIMEOUT = 4.0
 
 PATIENT = RetryPolicy(
     wait=wait_random(0, 0.01),
@@ -88,7 +88,7 @@ def storm_faults() -> list[Fault]:
         MiscountFailures(**often(0.02)),
         EmptyAnswer(**often(0.02)),
         CloseConnection(**often(0.02)),
-        SlowAnswer(seconds=1.5 * READ_TIMEOUT, **often(0.002)),
+        SlowAnswer(seconds=1.5 * READ_TIMEOUT, share=0.01, times=3),
     ]
 
 

@@ -29,12 +29,14 @@ from benchmarks.figures import (
     StartupFigures,
     StreamingFigures,
     cpu_ratio,
+    start_ratio,
     wall_ratio,
 )
 from benchmarks.pictures import cpu_picture, latency_picture
 from benchmarks.processes import Process, take_turns
 from benchmarks.sending import measure_sending
 from benchmarks.service import Service
+from benchmarks.startup import CHECK, FIRST_ANSWER, FROM_FILES, IMPORT
 
 ROOT = Path(__file__).parents[1]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -50,8 +52,8 @@ def environment(tmp_path, monkeypatch):
     return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
-def run(*arguments):
-    command = [sys.executable, "-m", "benchmarks", *arguments]
+def run(*arguments, module="benchmarks"):
+    command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     return done.stdout
 
@@ -59,6 +61,7 @@ def run(*arguments):
 # ---------------------------------------------------------------- the command
 
 
+@pytest.mark.process
 def test_quickest_form_prints_and_writes_all_figures(environment, tmp_path):
     """A few hundred events give every table, both pictures, and the same figures as JSON."""
     file = tmp_path / "figures.json"
@@ -83,10 +86,11 @@ def test_quickest_form_prints_and_writes_all_figures(environment, tmp_path):
         assert 0 < row.events_per_second.median <= row.in_flight * BATCH / 0.02
         assert row.cores.median > 0
     assert {row.in_flight for row in result.latency} == {32}
+    assert {row.contender for row in result.startup} >= {"boto3", "ours"}
     for row in result.startup:
-        assert row.theirs.minimum > 0
-        assert row.ours.minimum > 0
-    assert result.startup_memory.ours > result.startup_memory.bare > 1_000_000
+        assert row.wall.minimum > 0
+        assert len(row.walls) == 2
+        assert row.peak_memory is None or row.peak_memory > 1_000_000
     for stream in result.streaming:
         assert len(stream.samples) == stream.events / stream.sample_every
         assert stream.growth >= 0
@@ -102,6 +106,7 @@ def test_quickest_form_prints_and_writes_all_figures(environment, tmp_path):
         assert ElementTree.parse(tmp_path / name).getroot().tag == f"{SVG}svg"
 
 
+@pytest.mark.process
 def test_a_part_can_be_measured_alone(environment):
     """One kind of event, without TLS, by one contender, and nothing else."""
     printed = run(
@@ -123,6 +128,7 @@ def test_a_part_can_be_measured_alone(environment):
         assert text not in printed
 
 
+@pytest.mark.process
 def test_figures_of_a_file_are_shown_without_measuring(result, tmp_path):
     """A run that was written down is printed again, as it was."""
     file = tmp_path / "figures.json"
@@ -230,6 +236,7 @@ def contender(program, **settings):
     return Contender("one", "One", (sys.executable, "-c", program), **settings)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("program", "message"),
     [
@@ -267,6 +274,7 @@ def test_only_full_batches_are_measured():
 # ---------------------------------------------------------------- the service
 
 
+@pytest.mark.process
 def test_requests_may_come_in_any_pieces(environment):
     """A head in two pieces, a body in two, and the next request at once afterwards."""
     with Service(environment, None) as service:
@@ -332,6 +340,7 @@ def measure_floor(tmp_path, environment, printed):
     )
 
 
+@pytest.mark.process
 def test_floor_is_sending_and_hashing(environment, tmp_path):
     """The same signed bytes go to wrk, and what it took is for as many events as asked for."""
     done = measure_floor(tmp_path, environment, "  10 requests in 1.00s, 1MB read")
@@ -342,6 +351,7 @@ def test_floor_is_sending_and_hashing(environment, tmp_path):
     assert answer["memory"] is None
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("printed", "message"),
     [
@@ -419,11 +429,17 @@ def result():
             if one.has_latency
             for number in (1, 32, 128)
         ),
-        startup=(
-            StartupFigures(
-                "import and first client",
-                *(spread(value) for value in (180.0, 72.0, 2.5, 180.0, 72.0)),
-            ),
+        startup=tuple(
+            StartupFigures(what, who, spread(wall), spread(wall), memory, (wall, wall))
+            for what, who, wall, memory in (
+                (IMPORT, "ours, the package", 0.5, 9_000_000),
+                (FIRST_ANSWER, "boto3", 200.0, 44_000_000),
+                (FIRST_ANSWER, "capo-eventbridge", 140.0, 31_000_000),
+                (FIRST_ANSWER, "ours", 100.0, 30_800_000),
+                (FROM_FILES, "boto3", 200.0, 44_000_000),
+                (FROM_FILES, "ours", 250.0, 44_000_000),
+                (CHECK, "ours", 90.0, None),
+            )
         ),
         streaming=tuple(
             StreamingFigures(
@@ -462,43 +478,12 @@ def test_bars_are_those_of_the_right_two(result):
         (
             "ours, curl (32 in flight) against boto3, 500 B as text",
             10.0,
-            8.0,
-            12.0,
-            "pass",
-        ),
-        ("ours, curl (32 in flight) against boto3, 500 B as mapping", 10.0, 8.0, 14.0, "pass"),
-        (
-            "ours, curl (32 in flight) against boto3, 5 KB as text",
-            10.0,
-            4.0,
-            6.0,
+            5.2,
+            6.5,
             "pass, aim reached",
         ),
-        ("ours, aiohttp against aiobotocore, 500 B as text", 6.0, 5.0, 10.0, "pass"),
-        (
-            "ours, curl (32 in flight) against AWS SDK for JavaScript v3, 500 B as text",
-            4.67,
-            4.0,
-            7.0,
-            "pass",
-        ),
-        ("ours, requests (default in flight) against boto3, 500 B as text", 3.75, 3.0, 4.0, "pass"),
-        (
-            "ours, requests (default in flight) against boto3, 500 B as mapping",
-            3.75,
-            3.0,
-            4.0,
-            "pass",
-        ),
-        (
-            "ours, requests (1 in flight) against boto3, 500 B as text",
-            4.0,
-            3.0,
-            None,
-            "pass",
-        ),
-        ("ours, requests (1 in flight) against boto3, 500 B as mapping", 4.0, 3.0, None, "pass"),
-        ("ours, curl (32 in flight): the C floor's share of its CPU", 0.25, 0.25, 0.5, "pass"),
+        ("ours, aiohttp against aiobotocore, 500 B as text", 6.0, 4.8, 6.0, "pass, aim reached"),
+        ("ours, requests (default in flight) against boto3, 500 B as text", 3.75, 3.3, 4.0, "pass"),
         (
             "ours, curl, 128 in flight: one core, answers after 20 ms",
             115200,
@@ -506,10 +491,21 @@ def test_bars_are_those_of_the_right_two(result):
             72_000,
             "pass, aim reached",
         ),
-        ("import and first client against boto3", 2.5, 1.5, 2.0, "pass, aim reached"),
+        ("first answer, environment, against boto3", 2.0, 1.7, 2.2, "pass"),
+        ("first answer, environment, against capo-eventbridge", 1.4, 1.1, 1.4, "pass, aim reached"),
+        ("first answer, profile in files, against boto3", 0.8, 0.95, 1.2, "MISS"),
+        ("first answer, environment: peak memory as a share of boto3's", 0.7, 0.75, 0.65, "pass"),
+        ("import eventbridge_partner", 0.5, 5.0, None, "pass"),
         ("stream_events, ours, requests: growth of memory", 47.0, 5.0, 0.0, "MISS"),
         ("stream_events, ours, curl: growth of memory", 47.0, 5.0, 0.0, "MISS"),
     ]
+
+
+def test_starts_are_compared_run_by_run():
+    """What slowed the machine down in one run is in both of its figures."""
+    peer = StartupFigures(FIRST_ANSWER, "boto3", spread(1), spread(1), None, (200.0, 400.0, 100.0))
+    own = StartupFigures(FIRST_ANSWER, "ours", spread(1), spread(1), None, (100.0, 200.0, 50.0))
+    assert start_ratio(peer, own) == Spread(2.0, 2.0, 2.0, 2.0)
 
 
 def test_events_of_one_core_are_counted_where_more_were_used():
@@ -531,6 +527,7 @@ def test_bars_that_were_not_measured_are_left_out(result):
         (Bar("x", 8.0, 8.0, 12.0), "pass", "8.0x"),
         (Bar("x", 11.96, 8.0, 12.0), "pass, aim reached", "12.0x"),
         (Bar("x", 3.2, 3.0), "pass", "3.2x"),
+        (Bar("x", 0.951, 0.95, 1.2), "pass", "0.95x"),
         (Bar("x", 0.3, 0.25, 0.5, unit=""), "pass", "0.30"),
         (
             Bar("x", 71_999.7, 28_000, 72_000, unit="events/s"),
@@ -568,6 +565,7 @@ def test_memory_table_has_all_who_tell(result):
 # ---------------------------------------------------------------- publishing
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("part", "transport", "service"),
     [
@@ -673,33 +671,55 @@ def test_pictures_need_figures(result):
             draw(nothing)
 
 
-def test_page_gets_the_figures_of_the_newest_run(result, tmp_path):
-    """The page of the docs has its places; what stands there is replaced, and nothing else."""
-    copy = tmp_path / page.PAGE
+def test_pages_get_the_figures_of_the_newest_run(result, tmp_path):
+    """Both pages have their places; what stands there is replaced, and nothing else."""
+    copy, results = tmp_path / page.PAGE, tmp_path / page.RESULTS.name
     shutil.copy(ROOT / "docs" / "explanation" / page.PAGE, copy)
-    page.write_page(result, tmp_path, "the first run\n")
-    first = copy.read_text()
-    page.write_page(result, tmp_path, "the second run, \\1 of it\n")
-    second = copy.read_text()
+    shutil.copy(page.RESULTS, results)
+    page.write_page(result, tmp_path, "the first run\n", results)
+    first = results.read_text()
+    page.write_page(result, tmp_path, "the second run, \\1 of it\n", results)
+    second = results.read_text()
 
     assert "```text\nthe first run\n```" in first
     assert second == first.replace("the first run", "the second run, \\1 of it")
     assert tables.bars_markdown(bars(result)) in second
-    assert "- processor: a fine one\n" in second
-    assert "load: 0.0" not in second
+    shown = copy.read_text()
+    assert tables.expected_markdown(result) in shown
+    assert "| ours, curl | 6.0 µs (10.0x) |" in shown
+    assert "MISS" not in shown
+    for text in (second, shown):
+        assert "- processor: a fine one\n" in text
+        assert "load: 0.0" not in text
     for name in (page.CPU_PICTURE, page.LATENCY_PICTURE):
-        assert f"]({name})" in second
+        assert f"]({name})" in shown
         ElementTree.parse(tmp_path / name)
 
 
 def test_page_without_its_places_is_left_alone(result, tmp_path):
     """A missing marker is named, and nothing is written."""
     (tmp_path / page.PAGE).write_text("# Performance\n")
-    with pytest.raises(ValueError, match=r"performance\.md has no <!-- machine: written by"):
-        page.write_page(result, tmp_path, "")
+    with pytest.raises(ValueError, match=r"performance\.md has no <!-- expect: written by"):
+        page.write_page(result, tmp_path, "", tmp_path / "RESULTS.md")
     assert [file.name for file in tmp_path.iterdir()] == [page.PAGE]
 
 
+# ---------------------------------------------------------------- single events
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_single_events_are_measured(environment):
+    """Each contender makes its calls, and is held against boto3."""
+    lines = run("--quick", module="benchmarks.single").splitlines()
+    assert [line.split("  ")[0] for line in lines if line.startswith("ours")] == [
+        "ours",
+        "ours, requests imported",
+    ]
+    assert sum(line.startswith("a call with one event") for line in lines) == 2
+
+
+@pytest.mark.process
 def test_pieces_are_measured_one_by_one(monkeypatch, capsys):
     """Each piece of our own, and HTTP on each transport, with TLS and without."""
     monkeypatch.setattr(pieces, "REQUESTS", 3)

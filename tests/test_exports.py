@@ -2,25 +2,143 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
-import types
+import pickle
+import pkgutil
+import subprocess
+import sys
 
 import pytest
 
 import eventbridge_partner
-from eventbridge_partner import error_codes, limits, models
+from eventbridge_partner import error_codes, limits, models, testing
 
 NAMES = sorted(eventbridge_partner.__all__)
+SUBMODULES = sorted(
+    module.name
+    for module in pkgutil.iter_modules(eventbridge_partner.__path__)
+    if not module.name.startswith("_")
+)
+FACES = [eventbridge_partner, models, testing]
+
+
+def printed(program: str, given: bytes = b"") -> str:
+    """Return what a program prints in an interpreter of its own."""
+    finished = subprocess.run(
+        [sys.executable, "-c", program], input=given, check=True, capture_output=True
+    )
+    return finished.stdout.decode().strip()
 
 
 def test_nothing_else_is_public():
     """A name without underscore that is neither exported nor a module was left by accident."""
-    public = {
-        name
-        for name, value in vars(eventbridge_partner).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    # pytest adds names that are none to what it rewrites.
+    names = filter(str.isidentifier, dir(eventbridge_partner))
+    public = {name for name in names if not name.startswith("_")}
+    assert public - {"annotations", "face", "TYPE_CHECKING"} == {*NAMES, *SUBMODULES}
+
+
+# ---------------------------------------------------------------- loaded at the first use
+
+
+@pytest.mark.parametrize("package", FACES, ids=lambda package: package.__name__)
+def test_names_are_those_that_type_checkers_see(package):
+    """What is imported for type checkers, what is loaded late and what is exported are the same."""
+    seen = {}
+    for node in ast.walk(ast.parse(inspect.getsource(package))):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for statement in node.body:
+                assert isinstance(statement, ast.ImportFrom)
+                for alias in statement.names:
+                    seen[alias.name] = f"{statement.module}"
+    assert set(seen) == set(package.__all__)
+    for name, module in seen.items():
+        __import__(module)
+        assert getattr(package, name) is getattr(sys.modules[module], name), name
+    assert set(package._NAMES) == {
+        module.removeprefix(f"{package.__name__}.") for module in seen.values()
     }
-    assert public - {"annotations", "TYPE_CHECKING"} <= set(NAMES)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("package", FACES, ids=lambda package: package.__name__)
+def test_an_import_loads_nothing(package):
+    """Not even what the standard library has for it."""
+    program = "import sys; before = set(sys.modules); import {}; print(*set(sys.modules) - before)"
+    new = set(printed(program.format(package.__name__)).split())
+    assert package.__name__ in new
+    assert new <= {
+        "__future__", "eventbridge_partner", "eventbridge_partner._lazy",
+        "eventbridge_partner._version", package.__name__,
+    }  # fmt: skip
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("package", FACES, ids=lambda package: package.__name__)
+def test_names_are_shown_before_they_are_loaded(package):
+    """`dir` and a shell's completion show all of them, those for asyncio too."""
+    program = f"import {package.__name__}; print(*dir({package.__name__}))"
+    assert set(package.__all__) | {"__doc__", "__name__"} <= set(printed(program).split())
+
+
+@pytest.mark.process
+def test_completion():
+    """A shell completes what has not been loaded yet."""
+    completed = printed(
+        "import eventbridge_partner, rlcompleter\n"
+        "completer = rlcompleter.Completer({'ep': eventbridge_partner})\n"
+        "print(*(completer.complete('ep.AsyncPa', n) for n in range(2)))"
+    )
+    assert completed == "ep.AsyncPartnerEventsClient( None"
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SUBMODULES)
+def test_submodules_need_no_import_of_their_own(name):
+    """`eventbridge_partner.errors` is there whatever was imported before."""
+    program = f"import eventbridge_partner as ep; print(ep.{name}.__name__)"
+    assert printed(program) == f"eventbridge_partner.{name}"
+
+
+def test_a_name_is_looked_up_once():
+    """From its first use on, it is an attribute like any other."""
+    assert eventbridge_partner.PartnerEvent is vars(eventbridge_partner)["PartnerEvent"]
+
+
+@pytest.mark.process
+def test_pickles_find_their_classes():
+    """A process that has not loaded the package unpickles what another one pickled."""
+    event = eventbridge_partner.PartnerEvent("aws.partner/example.com/a", "t", "{}")
+    program = "import pickle, sys; print(pickle.load(sys.stdin.buffer).detail_type)"
+    assert printed(program, pickle.dumps(event)) == "t"
+
+
+@pytest.mark.process
+def test_isinstance():
+    """A class is the same wherever it is imported from."""
+    program = (
+        "from eventbridge_partner.models._event import PartnerEvent as direct\n"
+        "import eventbridge_partner as ep\n"
+        "from eventbridge_partner import PartnerEvent\n"
+        "event = direct('aws.partner/example.com/a', 't', '{}')\n"
+        "print(isinstance(event, ep.PartnerEvent), PartnerEvent is ep.models.PartnerEvent)"
+    )
+    assert printed(program) == "True True"
+
+
+@pytest.mark.process
+def test_names_can_be_replaced():
+    """A test that patches a name before its first use leaves it as it was."""
+    program = (
+        "from unittest import mock\n"
+        "with mock.patch('eventbridge_partner.PartnerEventsClient', 'a double'):\n"
+        "    from eventbridge_partner import PartnerEventsClient as double\n"
+        "from eventbridge_partner import PartnerEventsClient\n"
+        "print(double, PartnerEventsClient.__name__)"
+    )
+    assert printed(program) == "a double PartnerEventsClient"
 
 
 def test_star_import():
@@ -49,10 +167,12 @@ def test_public_methods_are_documented(name):
                 assert inspect.getdoc(getattr(value, member_name)), member_name
 
 
-def test_unknown_names():
+@pytest.mark.parametrize("package", FACES, ids=lambda package: package.__name__)
+def test_unknown_names(package):
     """A name that does not exist is an AttributeError, also where some are loaded late."""
-    with pytest.raises(AttributeError, match="NoSuchName"):
-        getattr(eventbridge_partner, "NoSuchName")  # noqa: B009
+    with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no .* 'NoSuchName'"):
+        getattr(package, "NoSuchName")  # noqa: B009
+    assert not hasattr(package, "_NoSuchName")
 
 
 def test_models_are_exported():

@@ -15,8 +15,6 @@ from typing import Any
 import botocore.session
 import hcl2
 import pytest
-from cfnlint.api import ManualArgs, lint
-from cfnlint.decode import decode_str
 from hypothesis import given
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
@@ -153,6 +151,7 @@ def run(script: str, environment: dict[str, str]) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="a shell script")
 def test_the_script_associates_the_source(moto, customer):
     """Against moto's server it makes bus, log group, policy, rule and target; twice if need be."""
@@ -189,6 +188,7 @@ def test_the_script_associates_the_source(moto, customer):
         made.close()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="a shell script")
 def test_the_script_ends_where_something_is_wrong(moto, customer):
     """In another account, or without the source, it changes nothing."""
@@ -205,6 +205,7 @@ def test_the_script_ends_where_something_is_wrong(moto, customer):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("region", "partition"),
     [
@@ -243,16 +244,22 @@ def test_names_are_single_words_of_the_shell(name):
 # CloudFormation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [NAME, LONGEST])
 def test_the_template_passes_cfn_lint(name):
     """Without an error or a warning."""
+    from cfnlint.api import ManualArgs, lint
+
     settings = ManualArgs(regions=[REGION])
     assert lint(kit("cloudformation", name=name), config=settings) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_the_template_makes(name):
     """The same as the script; the ARN of a target goes without the `:*` of the log group's."""
+    from cfnlint.decode import decode_str
+
     template, problems = decode_str(kit("cloudformation", name=name))
     assert problems == []
     resources = template["Resources"]
@@ -291,6 +298,7 @@ def unquoted(value: Any) -> Any:
             return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_configuration_parses(name):
     """python-hcl2 reads it, and finds the names as they are."""

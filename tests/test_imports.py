@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 PROGRAM = """
 import json, sys
 import eventbridge_partner
@@ -68,12 +70,41 @@ def test_making_a_client_loads_nothing_more(with_package):
 
 
 def test_the_first_use_loads_what_a_send_needs():
-    """botocore's session and requests; no retry library, no test tool."""
+    """Where the environment says everything, urllib3; no botocore, requests or test tool."""
+    names = loaded(CLIENT + LOOK_UP)
+    assert "urllib3" in names
+    unwanted = {"botocore", "requests", "tenacity", "cattrs", "asyncio", *TEST_TOOLS}
+    assert not unwanted & names
+
+
+def test_a_command_loads_no_other(tmp_path):
+    """`check` needs neither the local service nor what sends."""
+    (tmp_path / "events.jsonl").touch()
+    check = "from eventbridge_partner.cli import main; main(['check', {file!r}])"
+    names = loaded(
+        f"import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()):\n"
+        f" {check.format(file=str(tmp_path / 'events.jsonl'))}\n"
+    )
+    assert "eventbridge_partner.cli._check" in names
+    assert (
+        not {
+            "eventbridge_partner.cli._send",
+            "eventbridge_partner.cli._serve",
+            "eventbridge_partner.testing",
+            "requests",
+            "urllib3",
+        }
+        & names
+    )
+
+
+def test_settings_in_files_load_botocore(tmp_path, monkeypatch):
+    """Its session, but no client, and nothing of the C runtime."""
+    (tmp_path / "config").touch()
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     names = loaded(CLIENT + LOOK_UP)
     assert "botocore.session" in names
-    assert "requests" in names
-    assert not {"tenacity", "cattrs", "asyncio", *TEST_TOOLS} & names
-    assert "awscrt" not in names
+    assert not {"tenacity", "cattrs", "asyncio", "awscrt", *TEST_TOOLS} & names
 
 
 def test_a_given_transport_needs_no_requests():

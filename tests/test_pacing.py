@@ -514,6 +514,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 @pytest.mark.parametrize("client", ["blocking", "on a loop"])
 def test_a_child_process_can_use_a_pace_that_a_thread_of_its_parent_held(client: str) -> None:
@@ -751,6 +752,7 @@ def mean(values: Iterable[float]) -> float:
     return sum(kept) / len(kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scene", "used", "throttled"),
     [
@@ -795,6 +797,7 @@ def test_a_quota_is_used_and_little_is_throttled(
     assert lost <= (0 if scene.requests == 100 else 0.001 * scene.requests * 20 * seeds)
 
 
+@pytest.mark.slow
 def test_clients_that_share_a_quota_do_better_with_one_pace() -> None:
     """Fewer of their requests are throttled than with a pace for each."""
     one, each = (
@@ -856,6 +859,7 @@ PUTS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @PUTS
 def test_all_events_arrive_at_a_service_that_throttles(
     put: Callable[[int, dict[str, Any]], Any],
@@ -881,6 +885,7 @@ def test_all_events_arrive_at_a_service_that_throttles(
     assert service.request_count < 200
 
 
+@pytest.mark.slow
 @PUTS
 def test_nothing_is_throttled_at_a_rate_below_the_quota(
     put: Callable[[int, dict[str, Any]], Any],

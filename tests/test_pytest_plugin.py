@@ -12,6 +12,8 @@ import pytest
 from eventbridge_partner import pytest_plugin
 from eventbridge_partner.testing import EVERY_FAULT, EventPattern
 
+pytestmark = pytest.mark.process
+
 HEAD = """\
 import pytest
 from eventbridge_partner import PartnerEvent
@@ -103,7 +105,7 @@ def test_ours(eventbridge, eventbridge_environment):
 
 def test_boto3(eventbridge, eventbridge_environment):
     entry = {"Source": SOURCE, "DetailType": "t", "Detail": "{}"}
-    client = boto3.client("events")
+    client = boto3.Session().client("events")
     client.put_partner_events(Entries=[entry])
     client.close()
     assert_accepted(eventbridge, detail_type="t")

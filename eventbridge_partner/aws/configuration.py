@@ -1,32 +1,25 @@
-"""
-What AWS's configuration says: Region, endpoint, proxies and certificates.
-
-It asks botocore's session, which reads the environment and AWS's config files as every other SDK
-does, but makes no botocore client: that takes longer than all the rest, and its retries would
-stack on ours. A test holds the result against a client's.
-"""
+"""What AWS's configuration says: Region, endpoint, proxies and certificates; checked."""
 
 from __future__ import annotations
 
 import os
-import platform
 import re
+import sys
 import urllib.parse
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final, Protocol
 
 import attrs
 
+from eventbridge_partner._foreign_text import plain_text, quoted
 from eventbridge_partner._version import __version__
 from eventbridge_partner.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    import botocore.session
-
 SERVICE: Final = "events"
-_API_VERSION: Final = "2015-10-07"
+API_VERSION: Final = "2015-10-07"
+
+_MOST_OF_A_PATH: Final = 500
 
 
 @attrs.frozen(kw_only=True)
@@ -53,72 +46,73 @@ class AwsConfiguration:
     max_attempts: int | None
 
 
+class Settings(Protocol):
+    """What says the settings: a botocore session, or the environment alone."""
+
+    def region(self) -> str | None:
+        """Return the Region to send to."""
+        ...
+
+    def endpoint(self, region: str) -> str:
+        """Return the endpoint that is configured, or else that of the Region."""
+        ...
+
+    def ca_bundle(self) -> str | None:
+        """Return the path of a file of trusted certificates."""
+        ...
+
+    def proxies(self, url: str) -> Mapping[str, str]:
+        """Return the proxies through which a URL is to be reached."""
+        ...
+
+    def max_attempts(self) -> int | None:
+        """Return how often to try."""
+        ...
+
+    def app_id(self) -> str | None:
+        """Return the application's name for the `User-Agent` header."""
+        ...
+
+    def user_agent_extra(self) -> str | None:
+        """Return what else to say in the `User-Agent` header."""
+        ...
+
+    def botocore_version(self) -> str:
+        """Return the version of the botocore whose rules are followed."""
+        ...
+
+
 def resolve(
-    session: botocore.session.Session, *, region: str | None, endpoint_url: str | None
+    settings: Settings, *, region: str | None, endpoint_url: str | None
 ) -> AwsConfiguration:
     """
     Resolve what a client needs to know but its credentials.
 
+    Args:
+        settings: What is asked for all that is not given.
+        region: The Region, if it was given.
+        endpoint_url: Where to send instead, if that was given.
+
     Raises:
         ConfigurationError: A setting is missing or cannot work.
     """
-    with _translated_errors():
-        region = checked_region(_region(session, region))
-        url, host = checked_endpoint(endpoint_url or _endpoint(session, region))
-        return AwsConfiguration(
-            region=region,
-            url=url,
-            host=host,
-            ca_bundle=_ca_bundle(session),
-            proxies=_proxies(session, url),
-            user_agent=_user_agent(session),
-            max_attempts=_max_attempts(session),
-        )
-
-
-def open_session(profile: str | None, session: Any = None) -> botocore.session.Session:
-    """
-    Return the botocore session to ask.
-
-    Args:
-        profile: A profile of AWS's config files, where no session is given.
-        session: A botocore or boto3 session.
-    """
-    import botocore.session
-
-    if session is None:
-        return botocore.session.Session(profile=profile)
-    if profile is not None:
-        raise ConfigurationError("profile is given with a session; allowed: one of the two")
-    # A boto3 session wraps a botocore one, and has no public way to it.
-    session = getattr(session, "_session", session)
-    if not isinstance(session, botocore.session.Session):
-        found = type(session).__qualname__
-        raise ConfigurationError(
-            f"session is of type {found}; allowed: a botocore or boto3 session"
-        )
-    return session
-
-
-# ---------------------------------------------------------------- settings
-
-
-def _region(session: botocore.session.Session, region: str | None) -> str:
-    # botocore does not read AWS_REGION, which every newer SDK and Lambda itself sets. What was
-    # said in code of this session goes before it.
-    found = (
-        region
-        or _client_setting(session, "region_name")
-        or session.instance_variables().get("region")
-        or os.environ.get("AWS_REGION")
-        or session.get_config_variable("region")
-    )
+    found = region or settings.region()
     if not found:
         raise ConfigurationError(
             "region is not set; needed: the argument region, AWS_REGION, AWS_DEFAULT_REGION or "
             "the region of a profile"
         )
-    return str(found)
+    region = checked_region(found)
+    url, host = checked_endpoint(endpoint_url or settings.endpoint(region))
+    return AwsConfiguration(
+        region=region,
+        url=url,
+        host=host,
+        ca_bundle=_ca_bundle(settings),
+        proxies=_proxies(settings, url),
+        user_agent=_user_agent(settings),
+        max_attempts=settings.max_attempts(),
+    )
 
 
 _REGION: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -128,29 +122,9 @@ def checked_region(region: str) -> str:
     """Return a Region if it can stand in a host name and a signature."""
     if not _REGION.fullmatch(region):
         raise ConfigurationError(
-            f"region is {region[:64]!a}; allowed: the code of a Region, such as us-east-1"
+            f"region is {quoted(region)}; allowed: the code of a Region, such as us-east-1"
         )
-    return region
-
-
-def _endpoint(session: botocore.session.Session, region: str) -> str:
-    from botocore.configprovider import ConfiguredEndpointProvider
-    from botocore.endpoint_provider import EndpointProvider
-
-    if not _setting(session, "ignore_configured_endpoint_urls"):
-        profile = session.get_scoped_config()
-        configured = ConfiguredEndpointProvider(session.full_config, profile, SERVICE).provide()
-        if configured:
-            return str(configured)
-    loader = session.get_component("data_loader")
-    # By its path: looking for the newest version lists the folders of all services.
-    rules = loader.load_data(f"{SERVICE}/{_API_VERSION}/endpoint-rule-set-1")
-    endpoint = EndpointProvider(rules, loader.load_data("partitions")).resolve_endpoint(
-        Region=region,
-        UseFIPS=bool(_setting(session, "use_fips_endpoint")),
-        UseDualStack=bool(_setting(session, "use_dualstack_endpoint")),
-    )
-    return str(endpoint.url)
+    return plain_text(region)
 
 
 _LOOPBACK_HOSTS: Final = frozenset({"localhost", "::1"})
@@ -194,81 +168,68 @@ def checked_endpoint(endpoint_url: str) -> tuple[str, str]:
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise refused("has a path, a query or a fragment")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
-        raise refused(f"has the scheme {parts.scheme[:16]!a}")
+        raise refused(f"has the scheme {quoted(parts.scheme)}")
     shown = f"[{host}]" if ":" in host else host
     if port is not None and port != {"https": 443, "http": 80}[parts.scheme]:
         shown = f"{shown}:{port}"
     return f"{parts.scheme}://{shown}/", shown
 
 
-def _ca_bundle(session: botocore.session.Session) -> str | bool:
+def _ca_bundle(settings: Settings) -> str | bool:
     # botocore falls back on what requests reads.
-    path = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    path = settings.ca_bundle() or os.environ.get("REQUESTS_CA_BUNDLE")
     if not path:
         return True
-    if not Path(path).exists():
+    try:
+        exists = Path(path).exists()
+    except (OSError, ValueError):  # of a name that no file can have
+        exists = False
+    if not exists:
         raise ConfigurationError(
-            f"ca_bundle is {path!a}, which does not exist; allowed: a file of certificates"
+            f"ca_bundle is {quoted(str(path), _MOST_OF_A_PATH)}, which does not exist; allowed: a "
+            "file of certificates"
         )
-    return str(path)
+    return path
 
 
-def _proxies(session: botocore.session.Session, url: str) -> Mapping[str, str]:
-    from botocore.utils import get_environ_proxies
-
-    configured = _client_setting(session, "proxies")
-    return dict(configured if configured is not None else get_environ_proxies(url))
+def _proxies(settings: Settings, url: str) -> Mapping[str, str]:
+    found = settings.proxies(url)
+    # As botocore does, which takes the one for the URL's own scheme and knows no `ALL_PROXY`.
+    scheme = url.partition(":")[0]
+    return {scheme: found[scheme]} if found.get(scheme) else {}
 
 
 _NOT_IN_A_TOKEN: Final = re.compile(r"[^a-zA-Z0-9!$%&'*+\-.^_`|~,]")
 
 
-def _user_agent(session: botocore.session.Session) -> str:
-    import botocore
-
+def _user_agent(settings: Settings) -> str:
     words = [
         f"eventbridge-partner/{__version__}",
-        f"lang/python#{platform.python_version()}",
-        f"md/botocore#{botocore.__version__}",
+        "lang/python#{}.{}.{}".format(*sys.version_info[:3]),
+        f"md/botocore#{settings.botocore_version()}",
     ]
-    if app_id := _setting(session, "user_agent_appid"):
-        words.append(f"app/{_NOT_IN_A_TOKEN.sub('-', str(app_id))}")
-    extra = session.user_agent_extra or _client_setting(session, "user_agent_extra")
-    if extra:
-        words.append(re.sub(r"[^\x20-\x7e]", "-", str(extra)))
+    if app_id := settings.app_id():
+        words.append(f"app/{_NOT_IN_A_TOKEN.sub('-', app_id)}")
+    if extra := settings.user_agent_extra():
+        words.append(re.sub(r"[^\x20-\x7e]", "-", extra))
     return " ".join(words)
 
 
-def _max_attempts(session: botocore.session.Session) -> int | None:
+def checked_attempts(found: object) -> int | None:
+    """
+    Return the number of attempts that a variable or a file says, if it says one.
+
+    Raises:
+        ConfigurationError: It is not a number from 1.
+    """
+    if found is None:
+        return None
     try:
-        found = session.get_config_variable("max_attempts")
-        if found is None:
-            return None
-        if int(found) >= 1:
-            return int(found)
+        attempts = int(str(found))
     except ValueError:
-        pass
-    shown = os.environ.get("AWS_MAX_ATTEMPTS") or session.get_scoped_config().get("max_attempts")
-    raise ConfigurationError(
-        f"AWS_MAX_ATTEMPTS or max_attempts is {str(shown)[:32]!a}; allowed: a number from 1"
-    )
-
-
-def _setting(session: botocore.session.Session, name: str) -> Any:
-    """Return a setting of the session's default client configuration, else of AWS's files."""
-    chosen = _client_setting(session, name)
-    return session.get_config_variable(name) if chosen is None else chosen
-
-
-def _client_setting(session: botocore.session.Session, name: str) -> Any:
-    return getattr(session.get_default_client_config(), name, None)
-
-
-@contextmanager
-def _translated_errors() -> Generator[None]:
-    from botocore.exceptions import BotoCoreError
-
-    try:
-        yield
-    except BotoCoreError as error:
-        raise ConfigurationError(f"AWS's configuration cannot be used: {error}") from error
+        attempts = 0
+    if attempts < 1:
+        raise ConfigurationError(
+            f"AWS_MAX_ATTEMPTS or max_attempts is {quoted(str(found))}; allowed: a number from 1"
+        )
+    return attempts

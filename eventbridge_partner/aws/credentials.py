@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from eventbridge_partner._signals import let_pass
+from eventbridge_partner.aws.environment import EnvironmentCredentials
 from eventbridge_partner.errors import CredentialsError
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
-
-if TYPE_CHECKING:
-    import botocore.session
 
 
 class ReadCredentials(Protocol):
@@ -40,20 +39,38 @@ class Credentials(Protocol):
         ...
 
 
+class CredentialsFinder(Protocol):
+    """What looks for credentials: see `SharedSession`."""
+
+    def find_credentials(self) -> Credentials | None:
+        """Return the credentials there are, if there are any."""
+        ...
+
+    def find_other_credentials(self) -> Credentials | None:
+        """Return those that there are now, whatever is kept or cached."""
+        ...
+
+
 class CredentialsKeeper:
     """
     Gives the credentials to sign with, and fresh ones when the service calls them expired.
 
     Looks for them at the first use. Safe in threads.
+
+    Args:
+        finder: What looks for them.
+        given: What to sign with instead, if it was given.
     """
 
-    def __init__(self, session: botocore.session.Session, given: Credentials | None) -> None:
-        self._session = session
+    def __init__(self, finder: CredentialsFinder, given: Credentials | None) -> None:
+        self._finder = finder
         self._given = given
         self._source = given
         self._lasting: Credentials | None = None
         self._remembered: FrozenCredentials | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        # The threads that are asking for credentials.
+        self._asking: set[int] = set()
 
     def may_block(self) -> bool:
         """Tell whether `frozen` may have to wait now: for a file, a process or the network."""
@@ -62,14 +79,18 @@ class CredentialsKeeper:
             return True
         if source is self._lasting:
             return False
-        from botocore.credentials import Credentials as LastingCredentials
-        from botocore.credentials import RefreshableCredentials
-
-        # Not a derived class, which may do as it likes.
-        if type(source) is LastingCredentials:
+        # Not derived classes, which may do as they like.
+        if type(source) is EnvironmentCredentials:
             self._lasting = source
             return False
-        return not isinstance(source, RefreshableCredentials) or source.refresh_needed()
+        botocore: Any = sys.modules.get("botocore.credentials")
+        if botocore is None:  # then they are not botocore's
+            return True
+        if type(source) is botocore.Credentials:
+            self._lasting = source
+            return False
+        refreshable: Any = source if isinstance(source, botocore.RefreshableCredentials) else None
+        return refreshable is None or refreshable.refresh_needed()
 
     def frozen(self) -> FrozenCredentials:
         """
@@ -79,7 +100,7 @@ class CredentialsKeeper:
             CredentialsError: There are none, or they could not be fetched or refreshed.
         """
         try:
-            read = (self._source or self._find()).get_frozen_credentials()
+            read = self._read()
         except CredentialsError:
             raise
         except Exception as error:
@@ -105,10 +126,30 @@ class CredentialsKeeper:
         self._remembered = frozen
         return frozen
 
+    def _read(self) -> ReadCredentials:
+        """
+        Ask for credentials; what interrupts that on the same thread gets the ones before.
+
+        It could wait for none: the lock of whoever fetches them may be held, such as botocore's.
+        """
+        thread = threading.get_ident()
+        if thread in self._asking:
+            if self._remembered is None:
+                raise CredentialsError(
+                    "the AWS credentials are being fetched by what this call interrupted, and "
+                    "there are no others yet"
+                )
+            return self._remembered
+        self._asking.add(thread)
+        try:
+            return (self._source or self._find()).get_frozen_credentials()
+        finally:
+            self._asking.discard(thread)
+
     def _find(self) -> Credentials:
         with self._lock:
             if self._source is None:
-                found: Any = self._session.get_credentials()
+                found = self._finder.find_credentials()
                 if found is None:
                     raise CredentialsError(
                         "no AWS credentials were found; needed: the argument credentials, a "
@@ -124,6 +165,10 @@ class CredentialsKeeper:
         Raises:
             CredentialsError: There are none now.
         """
+        thread = threading.get_ident()
+        if thread in self._asking:
+            return  # that is what this call interrupted
+        self._asking.add(thread)
         try:
             self._look_again(stale)
         except CredentialsError:
@@ -131,21 +176,20 @@ class CredentialsKeeper:
         except Exception as error:
             let_pass(error)
             raise _not_fetched(error) from error
+        finally:
+            self._asking.discard(thread)
 
     def _look_again(self, stale: FrozenCredentials) -> None:
         with self._lock:
             if self._given is not None or self._source is None:
                 return  # whoever gave them refreshes them
             current = self._source.get_frozen_credentials()
-            if (current.access_key, current.token) != (stale.access_key, stale.token):
+            if (current.access_key, current.token or None) != (stale.access_key, stale.token):
                 return
             method = getattr(self._source, "method", _GIVEN_TO_THE_SESSION)
             if method == _GIVEN_TO_THE_SESSION:
                 return
-            from botocore.credentials import create_credential_resolver
-
-            # A resolver of its own: the session keeps, and its caches keep, what has expired.
-            found: Any = create_credential_resolver(self._session).load_credentials()
+            found: Any = self._finder.find_other_credentials()
             if found is None:
                 raise CredentialsError("the AWS credentials have expired and there are no others")
             # From elsewhere they may be another identity's, such as the machine's own role.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import Final, NoReturn
 
 from eventbridge_partner import (
     ConfigurationError,
@@ -16,22 +18,31 @@ from eventbridge_partner import (
     OutboxUnavailableError,
     __version__,
 )
-from eventbridge_partner.cli import (
-    _check,
-    _customer,
-    _match,
-    _outbox,
-    _relay,
-    _sample,
-    _send,
-    _serve,
-    _sources,
-)
+from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner.cli._exits import CONFIGURATION, NOT_ALL_ACCEPTED, USAGE, UsageError
 from eventbridge_partner.cli._interruption import Interrupted, Interruption
-from eventbridge_partner.cli._output import OutputError, flush_out, forget_standard_output, say
+from eventbridge_partner.cli._output import (
+    MOST_OF_A_LINE,
+    OutputError,
+    flush_out,
+    forget_standard_output,
+    say,
+)
 
 _PROGRAM = "eventbridge-partner"
+
+_COMMANDS: Final = {
+    "send": "deliver the events of a file",
+    "check": "validate and size the events of a file, without sending",
+    "sources": "create, find, watch and delete partner event sources",
+    "relay": "deliver what an outbox has",
+    "outbox": "make an outbox, look at it, deal with its dead letters",
+    "serve": "run the local service",
+    "customer": "act as a customer at a running local service",
+    "sample": "show the events of a file as the customer's rules see them",
+    "match": "hold an event pattern against the events of a file",
+}
+"""Each in a module of its name, with what `--help` says of it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: With status 2 for arguments that cannot be read, 0 after `--help`.
     """
-    arguments = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = _parser(argv).parse_args(argv)
     with _open_outputs(), Interruption() as interruption:
         try:
             status: int = arguments.run(arguments, interruption)
@@ -88,8 +100,15 @@ def _open_outputs() -> Generator[None]:
         yield
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """Shows what it was given escaped: it says which arguments it does not know."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(escaped(message, MOST_OF_A_LINE))
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    parser = _Parser(
         prog=_PROGRAM,
         description="Deliver SaaS events to Amazon EventBridge partner event buses.",
         epilog=f"`{_PROGRAM} COMMAND --help` says more about each command.",
@@ -97,16 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (
-        _send,
-        _check,
-        _sources,
-        _relay,
-        _outbox,
-        _serve,
-        _customer,
-        _sample,
-        _match,
-    ):
-        command.add_parser(subparsers, allow_abbrev=False)
+    # Nobody waits for the modules of the other commands.
+    wanted = next((word for word in argv if not word.startswith("-")), None)
+    for name, summary in _COMMANDS.items():
+        if name == wanted:
+            command = importlib.import_module(f"{__name__}._{name}")
+            command.add_parser(subparsers, help=summary, allow_abbrev=False)
+        else:
+            subparsers.add_parser(name, help=summary)
     return parser

@@ -28,7 +28,6 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "check",
-        help="validate and size the events of a file, without sending",
         description="Validate and size the events of a file, without sending. "
         "`send --help` says what the file holds.",
         epilog=_EPILOG,

@@ -9,9 +9,10 @@ import os
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from eventbridge_partner._foreign_text import escaped, quoted
 from eventbridge_partner.cli._exits import ALL_ACCEPTED, NOT_ALL_ACCEPTED, UsageError, reason
 from eventbridge_partner.cli._interruption import Interruption
-from eventbridge_partner.cli._output import say, write_out
+from eventbridge_partner.cli._output import MOST_OF_A_LINE, say, write_out
 
 _VARIABLE: Final = "AWS_ENDPOINT_URL_EVENTBRIDGE"
 _TIMEOUT: Final = 10.0
@@ -37,7 +38,6 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "customer",
-        help="act as a customer at a running local service",
         description="Do at a local service what a customer does with a partner event source.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -76,7 +76,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         return _not_done(f"no local service answers at {url}")
     if status != 200:
         return _not_done(str(found.get("message", f"status {status} from {url}")))
-    write_out(f"{arguments.name} of account {arguments.account}: {found['state'] or 'gone'}\n")
+    what = escaped(f"{arguments.name} of account {arguments.account}", MOST_OF_A_LINE)
+    write_out(f"{what}: {escaped(str(found['state'] or 'gone'))}\n")
     return ALL_ACCEPTED
 
 
@@ -94,7 +95,9 @@ def _place(url: str) -> tuple[str, int]:
     except ValueError:
         parts, port = urlsplit(""), 0
     if parts.scheme != "http" or not parts.hostname:
-        raise UsageError(f"--endpoint-url is {url!a}; allowed: the http URL of a local service")
+        raise UsageError(
+            f"--endpoint-url is {quoted(url)}; allowed: the http URL of a local service"
+        )
     return parts.hostname, port
 
 

@@ -8,6 +8,9 @@ ALL_ACCEPTED: Final = 0
 NOT_ALL_ACCEPTED: Final = 1
 USAGE: Final = 2
 CONFIGURATION: Final = 3
+MOST_OF_A_PATH: Final = 500
+"""How many characters of a file's name a message shows."""
+
 SIGNALLED: Final = 128
 """Added to the number of the signal that ended the program: 130 for Ctrl-C, as shells have it."""
 

@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import attrs
-import orjson
 
 from eventbridge_partner import (
     BatchLimits,
     Finding,
     InvalidEventError,
     PartnerEvent,
-    entry_size,
 )
-from eventbridge_partner.cli._exits import UsageError, reason
+from eventbridge_partner._foreign_text import escaped
+from eventbridge_partner.cli._entry import EntryTooLargeError, read_entry
+from eventbridge_partner.cli._exits import MOST_OF_A_PATH, UsageError, reason
 
 MAX_TEXT_BYTES: Final = 16 * 1024 * 1024
 """
@@ -54,17 +54,12 @@ _PERHAPS_OPENING: Final = re.compile(rb'\{\s*(?:"[A-Za-z]{0,7}(?:"\s*(?::\s*)?)?
 # Inside of a string, up to its end if that is there.
 _REST_OF_STRING: Final = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*(")?', re.DOTALL)
 _MARK: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(")?|[{}\[\],]', re.DOTALL)
-_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
-_COLON: Final = re.compile(rb"[ \t\r\n]*:")
-_NOT_WHITE: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^" \t\r\n]+', re.DOTALL)
 _LINE_ENDS: Final = re.compile(rb"[\r\n]+")
-
-_ALLOWED_ENTRY: Final = "allowed: a JSON object with Source, DetailType and Detail"
 
 
 def name_of(file: str) -> str:
     """Return what messages call an argument `FILE`."""
-    return "standard input" if file == "-" else file
+    return "standard input" if file == "-" else escaped(file, MOST_OF_A_PATH)
 
 
 @contextlib.contextmanager
@@ -327,82 +322,8 @@ def _read(piece: _Piece) -> InputEntry:
         return InputEntry(line, b"", None, "EntryTooLarge", (finding,))
     text = piece.text
     try:
-        event = _event(text)
+        return InputEntry(line, text, read_entry(text))
     except InvalidEventError as error:
         return InputEntry(line, text, None, "InvalidEvent", error.findings)
-    limit = BatchLimits().max_entry_bytes
-    if (size := entry_size(event)) > limit:
-        finding = Finding("entry", f"has {size:,} bytes", f"the limit is {limit:,}")
-        return InputEntry(line, text, None, "EntryTooLarge", (finding,))
-    return InputEntry(line, text, event)
-
-
-def _event(text: bytes) -> PartnerEvent:
-    try:
-        members = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        found = f"is not JSON ({error.msg} at {_place(text, error)})"
-        try:
-            text.decode()
-        except UnicodeDecodeError as undecoded:
-            found = f"is not UTF-8 (byte {undecoded.start + 1} of it)"
-        raise InvalidEventError([Finding("entry", found, _ALLOWED_ENTRY)]) from None
-    if not isinstance(members, dict):
-        found = f"is a JSON {_JSON_NAMES[type(members)]}"
-        raise InvalidEventError([Finding("entry", found, _ALLOWED_ENTRY)])
-    match members:
-        case {"Detail": dict()}:
-            members["Detail"] = _without_white(_text_of_object(text, "Detail")).decode()
-        case {"Detail": list()}:
-            members["Detail"] = "[]"  # refused, in JSON's words rather than in Python's
-        case {"Detail": int() | float() | None}:
-            members["Detail"] = orjson.dumps(members["Detail"]).decode()  # likewise
-        case _:
-            pass
-    return PartnerEvent.from_entry(members)
-
-
-def _place(text: bytes, error: orjson.JSONDecodeError) -> str:
-    column = f"column {error.colno}"
-    return f"its line {error.lineno} {column}" if b"\n" in text else column
-
-
-_JSON_NAMES: Final[dict[type, str]] = {
-    list: "array",
-    str: "string",
-    int: "number",
-    float: "number",
-    bool: "boolean",
-    type(None): "null",
-}
-
-
-def _text_of_object(text: bytes, name: str) -> bytes:
-    """
-    Return an object's member of that name, which is an object, as it is written.
-
-    Reading and writing it again would change numbers: 1.10 and 12345678901234567890.
-    """
-    depth = 0
-    start: int | None = None
-    found = b""
-    is_named = False
-    for token in _TOKEN.finditer(text):
-        match token[0][:1]:
-            case b'"':
-                if depth == 1 and _COLON.match(text, token.end()):
-                    is_named = orjson.loads(token[0]) == name
-            case b"{" | b"[":
-                if depth == 1 and is_named:
-                    start = token.start()
-                depth += 1
-            case _:
-                depth -= 1
-                if depth == 1 and start is not None:
-                    found = text[start : token.end()]
-                    start = None
-    return found
-
-
-def _without_white(text: bytes) -> bytes:
-    return b"".join(_NOT_WHITE.findall(text))
+    except EntryTooLargeError as error:
+        return InputEntry(line, text, None, "EntryTooLarge", (error.finding,))

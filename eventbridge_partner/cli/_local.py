@@ -6,19 +6,14 @@ import argparse
 import contextlib
 import os
 from collections.abc import Generator
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from eventbridge_partner.cli import _types
-from eventbridge_partner.testing import (
-    FailEntries,
-    FailRequest,
-    FakeEventBridge,
-    Fault,
-    LoseAnswer,
-    SlowAnswer,
-)
 
-S = TypeVar("S", bound=FakeEventBridge)
+if TYPE_CHECKING:
+    from eventbridge_partner.testing import FakeEventBridge, Fault
+
+S = TypeVar("S", bound="FakeEventBridge")
 
 REGION: Final = "us-east-1"
 _KEEP: Final = 16
@@ -53,6 +48,8 @@ def fault_options(arguments: argparse.Namespace) -> list[str]:
 
 
 def _play_faults(service: FakeEventBridge, arguments: argparse.Namespace) -> None:
+    from eventbridge_partner.testing import FailEntries, FailRequest, LoseAnswer, SlowAnswer
+
     faults: list[Fault] = []
     if arguments.throttle:
         faults.append(

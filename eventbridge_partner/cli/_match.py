@@ -23,7 +23,6 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "match",
-        help="hold an event pattern against the events of a file",
         description="Say which events of a file a customer's rule matches, and why not the others.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -36,7 +36,6 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "outbox",
-        help="make an outbox, look at it, deal with its dead letters",
         description="Make an outbox, look at it, and deal with its dead letters.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -45,9 +44,9 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     def action(among: Any, name: str, meaning: str, run_action: _Run) -> argparse.ArgumentParser:
-        one: argparse.ArgumentParser = among.add_parser(
-            name, help=meaning, description=f"{meaning[:1].upper()}{meaning[1:]}.", **settings
-        )
+        settings["help"] = meaning
+        description = f"{meaning[:1].upper()}{meaning[1:]}."
+        one: argparse.ArgumentParser = among.add_parser(name, description=description, **settings)
         one.add_argument("--json", action="store_true", help="write a line of JSON for each item")
         _outbox_url.add_options(one)
         one.set_defaults(run=run, run_action=run_action)
@@ -66,9 +65,9 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         metavar="TIME",
         help="exit with 1 if the oldest event waits longer: 30s, 5m, 1h",
     )
+    settings["help"] = "list, show, redrive and purge dead letters"
     dead: argparse.ArgumentParser = actions.add_parser(
         "dead",
-        help="list, show, redrive and purge dead letters",
         description="List, show, redrive and purge dead letters.",
         **settings,
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -24,10 +25,14 @@ from eventbridge_partner import (
     Rejected,
     Unconfirmed,
 )
-from eventbridge_partner.cli._exits import UsageError, reason
+from eventbridge_partner._foreign_text import escaped
+from eventbridge_partner.cli._exits import MOST_OF_A_PATH, UsageError, reason
 
 if TYPE_CHECKING:
     from typing import Self
+
+MOST_OF_A_LINE: Final = 100_000
+"""How many characters a line for people may have."""
 
 _SHOWN_CODES: Final = 5
 _COUNTED_CODES: Final = 1000
@@ -52,7 +57,7 @@ class LineFile:
     """
 
     def __init__(self, path: Path | None, through: Callable[[str], None] | None = None) -> None:
-        self._name = "standard output" if path is None else str(path)
+        self._name = "standard output" if path is None else escaped(str(path), MOST_OF_A_PATH)
         self._through = through
         self._closes = path is not None
         self._stream: BinaryIO
@@ -62,7 +67,7 @@ class LineFile:
         try:
             self._stream = path.open("ab")
         except OSError as error:
-            raise UsageError(f"cannot write {path}: {reason(error)}") from error
+            raise UsageError(f"cannot write {self._name}: {reason(error)}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -132,9 +137,9 @@ def _out() -> Generator[None]:
 
 
 def say(*lines: str) -> None:
-    """Write lines to standard error. That it cannot be written is no fault of what it says."""
+    """Write lines to standard error, escaped. A line that cannot be written is left out."""
     with contextlib.suppress(OSError):
-        sys.stderr.writelines(f"{line}\n" for line in lines)
+        sys.stderr.writelines(f"{escaped(line, MOST_OF_A_LINE)}\n" for line in lines)
 
 
 def forget_standard_output() -> None:
@@ -171,7 +176,22 @@ def result_line(line: int, event: PartnerEvent | None, outcome: Outcome) -> byte
             members["reason"] = outcome.reason
     if outcome.attempts or not isinstance(outcome, Unconfirmed):  # else nobody knows how many
         members["attempts"] = outcome.attempts
-    return orjson.dumps(members)
+    return json_line(members)
+
+
+def json_line(members: Mapping[str, object]) -> bytes:
+    """
+    Return a JSON line that a terminal shows as it is: what does not print is escaped.
+
+    It says the same: in JSON any character may be written as its escape.
+    """
+    line = orjson.dumps(members, option=orjson.OPT_UTC_Z)
+    text = line.decode()
+    if text.isprintable():
+        return line
+    return "".join(
+        [letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text]
+    ).encode()
 
 
 # ---------------------------------------------------------------- the summary

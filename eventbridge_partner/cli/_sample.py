@@ -21,7 +21,6 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "sample",
-        help="show the events of a file as the customer's rules see them",
         description="Show the events of a file as rules on the customer's event bus see them. "
         "`send --help` says what the file holds.",
         epilog=_EPILOG,

@@ -11,7 +11,9 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import attrs
 
 from eventbridge_partner import (
     Accepted,
@@ -44,7 +46,9 @@ from eventbridge_partner.cli._output import (
 )
 from eventbridge_partner.cli._progress import Progress, open_progress
 from eventbridge_partner.line._base import MAX_IN_FLIGHT
-from eventbridge_partner.testing import FakeEventBridge
+
+if TYPE_CHECKING:
+    from eventbridge_partner.testing import FakeEventBridge
 
 _REFUSED: Final[Mapping[str, Any]] = {}
 """Given to the client in place of an entry that was refused, to hold its place in the order."""
@@ -76,7 +80,6 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "send",
-        help="deliver the events of a file",
         description="Deliver the events of a file to the partner event buses of your customers.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -159,7 +162,11 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         if arguments.outbox is not None:
             return _store(arguments, interruption, stack, stream, results, failed)
         with interruption.allowed:
-            service = _local.local_service(arguments, FakeEventBridge) if arguments.local else None
+            service = None
+            if arguments.local:
+                from eventbridge_partner.testing import FakeEventBridge
+
+                service = _local.local_service(arguments, FakeEventBridge)
             client = stack.enter_context(_client(arguments, service, stack))
             reader = _reader(arguments.file, stream)
         progress = None
@@ -299,7 +306,8 @@ class _Sending:
         for entry in self._reader:
             if not self._has_begun:
                 self._begin()
-            self._undecided.append(entry)
+            # Its text is of use only where it is written if it was not accepted.
+            self._undecided.append(entry if self._failed else attrs.evolve(entry, text=b""))
             self._last_line = entry.line
             yield _REFUSED if entry.event is None else entry.event
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, get_args
 
 import attrs
-import orjson
 
 from eventbridge_partner import (
     ConfigurationError,
@@ -23,7 +22,7 @@ from eventbridge_partner import (
 from eventbridge_partner.cli import _types
 from eventbridge_partner.cli._exits import ALL_ACCEPTED, NOT_ALL_ACCEPTED, UsageError
 from eventbridge_partner.cli._interruption import Interruption
-from eventbridge_partner.cli._output import amount, say, write_out
+from eventbridge_partner.cli._output import amount, json_line, say, write_out
 from eventbridge_partner.cli._tables import cell, write_table
 from eventbridge_partner.handoff import HandoffFormat, handoff
 
@@ -62,7 +61,6 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "sources",
-        help="create, find, watch and delete partner event sources",
         description="Create, find, watch and delete the partner event sources of your customers.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -70,12 +68,9 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, action in _ACTIONS.items():
-        one: argparse.ArgumentParser = actions.add_parser(
-            name,
-            help=action.help,
-            description=f"{action.help[:1].upper()}{action.help[1:]}.",
-            **settings,
-        )
+        settings["help"] = action.help
+        description = f"{action.help[:1].upper()}{action.help[1:]}."
+        one: argparse.ArgumentParser = actions.add_parser(name, description=description, **settings)
         meaning = "of the source: aws.partner/<partner>/…"
         if action.argument == "PREFIX":
             meaning = "how names begin: aws.partner/<partner>/, and more if wanted"
@@ -200,7 +195,7 @@ def _state(client: PartnerEventsClient, arguments: argparse.Namespace) -> int:
     if arguments.json:
         _write_json({"source": arguments.name, "account": arguments.account, "state": state})
     else:
-        write_out(f"{state}\n")
+        write_out(f"{cell(state)}\n")
     return ALL_ACCEPTED
 
 
@@ -214,7 +209,7 @@ def _wait(client: PartnerEventsClient, arguments: argparse.Namespace) -> int:
     if arguments.json:
         _write_json(_members(found))
     else:
-        write_out(f"{found.state}\n")
+        write_out(f"{cell(found.state)}\n")
     return ALL_ACCEPTED
 
 
@@ -289,7 +284,7 @@ def _show_one(source: EventSource, arguments: argparse.Namespace) -> int:
     if arguments.json:
         _write_json(_members(source))
     else:
-        write_out(f"{source.arn}\n")
+        write_out(f"{cell(source.arn)}\n")
     return ALL_ACCEPTED
 
 
@@ -314,4 +309,4 @@ def _members(item: EventSource | SourceAccount) -> dict[str, Any]:
 
 
 def _write_json(members: dict[str, Any]) -> None:
-    write_out(orjson.dumps(members, option=orjson.OPT_UTC_Z).decode() + "\n")
+    write_out(json_line(members).decode() + "\n")

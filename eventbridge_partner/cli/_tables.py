@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
+from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner.cli._output import write_out
+
+_MOST_OF_A_CELL: Final = 500
 
 
 def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -26,4 +29,4 @@ def cell(value: object) -> str:
         case tuple():
             return ", ".join(map(str, value)) or "-"
         case _:
-            return str(value)
+            return escaped(str(value), _MOST_OF_A_CELL)

@@ -8,12 +8,14 @@ import math
 import re
 from typing import Final
 
+from eventbridge_partner._foreign_text import quoted
+
 
 def positive_int(text: str) -> int:
     """Read a number from 1."""
     number = _whole(text)
     if number is None or number < 1:
-        raise argparse.ArgumentTypeError(f"{text!a}; allowed: a number from 1")
+        raise argparse.ArgumentTypeError(f"{quoted(text)}; allowed: a number from 1")
     return number
 
 
@@ -21,7 +23,7 @@ def seconds(text: str) -> float:
     """Read seconds above 0."""
     number = _finite(text)
     if number is None or number <= 0:
-        raise argparse.ArgumentTypeError(f"{text!a}; allowed: seconds above 0")
+        raise argparse.ArgumentTypeError(f"{quoted(text)}; allowed: seconds above 0")
     return number
 
 
@@ -29,7 +31,7 @@ def rate(text: str) -> float:
     """Read a number a second, above 0."""
     number = _finite(text)
     if number is None or number <= 0:
-        raise argparse.ArgumentTypeError(f"{text!a}; allowed: a number above 0")
+        raise argparse.ArgumentTypeError(f"{quoted(text)}; allowed: a number above 0")
     return number
 
 
@@ -44,7 +46,7 @@ def duration(text: str) -> float:
     number = float(found[1]) * _UNITS[found[2]] if found else 0.0
     if not 0 < number <= _LONGEST:
         raise argparse.ArgumentTypeError(
-            f"{text!a}; allowed: a number above 0 with s, m, h, d or w, such as 3d"
+            f"{quoted(text)}; allowed: a number above 0 with s, m, h, d or w, such as 3d"
         )
     return number
 
@@ -53,7 +55,7 @@ def share(text: str) -> float:
     """Read a share, 0 to 1."""
     number = _finite(text)
     if number is None or not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!a}; allowed: 0 to 1")
+        raise argparse.ArgumentTypeError(f"{quoted(text)}; allowed: 0 to 1")
     return number
 
 
@@ -61,7 +63,9 @@ def port(text: str) -> int:
     """Read the number of a port; 0 for any free one."""
     number = _whole(text)
     if number is None or not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!a}; allowed: 0 to 65535, 0 for any free port")
+        raise argparse.ArgumentTypeError(
+            f"{quoted(text)}; allowed: 0 to 65535, 0 for any free port"
+        )
     return number
 
 
@@ -78,7 +82,7 @@ def network(text: str) -> str:
         ipaddress.ip_network(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!a}; allowed: a network such as 172.17.0.0/16"
+            f"{quoted(text)}; allowed: a network such as 172.17.0.0/16"
         ) from None
     return text
 
@@ -87,7 +91,9 @@ def host_and_port(text: str) -> str:
     """Read a host with its port, as browsers show it: `localhost:9000`."""
     name, _, number = text.rpartition(":")
     if not name or _whole(number) is None or not 0 < int(number) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!a}; allowed: HOST:PORT, such as localhost:9000")
+        raise argparse.ArgumentTypeError(
+            f"{quoted(text)}; allowed: HOST:PORT, such as localhost:9000"
+        )
     return text
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -15,8 +14,9 @@ from collections.abc import (
     Sequence,
 )
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner.client._async_input import Intake
 from eventbridge_partner.client._base import BaseClient, line_of
 from eventbridge_partner.client._boto3_shape import (
@@ -34,15 +34,18 @@ from eventbridge_partner.delivery.given import (
     refuse_single,
 )
 from eventbridge_partner.delivery.machine import Delivery
-from eventbridge_partner.errors import CredentialsError
+from eventbridge_partner.errors import CredentialsError, PartnerEventsError
 from eventbridge_partner.line._asyncio import AsyncLine
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._off_loop import OffLoop
 from eventbridge_partner.line._setup import Setup
+from eventbridge_partner.line._witness import Account
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
-from eventbridge_partner.sources._asyncio import AsyncSources
 from eventbridge_partner.transports import Answer, AsyncTransport
 from eventbridge_partner.wire.calls import put_partner_events
+
+if TYPE_CHECKING:
+    from eventbridge_partner.sources._asyncio import AsyncSources
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity, which is a deadline like any other."""
@@ -51,7 +54,7 @@ _LONGEST_HOLD: Final = 0.01
 """So many seconds of work at a time; then other tasks of the loop have their turn."""
 
 
-class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSources]):
+class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSources"]):
     """
     Sends partner events to Amazon EventBridge, on an event loop of asyncio.
 
@@ -64,6 +67,8 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSource
     _off_loop: OffLoop
 
     def _make_sources(self, setup: Setup) -> AsyncSources:
+        from eventbridge_partner.sources._asyncio import AsyncSources
+
         return AsyncSources(self._here, pace=setup.sources_pace, tokens=setup.retry.tokens)
 
     def _open_line(self) -> AsyncLine:
@@ -129,9 +134,11 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSource
         except BaseException as error:
             if call is None:
                 raise
-            raise error from interrupted_call([*outcomes, *call.interrupted()])
+            outcomes += call.interrupted()
+            raise error from interrupted_call(outcomes)
         finally:
             if call is not None:
+                call.tell(outcomes)
                 await call.close()
         return DeliveryReport(outcomes)
 
@@ -179,20 +186,26 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSource
         try:
             call = await self._begin(events, deadline, streams=True)
             while (decided := await call.decided()) is not None:
+                call.tell(decided)
                 for outcome in decided:
                     yield outcome
                 count += len(decided)
         except InputError as error:
             raise error.interrupted(count, ()) from error.__cause__
         except asyncio.CancelledError as cancelled:
-            outcomes = [] if call is None else await call.cancelled()
+            outcomes: list[Outcome] = []
+            if call is not None:
+                outcomes = await call.cancelled()
+                call.tell(outcomes)
             raise cancelled from cancelled_call(outcomes)
         except GeneratorExit:
             raise
         except BaseException as error:
             if call is None:
                 raise
-            raise error from interrupted_call(call.interrupted())
+            left = call.interrupted()
+            call.tell(left)
+            raise error from interrupted_call(left)
         finally:
             if call is not None:
                 await call.close()
@@ -236,10 +249,11 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, AsyncSource
         line = await self._here()
         await line.frozen()  # before an event is taken, so nothing is lost
         if deadline is not None:
-            deadline += time.monotonic()
+            deadline += monotonic()
         settings = line.stream_settings if streams else line.settings
         delivery = Delivery(settings, line.quota, pace=line.pace, deadline=deadline)
-        return _Call(line, delivery, source, deadline)
+        account = line.account("stream_events" if streams else "put_events")
+        return _Call(line, delivery, source, deadline, account)
 
     # ------------------------------------------------------------ life
 
@@ -297,16 +311,19 @@ class _Call:
         delivery: Delivery,
         events: Iterator[GivenEvent] | AsyncIterable[GivenEvent],
         deadline: float | None,
+        account: Account | None,
     ) -> None:
+        self._account = account
         self._line = line
         self._delivery = delivery
         self._deadline = deadline
         self._flights = line.open_flights()
         self._answers: deque[tuple[Flight, Answer]] = deque()
         self._input_error: Exception | None = None
+        self._is_closed = False
         self._intake: Intake | None = None
         self._iterator: Iterator[GivenEvent] = iter(())
-        self._had_turns_at = time.monotonic()
+        self._had_turns_at = monotonic()
         if isinstance(events, AsyncIterable):
             self._intake = Intake(aiter(events), delivery, self._flights.wake)
         else:
@@ -321,10 +338,10 @@ class _Call:
         """
         delivery, intake = self._delivery, self._intake
         while True:
-            now = time.monotonic()
+            now = monotonic()
             if now - self._had_turns_at > _LONGEST_HOLD:
                 await asyncio.sleep(0)
-                self._had_turns_at = now = time.monotonic()
+                self._had_turns_at = now = monotonic()
             pauses = intake is not None and intake.pauses
             match delivery.next_action(now, input_pauses=pauses):
                 case Send(batch):
@@ -355,11 +372,11 @@ class _Call:
     async def _send(self, batch: Batch) -> None:
         timeouts = self._line.timeouts
         if self._deadline is not None:
-            timeouts = timeouts.within(self._deadline - time.monotonic())
+            timeouts = timeouts.within(self._deadline - monotonic())
         try:
-            await self._line.submit(self._flights, batch, timeouts)
+            await self._line.submit(self._flights, batch, timeouts, self._account)
         except CredentialsError as error:
-            self._delivery.not_sent(batch, error, time.monotonic())
+            self._delivery.not_sent(batch, error, monotonic())
 
     def _take(self, count: int) -> None:
         try:
@@ -375,7 +392,7 @@ class _Call:
             seconds = min(max(0.0, seconds), _LONGEST_WAIT)
         answers = self._answers
         answers += await self._flights.collect(seconds)
-        self._had_turns_at = time.monotonic()
+        self._had_turns_at = monotonic()
         while answers:
             flight, answer = answers[0]
             await self._line.land(flight, answer, self._delivery)
@@ -387,9 +404,9 @@ class _Call:
         """End now, and return the outcomes that were not returned yet."""
         self._answers += await self._flights.collect(0.0)
         for flight, answer in self._answers:
-            error = flight.landed(answer, self._delivery)
-            if error is not None:
-                self._delivery.failed(flight.batch, error, time.monotonic())
+            landed = flight.landed(answer, self._delivery)
+            if isinstance(landed, PartnerEventsError):
+                self._delivery.failed(flight.batch, landed, monotonic())
         await self.close()
         self._delivery.cancel()
         return self._delivery.outcomes()
@@ -399,6 +416,11 @@ class _Call:
         self._delivery.cancel()
         return self._delivery.outcomes()
 
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell the observer of outcomes, if there is one."""
+        if self._account is not None:
+            self._account.decided(outcomes)
+
     async def close(self) -> None:
         """Leave nothing under way."""
         try:
@@ -406,3 +428,7 @@ class _Call:
         finally:
             if self._intake is not None:
                 await self._intake.close()
+            self._line.bugs.log()
+            if self._account is not None and not self._is_closed:
+                self._account.ended()
+            self._is_closed = True

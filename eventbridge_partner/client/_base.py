@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
+from typing import Any, Final, Generic, NoReturn, Protocol, Self, TypeVar
 
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._http import Timeouts
 from eventbridge_partner.aws.credentials import Credentials
+from eventbridge_partner.errors import ConfigurationError
 from eventbridge_partner.limits import MAX_BATCH_BYTES, MAX_ENTRY_BYTES
 from eventbridge_partner.line._base import BaseLine
 from eventbridge_partner.line._setup import Setup
+from eventbridge_partner.observing import Observer
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryPolicy
 from eventbridge_partner.transports import TransportFactory
@@ -28,6 +30,10 @@ class ForksWith(Protocol):
 
 
 SourcesT = TypeVar("SourcesT", bound=ForksWith)
+
+
+_is_opening: Final[list[object]] = []
+"""The client that looks up its settings now, under the lock `first_use`; empty if none does."""
 
 
 class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
@@ -51,6 +57,7 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
         pace: Pace | None = None,
         sources_pace: Pace | None = None,
         transport: TransportT | TransportFactory[TransportT] | None = None,
+        observe: Observer | None = None,
     ) -> None:
         """
         Check what the client is told, and look nothing up.
@@ -83,6 +90,8 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
                 `AiohttpTransport`: a class such as `CurlTransport`, made with the certificates and
                 proxies of the configuration (on asyncio on a thread), or a transport, which stays
                 the caller's to close.
+            observe: Is told of each request and each call afterwards; see
+                `eventbridge_partner.observing`.
 
         Raises:
             ConfigurationError: A Region or endpoint is given that cannot work. What is looked up,
@@ -103,6 +112,7 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
                 pace=pace,
                 sources_pace=sources_pace,
                 transport=transport,
+                observe=observe,
             )
         )
 
@@ -110,13 +120,13 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
         self._setup = setup
         self._origin = origin
         self._siblings: dict[str, Self] = {}
-        self._sources = self._make_sources(setup)
+        self._sources: SourcesT | None = None
         self._forget_process()
         after_fork(self, BaseClient._leave_parent)
 
     @abstractmethod
     def _make_sources(self, setup: Setup) -> SourcesT:
-        """Return the operations on sources, which look nothing up yet."""
+        """Import and return the operations on sources, which look nothing up yet."""
 
     @abstractmethod
     def _open_line(self) -> LineT:
@@ -135,6 +145,10 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
     @property
     def sources(self) -> SourcesT:
         """The partner event sources of the Region: create, find, watch and delete them."""
+        if self._sources is None:
+            with first_use:
+                if self._sources is None:
+                    self._sources = self._make_sources(self._setup)
         return self._sources
 
     def in_region(self, region: str) -> Self:
@@ -174,7 +188,17 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
         if self._line is None:
             with first_use:
                 if self._line is None:
-                    self._line = self._open_line()
+                    # The lock lets in what interrupts its holder. Modules are half imported then.
+                    if _is_opening:
+                        raise ConfigurationError(
+                            "this call interrupts the first use of a client, which looks up its "
+                            "settings; call look_up() before a signal's handler may send"
+                        )
+                    _is_opening.append(self)
+                    try:
+                        self._line = self._open_line()
+                    finally:
+                        _is_opening.clear()
         return self._line
 
     def _forget_process(self) -> None:
@@ -184,7 +208,8 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
     def _leave_parent(self) -> None:
         self._setup.shared.forget()
         self._setup.pace.after_fork()
-        self._sources.after_fork()
+        if self._sources is not None:
+            self._sources.after_fork()
         self._forget_process()
 
     def __reduce__(self) -> NoReturn:

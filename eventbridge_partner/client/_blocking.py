@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.client._base import BaseClient
 from eventbridge_partner.client._boto3_shape import (
@@ -25,15 +25,18 @@ from eventbridge_partner.delivery.given import (
     refuse_single,
 )
 from eventbridge_partner.delivery.machine import Delivery
-from eventbridge_partner.errors import CredentialsError
+from eventbridge_partner.errors import CredentialsError, PartnerEventsError
 from eventbridge_partner.line._blocking import Line
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._setup import Setup
+from eventbridge_partner.line._witness import Account
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
-from eventbridge_partner.sources import Sources
 from eventbridge_partner.transports import Answer, Transport
 from eventbridge_partner.transports.flights import WorkerThreads
 from eventbridge_partner.wire.calls import put_partner_events
+
+if TYPE_CHECKING:
+    from eventbridge_partner.sources import Sources
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity, which is a deadline like any other."""
@@ -43,7 +46,7 @@ _PROMPT_SECONDS: Final = 0.001
 """Who gives us the next events within this time does not keep us from answers."""
 
 
-class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
+class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
     """
     Sends partner events to Amazon EventBridge.
 
@@ -53,6 +56,8 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
     """
 
     def _make_sources(self, setup: Setup) -> Sources:
+        from eventbridge_partner.sources import Sources
+
         return Sources(self._enter, pace=setup.sources_pace, tokens=setup.retry.tokens)
 
     def _open_line(self) -> Line:
@@ -106,8 +111,10 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
         except InputError as error:
             raise error.interrupted(len(outcomes), outcomes) from error.__cause__
         except BaseException as error:
-            raise error from interrupted_call([*outcomes, *call.interrupted()])
+            outcomes += call.interrupted()
+            raise error from interrupted_call(outcomes)
         finally:
+            call.tell(outcomes)
             call.close()
         return DeliveryReport(outcomes)
 
@@ -144,6 +151,7 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
         call = self._begin(events, deadline, pauses=True, streams=True)
         try:
             for decided in call.decided():
+                call.tell(decided)
                 yield from decided
                 count += len(decided)
         except InputError as error:
@@ -151,7 +159,9 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
         except GeneratorExit:
             raise
         except BaseException as error:
-            raise error from interrupted_call(call.interrupted())
+            left = call.interrupted()
+            call.tell(left)
+            raise error from interrupted_call(left)
         finally:
             call.close()
 
@@ -196,10 +206,11 @@ class PartnerEventsClient(BaseClient[Transport, Line, Sources]):
         line = self._enter()
         line.credentials.frozen()  # before an event is taken, so nothing is lost
         if deadline is not None:
-            deadline += time.monotonic()
+            deadline += monotonic()
         settings = line.stream_settings if streams else line.settings
         delivery = Delivery(settings, line.quota, pace=line.pace, deadline=deadline)
-        return _Call(line, delivery, iterator, deadline, pauses=pauses)
+        account = line.account("stream_events" if streams else "put_events")
+        return _Call(line, delivery, iterator, deadline, account, pauses=pauses)
 
     # ------------------------------------------------------------ life
 
@@ -235,9 +246,11 @@ class _Call:
         delivery: Delivery,
         events: Iterator[GivenEvent],
         deadline: float | None,
+        account: Account | None,
         *,
         pauses: bool,
     ) -> None:
+        self._account = account
         self._line = line
         self._delivery = delivery
         self._events = events
@@ -255,7 +268,7 @@ class _Call:
             InputError: The iterable raised, and all that had been taken has its outcome.
         """
         delivery, flights, pauses = self._delivery, self._flights, self._pauses
-        looked_at = now = time.monotonic()
+        looked_at = now = monotonic()
         while True:
             match delivery.next_action(now):
                 case Send(batch):
@@ -270,7 +283,7 @@ class _Call:
                     if decided := delivery.outcomes():
                         yield decided
                     self._take(count)
-                    if pauses and time.monotonic() - now > _PROMPT_SECONDS:
+                    if pauses and monotonic() - now > _PROMPT_SECONDS:
                         # Answers that came meanwhile came in time.
                         self._receive(0.0)
                 case Wait(until):
@@ -280,7 +293,7 @@ class _Call:
                         yield decided
                 case Finished.FINISHED:
                     break
-            now = time.monotonic()
+            now = monotonic()
         yield delivery.outcomes()
         if self._input_error is not None:
             raise InputError(self._input_error) from self._input_error
@@ -288,11 +301,11 @@ class _Call:
     def _send(self, batch: Batch) -> None:
         timeouts = self._line.timeouts
         if self._deadline is not None:
-            timeouts = timeouts.within(self._deadline - time.monotonic())
+            timeouts = timeouts.within(self._deadline - monotonic())
         try:
-            self._line.submit(self._flights, batch, timeouts)
+            self._line.submit(self._flights, batch, timeouts, self._account)
         except CredentialsError as error:
-            self._delivery.not_sent(batch, error, time.monotonic())
+            self._delivery.not_sent(batch, error, monotonic())
 
     def _take(self, count: int) -> None:
         try:
@@ -318,13 +331,20 @@ class _Call:
         if (batch := self._line.withdraw(self._flights)) is not None:
             delivery.withdrawn(batch)
         for flight, answer in self._answers:
-            error = flight.landed(answer, delivery)
-            if error is not None:
-                delivery.failed(flight.batch, error, time.monotonic())
+            landed = flight.landed(answer, delivery)
+            if isinstance(landed, PartnerEventsError):
+                delivery.failed(flight.batch, landed, monotonic())
         delivery.cancel()
         return delivery.outcomes()
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell the observer of outcomes, if there is one."""
+        if self._account is not None:
+            self._account.decided(outcomes)
 
     def close(self) -> None:
         """Leave nothing under way."""
         self._flights.close()
         self._line.bugs.log()
+        if self._account is not None:
+            self._account.ended()

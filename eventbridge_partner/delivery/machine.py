@@ -254,8 +254,8 @@ class Delivery:
 
     @property
     def events_in_flight(self) -> int:
-        """How many events are in a request that is not answered."""
-        return sum(map(len, self._in_flight))
+        """How many events are in a request that is not answered. May be asked by any thread."""
+        return sum(map(len, tuple(self._in_flight)))
 
     @property
     def is_halted(self) -> bool:

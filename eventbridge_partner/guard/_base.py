@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork
 from eventbridge_partner.guard._plan import Plans
 from eventbridge_partner.guard._watch import OnPending, Watch
@@ -30,7 +30,7 @@ class BaseGuard(ABC, Generic[ClientT]):
         patience: float = 10.0,
         max_look_ups: int = 500,
         look_up_timeout: float = 2.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         """
         Check what the guard is told.

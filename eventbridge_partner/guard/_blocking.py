@@ -60,7 +60,7 @@ class SourceGuard(BaseGuard[GuardedClient]):
     """
 
     def _forget_parent(self) -> None:
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
 
     # ------------------------------------------------------------ sending
 

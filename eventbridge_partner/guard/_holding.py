@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 import attrs
 
+from eventbridge_partner._foreign_text import plain_text
 from eventbridge_partner.delivery.given import InputError
 from eventbridge_partner.errors import (
     CallCancelledError,
@@ -62,7 +63,7 @@ def source_of(event: object) -> str | None:
     source: object = event.get("Source") if isinstance(event, Mapping) else None
     if isinstance(source, SourceName):
         return str(source)
-    return source if isinstance(source, str) else None
+    return plain_text(source) if isinstance(source, str) else None
 
 
 def sources_of(events: Sequence[GivenEvent]) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import attrs
 
+from eventbridge_partner._foreign_text import escaped, plain_text
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import PartnerEventsError
 from eventbridge_partner.guard._holding import source_of
@@ -181,15 +182,16 @@ class Watch:
             account = self._account_of(source)
         except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
             let_pass(error)
-            _log.warning("account_of raised %s for source %s", type(error).__name__, source)
+            kind = type(error).__name__
+            _log.warning("account_of raised %s for source %s", kind, escaped(source))
             return None
         if account is None:
             return None
         if findings := account_findings(account):
             # No source has such an account: all of them would be taken for gone.
-            _log.warning("account_of for source %s: %s", source, findings[0])
+            _log.warning("account_of for source %s: %s", escaped(source), findings[0])
             return None
-        return account
+        return plain_text(account)
 
     def listed(self, source: str, accounts: Iterable[SourceAccount], account: str | None) -> bool:
         """Take the answer to a look-up; return whether it is news that the source is gone."""

@@ -7,16 +7,27 @@ from typing import Final, TypeVar
 
 import attrs
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpResponse, Timeouts
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.errors import (
     CredentialsError,
     ExpiredCredentialsError,
     PartnerEventsError,
+    TransportError,
 )
 from eventbridge_partner.line._base import MAX_MULTIPLEXED, BaseLine
-from eventbridge_partner.line._flight import Flight, Recipient, log_failure, remedy, sign
+from eventbridge_partner.line._flight import (
+    Flight,
+    Note,
+    Recipient,
+    log_failure,
+    log_info,
+    remedy,
+    sign,
+)
 from eventbridge_partner.line._off_loop import OffLoop
+from eventbridge_partner.line._witness import Account, Departure
 from eventbridge_partner.transports import (
     Answer,
     AsyncFlights,
@@ -29,6 +40,8 @@ from eventbridge_partner.wire.calls import Call, answer
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
 
 T = TypeVar("T")
+
+_ENDED: Final = TransportError("the request was interrupted", may_have_been_sent=True)
 
 _KEPT_SECONDS: Final = 1.0
 """
@@ -113,23 +126,49 @@ class AsyncLine(BaseLine[AsyncTransport]):
             return self.transport.flights()
         return TaskFlights(self.transport)
 
-    async def submit(self, flights: AsyncFlights[Flight], batch: Batch, timeouts: Timeouts) -> None:
+    async def submit(
+        self,
+        flights: AsyncFlights[Flight],
+        batch: Batch,
+        timeouts: Timeouts,
+        account: Account | None = None,
+    ) -> None:
         """
         Sign a batch and send it.
+
+        Args:
+            flights: The flights of its delivery.
+            batch: The batch.
+            timeouts: Of its request.
+            account: Of the call that it belongs to, if an observer is told of that.
 
         Raises:
             CredentialsError: There is nothing to sign it with. Nothing was sent.
         """
-        flight = Flight.of(batch, self.credentials_at_hand() or await self.frozen())
+        credentials = self.credentials_at_hand() or await self.frozen()
+        departure = None
+        if self.witness is not None:
+            departure = self.witness.batch_departs(batch, account)
+        flight = Flight.of(batch, credentials, departure)
         flights.submit(flight, flight.request(self.edge), timeouts)
 
-    async def land(self, flight: Flight, answer: Answer, recipient: Recipient) -> None:
+    async def land(
+        self,
+        flight: Flight,
+        answer: Answer,
+        recipient: Recipient,
+        note: Note = log_info,
+    ) -> None:
         """Read the answer to a batch, do what one more try may need, and tell the recipient."""
-        error = flight.landed(answer, recipient)
-        if error is not None:
-            error = await self._remedy(error, flight.credentials)
-            recipient.failed(flight.batch, error, time.monotonic())
+        landed = flight.landed(answer, recipient, note)
+        if isinstance(landed, PartnerEventsError):
+            error = await self._remedy(landed, flight.credentials)
+            recipient.failed(flight.batch, error, monotonic())
         self.bugs.log()
+        if self.witness is not None and flight.departure is not None:
+            self.witness.request_ended(
+                flight.departure, flight.call, flight.batch.attempt, answer, landed, flight.batch
+            )
 
     # ------------------------------------------------------------ single requests
 
@@ -154,15 +193,23 @@ class AsyncLine(BaseLine[AsyncTransport]):
         credentials = await self.frozen()
         request = sign(self.edge, call, credentials, attempt)
         timeouts = self.timeouts if seconds is None else self.timeouts.within(seconds)
+        departure = Departure(time.time(), time.monotonic()) if self.witness else None
+        response: HttpResponse | None = None
+        landed: object = _ENDED
         try:
             response = await self.transport.send(request, timeouts)
-            return response, answer(call, response)
+            landed = value = answer(call, response)
+            return response, value
         except PartnerEventsError as error:
+            landed = error
             log_failure(call, error)
             remedied = await self._remedy(error, credentials)
             if remedied is error:
                 raise
             raise remedied from error
+        finally:
+            if self.witness is not None and departure is not None:
+                self.witness.request_ended(departure, call, attempt, response, landed)
 
     # ------------------------------------------------------------ the end
 

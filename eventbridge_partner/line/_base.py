@@ -9,12 +9,14 @@ import attrs
 
 from eventbridge_partner._bugs import Bugs
 from eventbridge_partner._http import Timeouts
-from eventbridge_partner.aws.configuration import AwsConfiguration, resolve
+from eventbridge_partner.aws.configuration import AwsConfiguration
 from eventbridge_partner.aws.credentials import CredentialsKeeper
 from eventbridge_partner.aws.signing import SigningEdge
 from eventbridge_partner.delivery.actions import DeliverySettings
 from eventbridge_partner.delivery.judging import Judge
 from eventbridge_partner.line._setup import Setup
+from eventbridge_partner.line._witness import Account, Witness
+from eventbridge_partner.observing import DeliveryKind
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryQuota
 from eventbridge_partner.transports import TransportFactory
@@ -49,6 +51,7 @@ class BaseLine(ABC, Generic[TransportT]):
         quota: How many retries there may be.
         pace: How many requests a second.
         bugs: What the caller's policy raised, to be logged while no lock is held.
+        witness: Tells the caller's observer of requests; None if there is none.
     """
 
     configuration: AwsConfiguration
@@ -61,6 +64,7 @@ class BaseLine(ABC, Generic[TransportT]):
     quota: RetryQuota
     pace: Pace
     bugs: Bugs
+    witness: Witness | None
 
     @classmethod
     def open(cls, setup: Setup, **own: Any) -> Self:
@@ -74,8 +78,7 @@ class BaseLine(ABC, Generic[TransportT]):
         Raises:
             ConfigurationError: No Region, or a setting that cannot work.
         """
-        session, credentials = setup.shared.open()
-        configuration = resolve(session, region=setup.region, endpoint_url=setup.endpoint_url)
+        configuration = setup.shared.resolve(setup.region, setup.endpoint_url)
         retry = setup.retry
         if configuration.max_attempts is not None:
             retry = retry.with_max_attempts(configuration.max_attempts)
@@ -95,7 +98,7 @@ class BaseLine(ABC, Generic[TransportT]):
                 limits=setup.limits,
                 max_in_flight=setup.max_in_flight or cls.usual_in_flight(transport),
             ),
-            credentials=credentials,
+            credentials=setup.shared.credentials,
             edge=SigningEdge(configuration),
             transport=transport,
             owns_transport=owns_transport,
@@ -103,6 +106,9 @@ class BaseLine(ABC, Generic[TransportT]):
             quota=RetryQuota(setup.retry.tokens),
             pace=setup.pace,
             bugs=bugs,
+            witness=None
+            if setup.observe is None
+            else Witness(setup.observe, configuration.region, configuration.url),
             **own,
         )
 
@@ -125,3 +131,7 @@ class BaseLine(ABC, Generic[TransportT]):
     def judge(self) -> Judge:
         """Says when to try again."""
         return self.settings.judge
+
+    def account(self, kind: DeliveryKind) -> Account | None:
+        """Open the account of a call for the observer; None if there is none."""
+        return None if self.witness is None else self.witness.account(kind)

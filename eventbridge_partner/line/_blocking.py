@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import time
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import attrs
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpResponse, Timeouts
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.delivery.entries import Batch
-from eventbridge_partner.errors import PartnerEventsError
+from eventbridge_partner.errors import PartnerEventsError, TransportError
 from eventbridge_partner.line._base import MAX_IN_FLIGHT, MAX_MULTIPLEXED, BaseLine
-from eventbridge_partner.line._flight import Flight, Recipient, log_failure, remedy, sign
+from eventbridge_partner.line._flight import (
+    Flight,
+    Note,
+    Recipient,
+    log_failure,
+    log_info,
+    remedy,
+    sign,
+)
+from eventbridge_partner.line._witness import Account, Departure
 from eventbridge_partner.transports import (
     Answer,
     Flights,
@@ -24,6 +34,8 @@ from eventbridge_partner.transports.flights import BlockingFlights, WorkerThread
 from eventbridge_partner.wire.calls import Call, answer
 
 T = TypeVar("T")
+
+_ENDED: Final = TransportError("the request was interrupted", may_have_been_sent=True)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -40,9 +52,9 @@ class Line(BaseLine[Transport]):
     @classmethod
     def default_transport(cls) -> TransportFactory[Transport]:
         """Import and return what makes a transport where none is given."""
-        from eventbridge_partner.transports.requests import RequestsTransport
+        from eventbridge_partner.transports._default import DefaultTransport
 
-        return RequestsTransport
+        return DefaultTransport
 
     @classmethod
     def usual_in_flight(cls, transport: Transport) -> int:
@@ -57,23 +69,49 @@ class Line(BaseLine[Transport]):
             return self.transport.flights()
         return BlockingFlights(self.transport, self.workers, stays_free=stays_free)
 
-    def submit(self, flights: Flights[Flight], batch: Batch, timeouts: Timeouts) -> None:
+    def submit(
+        self,
+        flights: Flights[Flight],
+        batch: Batch,
+        timeouts: Timeouts,
+        account: Account | None = None,
+    ) -> None:
         """
         Sign a batch and send it.
+
+        Args:
+            flights: The flights of its delivery.
+            batch: The batch.
+            timeouts: Of its request.
+            account: Of the call that it belongs to, if an observer is told of that.
 
         Raises:
             CredentialsError: There is nothing to sign it with. Nothing was sent.
         """
-        flight = Flight.of(batch, self.credentials.frozen())
+        credentials = self.credentials.frozen()
+        departure = None
+        if self.witness is not None:
+            departure = self.witness.batch_departs(batch, account)
+        flight = Flight.of(batch, credentials, departure)
         flights.submit(flight, flight.request(self.edge), timeouts)
 
-    def land(self, flight: Flight, answer: Answer, recipient: Recipient) -> None:
+    def land(
+        self,
+        flight: Flight,
+        answer: Answer,
+        recipient: Recipient,
+        note: Note = log_info,
+    ) -> None:
         """Read the answer to a batch, do what one more try may need, and tell the recipient."""
-        error = flight.landed(answer, recipient)
-        if error is not None:
-            error = remedy(error, flight.credentials, self.credentials, self.edge)
-            recipient.failed(flight.batch, error, time.monotonic())
+        landed = flight.landed(answer, recipient, note)
+        if isinstance(landed, PartnerEventsError):
+            error = remedy(landed, flight.credentials, self.credentials, self.edge)
+            recipient.failed(flight.batch, error, monotonic())
         self.bugs.log()
+        if self.witness is not None and flight.departure is not None:
+            self.witness.request_ended(
+                flight.departure, flight.call, flight.batch.attempt, answer, landed, flight.batch
+            )
 
     def withdraw(self, flights: Flights[Flight]) -> Batch | None:
         """Return the batch that is held and was not sent, and never send it; None for none."""
@@ -103,16 +141,24 @@ class Line(BaseLine[Transport]):
         credentials = self.credentials.frozen()
         request = sign(self.edge, call, credentials, attempt)
         timeouts = self.timeouts if seconds is None else self.timeouts.within(seconds)
+        departure = Departure(time.time(), time.monotonic()) if self.witness else None
+        response: HttpResponse | None = None
+        landed: object = _ENDED
         try:
             response = self.transport.send(request, timeouts)
-            return response, answer(call, response)
+            landed = value = answer(call, response)
+            return response, value
         except PartnerEventsError as error:
             let_pass(error)
+            landed = error
             log_failure(call, error)
             remedied = remedy(error, credentials, self.credentials, self.edge)
             if remedied is error:
                 raise
             raise remedied from error
+        finally:
+            if self.witness is not None and departure is not None:
+                self.witness.request_ended(departure, call, attempt, response, landed)
 
     # ------------------------------------------------------------ the end
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Sequence
-from typing import Any, Final, Protocol, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, Self
 
 import attrs
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpRequest
+from eventbridge_partner._logs import log
 from eventbridge_partner.aws.credentials import CredentialsKeeper
 from eventbridge_partner.aws.signing import SigningEdge
 from eventbridge_partner.delivery.entries import Batch
@@ -21,12 +22,11 @@ from eventbridge_partner.errors import (
     PartnerEventsError,
     TransportError,
 )
+from eventbridge_partner.line._witness import Departure
 from eventbridge_partner.models import ResultEntry
 from eventbridge_partner.transports import Answer
 from eventbridge_partner.wire.calls import AllAccepted, Call, Results, answer, put_partner_events
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
-
-_log: Final = logging.getLogger("eventbridge_partner")
 
 
 def _invocation_id() -> str:
@@ -44,7 +44,16 @@ def sign(
 
 def log_failure(call: Call[Any], error: PartnerEventsError) -> None:
     """Log that a single request failed."""
-    _log.info("%s failed: %s", call.operation, error)
+    log(logging.INFO, "%s failed: %s", call.operation, error)
+
+
+def log_info(text: str, *args: object) -> None:
+    """Log what is to be known of the request of a batch."""
+    log(logging.INFO, text, *args)
+
+
+Note = Callable[..., None]
+"""Takes a text and its arguments, as a logger does."""
 
 
 class Recipient(Protocol):
@@ -72,42 +81,54 @@ class Flight:
         batch: What is in it.
         call: What carries it.
         credentials: What that was signed with.
+        departure: When it was sent, if an observer is told of it.
     """
 
     batch: Batch
     call: Call[Results]
     credentials: FrozenCredentials
+    departure: Departure | None
 
     @classmethod
-    def of(cls, batch: Batch, credentials: FrozenCredentials) -> Self:
+    def of(
+        cls, batch: Batch, credentials: FrozenCredentials, departure: Departure | None = None
+    ) -> Self:
         """Make the call of a batch."""
-        return cls(batch, put_partner_events(batch.events), credentials)
+        return cls(batch, put_partner_events(batch.events), credentials, departure)
 
     def request(self, edge: SigningEdge) -> HttpRequest:
         """Return the signed request."""
         return sign(edge, self.call, self.credentials, self.batch.attempt)
 
-    def landed(self, arrived: Answer, recipient: Recipient) -> PartnerEventsError | None:
+    def landed(
+        self, arrived: Answer, recipient: Recipient, note: Note = log_info
+    ) -> Results | PartnerEventsError:
         """
         Tell a recipient what the service says of the batch.
 
+        Args:
+            arrived: The answer, or why there is none.
+            recipient: Who is told.
+            note: Logs what is to be known of the request.
+
         Returns:
-            The error of a request that failed: what is to be done about it comes before telling.
+            What it says; or the error of a request that failed, of which the recipient is not
+            told: what is to be done about it comes first.
         """
         try:
             if isinstance(arrived, TransportError):
                 raise arrived
             results = answer(self.call, arrived)
         except PartnerEventsError as error:
-            _log.info("a request of %d entries failed: %s", len(self.batch), error)
+            note("a request of %d entries failed: %s", len(self.batch), error)
             return error
         if results.note:
-            _log.info("an answer is odd, each result counts for its entry: %s", results.note)
+            note("an answer is odd, each result counts for its entry: %s", results.note)
         if isinstance(results, AllAccepted):
-            recipient.accepted(self.batch, results.event_ids, time.monotonic())
+            recipient.accepted(self.batch, results.event_ids, monotonic())
         else:
-            recipient.answered(self.batch, results.results, time.monotonic())
-        return None
+            recipient.answered(self.batch, results.results, monotonic())
+        return results
 
 
 def remedy(

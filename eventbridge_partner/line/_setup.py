@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import attrs
 
@@ -10,44 +10,17 @@ from eventbridge_partner._http import Timeouts
 from eventbridge_partner.aws.configuration import (
     checked_endpoint,
     checked_region,
-    open_session,
 )
-from eventbridge_partner.aws.credentials import Credentials, CredentialsKeeper
+from eventbridge_partner.aws.credentials import Credentials
+from eventbridge_partner.aws.shared import SharedSession
 from eventbridge_partner.delivery.batching import BatchLimits
 from eventbridge_partner.errors import ConfigurationError
 from eventbridge_partner.limits import SOURCE_OPERATIONS_PER_SECOND
+from eventbridge_partner.observing import Observer
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryPolicy
 
-if TYPE_CHECKING:
-    import botocore.session
-
 T = TypeVar("T")
-
-
-class SharedSession:
-    """
-    The session of a client and its siblings in other Regions, and its credentials.
-
-    Opened by the first of them that looks something up, under the lock of that.
-    """
-
-    def __init__(self, profile: str | None, session: Any, credentials: Credentials | None) -> None:
-        self._profile = profile
-        self._session = session
-        self._given = credentials
-        self._opened: tuple[botocore.session.Session, CredentialsKeeper] | None = None
-
-    def open(self) -> tuple[botocore.session.Session, CredentialsKeeper]:
-        """Return both; they are the same from the first time on."""
-        if self._opened is None:
-            session = open_session(self._profile, self._session)
-            self._opened = session, CredentialsKeeper(session, self._given)
-        return self._opened
-
-    def forget(self) -> None:
-        """Open it anew next time: a thread of the parent may have held one of its locks."""
-        self._opened = None
 
 
 @attrs.frozen(kw_only=True)
@@ -66,6 +39,7 @@ class Setup:
         pace: How many requests a second deliveries may make.
         sources_pace: The same for operations on sources.
         transport: What was given to send with, or to make that of; None for the usual one.
+        observe: Who is told what happens; None for nobody.
     """
 
     region: str | None
@@ -78,6 +52,7 @@ class Setup:
     pace: Pace
     sources_pace: Pace
     transport: Any = attrs.field(repr=False)
+    observe: Observer | None
 
     @classmethod
     def of(
@@ -96,6 +71,7 @@ class Setup:
         pace: Pace | None,
         sources_pace: Pace | None,
         transport: Any,
+        observe: Observer | None,
     ) -> Self:
         """
         Check what a client was told.
@@ -127,6 +103,7 @@ class Setup:
             pace=pace or Pace(),
             sources_pace=sources_pace or Pace(SOURCE_OPERATIONS_PER_SECOND),
             transport=transport,
+            observe=observe,
         )
 
     def in_region(self, region: str) -> Setup:

@@ -13,22 +13,35 @@ import functools
 import json
 import re
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import msgspec
 import orjson
 
+from eventbridge_partner._foreign_text import plain_text
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import Finding
 from eventbridge_partner.limits import MAX_DETAIL_DEPTH, MAX_INTEGER
 from eventbridge_partner.models import _thorough as thorough
-from eventbridge_partner.models._json_types import is_record, kind_of, unstructured, with_json_type
+from eventbridge_partner.models._json_types import (
+    NoJsonFormError,
+    RecordConverter,
+    is_record,
+    kind_of,
+    unstructured,
+    with_json_type,
+)
 from eventbridge_partner.models._thorough import ALLOWED_TEXT
 
 _OPTIONS: Final = (
-    orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_STRICT_INTEGER
+    orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+    | orjson.OPT_STRICT_INTEGER
 )
 
 _ALLOWED_DETAIL: Final = "allowed: a mapping, an attrs instance or dataclass, or JSON text"
+_ALLOWED_JSON: Final = "allowed: a JSON object"
 
 # An integer outside 64 bits has at least 19 digits, and of those at least two are neighbours where
 # only every ninth byte is looked at, and four where every fourth is. Every digit becomes "0", so
@@ -39,28 +52,37 @@ _LARGEST_NUMBER: Final = b"%d" % MAX_INTEGER
 
 
 # orjson reads JSON of up to 1,024 levels. Inside of so many arrays more, it reads no more than the
-# service does; that costs less than to count brackets.
+# service does; that costs less than to count levels. Text that closes some of them and opens others
+# shows: they hold more than one thing then.
 _ORJSON_DEPTH: Final = 1024
 _ARRAYS: Final = b"[" * (_ORJSON_DEPTH - MAX_DETAIL_DEPTH)
 _ARRAYS_END: Final = b"]" * (_ORJSON_DEPTH - MAX_DETAIL_DEPTH)
 
 
-def read_detail(detail: object) -> tuple[bytes, tuple[Finding, ...]]:
-    """Return the UTF-8 JSON text to be sent for `detail`, and everything that is wrong with it."""
-    if type(detail) is dict:
+def read_detail(
+    detail: object, converter: RecordConverter | None = None
+) -> tuple[bytes, tuple[Finding, ...]]:
+    """
+    Return the UTF-8 JSON text to be sent for `detail`, and everything that is wrong with it.
+
+    Args:
+        detail: A mapping, a record or text.
+        converter: What makes plain values of anything but text; None for the rule of this package.
+    """
+    if type(detail) is dict and converter is None:
         return _from_mapping(cast("dict[object, object]", detail))
     if isinstance(detail, str):
-        return read_text(detail)
-    if isinstance(detail, Mapping):
-        return _from_mapping(dict(cast("Mapping[object, object]", detail)))
-    if is_record(detail):
-        try:
-            members = unstructured(detail)
-        except TypeError as error:
-            return b"", (Finding("detail", str(error), _ALLOWED_DETAIL),)
-        if isinstance(members, dict):
-            return _from_mapping(cast("dict[object, object]", members))
-    return b"", (Finding("detail", f"is {kind_of(detail)}", _ALLOWED_DETAIL),)
+        return read_text(plain_text(detail))
+    try:
+        members = detail if converter is None else unstructured(detail, converter)
+        if isinstance(members, Mapping) or is_record(members):
+            members = with_json_type(members)
+    except NoJsonFormError as error:
+        return b"", (Finding("detail", str(error), _ALLOWED_DETAIL),)
+    if type(members) is dict:
+        return _from_mapping(cast("dict[object, object]", members))
+    given = "" if members is detail else " from its converter"
+    return b"", (Finding("detail", f"is {kind_of(members)}{given}", _ALLOWED_DETAIL),)
 
 
 def _from_mapping(detail: dict[object, object]) -> tuple[bytes, tuple[Finding, ...]]:
@@ -68,11 +90,13 @@ def _from_mapping(detail: dict[object, object]) -> tuple[bytes, tuple[Finding, .
     # large. Only NaN is left, as null.
     try:
         raw = orjson.dumps(detail, with_json_type, _OPTIONS)
-    except orjson.JSONEncodeError:
+    except orjson.JSONEncodeError as error:
+        _pass_on(error.__cause__)
         try:
             # Ids of more than 53 bits are common, and fine.
             raw = orjson.dumps(detail, with_json_type, _OPTIONS & ~orjson.OPT_STRICT_INTEGER)
-        except orjson.JSONEncodeError:
+        except orjson.JSONEncodeError as again:
+            _pass_on(again.__cause__)
             return thorough.written(detail)
         if _has_large_integer(raw):
             return thorough.written(detail)
@@ -81,11 +105,18 @@ def _from_mapping(detail: dict[object, object]) -> tuple[bytes, tuple[Finding, .
     return raw, ()
 
 
+def _pass_on(cause: BaseException | None) -> None:
+    """Raise what orjson wraps but no value is to blame for: a signal handler's exception."""
+    if cause is not None and not isinstance(cause, (NoJsonFormError, RecursionError)):
+        raise cause
+
+
 def _is_finite(detail: dict[object, object]) -> bool:
     """Tell whether what orjson wrote had no NaN and no infinity in it."""
     try:
         _finite_encoder().encode(detail)
-    except (ValueError, RecursionError):
+    except Exception as error:  # noqa: BLE001  # json calls methods that nobody else calls
+        let_pass(error)
         return False
     return True
 
@@ -99,12 +130,12 @@ def read_text(text: str) -> tuple[bytes, tuple[Finding, ...]]:
     """Return what `read_detail` does, of ready JSON text."""
     try:
         raw = text.encode()
-        if len(raw) <= 2 * MAX_DETAIL_DEPTH:  # each level takes two bytes
+        # Each level takes two bytes, and a bracket opens it.
+        if len(raw) <= 2 * MAX_DETAIL_DEPTH or _brackets(raw) <= MAX_DETAIL_DEPTH:
             _read_object(raw)
             is_sound = True
         else:
-            orjson.loads(_ARRAYS + raw + _ARRAYS_END)
-            is_sound = raw.startswith(b"{")
+            is_sound = _is_one_object(orjson.loads(_ARRAYS + raw + _ARRAYS_END))
     except (ValueError, RecursionError, msgspec.MsgspecError):
         is_sound = False
         raw = b""
@@ -120,12 +151,17 @@ class _Object(msgspec.Struct):
 _read_object: Final = msgspec.json.Decoder(_Object).decode
 
 
-def _is_object(raw: bytes) -> bool:
-    try:
-        _read_object(raw)
-    except (RecursionError, msgspec.MsgspecError):
-        return False
-    return True
+def _is_one_object(arrays: Any) -> bool:
+    """Tell whether the arrays around a text hold nothing but one object."""
+    for _ in _ARRAYS:
+        if len(arrays) != 1:
+            return False
+        arrays = arrays[0]
+    return type(arrays) is dict
+
+
+def _brackets(raw: bytes) -> int:
+    return raw.count(b"{") + raw.count(b"[")
 
 
 def _read_suspicious_text(text: str) -> tuple[bytes, tuple[Finding, ...]]:
@@ -133,24 +169,26 @@ def _read_suspicious_text(text: str) -> tuple[bytes, tuple[Finding, ...]]:
         raw = text.encode()
     except UnicodeEncodeError:
         return b"", (Finding("detail", "has a lone surrogate", ALLOWED_TEXT),)
+    is_plain = True
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         # orjson gives up somewhere beyond the limit, with an error like any other.
-        if findings := thorough.depth_findings(text):
+        if _brackets(raw) > MAX_DETAIL_DEPTH and (findings := thorough.depth_findings(text)):
             return b"", findings
-        if _is_object(raw):  # with a number beyond a double, which is JSON like any other
-            return raw, thorough.text_findings(text)
-        where = f"line {error.lineno} column {error.colno}"
-        return b"", (
-            Finding("detail", f"is not JSON ({error.msg} at {where})", "allowed: a JSON object"),
-        )
+        try:
+            value = orjson.loads(thorough.simplified(text))
+        except orjson.JSONDecodeError:
+            where = f"line {error.lineno} column {error.colno}"
+            found = f"is not JSON ({error.msg} at {where})"
+            return b"", (Finding("detail", found, _ALLOWED_JSON),)
+        is_plain = False
     if type(value) is not dict:
         found = f"is a JSON {_JSON_NAMES[type(value)]}"
-        return b"", (Finding("detail", found, "allowed: a JSON object"),)
-    if _has_large_integer(raw) or raw.count(b"{") + raw.count(b"[") > MAX_DETAIL_DEPTH:
-        return raw, thorough.text_findings(text)
-    return raw, ()
+        return b"", (Finding("detail", found, _ALLOWED_JSON),)
+    if is_plain and not _has_large_integer(raw) and _brackets(raw) <= MAX_DETAIL_DEPTH:
+        return raw, ()
+    return raw, thorough.text_findings(text)
 
 
 _JSON_NAMES: Final[dict[type, str]] = {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import attrs
 
+from eventbridge_partner._foreign_text import escaped, plain_text
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import Finding, InvalidEventError
 from eventbridge_partner.limits import (
     MAX_DETAIL_TYPE_CHARACTERS,
@@ -15,6 +18,12 @@ from eventbridge_partner.limits import (
     TIME_BYTES,
 )
 from eventbridge_partner.models._detail import read_detail, read_text
+from eventbridge_partner.models._findings import Findings
+from eventbridge_partner.models._json_types import (
+    RecordConverter,
+    has_foreign_zone,
+    unreadable,
+)
 from eventbridge_partner.models._source_name import SourceName, source_findings
 
 _ALLOWED_DETAIL_TYPE: Final = f"allowed: 1 to {MAX_DETAIL_TYPE_CHARACTERS} characters"
@@ -54,6 +63,7 @@ class PartnerEvent:
         *,
         resources: Iterable[str] = (),
         time: datetime.datetime | None = None,
+        converter: RecordConverter | None = None,
     ) -> None:
         """
         Check the values and keep them.
@@ -62,33 +72,42 @@ class PartnerEvent:
             source: `aws.partner/<partner>/<namespace…>/<name>`, or a `SourceName`.
             detail_type: 1 to 128 characters.
             detail: A mapping, an attrs instance or dataclass, or ready JSON text of an object,
-                which is then sent as it is. Values that JSON has no type for become their
-                standard text: aware datetimes, dates and times in ISO 8601, UUIDs, Decimals with
-                all their digits; enums become their value.
+                which is then sent as it is. An attrs instance or dataclass becomes an object of
+                all members that it has, whatever its annotations say. Values that JSON has no
+                type for become their standard text: aware datetimes, dates and times in
+                ISO 8601, UUIDs, Decimals with all their digits; enums become their value.
             resources: Any number of str.
             time: A datetime with a time zone.
+            converter: A cattrs converter with hooks of your own, or anything else with such an
+                `unstructure`. It is given a detail that is no text, and returns a mapping; values
+                in there that JSON has no type for are written as above.
 
         Raises:
             InvalidEventError: With everything that is wrong, not only the first.
         """
-        try:
-            # A backend sends for the same customers again and again: their names are not read
-            # twice, and all events of a customer share them.
-            source, detail_type, size = _known_names[source, detail_type]
-        except (KeyError, TypeError):  # TypeError: what is given cannot be looked up
-            source, detail_type, size, findings = _read_names(source, detail_type)
-        else:
-            findings = ()
-        raw, detail_findings = read_text(detail) if type(detail) is str else read_detail(detail)
+        findings: tuple[Finding, ...] = ()
+        # A backend sends for the same customers again and again: their names are not read twice,
+        # and all events of a customer share them. Only by names whose classes compare as they
+        # should, though: a str may be equal to another that it is not.
+        names = None
+        if type(detail_type) is str and (type(source) is str or type(source) is SourceName):
+            names = _known_names.get((source, detail_type))
+        if names is None:
+            names, findings = _read_names(source, detail_type)
+        source, detail_type, size = names
+        raw, detail_findings = (
+            read_text(detail) if type(detail) is str else read_detail(detail, converter)
+        )
         size += len(raw)
         if detail_findings:
             findings += detail_findings
-        if resources != ():
+        if type(resources) is not tuple or resources:
             resources, resource_findings = _read_resources(resources)
             findings += resource_findings
             size += sum(map(_utf8_length, resources))
         if time is not None:
-            findings += _time_findings(time)
+            time, time_findings = _checked_time(time)
+            findings += time_findings
             size += TIME_BYTES
         if findings:
             raise InvalidEventError(findings)
@@ -101,7 +120,9 @@ class PartnerEvent:
         _keep_size(self, size)
 
     @classmethod
-    def from_entry(cls, entry: Mapping[str, Any]) -> Self:
+    def from_entry(
+        cls, entry: Mapping[str, Any], *, converter: RecordConverter | None = None
+    ) -> Self:
         """
         Make an event of an entry with the service's member names, as boto3 takes it.
 
@@ -109,27 +130,22 @@ class PartnerEvent:
             entry: `Source`, `DetailType` and `Detail` (JSON text or a mapping); `Resources` and
                 `Time` if wanted. `Time` is a datetime with a time zone, a number of epoch
                 seconds, or ISO 8601 text with an offset.
+            converter: Of a `Detail` that is no text, as above.
 
         Raises:
-            InvalidEventError: A member is missing, unknown or breaks a limit.
+            InvalidEventError: A member is missing, unknown or breaks a limit, or the mapping
+                cannot be read.
         """
-        if not isinstance(entry, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-            found = f"is of type {type(entry).__qualname__}"
-            allowed = "allowed: a PartnerEvent, or a mapping of its members"
-            raise InvalidEventError([Finding("entry", found, allowed)])
+        members, member_findings = _members_of(entry)
         findings = [
-            Finding(str(member)[:64], "is not a member of an entry", _ALLOWED_MEMBERS)
-            for member in entry
-            if member not in _MEMBERS
+            *member_findings,
+            *(
+                Finding(_MEMBERS[member], "is missing", f"needed: the member {member}")
+                for member in _NEEDED_MEMBERS
+                if member not in members
+            ),
         ]
-        findings += [
-            Finding(_MEMBERS[member], "is missing", f"needed: the member {member}")
-            for member in _NEEDED_MEMBERS
-            if member not in entry
-        ]
-        values: dict[str, Any] = {
-            _MEMBERS[member]: entry[member] for member in entry if member in _MEMBERS
-        }
+        values = {_MEMBERS[member]: value for member, value in members.items()}
         if "resources" in values and values["resources"] is None:
             findings.append(Finding("resources", "is None", _ALLOWED_RESOURCES))
             del values["resources"]
@@ -140,7 +156,7 @@ class PartnerEvent:
             else:
                 values["time"] = time
         if not findings:
-            return cls(**values)
+            return cls(**values, converter=converter)
         # Whatever can still be said of the members that are there belongs to the same error.
         stand_ins: dict[str, Any] = {
             "source": "aws.partner/x/x",
@@ -148,7 +164,7 @@ class PartnerEvent:
             "detail": "{}",
         }
         try:
-            cls(**(stand_ins | values))
+            cls(**(stand_ins | values), converter=converter)
         except InvalidEventError as error:
             findings += error.findings
         raise InvalidEventError(findings)
@@ -167,7 +183,45 @@ _MEMBERS: Final = {
     "Time": "time",
 }
 _NEEDED_MEMBERS: Final = ("Source", "DetailType", "Detail")
-_ALLOWED_MEMBERS: Final = f"allowed: {', '.join(_MEMBERS)}"
+ALLOWED_MEMBERS: Final = f"allowed: {', '.join(_MEMBERS)}"
+_ALLOWED_ENTRY: Final = "allowed: a PartnerEvent, or a mapping of its members"
+
+
+def _members_of(entry: object) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    """
+    Return the members of an entry that are known, and a finding for each of the others.
+
+    Raises:
+        InvalidEventError: It is no mapping, or one that cannot be read.
+    """
+    if not isinstance(entry, Mapping):
+        raise InvalidEventError([Finding("entry", _wrong_type(entry), _ALLOWED_ENTRY)])
+    if type(entry) is dict:
+        return _known_members(cast("dict[object, Any]", entry))
+    try:
+        mapping = cast("Mapping[object, Any]", entry)
+        given = {key: mapping[key] for key in mapping}
+    except Exception as error:
+        let_pass(error)
+        finding = Finding("entry", unreadable(entry, error), _ALLOWED_ENTRY)
+        raise InvalidEventError([finding]) from error
+    return _known_members(given)
+
+
+def _known_members(given: dict[object, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    members: dict[str, Any] = {}
+    findings = Findings("entry")
+    for key, value in given.items():
+        name = plain_text(key) if isinstance(key, str) else None
+        if name in _MEMBERS:
+            members[name] = value
+        elif name is None:
+            found = f"has a key of type {escaped(type(key).__qualname__)}"
+            findings.add(lambda: "entry", found, ALLOWED_MEMBERS)
+        else:
+            found = "is not a member of an entry"
+            findings.add(functools.partial(escaped, name), found, ALLOWED_MEMBERS)
+    return members, findings.all()
 
 
 def entry_size(event: PartnerEvent) -> int:
@@ -184,23 +238,30 @@ def _utf8_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
+_Names = tuple[str, str, int]
 _MAX_KNOWN_NAMES: Final = 8192
-_known_names: Final[dict[tuple[object, object], tuple[str, str, int]]] = {}
+_known_names: Final[dict[tuple[object, object], _Names]] = {}
 """Of valid names as they were given, the text of both and their size in bytes."""
 
 
-def _read_names(source: Any, detail_type: Any) -> tuple[str, str, int, tuple[Finding, ...]]:
-    """Return the text of an event's names, their size in bytes, and what is wrong with them."""
-    name = str(source) if type(source) is SourceName else source
-    findings = source_findings(name) + _detail_type_findings(detail_type)
+def _read_names(source: Any, detail_type: Any) -> tuple[_Names, tuple[Finding, ...]]:
+    """Return the text of an event's names with their size in bytes, and what is wrong with them."""
+    given = source, detail_type
+    are_plain = type(detail_type) is str and (type(source) is str or type(source) is SourceName)
+    if isinstance(source, SourceName):
+        source = SourceName.__str__(source)
+    source, detail_type = (
+        plain_text(name) if isinstance(name, str) else name for name in (source, detail_type)
+    )
+    findings = source_findings(source) + _detail_type_findings(detail_type)
     if findings:
-        return name, detail_type, 0, findings
-    size = _utf8_length(f"{name}{detail_type}")
-    if type(name) is type(detail_type) is str:
+        return (source, detail_type, 0), findings
+    names = source, detail_type, _utf8_length(f"{source}{detail_type}")
+    if are_plain:
         if len(_known_names) >= _MAX_KNOWN_NAMES:
             _known_names.clear()
-        _known_names[source, detail_type] = name, detail_type, size
-    return name, detail_type, size, ()
+        _known_names[given] = names
+    return names, ()
 
 
 def _detail_type_findings(detail_type: object) -> tuple[Finding, ...]:
@@ -218,28 +279,62 @@ def _detail_type_findings(detail_type: object) -> tuple[Finding, ...]:
 def _read_resources(resources: object) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
     if isinstance(resources, (str, bytes, Mapping)) or not isinstance(resources, Iterable):
         return (), (Finding("resources", _wrong_type(resources), _ALLOWED_RESOURCES),)
+    try:
+        given = list(cast("Iterable[object]", resources))
+    except Exception as error:  # noqa: BLE001  # the caller's iterable can raise anything
+        let_pass(error)
+        finding = Finding("resources", unreadable(resources, error), _ALLOWED_RESOURCES)
+        return (), (finding,)
     kept: list[str] = []
-    findings: list[Finding] = []
-    for position, resource in enumerate(resources):
-        field = f"resources[{position}]"
+    findings = Findings("resources")
+    for position, resource in enumerate(given):
+        place = functools.partial("resources[{}]".format, position)
         if not isinstance(resource, str):
-            findings.append(Finding(field, _wrong_type(resource), "allowed: str"))
-        elif len(resource) > MAX_RESOURCE_CHARACTERS:
-            found = f"has {len(resource)} characters"
-            findings.append(Finding(field, found, f"the limit is {MAX_RESOURCE_CHARACTERS}"))
-        elif not _is_utf8(resource):
-            findings.append(Finding(field, "has a lone surrogate", _ALLOWED_TEXT))
+            findings.add(place, _wrong_type(resource), "allowed: str")
+            continue
+        text = plain_text(resource)
+        if len(text) > MAX_RESOURCE_CHARACTERS:
+            found = f"has {len(text)} characters"
+            findings.add(place, found, f"the limit is {MAX_RESOURCE_CHARACTERS}")
+        elif not _is_utf8(text):
+            findings.add(place, "has a lone surrogate", _ALLOWED_TEXT)
         else:
-            kept.append(resource)
-    return tuple(kept), tuple(findings)
+            kept.append(text)
+    return tuple(kept), findings.all()
 
 
-def _time_findings(time: object) -> tuple[Finding, ...]:
+def _checked_time(time: object) -> tuple[datetime.datetime | None, tuple[Finding, ...]]:
+    """Return a time without anybody else's code in it, and what is wrong with it."""
     if not isinstance(time, datetime.datetime):
-        return (Finding("time", _wrong_type(time), _ALLOWED_TIME),)
-    if time.utcoffset() is None:
-        return (Finding("time", "has no time zone", _ALLOWED_TIME),)
-    return ()
+        return None, (Finding("time", _wrong_type(time), _ALLOWED_TIME),)
+    if type(time) is datetime.datetime and not has_foreign_zone(time):
+        if time.tzinfo is None or time.utcoffset() is None:
+            return None, (Finding("time", "has no time zone", _ALLOWED_TIME),)
+        return time, ()
+    try:
+        plain = _plain_time(time)
+    except Exception as error:  # noqa: BLE001  # methods of others can raise anything
+        let_pass(error)
+        return None, (Finding("time", unreadable(time, error), _ALLOWED_TIME),)
+    return plain, () if plain else (Finding("time", "has no time zone", _ALLOWED_TIME),)
+
+
+def _plain_time(time: datetime.datetime) -> datetime.datetime | None:
+    """Return a time of any class, in any zone, as one with a fixed offset; None without a zone."""
+    offset = time.utcoffset()
+    if offset is None:
+        return None
+    zone = datetime.timezone(datetime.timedelta(offset.days, offset.seconds, offset.microseconds))
+    return datetime.datetime(
+        time.year,
+        time.month,
+        time.day,
+        time.hour,
+        time.minute,
+        time.second,
+        time.microsecond,
+        tzinfo=zone,
+    )
 
 
 def _read_time(time: object) -> datetime.datetime | Finding:
@@ -257,7 +352,7 @@ def _read_time(time: object) -> datetime.datetime | Finding:
                 return Finding("time", "is beyond what a datetime can say", allowed)
         case str():
             try:
-                return datetime.datetime.fromisoformat(time)
+                return datetime.datetime.fromisoformat(plain_text(time))
             except ValueError:
                 return Finding("time", "is not ISO 8601 text", allowed)
         case _:
@@ -278,4 +373,4 @@ def _is_utf8(text: str) -> bool:
 
 
 def _wrong_type(value: object) -> str:
-    return "is None" if value is None else f"is of type {type(value).__qualname__}"
+    return "is None" if value is None else f"is of type {escaped(type(value).__qualname__)}"

@@ -8,39 +8,68 @@ import decimal
 import enum
 import functools
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import attrs
+
+from eventbridge_partner._foreign_text import escaped, plain_text
+from eventbridge_partner._signals import let_pass
+
+if TYPE_CHECKING:
+    import cattrs
+
+
+class NoJsonFormError(TypeError):
+    """A value has no form in JSON. The message is a predicate, for a finding."""
+
+
+class RecordConverter(Protocol):
+    """What makes plain values of records: cattrs' converters do."""
+
+    def unstructure(self, obj: Any) -> Any:
+        """Return `obj` as mappings, lists and values that JSON has a type for."""
+        ...
 
 
 def with_json_type(value: object) -> object:
     """
-    Return `value` as something that JSON has a type for.
+    Return `value` as something that JSON has a type for, its members as they are.
 
     The rule: a type that JSON does not know becomes the standard text of its value (ISO 8601 for
-    dates and times, all digits of a Decimal), an enum its value, a record its members.
+    dates and times, all digits of a Decimal), an enum its value, a record its members, and a
+    subclass of a type that JSON knows what it holds.
 
     Raises:
-        TypeError: There is no such form. The message is a predicate, for a finding.
+        NoJsonFormError: There is no such form, or the value's own methods fail.
     """
+    try:
+        return _with_json_type(value)
+    except NoJsonFormError:
+        raise
+    except Exception as error:
+        let_pass(error)
+        raise NoJsonFormError(unreadable(value, error)) from error
+
+
+def _with_json_type(value: object) -> object:
     match value:
         case enum.Enum():
             return value.value
-        case datetime.datetime():
-            if value.utcoffset() is None:
-                raise TypeError("is a datetime without a time zone")
-            return value.isoformat()
-        case datetime.date() | datetime.time():
-            return value.isoformat()
-        case uuid.UUID():
-            return str(value)
-        case decimal.Decimal():
-            if not value.is_finite():
-                raise TypeError("is a Decimal that is not finite")
-            return str(value)
+        case str():
+            return plain_text(value)
+        case int():
+            return int.__int__(value)
         case float():
-            return float(value)
+            return float.__float__(value)
+        case datetime.datetime():
+            return _datetime_text(value)
+        case datetime.date() | datetime.time():
+            return _iso_text(value)
+        case uuid.UUID():
+            return uuid.UUID.__str__(value)
+        case decimal.Decimal():
+            return _decimal_text(value)
         case Mapping():
             return dict(cast("Mapping[object, object]", value))
         case list() | tuple():
@@ -48,7 +77,33 @@ def with_json_type(value: object) -> object:
         case _ if is_record(value):
             return unstructured(value)
         case _:
-            raise TypeError(f"is {kind_of(value)}")
+            raise NoJsonFormError(f"is {kind_of(value)}")
+
+
+def _datetime_text(value: datetime.datetime) -> str:
+    if value.utcoffset() is None:
+        raise NoJsonFormError("is a datetime without a time zone")
+    return _iso_text(value)
+
+
+def _iso_text(value: datetime.date | datetime.time) -> str:
+    # A subclass may know more than its base, such as the nanoseconds of pandas' Timestamp.
+    text: Any = value.isoformat()
+    if not isinstance(text, str):
+        raise NoJsonFormError(f"is {kind_of(value)} without ISO 8601 text")
+    return plain_text(text)
+
+
+def _decimal_text(value: decimal.Decimal) -> str:
+    if not decimal.Decimal.is_finite(value):
+        raise NoJsonFormError("is a Decimal that is not finite")
+    return decimal.Decimal.__str__(value)
+
+
+def has_foreign_zone(value: object) -> bool:
+    """Tell whether a value has a time zone that is not the standard library's."""
+    zone = getattr(value, "tzinfo", None)
+    return zone is not None and type(zone).__module__ not in {"datetime", "zoneinfo"}
 
 
 def is_record(value: object) -> bool:
@@ -58,32 +113,50 @@ def is_record(value: object) -> bool:
     )
 
 
-def unstructured(record: object) -> object:
+def unstructured(value: object, converter: RecordConverter | None = None) -> object:
     """
-    Return the members of an attrs instance or dataclass.
+    Return the plain values of an attrs instance, a dataclass or what else a converter takes.
+
+    Args:
+        value: What is to be written.
+        converter: The caller's, which goes as deep as it likes; None for the members as they are.
 
     Raises:
-        TypeError: It cannot be read. The message is a predicate, for a finding.
+        NoJsonFormError: It cannot be read.
     """
     try:
-        return _unstructure()(record)
-    except RecursionError:
-        raise TypeError(f"is {kind_of(record)} nested too deep") from None
-    except Exception as error:  # a field that is not of its type makes cattrs raise anything
-        found = f"is {kind_of(record)} that cannot be read ({type(error).__name__})"
-        raise TypeError(found) from error
+        return (_default_converter() if converter is None else converter).unstructure(value)
+    except Exception as error:
+        let_pass(error)
+        raise NoJsonFormError(unreadable(value, error)) from error
 
 
 @functools.cache
-def _unstructure() -> Callable[[object], Any]:
+def _default_converter() -> cattrs.BaseConverter:
     import cattrs  # takes a while, and only callers with records need it
 
-    return cattrs.Converter().unstructure
+    converter = cattrs.BaseConverter()
+    # A record is written by what it is. cattrs' own way with members goes by their annotations,
+    # which need not be true, nor be there when the program runs.
+    converter.register_unstructure_hook_func(lambda _: True, _members)
+    return converter
+
+
+def _members(record: Any) -> dict[str, object]:
+    kind = type(record)
+    fields = attrs.fields(kind) if attrs.has(kind) else dataclasses.fields(record)
+    return {field.name: getattr(record, field.name) for field in fields}
+
+
+def unreadable(value: object, error: Exception) -> str:
+    """Return a predicate of a value whose own methods fail."""
+    # The kind of error alone: what it says may quote the value.
+    return f"is {kind_of(value)} that cannot be read ({escaped(type(error).__qualname__)})"
 
 
 def kind_of(value: object) -> str:
     """Name the type of a value, with its article."""
     if value is None:
         return "None"
-    name = type(value).__qualname__
+    name = escaped(type(value).__qualname__)
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"

@@ -8,6 +8,7 @@ from typing import Final, Self
 
 import attrs
 
+from eventbridge_partner._foreign_text import escaped, plain_text, quoted
 from eventbridge_partner.errors import Finding, InvalidEventError
 from eventbridge_partner.limits import (
     ACCOUNT_PATTERN,
@@ -51,29 +52,30 @@ def _findings(
     max_characters: int | None = None,
 ) -> tuple[Finding, ...]:
     if not isinstance(text, str):
-        found = "is None" if text is None else f"is of type {type(text).__qualname__}"
-        return (Finding(field, found, allowed),)
+        found = "None" if text is None else f"of type {escaped(type(text).__qualname__)}"
+        return (Finding(field, f"is {found}", allowed),)
+    text = plain_text(text)
     findings: list[Finding] = []
     if max_characters is not None and len(text) > max_characters:
         found = f"has {len(text)} characters"
         findings.append(Finding(field, found, f"the limit is {max_characters}"))
     if not pattern.fullmatch(text):
-        findings.append(Finding(field, f"is {_shown(text)}", allowed))
+        findings.append(Finding(field, f"is {quoted(text)}", allowed))
     return tuple(findings)
-
-
-def _shown(text: object) -> str:
-    if not isinstance(text, str):
-        return "None" if text is None else f"a value of type {type(text).__qualname__}"
-    return ascii(text) if len(text) <= 64 else f"{text[:64]!a}…"
 
 
 def _is_segment(segment: object) -> bool:
     return isinstance(segment, str) and _SEGMENT.fullmatch(segment) is not None
 
 
+def _plain(segment: str) -> str:
+    if isinstance(segment, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return plain_text(segment)
+    return segment
+
+
 def _segments(segments: str | Iterable[str]) -> tuple[str, ...]:
-    return (segments,) if isinstance(segments, str) else tuple(segments)
+    return tuple(map(_plain, [segments] if isinstance(segments, str) else segments))
 
 
 @attrs.frozen
@@ -93,13 +95,13 @@ class SourceName:
             `-` and `_`, or the whole is longer than 256 characters.
     """
 
-    partner: str
-    name: str
+    partner: str = attrs.field(converter=_plain)
+    name: str = attrs.field(converter=_plain)
     namespace: tuple[str, ...] = attrs.field(default=(), converter=_segments, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         findings = [
-            Finding("source", f"has {_shown(segment)} as a segment", ALLOWED_SOURCE)
+            Finding("source", f"has {quoted(segment)} as a segment", ALLOWED_SOURCE)
             for segment in (self.partner, *self.namespace, self.name)
             if not _is_segment(segment)
         ]
@@ -117,6 +119,7 @@ class SourceName:
         """
         if findings := source_findings(source):
             raise InvalidEventError(findings)
+        source = plain_text(source)
         _, partner, *namespace, name = source.split("/")
         return cls(partner, name, namespace=namespace)
 

@@ -7,7 +7,7 @@ quick way, which falls back on it.
 
 from __future__ import annotations
 
-import enum
+import functools
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -15,9 +15,11 @@ from typing import Any, Final, cast
 
 import orjson
 
+from eventbridge_partner._foreign_text import MOST_SHOWN, plain_text, quoted
 from eventbridge_partner.errors import Finding
 from eventbridge_partner.limits import MAX_DETAIL_DEPTH, MAX_INTEGER, MIN_INTEGER
-from eventbridge_partner.models._json_types import kind_of, with_json_type
+from eventbridge_partner.models._findings import Findings
+from eventbridge_partner.models._json_types import NoJsonFormError, kind_of, with_json_type
 
 _ALLOWED_VALUE: Final = (
     "allowed: str, int, float, bool, None, mappings, lists, tuples, aware datetimes, dates, "
@@ -33,7 +35,7 @@ ALLOWED_TEXT: Final = "allowed: text that UTF-8 can express"
 
 def written(detail: dict[object, object]) -> tuple[bytes, tuple[Finding, ...]]:
     """Write a value as JSON whatever its depth, and find what may not be in it."""
-    findings: list[Finding] = []
+    findings = Findings("detail")
     pieces: list[bytes] = []
     # What is still to be written, the next at the end: ready bytes, or a value with its place.
     todo: list[_Step] = [(detail, None, 1)]
@@ -43,40 +45,31 @@ def written(detail: dict[object, object]) -> tuple[bytes, tuple[Finding, ...]]:
             pieces.append(step)
             continue
         value, place, depth = step
-        match value:
-            case None | bool():
-                pieces.append(orjson.dumps(value))
-            case enum.Enum():
-                todo.append((value.value, place, depth))
-            case str():
-                pieces.append(_written_text(value, place, findings))
-            case int():
-                if not MIN_INTEGER <= value <= MAX_INTEGER:
-                    found = f"is an integer of {value.bit_length()} bits"
-                    findings.append(Finding(_path_to(place), found, _ALLOWED_INTEGER))
-                else:
-                    pieces.append(b"%d" % value)
-            case float():
-                if not math.isfinite(value):
-                    found = "is NaN" if math.isnan(value) else "is infinite"
-                    findings.append(Finding(_path_to(place), found, _ALLOWED_NUMBER))
-                else:
-                    pieces.append(orjson.dumps(float(value)))
-            case dict() | list() | tuple() if depth > MAX_DETAIL_DEPTH:
+        kind = type(value)
+        if value is None or kind is bool:
+            pieces.append(orjson.dumps(value))
+        elif kind is str:
+            pieces.append(_written_text(cast("str", value), place, findings))
+        elif kind is int:
+            pieces.append(_written_integer(cast("int", value), place, findings))
+        elif kind is float:
+            pieces.append(_written_float(cast("float", value), place, findings))
+        elif kind in (dict, list, tuple):
+            if depth > MAX_DETAIL_DEPTH:
                 # No further: in a value that holds itself there is no end to what follows.
-                return b"", (*findings, _too_deep(_path_to(place)))
-            case dict():
+                return b"", (*findings.all(), _too_deep(_path_to(place)))
+            if kind is dict:
                 members = cast("dict[object, object]", value)
                 todo += reversed(list(_object_steps(members, place, depth, findings)))
-            case list() | tuple():
+            else:
                 items = cast("Iterable[object]", value)
                 todo += reversed(list(_array_steps(items, place, depth)))
-            case _:
-                try:
-                    todo.append((with_json_type(value), place, depth))
-                except TypeError as error:
-                    findings.append(Finding(_path_to(place), str(error), _ALLOWED_VALUE))
-    return b"".join(pieces), tuple(findings)
+        else:
+            try:
+                todo.append((with_json_type(value), place, depth))
+            except NoJsonFormError as error:
+                findings.add(functools.partial(_path_to, place), str(error), _ALLOWED_VALUE)
+    return b"".join(pieces), findings.all()
 
 
 # Where a value is: the place of what holds it, and its key or position in there. Its path is
@@ -93,26 +86,41 @@ def _path_to(place: _Place) -> str:
     return _path(reversed(places))
 
 
-def _written_text(text: str, place: _Place, findings: list[Finding]) -> bytes:
+def _written_text(text: str, place: _Place, findings: Findings) -> bytes:
     try:
-        # What the text is, not what a subclass shows of it.
-        return orjson.dumps(str.__str__(text))
+        return orjson.dumps(text)
     except orjson.JSONEncodeError:
-        findings.append(Finding(_path_to(place), "has a lone surrogate", ALLOWED_TEXT))
+        findings.add(functools.partial(_path_to, place), "has a lone surrogate", ALLOWED_TEXT)
         return b""
 
 
+def _written_integer(value: int, place: _Place, findings: Findings) -> bytes:
+    if MIN_INTEGER <= value <= MAX_INTEGER:
+        return b"%d" % value
+    found = f"is an integer of {value.bit_length()} bits"
+    findings.add(functools.partial(_path_to, place), found, _ALLOWED_INTEGER)
+    return b""
+
+
+def _written_float(value: float, place: _Place, findings: Findings) -> bytes:
+    if math.isfinite(value):
+        return orjson.dumps(value)
+    found = "is NaN" if math.isnan(value) else "is infinite"
+    findings.add(functools.partial(_path_to, place), found, _ALLOWED_NUMBER)
+    return b""
+
+
 def _object_steps(
-    members: dict[object, object], place: _Place, depth: int, findings: list[Finding]
+    members: dict[object, object], place: _Place, depth: int, findings: Findings
 ) -> Iterator[_Step]:
     separator = b"{"
     for key, value in members.items():
         if not isinstance(key, str):
             found = f"has a key that is {kind_of(key)}"
-            findings.append(Finding(_path_to(place), found, "allowed: str keys"))
+            findings.add(functools.partial(_path_to, place), found, "allowed: str keys")
             continue
-        inner = place, str.__str__(key)
-        yield separator + _written_text(key, inner, findings) + b":"
+        inner = place, plain_text(key)
+        yield separator + _written_text(inner[1], inner, findings) + b":"
         yield value, inner, depth + 1
         separator = b","
     yield b"{}" if separator == b"{" else b"}"
@@ -132,7 +140,9 @@ def _too_deep(path: str) -> Finding:
 
 
 def _member_path(path: str, key: str) -> str:
-    return f"{path}.{key}" if key.isidentifier() and len(key) <= 64 else f"{path}[{key[:64]!a}]"
+    if key.isidentifier() and len(key) <= MOST_SHOWN:
+        return f"{path}.{key}"
+    return f"{path}[{quoted(key)}]"
 
 
 def _shortened(path: str) -> str:
@@ -143,10 +153,36 @@ def _shortened(path: str) -> str:
 
 _TOKEN: Final = re.compile(
     # Possessive, and content with text that never ends: else broken JSON takes quadratic time.
-    r'(?P<text>"(?:[^"\\]++|\\.)*+"?)|(?P<number>-?\d[\d.eE+\-]*)|(?P<mark>[{}\[\],:])',
+    r'(?P<text>"(?:[^"\\]++|\\.)*+"?)|(?P<number>-?[0-9][0-9.eE+\-]*)|(?P<mark>[{}\[\],:])',
     re.DOTALL,
 )
-_INTEGER: Final = re.compile(r"-?\d+")
+_INTEGER: Final = re.compile(r"-?[0-9]+")
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+\-]?[0-9]+)?")
+_ESCAPE: Final = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    r"|\\.",
+    re.DOTALL,
+)
+
+
+def simplified(text: str) -> str:
+    """
+    Return text that is JSON for orjson if the given one is JSON by its grammar, and alike.
+
+    orjson refuses two things that the grammar allows, each replaced here: numbers beyond a double,
+    and escapes of half a surrogate pair.
+    """
+    return _TOKEN.sub(_simplified_token, text)
+
+
+def _simplified_token(match: re.Match[str]) -> str:
+    token = match[0]
+    if match["number"] and _NUMBER.fullmatch(token):
+        return "-0" if token.startswith("-") else "0"
+    if match["text"]:
+        return _ESCAPE.sub(lambda escape: "?" if escape["lone"] else escape[0], token)
+    return token
 
 
 def depth_findings(text: str) -> tuple[Finding, ...]:
@@ -158,16 +194,23 @@ def depth_findings(text: str) -> tuple[Finding, ...]:
 
 
 def text_findings(text: str) -> tuple[Finding, ...]:
-    """Return what may not be in a JSON text: integers of more than 64 bits, too many levels."""
-    findings: list[Finding] = []
+    """Return what may not be in JSON text: large integers, half characters, too many levels."""
+    findings = Findings("detail")
     for places, token in _tokens(text):
-        if token in "{[":
-            if len(places) >= MAX_DETAIL_DEPTH:
-                return (*findings, _too_deep(_path(places)))
-        elif _INTEGER.fullmatch(token) and not _in_64_bits(token):
-            found = f"is an integer of {len(token.removeprefix('-'))} digits"
-            findings.append(Finding(_path(places), found, _ALLOWED_INTEGER))
-    return tuple(findings)
+        match token[0]:
+            case "{" | "[":
+                if len(places) >= MAX_DETAIL_DEPTH:
+                    return (*findings.all(), _too_deep(_path(places)))
+            case '"':
+                if any(escape["lone"] for escape in _ESCAPE.finditer(token)):
+                    findings.add(
+                        functools.partial(_path, places), "has a lone surrogate", ALLOWED_TEXT
+                    )
+            case _:
+                if _INTEGER.fullmatch(token) and not _in_64_bits(token):
+                    found = f"is an integer of {len(token.removeprefix('-'))} digits"
+                    findings.add(functools.partial(_path, places), found, _ALLOWED_INTEGER)
+    return findings.all()
 
 
 def _in_64_bits(token: str) -> bool:
@@ -177,30 +220,33 @@ def _in_64_bits(token: str) -> bool:
 
 def _tokens(text: str) -> Iterator[tuple[list[str | int], str]]:
     """
-    Yield every opening bracket and number of a JSON text, with its place.
+    Yield every opening bracket, text and number of a JSON text, with its place.
 
     A place is the keys and positions from the outside in. It is one list, changed as it goes on.
     """
     places: list[str | int] = []
-    last_text = ""
+    is_key = False
     for match in _TOKEN.finditer(text):
         token = match[0]
         match token:
             case "{" | "[":
                 yield places, token
-                places.append("" if token == "{" else 0)
+                is_key = token == "{"
+                places.append("" if is_key else 0)
             case "}" | "]":
+                is_key = False
                 if places:
                     places.pop()
             case ",":
                 if places and isinstance(places[-1], int):
                     places[-1] += 1
+                else:
+                    is_key = True
             case ":":
-                if places:
-                    places[-1] = last_text
-            case _ if match.lastgroup == "text":
-                last_text = token[1:].removesuffix('"')
+                is_key = False
             case _:
+                if is_key and places and match.lastgroup == "text":
+                    places[-1] = token[1:].removesuffix('"')
                 yield places, token
 
 

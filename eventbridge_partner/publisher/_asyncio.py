@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import math
 import threading
-import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterable, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork
+from eventbridge_partner._logs import log
 from eventbridge_partner.client._asyncio import AsyncPartnerEventsClient, async_line_of
 from eventbridge_partner.delivery.actions import Send, Wait
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.given import refuse_single
-from eventbridge_partner.errors import BufferFullError, CredentialsError, PublisherClosedError
+from eventbridge_partner.errors import (
+    BufferFullError,
+    CredentialsError,
+    PublisherClosedError,
+    TransportError,
+)
 from eventbridge_partner.line._asyncio import AsyncLine
+from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.models import DeliveryReport, GivenEvent
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner.publisher._dispatch import (
@@ -38,6 +46,7 @@ from eventbridge_partner.publisher._receipts import (
     flush_report,
     run_callback,
 )
+from eventbridge_partner.transports import Answer, AsyncFlights
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity."""
@@ -158,7 +167,7 @@ class AsyncEventPublisher:
         sender = self._current() or await self._begin()
         if sender.dispatch.book.is_closed:
             raise closed_error()
-        until = time.monotonic() + (self._block_timeout if timeout is None else timeout)
+        until = monotonic() + (self._block_timeout if timeout is None else timeout)
         if isinstance(events, AsyncIterable):
             return [await self._publish_one(sender, event, until) async for event in events]
         return [await self._publish_one(sender, event, until) for event in events]
@@ -168,7 +177,7 @@ class AsyncEventPublisher:
         receipt = book.read(event)
         try:
             if not sender.dispatch.admit(receipt):
-                await self._without_room(sender, receipt, until - time.monotonic())
+                await self._without_room(sender, receipt, until - monotonic())
         except BufferFullError:
             book.drop(receipt)
         except PublisherClosedError:
@@ -255,7 +264,12 @@ class AsyncEventPublisher:
         # Another task may have come first.
         sender = self._current()
         if sender is None:
-            sender = self._sender = _Sender(line, self._settings, self._exit_timeout)
+            sender = self._sender = _Sender(
+                line,
+                self._settings,
+                self._exit_timeout,
+                drops_oldest=self._on_full == "drop_oldest",
+            )
         return sender
 
     def _leave_parent(self) -> None:
@@ -285,7 +299,14 @@ class AsyncEventPublisher:
 class _Sender:
     """What of a publisher belongs to one event loop: its dispatch, and the task that sends."""
 
-    def __init__(self, line: AsyncLine, buffering: BufferSettings, exit_timeout: float) -> None:
+    def __init__(
+        self,
+        line: AsyncLine,
+        buffering: BufferSettings,
+        exit_timeout: float,
+        *,
+        drops_oldest: bool,
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._exit_timeout = exit_timeout
@@ -297,6 +318,7 @@ class _Sender:
             buffering,
             call=self._call,
             on_room=self._make_way,
+            drops_oldest=drops_oldest,
         )
         # Who waits for room, in line; and who had a turn for which there was no room of its kind,
         # and has its next one, before all others, when there are outcomes again.
@@ -304,10 +326,11 @@ class _Sender:
         self._refused: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._turns = 0  # so many have one and have not come to use it
         self._over = asyncio.Event()
-        self._flights = line.open_flights()
-        self.dispatch.wake = self._flights.wake
-        self._had_turns_at = time.monotonic()
-        self._task = self.loop.create_task(self._run())
+        self._flights: AsyncFlights[Flight] | None = None
+        # Answers that the dispatch was not told of yet; the first may be in the middle of that.
+        self._answers: deque[tuple[Flight, Answer]] = deque()
+        self._had_turns_at = monotonic()
+        self._task = self._begin()
         _at_end.add(self)
         # Not left to its publisher: that may be forgotten while this still sends.
         after_fork(self, _Sender.leave_to_parent)
@@ -329,9 +352,9 @@ class _Sender:
         Raises:
             PublisherClosedError: Nothing is taken any more.
         """
-        until = time.monotonic() + seconds
+        until = monotonic() + seconds
         line = self._waiting_for_room
-        while (left := until - time.monotonic()) > 0:
+        while (left := until - monotonic()) > 0:
             place: asyncio.Future[None] = self.loop.create_future()
             line[place] = None
             is_admitted = False
@@ -380,16 +403,16 @@ class _Sender:
 
     async def close(self, seconds: float | None) -> DeliveryReport:
         """See `AsyncEventPublisher.close`."""
-        until = math.inf if seconds is None else time.monotonic() + seconds
+        until = math.inf if seconds is None else monotonic() + seconds
         receipts = self.dispatch.retire()
         try:
-            if not self.dispatch.is_over and (left := until - time.monotonic()) > 0:
+            if not self.dispatch.is_over and (left := until - monotonic()) > 0:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None if left == math.inf else left):
                         await self._over.wait()
         finally:
             self.dispatch.cut_off()
-        left = min(max(_TO_END, until - time.monotonic()), _LONGEST_WAIT)
+        left = min(max(_TO_END, until - monotonic()), _LONGEST_WAIT)
         await asyncio.wait([self._task], timeout=left)
         self._task.cancel()
         return close_report(receipts)
@@ -411,6 +434,23 @@ class _Sender:
 
     # ------------------------------------------------------------ in the task
 
+    def _begin(self) -> asyncio.Task[None]:
+        task = self.loop.create_task(self._run())
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """See that no receipt stays open, whatever ended the task."""
+        error = None if task.cancelled() else task.exception()
+        if self.dispatch.is_over:
+            _at_end.discard(self)
+        elif error is None:
+            self.end()  # cancelled before its first step
+        else:
+            # Ctrl-C on a loop that goes on.
+            self.dispatch.give_up(error)
+            self._task = self._begin()
+
     async def _run(self) -> None:
         try:
             await self._go_on()
@@ -424,8 +464,8 @@ class _Sender:
             warn_of_lost(close_report(receipts))
             raise
         finally:
-            _at_end.discard(self)
-            await self._flights.close()
+            self.dispatch.note_others()
+            await self._close_flights()
 
     async def _go_on(self) -> None:
         dispatch = self.dispatch
@@ -434,36 +474,60 @@ class _Sender:
                 await self._step()
             except Exception as error:  # noqa: BLE001  # whatever it is, no receipt stays open
                 dispatch.give_up(error)
+                await self._close_flights()
                 await asyncio.sleep(REST)
-                await self._flights.close()
-                self._flights = self._line.open_flights()
-                dispatch.wake = self._flights.wake
+
+    async def _close_flights(self) -> None:
+        flights, self._flights = self._flights, None
+        self.dispatch.wake = _nothing
+        self._answers.clear()
+        if flights is not None:
+            try:
+                await flights.close()
+            except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
+                name = type(error).__name__
+                log(logging.ERROR, "closing the publisher's connections raised %s", name)
 
     async def _step(self) -> None:
-        now = time.monotonic()
+        flights = self._flights
+        if flights is None:
+            flights = self._flights = self._line.open_flights()
+            self.dispatch.wake = flights.wake
+        now = monotonic()
         if now - self._had_turns_at > _LONGEST_HOLD:
             await asyncio.sleep(0)
-            self._had_turns_at = now = time.monotonic()
+            self._had_turns_at = now = monotonic()
+        if self._answers:
+            await self._tell()
+            return
         match self.dispatch.next_step(now):
             case Send(batch):
-                await self._send(batch)
+                await self._send(batch, flights)
             case Wait(until):
-                await self._receive(_LONGEST_WAIT if until is None else until - now)
+                seconds = _LONGEST_WAIT if until is None else until - now
+                self._answers.extend(await flights.collect(min(max(0.0, seconds), _LONGEST_WAIT)))
                 self.dispatch.has_waited()
+                self._had_turns_at = monotonic()
+                await self._tell()
             case None:
                 pass
 
-    async def _send(self, batch: Batch) -> None:
+    async def _send(self, batch: Batch, flights: AsyncFlights[Flight]) -> None:
         try:
-            await self._line.submit(self._flights, batch, self._line.timeouts)
+            await self._line.submit(flights, batch, self._line.timeouts)
         except CredentialsError as error:
             self.dispatch.not_sent(batch, error)
+        except asyncio.CancelledError:
+            cancelled = TransportError("the request was cancelled", may_have_been_sent=False)
+            self.dispatch.failed(batch, cancelled, monotonic())
+            raise
 
-    async def _receive(self, seconds: float) -> None:
-        answers = await self._flights.collect(min(max(0.0, seconds), _LONGEST_WAIT))
-        self._had_turns_at = time.monotonic()
-        for flight, answer in answers:
-            await self._line.land(flight, answer, self.dispatch)
+    async def _tell(self) -> None:
+        """Tell the dispatch of answers, each of which stays until that is done."""
+        answers = self._answers
+        while answers:
+            await self._line.land(*answers[0], self.dispatch, self.dispatch.note)
+            answers.popleft()
 
 
 def _nothing() -> None:

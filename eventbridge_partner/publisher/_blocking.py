@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import math
 import threading
 import time
@@ -11,7 +12,10 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork, first_use
+from eventbridge_partner._logs import log
+from eventbridge_partner._threads import SendingThread, is_sending
 from eventbridge_partner.client._base import line_of
 from eventbridge_partner.client._blocking import PartnerEventsClient
 from eventbridge_partner.delivery.actions import Send, Wait
@@ -19,9 +23,10 @@ from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.given import refuse_single
 from eventbridge_partner.errors import BufferFullError, CredentialsError, PublisherClosedError
 from eventbridge_partner.line._blocking import Line
+from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.models import DeliveryReport, GivenEvent
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
-from eventbridge_partner.publisher._callbacks import Callbacks, begin_thread
+from eventbridge_partner.publisher._callbacks import Callbacks
 from eventbridge_partner.publisher._dispatch import (
     REST,
     Dispatch,
@@ -37,6 +42,7 @@ from eventbridge_partner.publisher._receipts import (
     flush_report,
     for_lock,
 )
+from eventbridge_partner.transports import Flights
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity."""
@@ -113,6 +119,9 @@ class EventPublisher:
             PublisherClosedError: The publisher is closed.
             ConfigurationError: No Region, or a setting that cannot work; looked up by the first
                 call. The event was not taken.
+
+        A signal's handler and a finalizer may call this. In the middle of a step of the publisher
+        they get a receipt in any case; if there is no room, it has the code `BufferFull`.
         """
         sender = self._sender or self._begin()
         receipt = sender.dispatch.book.read(event)
@@ -144,14 +153,14 @@ class EventPublisher:
         sender = self._sender or self._begin()
         if sender.dispatch.book.is_closed:
             raise closed_error()
-        until = time.monotonic() + (self._block_timeout if timeout is None else timeout)
+        until = monotonic() + (self._block_timeout if timeout is None else timeout)
         receipts: list[Receipt] = []
         for event in events:
             receipt = sender.dispatch.book.read(event)
             receipts.append(receipt)
             try:
                 if not sender.dispatch.admit(receipt):
-                    self._without_room(sender, receipt, until - time.monotonic())
+                    self._without_room(sender, receipt, until - monotonic())
             except BufferFullError:
                 sender.dispatch.book.drop(receipt)
             except PublisherClosedError:
@@ -163,6 +172,10 @@ class EventPublisher:
             case "block":
                 if timeout is None:
                     timeout = self._block_timeout
+                if is_sending():
+                    raise BufferFullError(
+                        "the buffer is full, and the thread that makes room does not wait for it"
+                    )
                 if not sender.admit_within(receipt, timeout):
                     raise BufferFullError(f"the buffer is full, and was for {timeout:g} s")
             case "raise":
@@ -183,6 +196,9 @@ class EventPublisher:
 
         Returns:
             How many of those events came to which outcome, and how many are left.
+
+        Raises:
+            RuntimeError: It would wait for the thread that calls it, which is one that sends.
         """
         sender = self._sender
         return flush_report(()) if sender is None else sender.flush(timeout)
@@ -201,6 +217,10 @@ class EventPublisher:
         Returns:
             One outcome for each event that had none. What is not in `accepted` was not sent, or may
             not have been.
+
+        Raises:
+            RuntimeError: It would wait for the thread that calls it, which is one that sends. No
+                more events are taken, and what is here goes on.
         """
         with first_use:
             self._is_closed = True
@@ -223,9 +243,18 @@ class EventPublisher:
             if self._is_closed:
                 raise closed_error()
             if self._sender is None:
-                self._sender = _Sender(line, self._settings, self._exit_timeout)
+                sender = _Sender(
+                    line,
+                    self._settings,
+                    self._exit_timeout,
+                    drops_oldest=self._on_full == "drop_oldest",
+                )
+                if self._sender is not None:  # a signal's handler published meanwhile
+                    sender.dispatch.retire()
+                    return self._sender
+                self._sender = sender
                 # Who forgets a publisher without closing it gets its events sent all the same.
-                weakref.finalize(self, self._sender.dispatch.retire).atexit = False
+                weakref.finalize(self, sender.dispatch.retire).atexit = False
         return self._sender
 
     def _leave_parent(self) -> None:
@@ -255,7 +284,9 @@ class EventPublisher:
 class _Sender:
     """What of a publisher belongs to one process: its dispatch, and the thread that sends."""
 
-    def __init__(self, line: Line, buffering: BufferSettings, exit_timeout: float) -> None:
+    def __init__(
+        self, line: Line, buffering: BufferSettings, exit_timeout: float, *, drops_oldest: bool
+    ) -> None:
         self.exit_timeout = exit_timeout
         self._line = line
         self._callbacks = Callbacks()
@@ -266,17 +297,22 @@ class _Sender:
             buffering,
             call=self._callbacks.run,
             on_room=self._make_way,
+            drops_oldest=drops_oldest,
         )
         self.dispatch.book.expect_calls = self._callbacks.expect
+        self.dispatch.book.is_sending = is_sending
         self._room = threading.Condition(self.dispatch.book.lock)
         self._waiting_for_room = 0
-        self._flights = line.open_flights(stays_free=True)
-        self.dispatch.wake = self._flights.waker()
+        self._flights: Flights[Flight] | None = None
+        self._open_flights()
         try:
-            begin_thread(self._run, "eventbridge-partner-publisher")
+            SendingThread(self._run, "eventbridge-partner-publisher").start()
         except RuntimeError as error:
-            self._flights.close()
+            self._close_flights()
             raise PublisherClosedError("the process ends, and starts no more threads") from error
+        except BaseException:  # Ctrl-C; the thread may have started
+            self.dispatch.retire()
+            raise
         _at_end.add(self)
         # Not left to its publisher: that may be forgotten while this still sends.
         after_fork(self, _Sender.leave_to_parent)
@@ -290,7 +326,7 @@ class _Sender:
         Raises:
             PublisherClosedError: Nothing is taken any more.
         """
-        until = time.monotonic() + timeout
+        until = monotonic() + timeout
         return self._wait_until(lambda: self.dispatch.admit(receipt), until)
 
     def _wait_until(self, is_so: Callable[[], bool], until: float) -> bool:
@@ -300,9 +336,10 @@ class _Sender:
             try:
                 self._waiting_for_room += 1
                 while not is_so():
-                    left = until - time.monotonic()
+                    left = until - monotonic()
                     if not left > 0:
                         return False
+                    self.dispatch.book.check_wait(left)
                     self._room.wait(for_lock(left))
             finally:
                 self._waiting_for_room -= 1
@@ -314,18 +351,18 @@ class _Sender:
 
     def flush(self, timeout: float | None) -> FlushReport:
         """See `EventPublisher.flush`."""
-        until = math.inf if timeout is None else time.monotonic() + timeout
+        until = math.inf if timeout is None else monotonic() + timeout
         receipts = self.dispatch.hurry()
         for receipt in receipts:
             try:
-                receipt.result(until - time.monotonic())
+                receipt.result(until - monotonic())
             except TimeoutError:
                 break
         return flush_report(receipts)
 
     def close(self, timeout: float | None) -> DeliveryReport:
         """See `EventPublisher.close`."""
-        until = math.inf if timeout is None else time.monotonic() + timeout
+        until = math.inf if timeout is None else monotonic() + timeout
         receipts = self.dispatch.retire()
         self._wait_until(lambda: self.dispatch.is_over, until)
         self.dispatch.cut_off()
@@ -353,35 +390,54 @@ class _Sender:
                 break
             except BaseException as error:  # noqa: BLE001  # whatever it is, no receipt stays open
                 dispatch.give_up(error)
+                self._close_flights()
                 time.sleep(REST)
-                self._flights.close()
-                self._flights = self._line.open_flights(stays_free=True)
-                dispatch.wake = self._flights.waker()
-        self._flights.close()
+        self._close_flights()
+        dispatch.note_others()
         self._callbacks.end()
         _at_end.discard(self)
 
+    def _close_flights(self) -> None:
+        flights, self._flights = self._flights, None
+        self.dispatch.wake = _nothing
+        if flights is not None:
+            try:
+                flights.close()
+            except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
+                name = type(error).__name__
+                log(logging.ERROR, "closing the publisher's connections raised %s", name)
+
+    def _open_flights(self) -> Flights[Flight]:
+        flights = self._flights = self._line.open_flights(stays_free=True)
+        self.dispatch.wake = flights.waker()
+        return flights
+
     def _step(self) -> None:
-        now = time.monotonic()
+        flights = self._flights or self._open_flights()
+        now = monotonic()
         match self.dispatch.next_step(now):
             case Send(batch):
-                self._send(batch)
+                self._send(batch, flights)
             case Wait(until):
-                self._receive(_LONGEST_WAIT if until is None else until - now)
+                self._receive(_LONGEST_WAIT if until is None else until - now, flights)
                 self.dispatch.has_waited()
             case None:
                 pass
 
-    def _send(self, batch: Batch) -> None:
+    def _send(self, batch: Batch, flights: Flights[Flight]) -> None:
         try:
-            self._line.submit(self._flights, batch, self._line.timeouts)
+            self._line.submit(flights, batch, self._line.timeouts)
         except CredentialsError as error:
             self.dispatch.not_sent(batch, error)
 
-    def _receive(self, seconds: float) -> None:
+    def _receive(self, seconds: float, flights: Flights[Flight]) -> None:
         seconds = min(max(0.0, seconds), _LONGEST_WAIT)
-        for flight, answer in self._flights.collect(seconds):
-            self._line.land(flight, answer, self.dispatch)
+        for flight, answer in flights.collect(seconds):
+            self._line.land(flight, answer, self.dispatch, self.dispatch.note)
+
+
+def _nothing() -> None:
+    pass
 
 
 # ---------------------------------------------------------------- the end of a process
@@ -393,12 +449,12 @@ _at_end: Final[set[_Sender]] = set()
 def _end_process() -> None:
     """Give what is left the time that its publisher has for that, and say what was lost."""
     senders = [*_at_end]
-    started = time.monotonic()
+    started = monotonic()
     try:
         for sender in senders:
             sender.dispatch.retire()
         for sender in senders:
-            left = sender.exit_timeout - (time.monotonic() - started)
+            left = sender.exit_timeout - (monotonic() - started)
             warn_of_lost(sender.close(max(0.0, left)))
     except KeyboardInterrupt:  # who asks twice is not to wait
         for sender in senders:

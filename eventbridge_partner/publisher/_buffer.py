@@ -9,9 +9,10 @@ in turn, one event at a time, so that no source waits for the backlog of another
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar, get_args
 
 import attrs
@@ -30,6 +31,8 @@ from eventbridge_partner.models import (
 OnFull = Literal["block", "raise", "drop_oldest", "drop_newest"]
 """What `publish` does when there is no room."""
 
+_KINDS: Final[tuple[type[Outcome], ...]] = (Accepted, Rejected, Exhausted, Unconfirmed)
+
 _SHARED: Final = 10
 """One source leaves this part of the room that there is for it, a tenth, to others."""
 
@@ -43,7 +46,7 @@ class Waiting(Protocol):
         size: Of the event, as the service counts.
         since: When it came.
         lane: Is set by the buffer.
-        decided: Is set by the buffer to the outcome of what it drops.
+        decided: Is set by the buffer to its outcome.
     """
 
     event: PartnerEvent
@@ -143,17 +146,45 @@ class Buffer(Generic[W]):
     """
     Events without an outcome: they wait, or were taken to be sent.
 
+    Python may run other code in the middle of a call: the handler of a signal, a finalizer, and
+    with them anything. A lock does not keep that code out, for it runs on the same thread. So no
+    step shows itself half done:
+
+    - `offer` and `drop_oldest` prepare everything first, and begin anew if the buffer has changed
+      meanwhile. What they then change, they change in lines without a call or a loop: between
+      those Python runs nothing else. Even waiting, with the lock released, is safe in such code.
+    - `take`, `decide` and `take_back` loop. Meanwhile `is_changing` is set, and nothing may be
+      offered or dropped.
+
+    Figures stand in one place each, and sums are made when they are asked for; so they agree at
+    every moment. Where an exception such as Ctrl-C breaks a step off, the next one begins with
+    counting anew what there is.
+
     Args:
         settings: What bounds it.
         limits: How much goes into one batch.
+
+    Attributes:
+        taken: What was taken, by the index that its outcome will have.
+        gone: What has its outcome, for somebody to tell.
+        is_changing: Whether it is in the middle of a step that loops.
     """
 
     def __init__(self, settings: BufferSettings, limits: BatchLimits) -> None:
+        self.taken: dict[int, W] = {}
+        self.gone: deque[W] = deque()
+        self.is_changing: bool = False
         self._settings = settings
         self._limits = limits
         # With so much, or less, there is room for whatever source it is.
         self._easy_events = settings.max_events - settings.max_events // _SHARED
         self._easy_bytes = settings.max_bytes - settings.max_bytes // _SHARED
+        # How many steps there were.
+        self._changes = 0
+        # Whether a step was broken off; and what `decide` and `drop_oldest` were about to do.
+        self._is_torn = False
+        self._deciding: Sequence[Outcome] = ()
+        self._dropping: tuple[W, Outcome] | None = None
         self._lanes: dict[str, Lane[W]] = {}
         # The first of them is next, and any of them can leave.
         self._ready: OrderedDict[str, Lane[W]] = OrderedDict()
@@ -162,43 +193,60 @@ class Buffer(Generic[W]):
         # When the first of what is ready came; not kept while a whole batch of it is there.
         self._oldest = 0.0
         self._hurry_until = -math.inf
-        # Lanes that may be the longest: how long they were, negative, to be found first.
+        # Lanes that may be the longest: how long they were, negative, to be found first; and a
+        # number of their own, so that lanes themselves are never compared.
         self._long: list[tuple[int, int, Lane[W]]] = []
+        self._places = itertools.count()
         self._looks_left = 0
         self._held = 0
         self._held_bytes = 0
-        self._taken = 0
         self._published = 0
         self._dropped = 0
-        self._decided: Counter[type[Outcome]] = Counter()
+        self._decided = dict.fromkeys(_KINDS, 0)
+        self._decided_at_once = dict.fromkeys(_KINDS, 0)
 
     # ------------------------------------------------------------ in
 
     def offer(self, item: W) -> bool:
         """Take something in if there is room for it."""
-        source, size = item.event.source, item.size
-        lane = self._lanes.get(source)
-        if not self._has_room(lane, size):
-            return False
-        if lane is None:
-            lane = self._lanes[source] = Lane(source)
-        item.lane = lane
-        is_ready = lane.is_ready or lane.taken < self._settings.max_taken
-        # From here on nothing is called but the last: Ctrl-C in this thread, which Python raises
-        # after a call, finds all of it done or nothing.
-        lane.waiting_bytes += size
-        self._published += 1
-        self._held += 1
-        self._held_bytes += size
-        if is_ready:
-            if not lane.is_ready:
-                if not self._ready_events or item.since < self._oldest:
-                    self._oldest = item.since
-                lane.is_ready = True
-                self._ready[source] = lane
-            self._ready_events += 1
-            self._ready_bytes += size
-        lane.waiting.append(item)
+        source, size, arriving = item.event.source, item.size, (item,)
+        while True:
+            if self._is_torn:
+                self.mend()
+            changes = self._changes
+            lane = self._lanes.get(source)
+            if not self._has_room(lane, size):
+                return False
+            if is_new := lane is None:
+                lane = Lane(source)
+            item.lane = lane
+            is_ready = lane.is_ready or lane.taken < self._settings.max_taken
+            self.is_changing = True
+            if changes == self._changes:
+                break
+            self.is_changing = False
+        try:
+            self._changes = changes + 1
+            if is_new:
+                self._lanes[source] = lane
+            lane.waiting_bytes += size
+            self._published += 1
+            self._held += 1
+            self._held_bytes += size
+            if is_ready:
+                if not lane.is_ready:
+                    if not self._ready_events or item.since < self._oldest:
+                        self._oldest = item.since
+                    lane.is_ready = True
+                    self._ready[source] = lane
+                self._ready_events += 1
+                self._ready_bytes += size
+            lane.waiting += arriving  # not `append`: after a call a signal's handler may run
+        except BaseException:
+            self._is_torn = True
+            raise
+        finally:
+            self.is_changing = False
         return True
 
     def _has_room(self, lane: Lane[W] | None, size: int) -> bool:
@@ -218,53 +266,73 @@ class Buffer(Generic[W]):
         left_bytes = settings.max_bytes - (size - own_bytes)
         return own <= left - left // _SHARED and own_bytes <= left_bytes - left_bytes // _SHARED
 
-    def _make_ready(self, lane: Lane[W]) -> None:
-        since = lane.waiting[0].since
-        if not self._ready_events or since < self._oldest:
-            self._oldest = since
-        lane.is_ready = True
-        self._ready[lane.source] = lane
-        self._ready_events += len(lane.waiting)
-        self._ready_bytes += lane.waiting_bytes
-
     def decide_at_once(self, outcome: Outcome) -> None:
         """Count an event that has its outcome without having been held."""
+        kind = type(outcome)
         self._published += 1
-        self._decided[type(outcome)] += 1
+        self._decided_at_once[kind] += 1
 
     def drop_newest(self) -> None:
         """Count an event that was offered and is dropped."""
         self._published += 1
         self._dropped += 1
 
-    def oldest(self, source: str) -> W | None:
-        """Return the oldest that waits of this source, or else of a longest lane; None if none."""
-        lane = self._lanes.get(source)
-        if lane is None or not lane.waiting:
-            lane = self._longest()
-        return None if lane is None else lane.waiting[0]
+    def drop_oldest(self, source: str, outcome: Callable[[W], Outcome]) -> W | None:
+        """
+        Drop the oldest that waits of this source, or else of a longest lane.
 
-    def drop(self, item: W, outcome: Outcome) -> None:
-        """Drop what is the oldest of its source, with this outcome."""
-        lane: Lane[W] = item.lane
-        size = item.size
-        is_last = len(lane.waiting) == 1
-        # As in `offer`: done as a whole or not at all.
-        item.decided = outcome
-        lane.waiting_bytes -= size
-        self._held -= 1
-        self._held_bytes -= size
-        self._dropped += 1
-        if lane.is_ready:
-            self._ready_events -= 1
-            self._ready_bytes -= size
-            if is_last:
-                lane.is_ready = False
-                del self._ready[lane.source]
-        if is_last and not lane.taken:
-            del self._lanes[lane.source]
-        lane.waiting.popleft()
+        Args:
+            source: Whose events are dropped first.
+            outcome: Makes the outcome of what is dropped.
+
+        Returns:
+            What was dropped; None if nothing waits.
+        """
+        while True:
+            if self._is_torn:
+                self.mend()
+            changes = self._changes
+            lane = self._lanes.get(source)
+            if lane is None or not lane.waiting:
+                lane = self._longest()
+            if lane is None:
+                return None
+            try:
+                item = lane.waiting[0]
+            except IndexError:  # sent or dropped meanwhile
+                continue
+            size, leaving, dropping = item.size, (item,), (item, outcome(item))
+            is_last = len(lane.waiting) == 1
+            self.is_changing = True
+            if changes == self._changes:
+                break
+            self.is_changing = False
+        try:
+            self._changes = changes + 1
+            self._dropping = dropping
+            item.decided = dropping[1]
+            lane.waiting_bytes -= size
+            self._held -= 1
+            self._held_bytes -= size
+            self._dropped += 1
+            if lane.is_ready:
+                self._ready_events -= 1
+                self._ready_bytes -= size
+                if is_last:
+                    lane.is_ready = False
+                    del self._ready[lane.source]
+            if is_last and not lane.taken:
+                del self._lanes[lane.source]
+            del lane.waiting[0]  # not `popleft`: see `offer`
+            self.gone += leaving
+            self._dropping = None
+        except BaseException:
+            self._is_torn = True
+            raise
+        finally:
+            self.is_changing = False
         self._note_oldest()
+        return item
 
     def _longest(self) -> Lane[W] | None:
         """
@@ -275,20 +343,21 @@ class Buffer(Generic[W]):
         room of its own. So they are looked at anew when a part of them has been dropped from.
         """
         for _ in range(2):
-            while self._long and self._looks_left:
-                key, place, lane = heapq.heappop(self._long)
+            while (long := self._long) and self._looks_left:
+                key, place, lane = heapq.heappop(long)
                 waiting = len(lane.waiting)
                 if waiting < -key:
                     if waiting:
-                        heapq.heappush(self._long, (-waiting, place, lane))
+                        heapq.heappush(long, (-waiting, place, lane))
                     continue
                 if waiting > 1:
-                    heapq.heappush(self._long, (1 - waiting, place, lane))
+                    heapq.heappush(long, (1 - waiting, place, lane))
                 self._looks_left -= 1
                 return lane
-            lanes = [lane for lane in self._lanes.values() if lane.waiting]
-            self._long = [(-len(lane.waiting), place, lane) for place, lane in enumerate(lanes)]
-            heapq.heapify(self._long)
+            lanes = [lane for lane in tuple(self._lanes.values()) if lane.waiting]
+            longest = [(-len(lane.waiting), next(self._places), lane) for lane in lanes]
+            heapq.heapify(longest)
+            self._long = longest
             self._looks_left = 1 + len(lanes) // 8
         return None
 
@@ -313,74 +382,200 @@ class Buffer(Generic[W]):
         """Let no event that came up to now wait for others any more."""
         self._hurry_until = now
 
-    def take(self) -> list[W]:
-        """Take the next batch: what fits, one event of each source that has some, in turn."""
+    def take(self, first: int) -> list[W]:
+        """
+        Take the next batch: what fits, one event of each source that has some, in turn.
+
+        Args:
+            first: The index that the outcome of the first of them will have; the others follow.
+        """
+        if self._is_torn:
+            self.mend()
         batch: list[W] = []
         batch_bytes = 0
         max_entries, max_bytes = self._limits.max_entries, self._limits.max_batch_bytes
         max_taken = self._settings.max_taken
         ready = self._ready
-        while ready and len(batch) < max_entries:
-            lane = next(iter(ready.values()))
-            waiting = lane.waiting
-            size = waiting[0].size
-            if batch and batch_bytes + size > max_bytes:
-                break
-            batch_bytes += size
-            batch.append(waiting.popleft())
-            lane.waiting_bytes -= size
-            lane.taken += 1
-            lane.taken_bytes += size
-            if not waiting or lane.taken >= max_taken:
-                ready.popitem(last=False)
-                lane.is_ready = False
-                self._ready_events -= len(waiting)
-                self._ready_bytes -= lane.waiting_bytes
-            elif len(ready) > 1:
-                ready.move_to_end(lane.source)
-        self._ready_events -= len(batch)
-        self._ready_bytes -= batch_bytes
-        self._taken += len(batch)
-        self._note_oldest()
+        self.is_changing = True
+        try:
+            self._changes += 1
+            while ready and len(batch) < max_entries:
+                lane = next(iter(ready.values()))
+                waiting = lane.waiting
+                item = waiting[0]
+                size = item.size
+                if batch and batch_bytes + size > max_bytes:
+                    break
+                # First into where it goes, so that it is never nowhere.
+                self.taken[first + len(batch)] = item
+                waiting.popleft()
+                batch_bytes += size
+                batch.append(item)
+                lane.waiting_bytes -= size
+                lane.taken += 1
+                lane.taken_bytes += size
+                if not waiting or lane.taken >= max_taken:
+                    ready.popitem(last=False)
+                    lane.is_ready = False
+                    self._ready_events -= len(waiting)
+                    self._ready_bytes -= lane.waiting_bytes
+                elif len(ready) > 1:
+                    ready.move_to_end(lane.source)
+            self._ready_events -= len(batch)
+            self._ready_bytes -= batch_bytes
+            self._note_oldest()
+        except BaseException:
+            self._is_torn = True
+            raise
+        finally:
+            self.is_changing = False
         return batch
 
     def _note_oldest(self) -> None:
         """Look who came first, where that matters: few lanes are ready then."""
         if 0 < self._ready_events < self._limits.max_entries:
-            self._oldest = min([lane.waiting[0].since for lane in self._ready.values()])
+            lanes = tuple(self._ready.values())
+            heads = [lane.waiting[0].since for lane in lanes if lane.waiting]
+            self._oldest = min(heads, default=self._oldest)
 
-    def decide(self, items: Iterable[W], outcomes: Sequence[Outcome]) -> None:
-        """Take that what was taken has its outcomes."""
+    def decide(self, outcomes: Sequence[Outcome]) -> None:
+        """Take that what was taken has its outcomes; their indexes say which is whose."""
+        if self._is_torn:
+            self.mend()
+        taken = self.taken
         max_taken = self._settings.max_taken
-        for item in items:
-            lane: Lane[W] = item.lane
-            size = item.size
-            lane.taken -= 1
-            lane.taken_bytes -= size
-            if lane.waiting:
-                if not lane.is_ready and lane.taken < max_taken:
-                    self._make_ready(lane)
-            elif not lane.taken:
-                del self._lanes[lane.source]
-            self._held_bytes -= size
-        self._held -= len(outcomes)
-        self._taken -= len(outcomes)
-        self._decided.update(map(type, outcomes))
+        self.is_changing = True
+        try:
+            self._changes += 1
+            self._deciding = outcomes
+            self._give_outcomes()
+            for outcome in outcomes:
+                item = taken[outcome.index]
+                lane: Lane[W] = item.lane
+                size = item.size
+                lane.taken -= 1
+                lane.taken_bytes -= size
+                if lane.waiting:
+                    if not lane.is_ready and lane.taken < max_taken:
+                        self._make_ready(lane)
+                elif not lane.taken:
+                    del self._lanes[lane.source]
+                self._held -= 1
+                self._held_bytes -= size
+                self.gone.append(item)
+                del taken[outcome.index]
+        except BaseException:
+            self._is_torn = True
+            raise
+        finally:
+            self.is_changing = False
 
-    def take_back(self) -> list[W]:
-        """Take everything that still waits; with `decide` it gets its outcomes."""
+    def _give_outcomes(self) -> None:
+        """Hand out the outcomes that are to be decided, and count them, once."""
+        for outcome in self._deciding:
+            item = self.taken[outcome.index]
+            item.decided = outcome
+        arrived = Counter(map(type, self._deciding))
+        counts = {kind: count + arrived[kind] for kind, count in self._decided.items()}
+        # Both or neither.
+        self._decided = counts
+        self._deciding = ()
+
+    def _make_ready(self, lane: Lane[W]) -> None:
+        since = lane.waiting[0].since
+        if not self._ready_events or since < self._oldest:
+            self._oldest = since
+        lane.is_ready = True
+        self._ready[lane.source] = lane
+        self._ready_events += len(lane.waiting)
+        self._ready_bytes += lane.waiting_bytes
+
+    def take_back(self, first: int) -> list[W]:
+        """Take everything that still waits, as `take` does; with `decide` it gets its outcomes."""
+        if self._is_torn:
+            self.mend()
         items: list[W] = []
-        for lane in self._lanes.values():
-            lane.taken += len(lane.waiting)
-            lane.taken_bytes += lane.waiting_bytes
-            self._taken += len(lane.waiting)
-            items += lane.waiting
-            lane.waiting.clear()
-            lane.waiting_bytes = 0
-            lane.is_ready = False
-        self._ready.clear()
-        self._ready_events = self._ready_bytes = 0
+        self.is_changing = True
+        try:
+            self._changes += 1
+            for lane in self._lanes.values():
+                self.taken.update(enumerate(lane.waiting, first + len(items)))
+                items += lane.waiting
+                lane.taken += len(lane.waiting)
+                lane.taken_bytes += lane.waiting_bytes
+                lane.waiting.clear()
+                lane.waiting_bytes = 0
+                lane.is_ready = False
+            self._ready.clear()
+            self._ready_events = self._ready_bytes = 0
+        except BaseException:
+            self._is_torn = True
+            raise
+        finally:
+            self.is_changing = False
         return items
+
+    def mend(self) -> None:
+        """
+        Finish what was broken off, and count anew; nothing if nothing was.
+
+        An event is where it was last put: what was taken does not wait, and what has its outcome
+        is gone. Doing it twice comes to the same, for it may be broken off, too.
+        """
+        if self.is_changing or not self._is_torn:
+            return
+        self.is_changing = True
+        try:
+            self._changes += 1
+            if self._deciding:
+                self._deciding = [one for one in self._deciding if one.index in self.taken]
+                self._give_outcomes()
+            if self._dropping is not None:
+                dropped, outcome = self._dropping
+                dropped.decided = outcome
+            waiting = [item for lane in self._lanes.values() for item in lane.waiting]
+            self.gone += [
+                item for item in (*waiting, *self.taken.values()) if item.decided is not None
+            ]
+            taken = {index: item for index, item in self.taken.items() if item.decided is None}
+            away = set(map(id, taken.values()))
+            self._lanes, self.taken = self._sorted_into_lanes(
+                [item for item in waiting if item.decided is None and id(item) not in away], taken
+            )
+            lanes = [*self._lanes.values()]
+            ready = [lane for lane in lanes if lane.is_ready]
+            self._ready = OrderedDict((lane.source, lane) for lane in ready)
+            self._ready_events = sum(len(lane.waiting) for lane in ready)
+            self._ready_bytes = sum(lane.waiting_bytes for lane in ready)
+            self._oldest = min((lane.waiting[0].since for lane in ready), default=0.0)
+            self._long, self._looks_left = [], 0
+            self._held = sum(len(lane.waiting) + lane.taken for lane in lanes)
+            self._held_bytes = sum(lane.waiting_bytes + lane.taken_bytes for lane in lanes)
+            decided = sum(self._decided.values()) + sum(self._decided_at_once.values())
+            if self._dropping is not None:
+                self._dropped, self._dropping = self._published - decided - self._held, None
+            self._published = decided + self._dropped + self._held
+            self._is_torn = False
+        finally:
+            self.is_changing = False
+
+    def _sorted_into_lanes(
+        self, waiting: Sequence[W], taken: dict[int, W]
+    ) -> tuple[dict[str, Lane[W]], dict[int, W]]:
+        """Return new lanes, so that the old ones are there until all is done, and what is taken."""
+        lanes: dict[str, Lane[W]] = {}
+        for item in (*taken.values(), *waiting):
+            source = item.event.source
+            item.lane = lanes.setdefault(source, Lane(source))
+        for item in taken.values():
+            item.lane.taken += 1
+            item.lane.taken_bytes += item.size
+        for item in waiting:
+            item.lane.waiting.append(item)
+            item.lane.waiting_bytes += item.size
+        for lane in lanes.values():
+            lane.is_ready = bool(lane.waiting) and lane.taken < self._settings.max_taken
+        return lanes, taken
 
     # ------------------------------------------------------------ what there is
 
@@ -404,25 +599,23 @@ class Buffer(Generic[W]):
         """The size of the events that have no outcome."""
         return self._held_bytes
 
-    @property
-    def waiting(self) -> int:
-        """How many events wait, and were not taken."""
-        return self._held - self._taken
-
     def __iter__(self) -> Iterator[W]:
         """Yield what waits, source by source."""
-        for lane in self._lanes.values():
-            yield from lane.waiting
+        for lane in tuple(self._lanes.values()):
+            yield from tuple(lane.waiting)
 
     def waiting_since(self) -> float:
         """Return when the first of what waits came; infinite if nothing does."""
-        heads = (lane.waiting[0].since for lane in self._lanes.values() if lane.waiting)
-        return min(heads, default=math.inf)
+        lanes = tuple(self._lanes.values())
+        return min([lane.waiting[0].since for lane in lanes if lane.waiting], default=math.inf)
 
     def ledger(self) -> Ledger:
         """Return what became of all events: what was published is all the rest together."""
-        decided = self._decided
-        counts = OutcomeCounts(
-            decided[Accepted], decided[Rejected], decided[Exhausted], decided[Unconfirmed]
+        published, dropped, decided, at_once = (
+            self._published,
+            self._dropped,
+            self._decided,
+            self._decided_at_once.copy(),
         )
-        return Ledger(self._published, counts, self._dropped, self._held)
+        counts = OutcomeCounts(*[decided[kind] + at_once[kind] for kind in _KINDS])
+        return Ledger(published, counts, dropped, published - dropped - counts.total)

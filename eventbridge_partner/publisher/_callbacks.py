@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
-from collections.abc import Callable
-from contextlib import suppress
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner.publisher._receipts import (
     Callback,
     Receipt,
@@ -46,8 +44,15 @@ class Callbacks:
 
     def _has_thread(self) -> bool:
         if self._thread is None:
-            with suppress(RuntimeError):
-                self._thread = begin_thread(self._call_all, "eventbridge-partner-callbacks")
+            # A daemon: the end of the process waits for no callback that hangs.
+            thread = threading.Thread(
+                target=self._call_all, name="eventbridge-partner-callbacks", daemon=True
+            )
+            self._thread = thread  # first, for a signal's handler may come here while it starts
+            try:
+                thread.start()
+            except RuntimeError:
+                self._thread = None
         return self._thread is not None
 
     def _call_all(self) -> None:
@@ -76,12 +81,5 @@ class Callbacks:
         """Wait until all callbacks that are due were called."""
         with self._lock:
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(for_lock(until - time.monotonic()))
-
-
-def begin_thread(target: Callable[[], None], name: str) -> threading.Thread:
-    # A daemon: the end of the process waits for no request that hangs.
-    thread = threading.Thread(target=target, name=name, daemon=True)
-    thread.start()
-    return thread
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            thread.join(for_lock(until - monotonic()))

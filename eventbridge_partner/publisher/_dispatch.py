@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
 
+from eventbridge_partner._clock import monotonic
+from eventbridge_partner._logs import log
 from eventbridge_partner.delivery.actions import DeliverySettings, Finished, Send, Take, Wait
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.machine import Delivery
@@ -30,11 +31,8 @@ from eventbridge_partner.publisher._receipts import (
     Callback,
     PublisherStats,
     Receipt,
-    Wakes,
 )
 from eventbridge_partner.retry import RetryQuota
-
-_log: Final = logging.getLogger("eventbridge_partner")
 
 _ROUNDS_OF_ONE: Final = 2
 """
@@ -55,11 +53,16 @@ rest of that.
 REST: Final = 0.1
 """So many seconds who sends rests after a failure of its own: the next may be the same."""
 
+_NOTE_SECONDS: Final = 10.0
+"""
+So long after a line about a request there is no other.
+
+A handler that turns lines into events would feed itself while the service fails: each of those
+events takes requests, which fail.
+"""
+
 _LEAST_LOOK: Final = 0.005
 """Nobody looks more often."""
-
-
-_NO_WAKES: Final[Wakes] = []
 
 
 def _nothing() -> None:
@@ -71,7 +74,7 @@ class Dispatch:
     A publisher's book, and the delivery that takes its events batch by batch.
 
     Two locks, each held for moments: the book's, and one for the delivery. Who needs both takes
-    the delivery's first. None is held while something is sent, waited for or called back.
+    the delivery's first. None is held while something is sent, waited for, logged or called back.
 
     Args:
         settings: Of the delivery.
@@ -80,6 +83,7 @@ class Dispatch:
         buffering: What bounds the buffer; how much of one source may be under way is set here.
         call: What calls a callback.
         on_room: Is called after outcomes have come, with the book's lock held.
+        drops_oldest: Whether `admit_dropping_oldest` follows where there is no room.
 
     Attributes:
         book: Its receipts.
@@ -95,11 +99,12 @@ class Dispatch:
         *,
         call: Callable[[Callback, Receipt], None],
         on_room: Callable[[], None],
+        drops_oldest: bool,
     ) -> None:
         limits = settings.limits
         per_round = settings.max_in_flight * limits.max_entries
         buffering = attrs.evolve(buffering, max_taken=_ROUNDS_OF_ONE * per_round)
-        self.book = Book(Buffer(buffering, limits), call, on_room)
+        self.book = Book(Buffer(buffering, limits), call, on_room, drops_oldest=drops_oldest)
         self.wake: Callable[[], None] = _nothing
         self._settings = settings
         self._quota = quota
@@ -109,6 +114,9 @@ class Dispatch:
         self._alarm_at: int | None = None
         self._throttled_before = 0
         self._linger = buffering.linger
+        # Lines that were left out since the last one, and when that was written.
+        self._left_out = 0
+        self._noted_at = -math.inf
         self._looks_until = -math.inf
         self._begin_delivery()
 
@@ -131,11 +139,12 @@ class Dispatch:
                 raise closed_error()
             if not receipt.size:  # an event has a source, or is none
                 return book.count_undelivered(receipt)
-            buffer = book.buffer
-            if not buffer.offer(receipt):
+            if not book.offer(receipt):
                 return False
             if self._alarm_at is not None:
                 self._wake_if_enough(self._alarm_at)
+        if book.buffer.gone:
+            book.tell()
         return True
 
     def _wake_if_enough(self, alarm_at: int) -> None:
@@ -155,10 +164,10 @@ class Dispatch:
         with self.book.lock:
             if self.book.is_closed:
                 raise closed_error()
-            wakes = self.book.offer_dropping_oldest(receipt)
+            self.book.offer_dropping_oldest(receipt)
             if self._alarm_at is not None:
                 self._wake_if_enough(self._alarm_at)
-        _call(wakes)
+        self.book.tell()
 
     # ------------------------------------------------------------ the end, and figures
 
@@ -166,7 +175,7 @@ class Dispatch:
         """Let nothing that is here linger, and return the receipts without an outcome."""
         with self.book.lock:
             receipts = self.book.open_receipts()
-            self.book.buffer.hurry(time.monotonic())
+            self.book.buffer.hurry(monotonic())
         self.wake()
         return receipts
 
@@ -185,31 +194,38 @@ class Dispatch:
     @property
     def is_over(self) -> bool:
         """Whether it takes no more events, and all that there were have their outcome."""
-        return self.book.is_closed and not self.book.buffer.held
+        book = self.book
+        return book.is_parents or (book.is_closed and not book.buffer.held)
 
     def cut_off(self) -> None:
         """Give everything that has no outcome one, and send nothing more of it."""
         with self._turn:
-            if not self.book.buffer.held:
-                return
-            wakes = self._abandon(PUBLISHER_CLOSED, NOT_SENT, CUT_OFF)
-            # In the same turn: who sends would go on with what still waits.
-            wakes += self.book.give_back()
-        _call(wakes)
+            if self.book.buffer.held:
+                self._abandon(PUBLISHER_CLOSED, NOT_SENT, CUT_OFF)
+                # In the same turn: who sends would go on with what still waits.
+                self.book.give_back(self._first)
+        self.book.tell()
         self.wake()
 
     def give_up(self, error: BaseException) -> None:
         """Give everything that was taken an outcome, for who sends it failed; and go on."""
         name = type(error).__name__
-        _log.error("the publisher goes on after %s", name)
+        log(logging.ERROR, "the publisher goes on after %s", name)
         with self._turn:
-            wakes = self._abandon(name, "the sender failed", "the sender failed")
-            self._renew_delivery()
-        _call(wakes)
+            try:
+                self._abandon(name, "the sender failed", "the sender failed")
+            finally:
+                self._renew_delivery()
+        self.book.tell()
 
-    def _abandon(self, code: str, message: str, doubt: str) -> Wakes:
-        self._delivery.abandon(code, message, doubt)
-        return self.book.settle(self._delivery.outcomes())
+    def _abandon(self, code: str, message: str, doubt: str) -> None:
+        try:
+            self._delivery.abandon(code, message, doubt)
+            self.book.settle(self._delivery.outcomes())
+        finally:
+            # Where an exception came between taking events and giving them to the delivery, or
+            # between that and their receipts.
+            self.book.settle_rest(self._first, code, message, doubt)
 
     def leave_to_parent(self) -> None:
         """Be nothing to the child process that this is a copy in: its parent goes on."""
@@ -218,12 +234,13 @@ class Dispatch:
 
     def stats(self) -> PublisherStats:
         """Return the figures of this moment."""
-        with self._turn:
-            return self.book.stats(
-                in_flight=self._delivery.events_in_flight,
-                throttled=self._throttled_before + self._delivery.throttled,
-                requests_per_second=self._pace.requests_per_second,
-            )
+        delivery = self._delivery
+        # Not in a turn: a signal's handler that interrupts it may wait for who sends.
+        return self.book.stats(
+            in_flight=delivery.events_in_flight,
+            throttled=self._throttled_before + delivery.throttled,
+            requests_per_second=self._pace.requests_per_second,
+        )
 
     # ------------------------------------------------------------ for the one who sends
 
@@ -235,37 +252,37 @@ class Dispatch:
             A batch to be sent; what to wait for, answers and `wake` besides; or None to ask again.
         """
         with self._turn:
-            step, wakes = self._next_step(now)
-        _call(wakes)
+            step = self._next_step(now)
+        self.book.tell()
         return step
 
-    def _next_step(self, now: float) -> tuple[Send | Wait | None, Wakes]:
-        delivery, wakes = self._delivery, _NO_WAKES
+    def _next_step(self, now: float) -> Send | Wait | None:
+        delivery = self._delivery
         is_halted = delivery.is_halted
         is_due = not is_halted and self.book.buffer.due_at() <= now
         action = delivery.next_action(now, input_pauses=not is_due)
         until: float | None = None
         match action:
             case Send():
-                return action, wakes
+                return action
             case Wait(at):
                 until = at
             case Take() | Finished.FINISHED if is_halted:
                 # It sends nothing any more, and nothing of it is in flight.
                 self._renew_delivery()
-                return None, wakes
+                return None
             case Take() | Finished.FINISHED if is_due:
                 if self._linger >= _LEAST_LOOK:
                     self._looks_until = now + _LOOKING_SECONDS
                 taken = self.book.take(self._first)
-                self._first += len(taken)
                 delivery.take_all([receipt.event for receipt in taken])
-                wakes = self.book.settle(delivery.outcomes())
+                self._first += len(taken)
+                self.book.settle(delivery.outcomes())
                 action = delivery.next_action(now, input_pauses=True)
-                return action if isinstance(action, Send) else None, wakes
+                return action if isinstance(action, Send) else None
             case Take() | Finished.FINISHED:
                 pass
-        return self._wait(now, until, for_events=not (is_due or is_halted)), wakes
+        return self._wait(now, until, for_events=not (is_due or is_halted))
 
     def _wait(self, now: float, until: float | None, *, for_events: bool) -> Wait | None:
         if for_events:
@@ -294,7 +311,7 @@ class Dispatch:
 
     def not_sent(self, batch: Batch, error: CredentialsError) -> None:
         """Take that there was nothing to sign a batch with."""
-        self._tell(lambda delivery: delivery.not_sent(batch, error, time.monotonic()))
+        self._tell(lambda delivery: delivery.not_sent(batch, error, monotonic()))
 
     def accepted(self, batch: Batch, event_ids: Sequence[str | None], now: float) -> None:
         """Take that all entries of a batch were accepted."""
@@ -308,16 +325,27 @@ class Dispatch:
         """Take the failure of a whole request."""
         self._tell(lambda delivery: delivery.failed(batch, error, now))
 
+    def note(self, text: str, *args: object) -> None:
+        """Log something about a request: the first at once, and then one of many."""
+        now = monotonic()
+        if now < self._noted_at + _NOTE_SECONDS:
+            self._left_out += 1
+            return
+        self.note_others()
+        self._noted_at = now
+        log(logging.INFO, text, *args)
+
+    def note_others(self) -> None:
+        """Log how many lines were left out."""
+        left_out, self._left_out = self._left_out, 0
+        if left_out:
+            log(logging.INFO, "%d more such lines about requests of a publisher", left_out)
+
     def _tell(self, say: Callable[[Delivery], None]) -> None:
         with self._turn:
             say(self._delivery)
-            wakes = self.book.settle(self._delivery.outcomes())
-        _call(wakes)
-
-
-def _call(wakes: Wakes) -> None:
-    for wake in wakes:
-        wake()
+            self.book.settle(self._delivery.outcomes())
+        self.book.tell()
 
 
 def closed_error() -> PublisherClosedError:
@@ -341,7 +369,8 @@ def warn_of_lost(report: DeliveryReport) -> None:
     """Log how many events were lost by a publisher that nobody closed, if there are any."""
     counts = report.counts
     if counts.exhausted or counts.unconfirmed:
-        _log.warning(
+        log(
+            logging.WARNING,
             "a publisher was not closed: %d events were not sent, and %d may or may not have "
             "arrived",
             counts.exhausted,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
-import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import attrs
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner.delivery.given import read
 from eventbridge_partner.models import (
     DeliveryReport,
@@ -87,17 +89,27 @@ class Receipt:
 
         Raises:
             TimeoutError: There is none yet. The event goes on.
+            RuntimeError: It would wait for the thread that calls it.
         """
         outcome = self.outcome
         if outcome is not None:
             return outcome
-        asleep = threading.Lock()
-        asleep.acquire()
-        if self._wake(asleep.release):
-            try:
-                asleep.acquire(timeout=-1 if timeout is None else for_lock(timeout))
-            finally:
-                self._forget(asleep.release)
+        book = self._book
+        # Waiting lets go of the lock however often this thread holds it, which it does where a
+        # signal's handler waits.
+        decided = threading.Condition(book.lock)
+
+        def wake() -> None:
+            with book.lock:
+                decided.notify_all()
+
+        with book.lock:
+            if self._wake(wake):
+                try:
+                    book.check_wait(timeout)
+                    decided.wait(None if timeout is None else for_lock(timeout))
+                finally:
+                    self._forget(wake)
         outcome = self.outcome
         if outcome is None:
             raise TimeoutError(f"no outcome within {timeout} s")
@@ -150,10 +162,17 @@ class Receipt:
         with self._book.lock:
             if self.outcome is not None:
                 return False
-            if self._wakes is None:
-                self._wakes = []
-            self._wakes.append(wake)
-            return True
+            if (wakes := self._wakes) is None:
+                wakes = self._wakes = []
+            wakes.append(wake)
+            if self.outcome is None:
+                return True
+            # What interrupts this may have dropped the event, and told whom it found.
+            try:
+                wakes.remove(wake)
+            except ValueError:
+                return True
+            return False
 
     def _forget(self, wake: Callable[[], object]) -> None:
         with self._book.lock:
@@ -161,23 +180,19 @@ class Receipt:
                 with suppress(ValueError):
                     self._wakes.remove(wake)
 
-    @staticmethod
-    def _decide_all(receipts: Iterable[Receipt], outcomes: Iterable[Outcome]) -> Wakes:
-        """Give receipts their outcomes, and return what to call then. The book's lock is held."""
-        wakes: Wakes = []
-        for receipt, outcome in zip(receipts, outcomes, strict=True):
-            receipt.decided = outcome
-            if receipt._wakes is not None:
-                wakes += receipt._wakes
-                receipt._wakes = None
-        return wakes
+    def tell(self) -> None:
+        """Call whatever waits for the outcome. The publisher does it, once there is one."""
+        wakes, self._wakes = self._wakes or [], None
+        try:
+            while wakes:
+                wakes.pop(0)()
+        except BaseException:
+            self._wakes = wakes
+            raise
 
     def __repr__(self) -> str:
         outcome = self.outcome
         return f"<Receipt of {self.event!r}: {outcome and type(outcome).__name__}>"
-
-
-_decide: Final = Receipt._decide_all  # pyright: ignore[reportPrivateUsage]
 
 
 def for_lock(seconds: float) -> float:
@@ -239,6 +254,10 @@ def _nothing() -> None:
     pass
 
 
+def _never() -> bool:
+    return False
+
+
 class Book:
     """
     What one publisher has in one process: its buffer, and who waits for what of it.
@@ -246,12 +265,12 @@ class Book:
     Attributes:
         lock: Held for moments, and never while something is sent.
         buffer: The events.
-        taken: Receipts of what was taken from it, by the index that their outcome will have.
         is_closed: Whether nothing may be published any more.
         is_parents: Whether it came with a fork.
         call: What calls a callback.
         expect_calls: Is called when there will be a callback to call. May be set by who calls.
         on_room: Is called after outcomes have come.
+        is_sending: Tells whether this thread is one that sends. May be set by who sends.
     """
 
     def __init__(
@@ -259,132 +278,211 @@ class Book:
         buffer: Buffer[Receipt],
         call: Callable[[Callback, Receipt], None],
         on_room: Callable[[], None],
+        *,
+        drops_oldest: bool,
     ) -> None:
         # One that its holder can enter again: a signal's handler may publish, and close.
         self.lock: threading.RLock = threading.RLock()
         self.buffer = buffer
-        self.taken: dict[int, Receipt] = {}
         self.is_closed = False
         self.is_parents: bool = False
         self.call = call
         self.expect_calls: Callable[[], None] = _nothing
         self.on_room = on_room
+        self.is_sending: Callable[[], bool] = _never
+        self._drops_oldest = drops_oldest
+        # What came in the middle of a step of the buffer, by code that interrupted it.
+        self._late: deque[Receipt] = deque()
+
+    # ------------------------------------------------------------ in; the lock is held for offers
 
     def read(self, given: GivenEvent) -> Receipt:
         """Make the receipt of an event; it is done already if the event cannot be sent."""
-        now = time.monotonic()
+        now = monotonic()
         event = given if type(given) is PartnerEvent else read(given, None)
         if isinstance(event, PartnerEvent):
             return Receipt(self, event, now, entry_size(event))
         receipt = Receipt(self, given, now, 0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        _decide([receipt], [event])
+        receipt.decided = event
         return receipt
 
+    def offer(self, receipt: Receipt) -> bool:
+        """Take an event in if there is room for it."""
+        if self.buffer.is_changing:
+            self._late.append(receipt)
+            return True
+        is_taken = self.buffer.offer(receipt)
+        if self._late:
+            self._take_late()
+        return is_taken
+
+    def offer_dropping_oldest(self, receipt: Receipt) -> None:
+        """Take an event in, and drop the oldest for it; drop the event itself if none waits."""
+        buffer = self.buffer
+        if buffer.is_changing:
+            self._late.append(receipt)
+            return
+        while not buffer.offer(receipt):
+            if buffer.drop_oldest(receipt.event.source, _dropped) is None:
+                self.drop(receipt)
+                break
+        if self._late:
+            self._take_late()
+
+    def _take_late(self) -> None:
+        """
+        Take in what came in the middle of a step.
+
+        Whoever published it cannot be told any more that there is no room, so its receipt is.
+        """
+        buffer = self.buffer
+        while self._late and not buffer.is_changing:
+            receipt = self._late.popleft()
+            if self.is_closed:
+                self.refuse(receipt)
+            elif self._drops_oldest:
+                self.offer_dropping_oldest(receipt)
+            elif not buffer.offer(receipt):
+                self.drop(receipt)
+            if receipt.decided is not None:
+                buffer.gone.append(receipt)
+
     def count_undelivered(self, receipt: Receipt) -> bool:
-        """Count an event that has its outcome already. The lock is held by the caller."""
+        """Count an event that has its outcome already."""
         outcome = receipt.outcome
         if outcome is not None:
             self.buffer.decide_at_once(outcome)
         return True
 
+    # ------------------------------------------------------------ out
+
     def take(self, first: int) -> list[Receipt]:
         """Take a batch from the buffer, whose outcomes will have the indexes from `first` on."""
         with self.lock:
-            batch = self.buffer.take()
-            self.taken.update(zip(range(first, first + len(batch)), batch, strict=True))
-        return batch
+            try:
+                return self.buffer.take(first)
+            finally:
+                self._take_late()
 
-    def settle(self, outcomes: Sequence[Outcome]) -> Wakes:
-        """Give outcomes to the receipts of what was taken; return what to call then, unlocked."""
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Give outcomes to the receipts of what was taken; `tell` is to be called then."""
         if not outcomes:
-            return []
-        taken = self.taken
+            return
         with self.lock:
-            receipts = [taken.pop(outcome.index) for outcome in outcomes]
-            self.buffer.decide(receipts, outcomes)
-            wakes = _decide(receipts, outcomes)
-            self.on_room()
-        return wakes
+            try:
+                self.buffer.decide(outcomes)
+            finally:
+                self._take_late()
+                self.on_room()
 
-    def offer_dropping_oldest(self, receipt: Receipt) -> Wakes:
+    def settle_rest(self, first: int, code: str, message: str, doubt: str) -> None:
         """
-        Take an event in, and make room by dropping the oldest; if that is none, it is dropped.
+        Give an outcome to everything that was taken and has none.
 
-        The lock is held by the caller, who calls what is returned without it.
+        Args:
+            first: From this index on, nothing was given to a delivery, and so nothing was sent.
+            code: Of the outcome of that.
+            message: Of it, too.
+            doubt: Why the rest may have arrived.
         """
-        buffer = self.buffer
-        dropped: list[Receipt] = []
-        while not buffer.offer(receipt):
-            oldest = buffer.oldest(receipt.event.source)
-            if oldest is None:
-                buffer.drop_newest()
-                dropped.append(receipt)
-                break
-            buffer.drop(oldest, _dropped(oldest))
-            dropped.append(oldest)
-        return _decide(dropped, [one.decided or _dropped(one) for one in dropped])
+        with self.lock:
+            self.buffer.mend()
+            self.settle(
+                [
+                    Exhausted(code, message, receipt.event, index, 0)
+                    if index >= first
+                    else Unconfirmed(doubt, receipt.event, index, 1)
+                    for index, receipt in tuple(self.buffer.taken.items())
+                    if receipt.decided is None
+                ]
+            )
+
+    def give_back(self, first: int) -> None:
+        """End the wait of everything that was not taken: it is not sent any more."""
+        with self.lock:
+            try:
+                self.buffer.take_back(first)
+            finally:
+                self._take_late()
+            self.settle_rest(first, PUBLISHER_CLOSED, NOT_SENT, CUT_OFF)
+
+    def tell(self) -> None:
+        """Call whatever waits for outcomes that have come. The lock is not held."""
+        gone = self.buffer.gone
+        while gone:
+            try:
+                receipt = gone.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            try:
+                receipt.tell()
+            except BaseException:
+                gone.appendleft(receipt)  # for the others that wait for it
+                raise
 
     def drop(self, receipt: Receipt) -> None:
         """Drop an event that was offered."""
         with self.lock:
+            receipt.decided = _dropped(receipt)
             self.buffer.drop_newest()
-            _decide([receipt], [_dropped(receipt)])
 
     def refuse(self, receipt: Receipt) -> None:
         """Give an event its outcome that came too late to be taken."""
-        outcome = Exhausted(PUBLISHER_CLOSED, NOT_SENT, receipt.event, 0, 0)
         with self.lock:
-            self.buffer.decide_at_once(outcome)
-            _decide([receipt], [outcome])
+            receipt.decided = Exhausted(PUBLISHER_CLOSED, NOT_SENT, receipt.event, 0, 0)
+            self.buffer.decide_at_once(receipt.decided)
 
     def leave_to_parent(self) -> None:
         """Be a copy in a child process: a thread of the parent may hold the lock for ever."""
         self.is_parents = True
         self.lock = threading.RLock()
 
-    def give_back(self) -> Wakes:
+    def check_wait(self, seconds: float | None) -> None:
         """
-        End the wait of everything that was not taken: it is not sent any more.
+        Refuse to wait for what only this very thread can do. The lock is held by the caller.
 
-        Returns:
-            What to call then, unlocked.
+        Raises:
+            RuntimeError: A finalizer or a log handler called on the thread that sends, or in the
+                middle of a step.
         """
-        with self.lock:
-            receipts = self.buffer.take_back()
-            outcomes = [
-                Exhausted(PUBLISHER_CLOSED, NOT_SENT, receipt.event, 0, 0) for receipt in receipts
-            ]
-            self.buffer.decide(receipts, outcomes)
-            wakes = _decide(receipts, outcomes)
-            self.on_room()
-        return wakes
+        if (seconds is None or seconds > 0) and (self.buffer.is_changing or self.is_sending()):
+            raise RuntimeError(
+                "this would wait for the publisher's own thread on that thread: a finalizer, a log "
+                "handler or a retry policy must not wait for events"
+            )
+
+    # ------------------------------------------------------------ what there is
 
     def open_receipts(self) -> list[Receipt]:
         """Return the receipts without an outcome."""
         with self.lock:
-            return [*self.taken.values(), *self.buffer]
+            self.buffer.mend()
+            here = [*tuple(self.buffer.taken.values()), *self.buffer, *tuple(self._late)]
+            return [receipt for receipt in here if receipt.decided is None]
 
     def stats(
         self, *, in_flight: int, throttled: int, requests_per_second: float | None
     ) -> PublisherStats:
         """Return the figures of this moment."""
         with self.lock:
-            ledger = self.buffer.ledger()
-            since = min(
-                [self.buffer.waiting_since(), *(taken.since for taken in self.taken.values())]
-            )
+            self.buffer.mend()
+            ledger, late = self.buffer.ledger(), len(self._late)
+            taken = tuple(self.buffer.taken.values())
+            since = min([self.buffer.waiting_since(), *[one.since for one in taken]])
             held_bytes = self.buffer.held_bytes
+        held = ledger.held + late
+        in_flight = min(in_flight, held)
         return PublisherStats(
-            published=ledger.published,
+            published=ledger.published + late,
             accepted=ledger.counts.accepted,
             rejected=ledger.counts.rejected,
             exhausted=ledger.counts.exhausted,
             unconfirmed=ledger.counts.unconfirmed,
             dropped=ledger.dropped,
-            buffered=ledger.held - in_flight,
+            buffered=held - in_flight,
             in_flight=in_flight,
             buffered_bytes=held_bytes,
-            oldest_age=max(0.0, time.monotonic() - since) if ledger.held else 0.0,
+            oldest_age=max(0.0, monotonic() - since) if since < math.inf else 0.0,
             throttled=throttled,
             requests_per_second=requests_per_second,
         )

@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from eventbridge_partner._foreign_text import escaped, plain_text, quoted
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.aws.configuration import checked_region
 from eventbridge_partner.delivery.given import read
@@ -180,15 +181,14 @@ def known_region(source: str | SourceName, lookup: Lookup) -> str:
     Raises:
         ConfigurationError: None is known, or what is known is none.
     """
-    name = str(source)
+    name = str(source) if isinstance(source, SourceName) else plain_text(source)
     region = lookup(name) if callable(lookup) else lookup.get(name)
     if region is None:
-        raise ConfigurationError(f"no Region is known for source {name}")
+        raise ConfigurationError(f"no Region is known for source {escaped(name)}")
     try:
         return checked_region(region)
     except (ConfigurationError, TypeError):
-        found = ascii(region)[:64]
         raise ConfigurationError(
-            f"the Region of source {name} is {found}; allowed: the code of a Region, such as "
-            "us-east-1"
+            f"the Region of source {escaped(name)} is {quoted(region)}; allowed: the code of a "
+            "Region, such as us-east-1"
         ) from None

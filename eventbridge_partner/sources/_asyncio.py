@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._plans import Control, Give, Perform, Plan, Running, Sleep, Step
 from eventbridge_partner.errors import PartnerEventsError
 from eventbridge_partner.line._asyncio import AsyncLine
@@ -45,7 +45,7 @@ class AsyncSources:
         *,
         pace: Pace,
         tokens: int | None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._connect = connect

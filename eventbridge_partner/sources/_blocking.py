@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._plans import Control, Give, Perform, Plan, Running, Sleep, Step
 from eventbridge_partner.errors import PartnerEventsError
 from eventbridge_partner.line._blocking import Line
@@ -43,7 +44,7 @@ class Sources:
         *,
         pace: Pace,
         tokens: int | None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._connect = connect

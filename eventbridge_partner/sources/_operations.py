@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
+from eventbridge_partner._foreign_text import plain_text
 from eventbridge_partner._plans import Control, Give, Operation, Plan, Sleep, perform
 from eventbridge_partner.errors import (
     Finding,
@@ -65,13 +66,13 @@ def _source_text(name: str | SourceName) -> str:
 def _named(name: str | SourceName) -> str:
     text = _source_text(name)
     _check(source_findings(text))
-    return text
+    return plain_text(text)
 
 
 def _named_in(name: str | SourceName, account: str) -> tuple[str, str]:
     text = _source_text(name)
     _check(source_findings(text), account_findings(account))
-    return text, account
+    return plain_text(text), plain_text(account)
 
 
 # ---------------------------------------------------------------- create, describe, delete

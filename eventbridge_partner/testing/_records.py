@@ -107,7 +107,7 @@ class RequestRecord:
     answer_delivered: bool
     unknown_members: tuple[str, ...]
     time: float
-    members: Mapping[str, Any] = attrs.field(factory=dict)
+    members: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
     @property
     def entry_count(self) -> int:

@@ -13,13 +13,13 @@ import functools
 import io
 import os
 import re
-import time
 import types
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner.errors import ConfigurationError, TlsError, TransportError
 from eventbridge_partner.transports import Answer
@@ -197,7 +197,7 @@ class Transfers:
         milliseconds = self._multi.timeout()
         if milliseconds < 0:
             return self._looks_at
-        due = time.monotonic() + milliseconds / 1000
+        due = monotonic() + milliseconds / 1000
         return due if self._looks_at is None else min(due, self._looks_at)
 
     def are_sent(self) -> bool:
@@ -240,7 +240,7 @@ class Transfers:
         reading has a bound of its own; and it would drop an answer that came in time because
         nobody was there to read it.
         """
-        now = time.monotonic()
+        now = monotonic()
         if self._looks_at is None or self._looks_at > now:
             return []
         ended: list[tuple[Any, Answer]] = []
@@ -335,7 +335,7 @@ class _Transfer:
         self._body_bytes = len(request.body)
         setopt(pycurl.POSTFIELDSIZE_LARGE, self._body_bytes)
         whole = timeouts.connect + timeouts.read if timeouts.total is None else timeouts.total
-        self._started = time.monotonic()
+        self._started = monotonic()
         self._ends_at = self._started + whole
         self._read_seconds = timeouts.read
         self._is_sending = False
@@ -356,7 +356,7 @@ class _Transfer:
         self._lines.clear()
         self._chunks.clear()
         self._body.seek(0)
-        self._started = time.monotonic()
+        self._started = monotonic()
         self._is_sending = False
 
     def is_sent(self) -> bool:

@@ -15,7 +15,6 @@ import io
 import itertools
 import socket
 import ssl
-import time
 import types
 from collections.abc import Mapping
 from typing import Any, BinaryIO, Final, Protocol, cast
@@ -25,6 +24,7 @@ import urllib3
 import urllib3.connection
 import urllib3.exceptions
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpResponse
 from eventbridge_partner.errors import TlsError, TransportError
 
@@ -77,7 +77,7 @@ class _TimedReads(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self._until - time.monotonic()
+        left = self._until - monotonic()
         if left <= 0:
             raise TimeoutError
         self._sock.settimeout(left)
@@ -183,7 +183,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
             _connect(connection, timeout.connect_timeout)
             seconds: Any = timeout.read_timeout
             connection.sock.settimeout(seconds)
-            until = time.monotonic() + seconds
+            until = monotonic() + seconds
             # Leaving closes the answer, not the connection.
             with connection.post(url, request["headers"], request["body"], until) as answer:
                 body = read(answer, until)
@@ -249,7 +249,7 @@ def read(answer: Readable, until: float) -> bytes:
         received += len(chunk)
         if received > MAX_ANSWER_BYTES:
             raise http.client.HTTPException(f"it has more than {MAX_ANSWER_BYTES} bytes")
-        if received != length and time.monotonic() > until:
+        if received != length and monotonic() > until:
             raise TimeoutError
     if length is not None and received != length:
         raise http.client.HTTPException(f"it ended after {received} of {length} bytes")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import math
 import os
 import select
@@ -26,6 +27,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
+from eventbridge_partner._foreign_text import quoted
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner.errors import ConfigurationError, TlsError, TransportError
 from eventbridge_partner.transports import Answer
@@ -138,7 +140,7 @@ class _Settings:
         proxy = URL(found if "://" in found else f"http://{found}")
         if proxy.scheme not in ("http", "https"):
             raise ConfigurationError(
-                f"a proxy has the scheme {proxy.scheme[:16]!a}; allowed on this transport: http, "
+                f"a proxy has the scheme {quoted(proxy.scheme)}; allowed on this transport: http, "
                 "https"
             )
         return proxy
@@ -159,7 +161,7 @@ def _tls_context(ca_bundle: str | bool) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_bundle)
     except OSError as error:  # ssl.SSLError is one
         raise ConfigurationError(
-            f"ca_bundle is {ca_bundle!a}, which cannot be read as certificates"
+            f"ca_bundle is {quoted(ca_bundle, 500)}, which cannot be read as certificates"
         ) from error
 
 
@@ -476,6 +478,7 @@ class AiohttpFlights(Generic[K]):
         self.busy: set[_Connection] = set()
         self._open_pool = open_pool
         self._connecting: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
         """Send a request. See `AsyncFlights.submit`."""
@@ -497,7 +500,15 @@ class AiohttpFlights(Generic[K]):
             posting = self._connect_and_post(pool, target, key, data, timeouts)
             task = pool.loop.create_task(posting)
             self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+            task.add_done_callback(functools.partial(self._connected, key))
+
+    def _connected(self, key: K, task: asyncio.Task[None]) -> None:
+        """Answer for a task that was cancelled, perhaps before its first step."""
+        self._connecting.discard(task)
+        if task.cancelled() and not self._is_closed:
+            # Whoever ends the loop cancels all tasks. Nothing awaits once there is a connection.
+            message = "connecting to the endpoint was cancelled"
+            self.arrivals.add(key, TransportError(message, may_have_been_sent=False))
 
     async def _connect_and_post(
         self, pool: _Pool, target: _Target, key: K, data: bytes, timeouts: Timeouts
@@ -529,6 +540,7 @@ class AiohttpFlights(Generic[K]):
 
     async def close(self) -> None:
         """Close the connections of what is in flight. See `AsyncFlights.close`."""
+        self._is_closed = True
         connecting = tuple(self._connecting)
         for task in connecting:
             task.cancel()

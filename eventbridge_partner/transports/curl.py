@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports import Answer
@@ -187,7 +188,7 @@ class _Connections:
         self._watch()
         wakes_at = transfers.wakes_at()
         if wakes_at is not None:
-            seconds = min(seconds, wakes_at - time.monotonic())
+            seconds = min(seconds, wakes_at - monotonic())
         for key, events in self._selector.select(max(0.0, seconds)):
             ready = key.fd
             if ready in self._wanted:
@@ -198,7 +199,7 @@ class _Connections:
                 del self._watched[ready]
             elif (heard := self._heard) is not None and key.data is heard:
                 heard.recv(1024)
-        self._looked_at = time.monotonic()
+        self._looked_at = monotonic()
         if wakes_at is not None and wakes_at <= self._looked_at:
             transfers.act(TIMEOUT, 0)
 
@@ -228,7 +229,7 @@ class _Connections:
 
         libcurl looks for that itself, but not within a second of the last request over it.
         """
-        now = time.monotonic()
+        now = monotonic()
         idle, self._looked_at = now - self._looked_at, now
         if not 0.001 < idle < _UNNOTICED:
             return False
@@ -403,7 +404,7 @@ class CurlFlights(Generic[K]):
                 self._give_up(error)
         if not self._transfers.are_sent():
             self._connections.leave()
-        self._left_at = time.monotonic()
+        self._left_at = monotonic()
         self._is_calm = True
 
     def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
@@ -426,9 +427,9 @@ class CurlFlights(Generic[K]):
             return
         transfers.go()
         ended += transfers.answered()
-        until = math.inf if seconds is None else time.monotonic() + seconds
+        until = math.inf if seconds is None else monotonic() + seconds
         while not ended:
-            left = until - time.monotonic()
+            left = until - monotonic()
             if bell is not None and not bell.listen():
                 left = 0.0
             self._connections.wait(min(left, _LONGEST_WAIT))
@@ -442,7 +443,7 @@ class CurlFlights(Generic[K]):
     def _take_over(self) -> None:
         """Go on where a thread was at work, or, in a child process, with nothing of it."""
         if self._left_at is not None:
-            self._comes_back_soon = time.monotonic() - self._left_at < _SOON
+            self._comes_back_soon = monotonic() - self._left_at < _SOON
             self._left_at = None
         if self._transfers.is_parents:
             lost = TransportError("the process was forked", may_have_been_sent=True)

@@ -6,15 +6,18 @@ import functools
 import math
 import queue
 import threading
-import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner._signals import let_pass
+from eventbridge_partner._threads import SendingThread
 from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports import Answer, Transport
+from eventbridge_partner.transports._mailbox import Mailbox
 
 K = TypeVar("K")
 Job = Callable[[], None]
@@ -53,8 +56,7 @@ class BlockingFlights(Generic[K]):
         self._unsent: tuple[K, HttpRequest, Timeouts] | None = None
         self._answered: list[tuple[K, Answer]] = []
         # None where somebody wants `collect` to return.
-        self._from_workers: queue.SimpleQueue[tuple[K, Answer | BaseException] | None]
-        self._from_workers = queue.SimpleQueue()
+        self._from_workers: Mailbox[tuple[K, Answer | BaseException] | None] = Mailbox()
         self._in_workers = 0
 
     def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
@@ -74,12 +76,16 @@ class BlockingFlights(Generic[K]):
             seconds = 0.0
         if not self._in_workers and (collected or seconds is None):
             return collected
+        arrived = deque(self._from_workers.collect(seconds))
         try:
-            self._take(collected, self._from_workers.get(timeout=seconds))
-            while not self._from_workers.empty():
-                self._take(collected, self._from_workers.get_nowait())
-        except queue.Empty:
-            pass
+            while arrived:
+                self._take(collected, arrived.popleft())
+        except BaseException:
+            # For the next time: what raises is one answer of several.
+            self._answered += collected
+            for letter in arrived:
+                self._from_workers.put(letter)
+            raise
         return collected
 
     def withdraw(self) -> K | None:
@@ -132,7 +138,7 @@ class BlockingFlights(Generic[K]):
             job()
 
     def _send(self, request: HttpRequest, timeouts: Timeouts) -> Answer:
-        started = time.monotonic()
+        started = monotonic()
         try:
             return self._transport.send(request, timeouts)
         except TransportError as error:
@@ -146,7 +152,7 @@ class BlockingFlights(Generic[K]):
             failure.__cause__ = error
             return failure
         finally:
-            self._workers.answer_seconds = time.monotonic() - started
+            self._workers.answer_seconds = monotonic() - started
 
 
 class WorkerThreads:
@@ -181,13 +187,7 @@ class WorkerThreads:
             if self._idle.acquire(blocking=False):
                 self._jobs.put(job)
                 return
-            thread = threading.Thread(
-                target=_work,
-                args=([job], self._jobs, self._idle),
-                name="eventbridge-partner",
-                daemon=True,
-            )
-            thread.start()
+            SendingThread(_work, "eventbridge-partner", ([job], self._jobs, self._idle)).start()
             self._listening.append(self._jobs)
 
     def stop(self) -> None:

@@ -15,12 +15,15 @@ from typing import Any, Final, Generic, TypeVar, cast
 import attrs
 import orjson
 
+from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner._http import HttpResponse
 from eventbridge_partner.errors import (
     UnreadableAnswerError,
 )
 from eventbridge_partner.models import PartnerEvent, ResultEntry
-from eventbridge_partner.wire.refusals import one_line, read_error, without_echo
+from eventbridge_partner.wire.refusals import read_error, without_echo
+
+_MAX_CODE_CHARACTERS: Final = 500
 
 CONTENT_TYPE: Final = "application/x-amz-json-1.1"
 
@@ -179,7 +182,8 @@ def _read_result(entry: object) -> ResultEntry | None:
         return None if event_id is None else ResultEntry(event_id)
     if not isinstance(code, str):
         return None
-    return ResultEntry(None, one_line(code), without_echo(members.get("ErrorMessage")))
+    code = escaped(code, _MAX_CODE_CHARACTERS)
+    return ResultEntry(None, code, without_echo(members.get("ErrorMessage")))
 
 
 def _text(value: object) -> str | None:

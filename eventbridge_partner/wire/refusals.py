@@ -11,6 +11,7 @@ from typing import Final, cast
 import orjson
 
 from eventbridge_partner import error_codes
+from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner._http import HttpResponse
 from eventbridge_partner.errors import (
     ClockSkewError,
@@ -31,11 +32,12 @@ def read_error(response: HttpResponse) -> ServiceError:
     headers = response.headers
     code, message = _error_in_body(response.body)
     code = _bare_code(headers.get("x-amzn-errortype", "")) or _bare_code(code)
+    request_id = headers.get("x-amzn-requestid") or headers.get("x-amz-request-id")
     return _error_class(response.status, code, message)(
         code or f"HTTP {response.status}",
         message or f"the answer was HTTP {response.status} with {len(response.body)} bytes",
         status=response.status,
-        request_id=headers.get("x-amzn-requestid") or headers.get("x-amz-request-id"),
+        request_id=escaped(request_id, _MAX_ID_CHARACTERS) if request_id else None,
         retry_after=_seconds(headers.get("x-amz-retry-after", "")),
         server_time=_epoch_seconds(headers.get("date")),
         # A gateway that gave up does not know what became of the request behind it.
@@ -118,9 +120,7 @@ _ECHOES: Final = (("Value '", "' at '"), ("{", "}"))
 
 
 _MAX_MESSAGE_CHARACTERS: Final = 500
-
-
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_MAX_ID_CHARACTERS: Final = 200
 
 
 def without_echo(message: object) -> str:
@@ -138,23 +138,25 @@ def without_echo(message: object) -> str:
             after = rest.rpartition(closing)[2] if closing in rest else ""
             after, cut_off, _ = after.partition(opening)
             message = f"{before}{opening}…{closing}{after}{'…' if cut_off else ''}"
-    if len(message) > _MAX_MESSAGE_CHARACTERS:
-        message = message[:_MAX_MESSAGE_CHARACTERS] + "…"
-    return one_line(message)
-
-
-def one_line(text: str) -> str:
-    """Return text that cannot pass for another line of a log."""
-    return _CONTROL.sub(" ", text)
+    return escaped(message, _MAX_MESSAGE_CHARACTERS)
 
 
 def _epoch_seconds(date: str | None) -> float | None:
     if not date:
         return None
     try:
-        found = email.utils.parsedate_to_datetime(date)
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=datetime.UTC)
-        return found.timestamp()
+        return read_http_date(date).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def read_http_date(date: str) -> datetime.datetime:
+    """
+    Read a date as HTTP writes it: `Sun, 25 Jan 2015 08:00:00 GMT`.
+
+    Raises:
+        ValueError: It is none.
+        OverflowError: It is none of the calendar.
+    """
+    found = email.utils.parsedate_to_datetime(date)
+    return found.replace(tzinfo=datetime.UTC) if found.tzinfo is None else found

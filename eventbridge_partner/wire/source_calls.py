@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
@@ -14,6 +15,7 @@ from eventbridge_partner.errors import UnreadableAnswerError
 from eventbridge_partner.limits import MAX_PAGE_ITEMS, MAX_TOKEN_CHARACTERS
 from eventbridge_partner.models import EventSource, SourceAccount, SourceState
 from eventbridge_partner.wire.calls import Call
+from eventbridge_partner.wire.refusals import read_http_date
 
 T = TypeVar("T")
 
@@ -127,19 +129,34 @@ def _text(value: object) -> str:
 
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_NUMBER: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
 def _time(value: object) -> datetime.datetime | None:
-    """Read epoch seconds, or the ISO 8601 text that other services than AWS's own may give."""
+    """
+    Read a time in each form that AWS's protocols have for one.
+
+    JSON 1.1 writes epoch seconds; a member may say otherwise, and services other than AWS's own
+    do. botocore reads all of these too.
+    """
     match value:
         case None:
             return None
         case int() | float() if not isinstance(value, bool):
             return _EPOCH + datetime.timedelta(seconds=value)
         case str():
-            time = datetime.datetime.fromisoformat(value)
-            if time.utcoffset() is None:
-                raise ValueError("a time has no time zone")
-            return time.astimezone(datetime.UTC)
+            return _time_of_text(value).astimezone(datetime.UTC)
         case _:
             raise TypeError("a time is neither a number nor text")
+
+
+def _time_of_text(text: str) -> datetime.datetime:
+    if _NUMBER.fullmatch(text):
+        return _EPOCH + datetime.timedelta(seconds=float(text))
+    try:
+        time = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return read_http_date(text)
+    if time.utcoffset() is None:
+        raise ValueError("a time has no time zone")
+    return time

@@ -18,13 +18,9 @@ from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCr
 from botocore.exceptions import BotoCoreError
 
 from eventbridge_partner import ConfigurationError, CredentialsError
-from eventbridge_partner.aws.configuration import (
-    checked_endpoint,
-    checked_region,
-    open_session,
-    resolve,
-)
-from eventbridge_partner.aws.credentials import CredentialsKeeper
+from eventbridge_partner.aws.configuration import checked_endpoint, checked_region
+from eventbridge_partner.aws.session import BotocoreSession
+from eventbridge_partner.aws.shared import SharedSession
 from eventbridge_partner.aws.signing import SigningEdge
 from eventbridge_partner.wire import calls
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
@@ -58,7 +54,7 @@ def environment(monkeypatch):
 
 
 def found(session=None, *, profile=None, region=None, endpoint_url=None):
-    return resolve(open_session(profile, session), region=region, endpoint_url=endpoint_url)
+    return SharedSession(profile, session).resolve(region, endpoint_url)
 
 
 # ---------------------------------------------------------------- held against botocore's client
@@ -147,6 +143,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variables", SETTINGS.values(), ids=SETTINGS)
 def test_endpoint_is_botocores(files, environment, variables):
     """Region and endpoint are those of a boto3 client, or both refuse."""
@@ -188,6 +185,7 @@ CLIENT_CONFIGS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CLIENT_CONFIGS.values(), ids=CLIENT_CONFIGS)
 @pytest.mark.parametrize(
     "variables", [{}, {"AWS_USE_FIPS_ENDPOINT": "true"}, {"AWS_ENDPOINT_URL": GENERAL}], ids=str
@@ -229,6 +227,7 @@ def test_no_region(files):
         found()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "region",
     ["US-EAST-1", "us east 1", "us-east-1\n", "us-east-1.evil.com", "../x", "a/b", "-x", "x-",
@@ -312,6 +311,7 @@ REFUSED_ENDPOINTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endpoint", REFUSED_ENDPOINTS, ids=ascii)
 def test_endpoints_that_are_refused(endpoint, files, environment):
     """Nothing but https to a plain host, or http on loopback; the message repeats no part of it."""
@@ -431,21 +431,19 @@ def test_configuration_that_cannot_be_read(files):
 
 
 def test_sessions():
-    """A botocore or a boto3 session; nothing else, and no profile beside it."""
+    """A botocore or a boto3 session; nothing else."""
     inner = botocore.session.Session()
-    assert open_session(None, inner) is inner
-    assert open_session(None, boto3.Session(botocore_session=inner)) is inner
-    with pytest.raises(ConfigurationError, match="profile is given with a session"):
-        open_session("p", inner)
+    assert BotocoreSession.open(None, inner).session is inner
+    assert BotocoreSession.open(None, boto3.Session(botocore_session=inner)).session is inner
     with pytest.raises(ConfigurationError, match="session is of type str"):
-        open_session(None, "session")
+        found("session", region="us-east-1")
 
 
 # ---------------------------------------------------------------- credentials
 
 
 def keeper(session=None, given=None, profile=None):
-    return CredentialsKeeper(open_session(profile, session), given)
+    return SharedSession(profile, session, given).credentials
 
 
 def test_credentials_of_the_environment(files, environment):
@@ -574,6 +572,7 @@ def counting_process(tmp_path, files, *, changes=True):
     return lambda: len(log.read_text())
 
 
+@pytest.mark.process
 def test_refresh(files, tmp_path):
     """What the service calls expired is fetched again, though it says that it is good."""
     calls = counting_process(tmp_path, files)
@@ -590,6 +589,7 @@ def test_refresh(files, tmp_path):
     assert calls() == 2
 
 
+@pytest.mark.process
 def test_many_threads_refresh_once(files, tmp_path):
     """Twenty requests come back with the same expired token; one fetches."""
     calls = counting_process(tmp_path, files)
@@ -610,6 +610,7 @@ def test_many_threads_refresh_once(files, tmp_path):
     assert keys.frozen().token == "T2"
 
 
+@pytest.mark.process
 def test_many_threads_look_once(files, tmp_path):
     """Nor do twenty threads that all start look for credentials twenty times."""
     calls = counting_process(tmp_path, files)
@@ -622,6 +623,7 @@ def test_many_threads_look_once(files, tmp_path):
     assert calls() == 1
 
 
+@pytest.mark.process
 def test_refresh_without_success(files, tmp_path):
     """If there are none any more, that is said."""
     counting_process(tmp_path, files)

@@ -210,6 +210,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     values=st.lists(st.dictionaries(st.text(), JSON, max_size=4), max_size=5),
@@ -253,6 +254,7 @@ def work_of(text: bytes, chunk: int) -> float:
     return time.process_time() - began
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "start", [b"{", b'{"Entries"', b'{"Entries":', b"[", b'["', b"[{", b"{}", b'{"a":"\\', b'"']
 )

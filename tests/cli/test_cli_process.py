@@ -70,6 +70,7 @@ def lines_of(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@pytest.mark.process
 def test_module_is_the_program(start):
     """`python -m eventbridge_partner` reads standard input and ends with the status."""
     process = start("send", "--local", "-", "--results", "-", stdin=subprocess.PIPE)
@@ -83,6 +84,7 @@ def test_module_is_the_program(start):
 PROGRAM = f"{sys.executable} -X dev -W error -m eventbridge_partner"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("where", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full", "<&-"])
 @pytest.mark.parametrize("command", ["send --local", "check"])
 def test_outputs_that_are_closed_change_nothing(start, tmp_path, command, where):
@@ -96,6 +98,7 @@ def test_outputs_that_are_closed_change_nothing(start, tmp_path, command, where)
         assert b"Traceback" not in err
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", ["send --local", "check"])
 def test_input_that_is_closed_is_refused(start, command):
     """It is not taken for one without events."""
@@ -105,6 +108,7 @@ def test_input_that_is_closed_is_refused(start, command):
     assert err.endswith(b"cannot read standard input: it is closed\n")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
 @pytest.mark.parametrize("bad", [0, 1, 2_000])
 def test_check_says_that_its_output_cannot_be_written(start, tmp_path, bad):
@@ -118,6 +122,7 @@ def test_check_says_that_its_output_cannot_be_written(start, tmp_path, bad):
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("number", "times", "status"),
     [(signal.SIGINT, 1, 130), (signal.SIGINT, 2, 130), (signal.SIGTERM, 1, 143)],
@@ -153,6 +158,7 @@ def test_interruption_is_prompt_and_loses_nothing(start, tmp_path, number, times
     )
 
 
+@pytest.mark.process
 def test_interruption_while_standard_input_is_silent(start):
     """Ctrl-C is heard while the program waits for more input, and nothing read is lost."""
     reading, writing = os.pipe()
@@ -171,6 +177,8 @@ def test_interruption_while_standard_input_is_silent(start):
     assert b"Traceback" not in err
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what the process waits in")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
@@ -203,6 +211,7 @@ def unread_bytes(pipe: int) -> int:
     return waiting[0]
 
 
+@pytest.mark.process
 def test_reader_that_leaves_ends_the_sending(start, tmp_path):
     """With `| head`, no more is read than can be told, and the rest is not sent."""
     (tmp_path / "events.jsonl").write_text(json_lines(*numbered(20_000)))
@@ -218,6 +227,7 @@ def test_reader_that_leaves_ends_the_sending(start, tmp_path):
     assert "Exception ignored" not in err
 
 
+@pytest.mark.process
 def test_check_survives_a_reader_that_leaves(start, tmp_path):
     """`check FILE | head` ends without a traceback."""
     (tmp_path / "events.jsonl").write_text("nonsense\n" * 20_000)
@@ -248,6 +258,7 @@ def read_terminal(terminal: int, process: subprocess.Popen[bytes]) -> str:
     return shown.decode()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("python", [(), ("-c", WITHOUT_RICH)], ids=["rich", "plain"])
 @pytest.mark.parametrize("option", ["", "--no-progress"])
 def test_progress_is_for_terminals(start, tmp_path, python, option):

@@ -145,6 +145,7 @@ def test_max_attempts_bounds_the_requests(run, service, endpoint):
     assert "1 of them were sent more than once" in ended.err
 
 
+@pytest.mark.slow
 def test_deadline_ends_the_sending(run, endpoint, service):
     """What has no turn before the deadline is exhausted, and kept."""
     ended = run(
@@ -161,6 +162,7 @@ def test_deadline_ends_the_sending(run, endpoint, service):
     assert len(Path("failed.jsonl").read_text().splitlines()) == len(ended.results) < 200
 
 
+@pytest.mark.slow
 def test_local_service_fails_as_told(run):
     """The shares of faults are drawn from the seed; every event still has one true outcome."""
     options = ("send", "--local", "-", "--results", "-", "--max-in-flight", "1")

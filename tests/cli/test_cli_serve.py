@@ -74,6 +74,7 @@ def send(count: int, **settings: Any) -> Any:
         return client.put_events([entry()] * count)
 
 
+@pytest.mark.process
 def test_printed_settings_are_all_that_a_client_needs(serve, monkeypatch):
     """With the variables that it prints, any program sends to it; each request gets a line."""
     served = serve()
@@ -93,6 +94,7 @@ def test_printed_settings_are_all_that_a_client_needs(serve, monkeypatch):
     assert "Traceback" not in err
 
 
+@pytest.mark.process
 def test_it_verifies_the_credentials_that_it_was_given(serve, monkeypatch):
     """Its own credentials, Region and token are the ones to sign with."""
     served = serve(
@@ -108,6 +110,7 @@ def test_it_verifies_the_credentials_that_it_was_given(serve, monkeypatch):
     assert (status, err) == (0, "2 requests, 1 event accepted\n")
 
 
+@pytest.mark.process
 def test_it_can_take_any_signature(serve, monkeypatch):
     """Without verification, anybody's credentials will do."""
     served = serve("--no-verify-signatures")
@@ -117,6 +120,7 @@ def test_it_can_take_any_signature(serve, monkeypatch):
     assert send(1, region="us-east-1", endpoint_url=url).counts.accepted == 1
 
 
+@pytest.mark.process
 def test_it_fails_as_told(serve, monkeypatch):
     """Faults come from the command line, and the line of a request names them."""
     served = serve("--throttle", "1")
@@ -154,12 +158,13 @@ def test_port_in_use(run, service, endpoint):
     assert "Address already in use" in ended.err
 
 
+@pytest.mark.process
 def test_lines_tell_of_sources_and_drops(serve, monkeypatch):
     """A source operation is named; entries that a PENDING source dropped are counted."""
     served = serve()
     for name, value in served.settings.items():
         monkeypatch.setenv(name, value)
-    partner = boto3.client("events")
+    partner = boto3.Session().client("events")
     partner.create_partner_event_source(Name=entry()["Source"], Account="123456789012")
     partner.close()
     assert send(2).counts.accepted == 2

@@ -170,7 +170,7 @@ def test_handoff_is_for_people_by_default(run):
         (("list", "acme"), "prefix is 'acme'; allowed"),
         (("expiring", PREFIX, "--within", "3y"), "--within: '3y'; allowed: a number above 0"),
         (("expiring", PREFIX, "--within", "0d"), "--within: '0d'; allowed"),
-        (("expiring", PREFIX, "--within", "9" * 400), "--within: '9*'; allowed"),
+        (("expiring", PREFIX, "--within", "9" * 400), "--within: '9*'…; allowed"),
         (("wait", *IN_ACCOUNT, "--timeout", "-1"), "--timeout"),
         (("create", NAME), "required: --account"),
         (("expiring", PREFIX), "required: --within"),

@@ -125,6 +125,7 @@ async def until(reached: Callable[[], bool]) -> None:
 # ---------------------------------------------------------------- many at a time
 
 
+@pytest.mark.slow
 def test_many_requests_are_in_flight(service: FakeEventBridge, server: LocalServer) -> None:
     """32 slow answers take as long as one."""
     service.play(SlowAnswer(0.3, times=None))
@@ -138,6 +139,7 @@ def test_many_requests_are_in_flight(service: FakeEventBridge, server: LocalServ
     assert time.monotonic() - started < 3
 
 
+@pytest.mark.slow
 def test_fifty_tasks_share_a_client(service: FakeEventBridge, server: LocalServer) -> None:
     """Each gets the outcomes of its own events."""
 
@@ -155,6 +157,7 @@ def test_fifty_tasks_share_a_client(service: FakeEventBridge, server: LocalServe
     assert len(set(numbers(service))) == service.accepted_count == 1500
 
 
+@pytest.mark.slow
 def test_other_tasks_go_on_while_events_are_taken(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
@@ -183,6 +186,7 @@ def test_other_tasks_go_on_while_events_are_taken(
     assert run(main()) > 3
 
 
+@pytest.mark.slow
 def test_the_loop_is_not_held_up(
     service: FakeEventBridge, server: LocalServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -256,6 +260,7 @@ def test_retries_do_not_wait_for_the_next_event(
     assert service.request_count == 3
 
 
+@pytest.mark.slow
 def test_a_deadline_passes_while_the_input_pauses(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
@@ -358,6 +363,7 @@ def test_a_stream_takes_no_more_than_it_can_hold(
     run(main())
 
 
+@pytest.mark.slow
 def test_a_stream_grows_no_memory() -> None:
     """Ten thousand events leave no trace behind the first."""
 
@@ -399,6 +405,7 @@ def report_of(cancelled: BaseException) -> Any:
     return cancelled.__cause__.report
 
 
+@pytest.mark.slow
 def test_a_cancelled_call_tells_what_became_of_its_events(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
@@ -442,6 +449,7 @@ def test_a_cancelled_call_tells_what_became_of_its_events(
     ]
 
 
+@pytest.mark.slow
 def test_a_timeout_around_a_call_has_its_report(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
@@ -482,6 +490,7 @@ def test_a_call_that_is_cancelled_before_it_began_took_nothing(
     assert service.request_count == 0
 
 
+@pytest.mark.slow
 def test_a_cancelled_stream_tells_what_it_had_not_handed_out(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
@@ -509,6 +518,7 @@ def test_a_cancelled_stream_tells_what_it_had_not_handed_out(
     run(main())
 
 
+@pytest.mark.slow
 def test_calls_that_are_cancelled_at_any_moment_tell_the_truth(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
@@ -565,6 +575,7 @@ def test_calls_that_are_cancelled_at_any_moment_tell_the_truth(
     run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closes", [True, False])
 def test_a_stream_that_is_left_leaves_nothing_behind(
     service: FakeEventBridge, server: LocalServer, closes: bool
@@ -635,6 +646,7 @@ class Counted:
         return self.credentials.get_frozen_credentials()
 
 
+@pytest.mark.slow
 def test_credentials_are_fetched_off_the_loop_and_once_for_all_who_wait(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
@@ -682,6 +694,7 @@ def test_credentials_that_change_are_followed(
     run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lasting", "refreshable"])
 def test_credentials_that_are_there_are_taken_on_the_loop(
     service: FakeEventBridge, server: LocalServer, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -772,6 +785,7 @@ def test_credentials_that_fail_in_the_middle_exhaust_what_is_left(
     }
 
 
+@pytest.mark.slow
 def test_a_cancelled_wait_for_credentials_is_prompt(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
@@ -882,6 +896,7 @@ def test_a_given_transport_is_its_owners_to_close() -> None:
     run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closes", [True, False])
 def test_a_client_serves_loops_one_after_another(
     service: FakeEventBridge, server: LocalServer, closes: bool
@@ -966,6 +981,7 @@ def test_closing_under_a_call_does_not_hang_it(
     run(main())
 
 
+@pytest.mark.process
 def test_both_sides_of_a_fork_can_send(service: FakeEventBridge, server: LocalServer) -> None:
     """The child uses no connection, thread or lock of its parent."""
     script = f"""
@@ -1008,6 +1024,7 @@ with asyncio.Runner() as runner:
     assert sorted(numbers(service)) == list(range(300))
 
 
+@pytest.mark.process
 def test_ctrl_c_ends_a_program_promptly(service: FakeEventBridge, server: LocalServer) -> None:
     """In the middle of a call; the report is there for who looks."""
     service.play(SlowAnswer(20, times=None))

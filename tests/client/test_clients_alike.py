@@ -450,6 +450,7 @@ def free_port() -> int:
     return port
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 def test_the_same_comes_of_it_whichever_client_sends(scenario: Scenario, way: Way) -> None:
     """Over HTTP, with real connections."""
@@ -524,6 +525,7 @@ def test_fresh_credentials_are_found_for_a_token_that_expired(
     assert Counter(map(kind, outcomes)) == {"Accepted 2": 20, "Accepted 1": 20}
 
 
+@pytest.mark.slow
 def test_raw_calls_are_alike() -> None:
     """The same answer, but for ids; the same errors."""
     entry = {"Source": SOURCE, "DetailType": "t", "Detail": "{}"}

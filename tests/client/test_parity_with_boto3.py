@@ -98,6 +98,7 @@ def text(value):
 batches = st.lists(events, min_size=1, max_size=20)
 
 
+@pytest.mark.slow
 @given(batches)
 def test_bodies_say_the_same(theirs, ours, batch):
     """Parsed, both bodies are equal: boto3 escapes what we write as UTF-8, and nothing else."""
@@ -116,6 +117,7 @@ def entries_in(body):
     return entries
 
 
+@pytest.mark.slow
 @given(batches)
 def test_headers_that_matter_are_the_same(theirs, ours, batch):
     """The same headers are signed, and those that say what the request is are equal."""
@@ -142,6 +144,7 @@ def test_urls_are_the_same(theirs, ours):
     assert ours.of(batch).url == theirs.of(batch).url
 
 
+@pytest.mark.slow
 @given(batches)
 def test_botocore_recomputes_our_signature(ours, batch):
     """botocore's signer, given our request as it goes out, comes to our Authorization."""

@@ -22,6 +22,8 @@ from eventbridge_partner.testing import FakeEventBridge, LocalServer
 from eventbridge_partner.transports.curl import CurlTransport
 from tests.storm import PATIENT, READ_TIMEOUT, check_ledger, storm_events, storm_faults
 
+pytestmark = pytest.mark.slow
+
 SEED = int(os.environ.get("STORM_SEED", "20261123"))
 EVENTS = 20_000
 CALLERS = 8

@@ -345,6 +345,7 @@ def test_retries_of_several_batches_share_a_request(run: Run) -> None:
     assert run.sent[3:] == [[0, 10, 20, 30, 40, 50]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("events", [1000, 20_000])
 @pytest.mark.parametrize("in_flight", [1, 4, 16])
 def test_partial_throttling_costs_few_requests_more_than_attempts_need(
@@ -930,6 +931,7 @@ def test_nobody_slows_down_for_a_source_that_is_throttled_for_itself(run):
     assert not pace.is_on or (pace.requests_per_second or 0) > 30
 
 
+@pytest.mark.slow
 def test_all_slow_down_where_all_are_throttled(run):
     """Whichever sources it hits: one of them, or some of everyone's entries."""
     for throttled, sources in ((lambda _: True, 1), (lambda index: index % 2 == 0, 7)):

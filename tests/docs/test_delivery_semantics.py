@@ -579,7 +579,14 @@ def test_fault_is_seen_as_the_table_says(
         assert described(the_outcome(make())) == ("`Accepted`", 2)
 
 
-@pytest.mark.parametrize("beginning", STORIES)
+def stories() -> Iterator[Any]:
+    for beginning in STORIES:
+        marks = [pytest.mark.process] if "forks" in beginning else []
+        yield pytest.param(beginning, marks=marks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("beginning", list(stories()))
 def test_story_ends_as_the_table_says(beginning: str) -> None:
     """What comes out of it, and after how many attempts, is what the row says."""
     (cells,) = (cells for what, cells in rows().items() if what.startswith(beginning))

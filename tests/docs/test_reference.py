@@ -28,6 +28,7 @@ def help_of(*command: str) -> str:
     ).stdout
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "command",
     ["send", "check", "sources", "relay", "outbox", "serve", "customer", "sample", "match"],
@@ -84,6 +85,7 @@ def test_links_between_pages_lead_somewhere() -> None:
     assert broken == []
 
 
+@pytest.mark.slow
 def test_figures_of_pacing_are_those_that_the_script_prints() -> None:
     """The table stands on the page as `python -m benchmarks.pacing` has it."""
     page = (ROOT / "docs/how-to/pace-requests.md").read_text()

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.process
 def test_tests_in_the_docs_pass(tmp_path: Path) -> None:
     """The first two blocks of the page, in a file, are three tests that pass."""
     page = (ROOT / "docs/how-to/test-your-code.md").read_text()

@@ -249,6 +249,7 @@ def test_other_ways_of_sending(guarded, service):
     assert look_ups(service) == 3
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.sampled_from([ACTIVE, PENDING, GONE, "acme", None]), max_size=300), st.booleans()
 )
@@ -332,6 +333,7 @@ def many():
     return names, events, set(names[5::10]), set(names[7::40])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", [list, iter], ids=lambda one: one.__name__)
 def test_10_000_events_over_200_sources(guarded, service, of):
     """Twenty PENDING, five gone: every outcome is right, and each source is asked for once."""
@@ -361,6 +363,7 @@ def test_10_000_events_over_200_sources(guarded, service, of):
     assert {entry.dropped_for for entry in service.accepted} == {()}
 
 
+@pytest.mark.slow
 def test_look_ups_keep_the_quota(guarded, service):
     """By default fifty a second, of which none is throttled."""
     names = [f"{PREFIX}customer-{number}" for number in range(70)]
@@ -413,6 +416,7 @@ OUTAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", OUTAGES.values(), ids=OUTAGES)
 @pytest.mark.parametrize("of", [list, iter], ids=lambda one: one.__name__)
 def test_an_outage_of_look_ups_holds_nothing_back(guarded, service, fault, of, caplog):
@@ -441,6 +445,7 @@ def test_after_an_outage(guarded, service):
     assert seen(guard.put_events([event(PENDING)])) == ["Rejected SourcePending 0"]
 
 
+@pytest.mark.slow
 def test_a_deadline_holds_for_look_ups_and_sending_together(guarded, service):
     """What takes too long to look up is sent while there is time."""
     service.play(SlowAnswer(5.0, times=None, operations=SOURCE_OPERATIONS))
@@ -532,6 +537,7 @@ def test_threads_share_their_look_ups(service):
     assert look_ups(service) == 1
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_on_both_sides_of_a_fork(service):
     """Even if a thread of the parent is in the middle of a look-up."""
@@ -594,6 +600,7 @@ def cause_of_cancelling(timed_out: BaseException) -> BaseException | None:
     return None if cancelled is None else cancelled.__cause__
 
 
+@pytest.mark.slow
 def test_cancelled_while_sending(service):
     """The cause of the cancellation has all outcomes, what was held back included."""
     service.sources.create(PENDING, ACCOUNT)
@@ -614,6 +621,7 @@ def test_cancelled_while_sending(service):
         assert seen(cause.report) == ["Unconfirmed 1", "Rejected SourcePending 0"]
 
 
+@pytest.mark.slow
 def test_cancelled_while_looking_up(service):
     """Nothing was sent, and what was parked is said to be."""
     for name in (PENDING, ACTIVE):

@@ -259,6 +259,8 @@ def cyclic() -> dict[str, Any]:
 
 
 BIG = "allowed: -2**63 to 2**63 - 1"
+HALF = '"\\ud800"'
+UTF_8 = "allowed: text that UTF-8 can express"
 TYPES = (
     "allowed: str, int, float, bool, None, mappings, lists, tuples, aware datetimes, dates, "
     "times, UUIDs, Decimals, enums, attrs instances and dataclasses"
@@ -383,9 +385,6 @@ NOT_JSON = {
     "leading zero": '{"a":01}',
     "plus": '{"a":+1}',
     "hexadecimal": '{"a":0x1}',
-    "lone surrogate, escaped": '{"a":"\\ud800"}',
-    "lone low surrogate, escaped": '{"a":"\\udc00x"}',
-    "lone surrogate in a key, escaped": '{"\\ud800":1}',
     "bad escape": '{"a":"\\x41"}',
     "control character": '{"a":"\n"}',
     "no end": '{"a":',
@@ -406,9 +405,93 @@ def test_text_that_is_not_json(text):
 
 def test_lone_surrogate_in_text():
     """Text that UTF-8 cannot express is refused."""
-    assert refusal('{"a":"\ud800"}') == [
-        "detail has a lone surrogate; allowed: text that UTF-8 can express"
-    ]
+    assert refusal('{"a":"\ud800"}') == [f"detail has a lone surrogate; {UTF_8}"]
+
+
+LONE = {
+    "high": ('{"a":"\\ud800"}', "detail.a"),
+    "low": ('{"a":"\\udc00x"}', "detail.a"),
+    "in the wrong order": ('{"a":["b","\\udc00\\ud800"]}', "detail.a[1]"),
+    "in a key": ('{"b":0,"\\uD800":1}', "detail['\\\\uD800']"),
+    "behind a backslash": ('{"a":"\\\\\\ud800"}', "detail.a"),
+    "behind a pair": ('{"a":{"b":"\\ud83d\\ude00\\ud83d"}}', "detail.a.b"),
+    "in a long text": ('{"x":"%s","a":"\\ud800"}' % ("x" * 3000), "detail.a"),
+    "beside a number beyond a double": ('{"n":1E400,"a":"\\ud800"}', "detail.a"),
+}
+
+
+@pytest.mark.parametrize(("text", "path"), LONE.values(), ids=LONE)
+def test_escaped_lone_surrogate(text, path):
+    """Half a character is JSON by its grammar: the finding says what is wrong, and where."""
+    assert json.loads(text)
+    assert refusal(text) == [f"{path} has a lone surrogate; {UTF_8}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":"\\\\ud800"}',
+        '{"a":"\\ud83d\\ude00"}',
+        '{"a":"\\\\\\\\ud800"}',
+        '{"a":"\\ud7ff\\ue000"}',
+    ],
+    ids=["an escaped backslash", "a pair", "two of them", "neighbours of surrogates"],
+)
+def test_what_only_looks_like_a_lone_surrogate(text):
+    """A backslash and the letters behind it are text."""
+    assert sent(text) == text
+    assert sent(text[:-1] + ',"n":1E400}') == text[:-1] + ',"n":1E400}'
+
+
+NOT_ONE_OBJECT = {
+    "two objects": "%s,%s",
+    "an object and a number": "%s,1",
+    "the end of one array and the start of another": "%s],[%s",
+    "the same, thrice": "%s]]],[[[%s",
+    "more brackets than are allowed": "%s" + "]" * 24 + "," + "[" * 24 + "%s",
+    "an array": "[%s]",
+    "a closed array": "%s]",
+    "an opened array": "[%s",
+    "two objects with space between": "%s %s",
+}
+
+
+@pytest.mark.parametrize("form", NOT_ONE_OBJECT.values(), ids=NOT_ONE_OBJECT)
+@pytest.mark.parametrize("size", [1, 1990, 2000, 2001, 2100, 50_000])
+@pytest.mark.parametrize("brackets", [1, 999, 1001])
+def test_text_is_one_object_whatever_its_length(form, size, brackets):
+    """Neither length nor depth changes what an object is."""
+    whole = f'{{"a":"{"x" * size}","b":[{",".join(["[]"] * (brackets - 1))}]}}'
+    assert sent(whole) == whole
+    assert refusal(form.replace("%s", whole))[0].endswith("; allowed: a JSON object")
+
+
+NUMBERS = ["1E400", "-1e+400", "1" + "0" * 400 + ".5", "0.1E999999", "1e-400"]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("depth", [1, 900, 999, 1000])
+@pytest.mark.parametrize("size", [0, 3000])
+def test_numbers_beyond_a_double_at_any_depth(number, depth, size):
+    """A number is JSON by its grammar, not by what fits into a double."""
+    inner = "[" * (depth - 1) + number + "]" * (depth - 1)
+    text = f'{{"a":"{"x" * size}","n":{inner}}}'
+    assert sent(text) == text
+    if depth == 1000:
+        (found,) = refusal(text.replace(number, f"[{number}]"))
+        assert found.endswith("is nested more than 1000 deep; the limit is 1000 levels")
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["--1E400", "1E400-", "01E400", "1.E400", "1E", ".1E400", "1E400 1", "+1E400", "1E4.0"],
+)
+def test_what_only_looks_like_a_number_beyond_a_double(number):
+    """The grammar of numbers holds for large ones too."""
+    for text in (f'{{"n":{number}}}', f'{{"n":{number},"m":1E400}}'):
+        with pytest.raises(json.JSONDecodeError):
+            json.loads(text)
+        assert refusal(text)[0].startswith("detail is not JSON (")
 
 
 @pytest.mark.parametrize(
@@ -481,15 +564,50 @@ def test_record_that_holds_itself():
     """So does a cycle of records, as the detail and inside of it."""
     customer = Customer("A", datetime.date.min)
     object.__setattr__(customer, "parent", customer)
-    assert "is a Customer nested too deep" in refusal(customer)[0]
-    assert "detail.of[1] is a Customer nested too deep" in refusal({"of": [None, customer]})[0]
+    for detail in (customer, {"of": [None, customer]}):
+        (found,) = refusal(detail)
+        assert found.endswith("is nested more than 1000 deep; the limit is 1000 levels")
 
 
-def test_record_that_is_not_of_its_types():
-    """A field that holds another type than it says is a finding like any other."""
-    order = Order(decimal.Decimal(1), "A")  # type: ignore[arg-type]
-    assert "is an Order that cannot be read (AttributeError)" in refusal(order)[0]
-    assert "detail.order is an Order that cannot be read" in refusal({"order": order})[0]
+# ---------------------------------------------------------------- findings without end
+
+
+@pytest.mark.parametrize(
+    ("detail", "field", "allowed"),
+    [
+        ({"a": [math.nan] * 200_000}, "detail.a", FINITE),
+        ({"a": ["\ud800"] * 25}, "detail.a", UTF_8),
+        ({"a": [{1: 1}] * 1000}, "detail.a", "allowed: str keys"),
+        ({"a": [b""] * 1000}, "detail.a", TYPES),
+        ({"a": [2**63] * 1000}, "detail.a", BIG),
+        (f'{{"a":[{",".join(["9" * 20] * 50_000)}]}}', "detail.a", BIG),
+        (f'{{"a":[{",".join([HALF] * 50_000)}]}}', "detail.a", UTF_8),
+    ],
+    ids=[
+        "NaN",
+        "surrogates",
+        "keys",
+        "types",
+        "integers",
+        "integers in text",
+        "surrogates in text",
+    ],
+)
+def test_findings_of_a_kind_end(detail, field, allowed):
+    """Twenty show what is wrong; of the others their number is said."""
+    count = detail.count(",") + 1 if isinstance(detail, str) else len(detail["a"])
+    *found, more = refusal(detail)
+    assert len(found) == 20
+    assert all(finding.startswith(field) for finding in found)
+    assert more == f"detail has 20 of these and {count - 20:,} more; {allowed}"
+
+
+def test_each_kind_of_finding_has_its_own_twenty():
+    """Many faults of one kind hide none of another."""
+    found = refusal({"a": [math.nan] * 100, "b": [b""] * 20, "c": 2**63})
+    assert len(found) == 20 + 20 + 1 + 1
+    assert found[-1] == f"detail has 20 of these and 80 more; {FINITE}"
+    assert f"detail.c is an integer of 64 bits; {BIG}" in found
 
 
 # ---------------------------------------------------------------- an enemy's details

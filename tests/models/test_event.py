@@ -231,7 +231,7 @@ def test_bad_entries(members, expected):
 @pytest.mark.parametrize("entry", [None, 5, "x", ["Source"], [("Source", "x")]], ids=str)
 def test_entries_that_are_no_mapping(entry):
     """What is no mapping is refused like any other bad entry."""
-    with pytest.raises(InvalidEventError, match="entry is of type"):
+    with pytest.raises(InvalidEventError, match=r"entry is (None|of type)"):
         PartnerEvent.from_entry(entry)
 
 

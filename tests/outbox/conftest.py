@@ -14,6 +14,13 @@ DSN = "EVENTBRIDGE_PARTNER_TEST_DSN"
 _numbers = itertools.count(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what may start the server: the first test that needs it does."""
+    for item in items:
+        if "postgresql" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.process)
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """Return the URI of a server, whose databases the tests may make and drop."""

@@ -268,7 +268,7 @@ def test_systemd():
     service = unit["Service"]
     program, *arguments = shlex.split(service["ExecStart"])
     assert program.endswith("/eventbridge-partner")
-    relay = _parser().parse_args(arguments)
+    relay = _parser(arguments).parse_args(arguments)
     assert (relay.command, service["Type"]) == ("relay", "notify")
     assert float(service["TimeoutStopSec"]) > relay.lease / 2
     assert float(service["WatchdogSec"]) > relay.lease
@@ -280,7 +280,7 @@ def test_kubernetes():
     pod = manifest["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["command"] == ["eventbridge-partner"]
-    relay = _parser().parse_args(container["args"])
+    relay = _parser(container["args"]).parse_args(container["args"])
     assert relay.command == "relay"
     assert pod["terminationGracePeriodSeconds"] > relay.lease / 2
     labels = manifest["spec"]["template"]["metadata"]["labels"]

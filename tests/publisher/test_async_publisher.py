@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import logging
 import os
 import pickle
 import subprocess
@@ -35,7 +36,8 @@ from eventbridge_partner import (
     Timeouts,
     Unconfirmed,
 )
-from eventbridge_partner.testing import FailEntries, FakeEventBridge, LocalServer
+from eventbridge_partner.testing import FailEntries, FailRequest, FakeEventBridge, LocalServer
+from eventbridge_partner.transports.tasks import TaskFlights
 
 QUICK = RetryPolicy(wait=wait_none(), throttle_wait=wait_none(), stop=stop_after_attempt(2))
 SOON = 10.0
@@ -67,6 +69,12 @@ class Gate:
 @pytest.fixture
 def service() -> FakeEventBridge:
     return FakeEventBridge()
+
+
+@pytest.fixture
+def server(service: FakeEventBridge) -> Iterator[LocalServer]:
+    with service.serve() as server:
+        yield server
 
 
 Scenario = Callable[["Stage"], Coroutine[Any, Any, None]]
@@ -406,6 +414,29 @@ def test_a_transport_that_fails_leaves_no_receipt_open(
     assert "s3cr3t" not in caplog.text
 
 
+def test_a_log_handler_that_raises_changes_no_outcome(play: Play, service: FakeEventBridge) -> None:
+    """Its line is lost, and nothing else."""
+
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise ZeroDivisionError
+
+    async def scenario(stage: Stage) -> None:
+        service.play(FailRequest("ServiceUnavailable", 503))
+        async with stage.publisher() as publisher:
+            assert isinstance(await (await publisher.publish(event())), Accepted)
+
+    handler, logger = Failing(), logging.getLogger("eventbridge_partner")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        play(scenario)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
 def test_a_setting_that_cannot_work_is_told_by_the_first_event(play: Play) -> None:
     """To its caller."""
 
@@ -441,6 +472,111 @@ def test_a_loop_that_ends_at_once_sends_what_is_left(service: FakeEventBridge) -
         return await Stage(service).publisher(linger=30.0).publish(event())
 
     assert isinstance(asyncio.run(main()).outcome, Accepted)
+
+
+@pytest.mark.parametrize("events", [20, 300])
+def test_a_loop_that_ends_before_there_is_a_connection_sends_what_is_left(
+    service: FakeEventBridge, server: LocalServer, events: int
+) -> None:
+    """The tasks that connect are cancelled with all others; new ones take their place."""
+
+    async def main() -> list[Receipt]:
+        client = AsyncPartnerEventsClient(
+            service.region, endpoint_url=server.url, credentials=service.credentials
+        )
+        publisher = AsyncEventPublisher(client, exit_timeout=SOON)
+        return await publisher.publish_many(map(event, range(events)))
+
+    started = time.monotonic()
+    receipts = asyncio.run(main())
+    assert {type(receipt.outcome) for receipt in receipts} == {Accepted}
+    assert service.request_count == events // 20
+    assert time.monotonic() - started < SOON
+
+
+@pytest.mark.parametrize("fault", ["first look", "refresh"])
+def test_a_loop_that_ends_during_a_look_for_credentials_sends_what_is_left(
+    service: FakeEventBridge, fault: str
+) -> None:
+    """Whether that is before the first request or after an answer, no event is left behind."""
+    asked, may_answer = threading.Event(), threading.Event()
+
+    class Slow:
+        """Blocks the second time that it is asked, or the first."""
+
+        asks = 0
+
+        def get_frozen_credentials(self) -> Any:
+            self.asks += 1
+            if self.asks == (1 if fault == "first look" else 2):
+                asked.set()
+                assert may_answer.wait(SOON)
+            return service.credentials.get_frozen_credentials()
+
+    if fault == "refresh":
+        service.play(FailRequest("ExpiredTokenException", 400))
+
+    async def main() -> list[Receipt]:
+        client = AsyncPartnerEventsClient(
+            service.region,
+            credentials=Slow(),
+            transport=Gate(service, is_open=True),
+            retry=QUICK,
+        )
+        publisher = AsyncEventPublisher(client, linger=0, exit_timeout=SOON)
+        receipts = await publisher.publish_many(map(event, range(30)))
+        assert await asyncio.to_thread(asked.wait, SOON)
+        asyncio.get_running_loop().call_later(0.05, may_answer.set)
+        return receipts
+
+    receipts = asyncio.run(main())
+    assert {type(receipt.outcome) for receipt in receipts} == {Accepted}
+
+
+def test_a_sender_that_is_cancelled_before_its_first_step_leaves_no_receipt_open(
+    service: FakeEventBridge,
+) -> None:
+    """Nothing was sent, and that is what the receipts say."""
+
+    async def main() -> list[Receipt]:
+        others = asyncio.all_tasks()
+        publisher = Stage(service).publisher()
+        receipts = await publisher.publish_many(map(event, range(30)))
+        for task in asyncio.all_tasks() - others:
+            task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return receipts
+
+    receipts = asyncio.run(main())
+    assert {type(receipt.outcome) for receipt in receipts} == {Exhausted}
+
+
+def test_ctrl_c_in_the_sender_leaves_the_loop_usable(service: FakeEventBridge) -> None:
+    """A program that catches it may run its loop again, to close."""
+    interrupts = iter([KeyboardInterrupt()])
+
+    class Interrupted(Gate):
+        def flights(self) -> TaskFlights[Any]:
+            if interrupt := next(interrupts, None):
+                raise interrupt
+            return TaskFlights(self)
+
+    async def publish(publisher: AsyncEventPublisher) -> None:
+        receipts.append(await publisher.publish(event()))
+        await asyncio.sleep(SOON)
+
+    receipts: list[Receipt] = []
+    loop = asyncio.new_event_loop()
+    publisher = Stage(service).publisher(Interrupted(service, is_open=True), linger=0)
+    publishing = loop.create_task(publish(publisher))
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(publishing)
+    assert not publishing.done()
+    publishing.cancel()
+    loop.run_until_complete(publisher.close(SOON))
+    loop.close()
+    assert [type(receipt.outcome) for receipt in receipts] == [Accepted]
 
 
 def test_a_loop_that_ends_while_the_service_hangs_says_what_was_lost(
@@ -508,12 +644,7 @@ def test_a_loop_that_is_dropped_leaves_no_receipt_open(
     assert "a publisher was not closed: 1 events were not sent" in caplog.text
 
 
-@pytest.fixture
-def server(service: FakeEventBridge) -> Iterator[LocalServer]:
-    with service.serve() as server:
-        yield server
-
-
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_leaves_events_to_the_parent(service: FakeEventBridge, server: LocalServer) -> None:
     """The child starts empty, on a loop of its own, and nothing is sent twice."""

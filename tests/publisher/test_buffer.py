@@ -55,15 +55,22 @@ def names(batch: list[Item]) -> str:
     return "".join(one.event.source[-1] for one in batch)
 
 
-def accepted(batch: list[Item]) -> list[Outcome]:
-    return [Accepted("id", one.event, 0, 1) for one in batch]
+def dropped(one: Item) -> Outcome:
+    return Exhausted("BufferFull", "", one.event, 0, 0)
 
 
 def drop_oldest(waiting: Buffer[Item], source: str) -> Item | None:
-    oldest = waiting.oldest(source)
-    if oldest is not None:
-        waiting.drop(oldest, Exhausted("BufferFull", "", oldest.event, 0, 0))
-    return oldest
+    return waiting.drop_oldest(source, dropped)
+
+
+def take(waiting: Buffer[Item]) -> list[Item]:
+    return waiting.take(max(waiting.taken, default=-1) + 1)
+
+
+def accept(waiting: Buffer[Item], batch: list[Item]) -> None:
+    """Let events that were taken be accepted."""
+    indexes = {id(one): index for index, one in waiting.taken.items()}
+    waiting.decide([Accepted("id", one.event, indexes[id(one)], 1) for one in batch])
 
 
 def test_a_batch_is_due_when_the_first_event_has_lingered() -> None:
@@ -89,7 +96,7 @@ def test_what_is_left_over_lingers_from_when_it_came() -> None:
     waiting = buffer()
     for since in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0):
         waiting.offer(item(since=since))
-    assert [one.since for one in waiting.take()] == [1.0, 2.0, 3.0, 4.0]
+    assert [one.since for one in take(waiting)] == [1.0, 2.0, 3.0, 4.0]
     assert waiting.due_at() == 6.0
 
 
@@ -99,7 +106,7 @@ def test_hurry_is_for_what_is_there() -> None:
     waiting.offer(item(since=5.0))
     waiting.hurry(5.0)
     assert waiting.due_at() == -math.inf
-    waiting.take()
+    take(waiting)
     waiting.offer(item(since=5.5))
     assert waiting.due_at() == 6.5
 
@@ -109,8 +116,8 @@ def test_sources_take_turns_in_a_batch() -> None:
     waiting = buffer()
     for source in "aaaaaabc":
         waiting.offer(item(source))
-    assert names(waiting.take()) == "abca"
-    assert names(waiting.take()) == "aaaa"
+    assert names(take(waiting)) == "abca"
+    assert names(take(waiting)) == "aaaa"
 
 
 def test_turns_go_on_from_batch_to_batch() -> None:
@@ -118,7 +125,7 @@ def test_turns_go_on_from_batch_to_batch() -> None:
     waiting = buffer()
     for source in "aabbccddeeff":
         waiting.offer(item(source))
-    assert [names(waiting.take()) for _ in range(3)] == ["abcd", "efab", "cdef"]
+    assert [names(take(waiting)) for _ in range(3)] == ["abcd", "efab", "cdef"]
 
 
 def test_events_of_a_source_keep_their_order() -> None:
@@ -126,7 +133,7 @@ def test_events_of_a_source_keep_their_order() -> None:
     waiting = buffer()
     for number in range(12):
         waiting.offer(item("ab"[number % 2], since=float(number)))
-    taken = [one for _ in range(3) for one in waiting.take()]
+    taken = [one for _ in range(3) for one in take(waiting)]
     for source in "ab":
         since = [one.since for one in taken if one.event.source.endswith(source)]
         assert since == sorted(since)
@@ -137,7 +144,7 @@ def test_a_batch_ends_at_its_bytes() -> None:
     waiting = buffer()
     for length in (900, 150, 150, 150):
         waiting.offer(item(length=length))
-    assert [len(waiting.take()) for _ in range(3)] == [1, 2, 1]
+    assert [len(take(waiting)) for _ in range(3)] == [1, 2, 1]
 
 
 def test_a_source_has_only_so_many_events_under_way() -> None:
@@ -145,25 +152,25 @@ def test_a_source_has_only_so_many_events_under_way() -> None:
     waiting = buffer(max_taken=2)
     for source in "aaaabb":
         waiting.offer(item(source))
-    first = waiting.take()
+    first = take(waiting)
     assert names(first) == "abab"
     assert waiting.due_at() == math.inf
-    assert waiting.take() == []
+    assert take(waiting) == []
 
-    waiting.decide(first[:1], accepted(first[:1]))
+    accept(waiting, first[:1])
 
     assert waiting.due_at() == 1.0
-    assert names(waiting.take()) == "a"
+    assert names(take(waiting)) == "a"
 
 
 def test_a_source_that_is_held_up_takes_new_events() -> None:
     """They wait behind the others of it."""
     waiting = buffer(max_taken=1)
     waiting.offer(item("a", since=1.0))
-    first = waiting.take()
+    first = take(waiting)
     waiting.offer(item("a", since=2.0))
     assert waiting.due_at() == math.inf
-    waiting.decide(first, accepted(first))
+    accept(waiting, first)
     assert waiting.due_at() == 3.0
 
 
@@ -198,9 +205,9 @@ def test_what_is_under_way_takes_room() -> None:
     waiting = buffer(max_events=4)
     for source in "abcd":
         waiting.offer(item(source))
-    batch = waiting.take()
+    batch = take(waiting)
     assert not waiting.offer(item("e"))
-    waiting.decide(batch[:1], accepted(batch[:1]))
+    accept(waiting, batch[:1])
     assert waiting.offer(item("e"))
 
 
@@ -220,7 +227,7 @@ def test_or_the_oldest_of_the_longest_lane() -> None:
         waiting.offer(item(source, since=float(number)))
     dropped = drop_oldest(waiting, "aws.partner/x/c")
     assert dropped is not None and dropped.since == 1.0
-    assert names(waiting.take()) == "abb"
+    assert names(take(waiting)) == "abb"
 
 
 def test_the_longest_of_many_lanes_is_found_again() -> None:
@@ -238,18 +245,18 @@ def test_the_longest_of_many_lanes_is_found_again() -> None:
         2,
         3,
     ]
-    waiting.take()
-    left = waiting.waiting
+    take(waiting)
+    left = len([*waiting])
     assert all(drop_oldest(waiting, "aws.partner/x/none") for _ in range(left))
     assert drop_oldest(waiting, "aws.partner/x/none") is None
-    assert waiting.waiting == 0
+    assert [*waiting] == []
 
 
 def test_nothing_under_way_is_dropped() -> None:
     """It may have arrived."""
     waiting = buffer()
     waiting.offer(item())
-    waiting.take()
+    take(waiting)
     assert drop_oldest(waiting, "aws.partner/x/a") is None
 
 
@@ -307,7 +314,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def take(self) -> None:
         due = self.buffer.due_at()
-        batch = self.buffer.take()
+        batch = take(self.buffer)
         assert bool(batch) == (due < math.inf)
         assert len(batch) <= SMALL.max_entries
         size = sum(entry_size(one.event) for one in batch)
@@ -322,15 +329,19 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def decide(self, data: st.DataObject) -> None:
         some = data.draw(st.lists(st.sampled_from(self.taken), unique_by=id, min_size=1))
-        makers: dict[type[Outcome], Callable[[PartnerEvent], Outcome]] = {
-            Accepted: lambda event: Accepted("i", event, 0, 1),
-            Rejected: lambda event: Rejected("c", "m", event, 0, 1),
-            Exhausted: lambda event: Exhausted("c", "m", event, 0, 1),
-            Unconfirmed: lambda event: Unconfirmed("r", event, 0, 1),
+        indexes = {id(one): index for index, one in self.buffer.taken.items()}
+        makers: dict[type[Outcome], Callable[[PartnerEvent, int], Outcome]] = {
+            Accepted: lambda event, index: Accepted("i", event, index, 1),
+            Rejected: lambda event, index: Rejected("c", "m", event, index, 1),
+            Exhausted: lambda event, index: Exhausted("c", "m", event, index, 1),
+            Unconfirmed: lambda event, index: Unconfirmed("r", event, index, 1),
         }
         kinds = [data.draw(st.sampled_from(list(makers))) for _ in some]
         self.buffer.decide(
-            some, [makers[kind](one.event) for kind, one in zip(kinds, some, strict=True)]
+            [
+                makers[kind](one.event, indexes[id(one)])
+                for kind, one in zip(kinds, some, strict=True)
+            ]
         )
         for kind, one in zip(kinds, some, strict=True):
             self.taken.remove(one)
@@ -338,7 +349,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def take_back(self) -> None:
-        back = self.buffer.take_back()
+        back = self.buffer.take_back(max(self.buffer.taken, default=-1) + 1)
         assert {id(one) for one in back} == {id(one) for one in self.waiting}
         self.taken += self.waiting
         self.waiting = []
@@ -364,7 +375,8 @@ class Machine(RuleBasedStateMachine):
             entry_size(one.event) for one in self.waiting + self.taken
         )
         assert self.buffer.held_bytes <= max(self.settings.max_bytes, 200)
-        assert self.buffer.waiting == len(self.waiting) == len([*self.buffer])
+        assert len(self.waiting) == len([*self.buffer])
+        assert {*map(id, self.buffer.taken.values())} == {*map(id, self.taken)}
 
     @invariant()
     def nothing_lingers_too_long(self) -> None:

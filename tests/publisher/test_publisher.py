@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import pickle
 import queue
 import threading
@@ -33,7 +34,7 @@ from eventbridge_partner import (
     TlsError,
     Unconfirmed,
 )
-from eventbridge_partner.testing import FailEntries, FakeEventBridge, SlowAnswer
+from eventbridge_partner.testing import FailEntries, FailRequest, FakeEventBridge, SlowAnswer
 from eventbridge_partner.transports.curl import CurlTransport
 
 QUICK = RetryPolicy(wait=wait_none(), throttle_wait=wait_none(), stop=stop_after_attempt(2))
@@ -111,6 +112,13 @@ def balances(publisher: EventPublisher) -> bool:
         + stats.buffered
         + stats.in_flight
     )
+
+
+def wait_until(is_so: Callable[[], bool]) -> bool:
+    until = time.monotonic() + SOON
+    while not is_so() and time.monotonic() < until:
+        time.sleep(0.01)
+    return is_so()
 
 
 # ---------------------------------------------------------------- receipts
@@ -407,6 +415,7 @@ def test_drop_oldest_drops_the_new_event_if_no_other_waits(
     assert isinstance(first.result(SOON), Accepted)
 
 
+@pytest.mark.slow
 def test_what_comes_for_what_was_dropped_goes_at_once(
     open_publisher: Open, service: FakeEventBridge
 ) -> None:
@@ -491,6 +500,7 @@ def test_flush_does_not_wait_for_what_comes_later(open_publisher: Open, gate: Ga
     assert flushed[0].sent.total == 1 and not later.done()
 
 
+@pytest.mark.slow
 def test_close_sends_what_is_there(open_publisher: Open, service: FakeEventBridge) -> None:
     """Without lingering; its report has the outcomes."""
     publisher = open_publisher(linger=30.0)
@@ -662,6 +672,7 @@ def test_a_throttled_source_delays_no_other(open_publisher: Open, service: FakeE
     assert report.counts.exhausted == 500
 
 
+@pytest.mark.slow
 def test_a_flood_of_one_source_delays_others_by_a_round(open_publisher: Open, gate: Gate) -> None:
     """What comes from others goes with the next batch, whatever waits before it."""
     publisher = open_publisher(gate)
@@ -697,6 +708,7 @@ def test_several_requests_are_in_flight(open_publisher: Open, gate: Gate) -> Non
         assert gate.asked.acquire(timeout=SOON)
 
 
+@pytest.mark.slow
 def test_libcurl_wakes_for_new_events(service: FakeEventBridge) -> None:
     """An event that comes while a request hangs does not wait for its answer."""
     with service.serve() as server:
@@ -817,6 +829,133 @@ def test_no_receipt_stays_open_when_the_sender_fails(
     assert balances(publisher)
 
 
+class AsEvents(logging.Handler):
+    """Publishes each record, whoever logs it."""
+
+    def __init__(self, publisher: EventPublisher) -> None:
+        super().__init__()
+        self.receipts: list[Receipt] = []
+        self.refused = 0
+        self._publisher = publisher
+
+    def emit(self, record: logging.LogRecord) -> None:
+        detail = {"message": record.getMessage()}
+        try:
+            receipt = self._publisher.publish(PartnerEvent("aws.partner/log/x/y", "t", detail))
+            self.receipts.append(receipt)
+        except BufferFullError:
+            self.refused += 1
+
+
+@pytest.mark.parametrize("block_timeout", [5.0, math.inf])
+def test_a_log_handler_that_publishes_holds_nobody_up(
+    open_publisher: Open, service: FakeEventBridge, block_timeout: float
+) -> None:
+    """Waiting for room with the handler's lock, while who makes room has something to log."""
+    service.play(FailRequest("ServiceUnavailable", 503, times=None))
+    retry = RetryPolicy(wait=wait_none(), tokens=None)
+    publisher = open_publisher(retry=retry, max_buffered_events=30, block_timeout=block_timeout)
+    handler = AsEvents(publisher)
+    root, own = logging.getLogger(), logging.getLogger("tests.as_events")
+
+    def log_a_lot() -> None:
+        for number in range(300):
+            own.info("line %d", number)
+
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        logger = threading.Thread(target=log_a_lot, daemon=True)
+        logger.start()
+        logger.join(SOON)
+        assert not logger.is_alive()
+        publisher.flush(SOON)
+        # Its own lines became events, too, but few of them.
+        assert 301 <= len(handler.receipts) + handler.refused <= 303
+        publisher.close(SOON)
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+    assert all(receipt.done() for receipt in handler.receipts)
+    assert len(handler.receipts) > 250
+
+
+FAILURE = "ServiceUnavailable: The service is temporarily unavailable."
+
+
+def test_failed_requests_are_logged_one_of_many(
+    open_publisher: Open, service: FakeEventBridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first at once; at the end, how many others there were."""
+    service.play(FailRequest("ServiceUnavailable", 503, times=None))
+    publisher = open_publisher(retry=RetryPolicy(wait=wait_none(), tokens=None))
+    with caplog.at_level(logging.INFO, logger="eventbridge_partner"):
+        for number in range(5):
+            publisher.publish(event(number)).result(SOON)
+        publisher.close(SOON)
+        assert wait_until(lambda: "14 more such lines about requests" in caplog.text)
+    assert caplog.text.count(f"a request of 1 entries failed: {FAILURE}") == 1
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda publisher, receipt: receipt.result(SOON),
+        lambda publisher, receipt: publisher.flush(SOON),
+        lambda publisher, receipt: publisher.close(SOON),
+    ],
+    ids=["result", "flush", "close"],
+)
+def test_nobody_waits_on_the_thread_that_sends(
+    open_publisher: Open,
+    service: FakeEventBridge,
+    wait: Callable[[EventPublisher, Receipt], object],
+) -> None:
+    """Such as a retry policy: it would wait for itself. An error says so, and no event is lost."""
+    errors: list[BaseException] = []
+    receipts: list[Receipt] = []
+    ready = threading.Event()
+
+    def misguided(state: object) -> float:
+        assert ready.wait(SOON)
+        try:
+            wait(publisher, receipts[0])
+        except BaseException as error:  # noqa: BLE001  # told in the test's own thread
+            errors.append(error)
+        return 0.0
+
+    service.play(FailEntries("ThrottlingException", indexes=[0]))
+    publisher = open_publisher(retry=RetryPolicy(throttle_wait=misguided))
+    receipts.append(publisher.publish(event()))
+    ready.set()
+    assert isinstance(receipts[0].result(SOON), Accepted)
+    assert [type(error) for error in errors] == [RuntimeError]
+    assert "must not wait for events" in str(errors[0])
+
+
+def test_publishing_on_the_thread_that_sends_never_waits(
+    open_publisher: Open, service: FakeEventBridge
+) -> None:
+    """It makes the room: without any, it is told so at once."""
+    errors: list[BaseException] = []
+
+    def misguided(state: object) -> float:
+        try:
+            publisher.publish(event())
+        except BaseException as error:  # noqa: BLE001  # told in the test's own thread
+            errors.append(error)
+        return 0.0
+
+    service.play(FailEntries("ThrottlingException", indexes=[0]))
+    publisher = open_publisher(
+        retry=RetryPolicy(throttle_wait=misguided), max_buffered_events=1, block_timeout=math.inf
+    )
+    assert isinstance(publisher.publish(event()).result(SOON), Accepted)
+    assert [type(error) for error in errors] == [BufferFullError]
+
+
+@pytest.mark.slow
 def test_who_forgets_a_publisher_loses_nothing(
     open_publisher: Open, service: FakeEventBridge
 ) -> None:

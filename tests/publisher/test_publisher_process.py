@@ -23,7 +23,10 @@ import pytest
 
 from eventbridge_partner.testing import FakeEventBridge, LocalServer, SlowAnswer
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes"),
+]
 
 PREAMBLE = """
 import atexit, json, logging, os, signal, sys, threading, time
@@ -360,11 +363,11 @@ import random
 publisher = EventPublisher(client, linger=0.001, max_buffered_events=room, on_full=on_full)
 publisher.publish(event(0)).result(10)
 def interrupt(number, frame):
-    if frame.f_code.co_filename.endswith(("_buffer.py", "_dispatch.py", "publisher.py")):
+    if "/eventbridge_partner/publisher/" in frame.f_code.co_filename:
         raise KeyboardInterrupt
 signal.signal(signal.SIGALRM, interrupt)
-receipts, interrupts, until = [], 0, time.monotonic() + 3
-while time.monotonic() < until:
+receipts, interrupts, until = [], 0, time.monotonic() + 10
+while interrupts < 200 and time.monotonic() < until:
     try:
         signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0002, 0.001))
         for number in range(1000):
@@ -381,6 +384,90 @@ say(stats.published - decided, stats.buffered, stats.in_flight, stats.buffered_b
     )
     assert program.said() == [True, True]
     assert program.said() == [0, 0, 0, 0]
+    program.end()
+
+
+@pytest.mark.parametrize("on_full", ["drop_oldest", "drop_newest"])
+def test_what_signals_and_finalizers_publish_is_accounted_for(
+    run: Run, service: FakeEventBridge, server: LocalServer, on_full: str
+) -> None:
+    """Whatever they interrupt, each receipt has its outcome, and nothing else is dropped for it."""
+    program = run(
+        service,
+        server.url,
+        "CurlTransport",
+        f"on_full = {on_full!r}"
+        """
+import gc, random
+publisher = EventPublisher(client, linger=0.001, max_buffered_events=50, on_full=on_full)
+receipts, extra = [publisher.publish(event(0))], []
+class Cycle:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        extra.append(publisher.publish(event(1)))
+signal.signal(signal.SIGALRM, lambda *_: extra.append(publisher.publish(event(2))))
+gc.set_threshold(50)
+until = time.monotonic() + 3
+while time.monotonic() < until:
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.0005))
+    for number in range(100):
+        Cycle()
+        receipts.append(publisher.publish(event(number)))
+signal.setitimer(signal.ITIMER_REAL, 0)
+del Cycle.__del__
+publisher.close(20)
+stats, receipts = publisher.stats(), receipts + extra
+say(len(extra) > 500, all(receipt.done() for receipt in receipts))
+dropped = sum(getattr(receipt.outcome, "code", None) == "BufferFull" for receipt in receipts)
+say(stats.published - len(receipts), stats.dropped - dropped, stats.buffered_bytes)
+""",
+    )
+    assert program.said() == [True, True]
+    assert program.said() == [0, 0, 0]
+    program.end()
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        "assert publisher.flush(20).left == 0",
+        "assert publisher.publish(event(1)).result(20)",
+        "assert receipts[-1].result(20)",
+    ],
+)
+@pytest.mark.parametrize("interrupted", ["publisher.publish(event(number))", "publisher.stats()"])
+def test_a_signal_handler_may_wait(
+    run: Run, service: FakeEventBridge, server: LocalServer, waits: str, interrupted: str
+) -> None:
+    """Whatever it interrupts: the sender needs no lock that this thread holds meanwhile."""
+    program = run(
+        service,
+        server.url,
+        "CurlTransport",
+        f"""
+import random
+publisher = EventPublisher(client, linger=0.001, on_full="drop_newest")
+receipts, longest, waits = [publisher.publish(event(0))], 0.0, 0
+def wait(*_):
+    global longest, waits
+    started = time.monotonic()
+    receipts.append(publisher.publish(event(0)))
+    {waits}
+    longest, waits = max(longest, time.monotonic() - started), waits + 1
+signal.signal(signal.SIGALRM, wait)
+until = time.monotonic() + 1.5
+while time.monotonic() < until:
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.0005))
+    for number in range(200):
+        {interrupted}
+signal.setitimer(signal.ITIMER_REAL, 0)
+say(waits > 20, longest)
+publisher.close(20)
+""",
+    )
+    waited, longest = program.said()
+    assert waited and longest < 10
     program.end()
 
 
@@ -600,11 +687,11 @@ say(publisher.close(20).counts.undelivered)
     for _ in range(3):
         assert program.said() == [0]
         program.process.send_signal(signal.SIGSTOP)
-        time.sleep(0.3)
+        time.sleep(0.1)
         program.process.send_signal(signal.SIGCONT)
     assert program.said() == ["unflushed"]
     program.process.send_signal(signal.SIGSTOP)
-    time.sleep(0.3)
+    time.sleep(0.1)
     program.process.send_signal(signal.SIGCONT)
     assert program.said() == [0]
     assert program.end() == ""

@@ -32,6 +32,8 @@ from eventbridge_partner.testing import FakeEventBridge, LocalServer
 from eventbridge_partner.transports.curl import CurlTransport
 from tests.storm import PATIENT, READ_TIMEOUT, check_ledger, storm_events, storm_faults
 
+pytestmark = pytest.mark.slow
+
 SEED = int(os.environ.get("STORM_SEED", "20261123"))
 EVENTS = int(os.environ.get("STORM_EVENTS", "50000"))
 CALLERS = 8

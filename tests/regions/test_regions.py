@@ -280,6 +280,7 @@ def test_closing_a_client_closes_its_siblings(kind, world):
         assert set(closed) == set(opened)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_siblings_on_both_sides_of_a_fork(world):
     """A child looks up anew what it needs."""

@@ -130,6 +130,7 @@ def test_at_the_local_service(client, scenario):
     scenario(client)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", EVERYWHERE, ids=lambda one: one.__name__)
 def test_at_motos_server(kind, stack, moto_url, scenario):
     """The same with a peer that shares nothing with us."""
@@ -191,6 +192,7 @@ ODDITIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2, 7])
 @pytest.mark.parametrize("odd", [(), *itertools.combinations(ODDITIES, 1), ODDITIES], ids=str)
 def test_250_sources_are_listed_once_each(client, service, odd, times):
@@ -259,6 +261,7 @@ PASSING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
 def test_what_passes(client, service, fault):
     """Each operation succeeds all the same, and what it did was done once."""
@@ -296,6 +299,7 @@ LASTING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "error", "requests"), LASTING.values(), ids=LASTING)
 def test_what_does_not_pass(client, service, fault, error, requests):
     """Each has its class, and takes no more requests than it has to."""
@@ -318,6 +322,7 @@ def test_nothing_is_sent_without_credentials(kind, stack, service):
     assert service.request_count == 0
 
 
+@pytest.mark.slow
 def test_source_operations_keep_their_quota(open_client, service):
     """Fifty a second: none of more than that is throttled."""
     for number in range(70):
@@ -337,6 +342,7 @@ def test_events_do_not_wait_for_sources(open_client, service):
     assert type(outcome) is Accepted
 
 
+@pytest.mark.slow
 def test_waiting_for_the_customer(client, service):
     """It ends when the source is ACTIVE, and says what it saw until then."""
     client.sources.create(NAME, account=ACCOUNT)
@@ -365,6 +371,7 @@ def test_waiting_in_vain(client, service):
         client.sources.wait_until_active(NAME, account=ACCOUNT)
 
 
+@pytest.mark.slow
 def test_expiring(kind, stack):
     """Over all sources of a prefix, those alone that nobody has associated."""
     now = [datetime.datetime.now(datetime.UTC).timestamp()]
@@ -401,6 +408,7 @@ def test_what_a_gone_source_means_for_events(client, service):
 # ---------------------------------------------------------------- threads, tasks, processes
 
 
+@pytest.mark.slow
 def test_many_threads_share_the_pace():
     """Their requests together keep it."""
     service = FakeEventBridge()
@@ -421,6 +429,7 @@ def test_many_threads_share_the_pace():
     assert service.request_count == 40
 
 
+@pytest.mark.slow
 def test_many_tasks_share_the_pace():
     """Each has a turn of its own, in the order of asking."""
     service = FakeEventBridge()
@@ -439,6 +448,7 @@ def test_many_tasks_share_the_pace():
     assert service.request_count == 40
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_on_both_sides_of_a_fork(service):
     """A child can go on with the client of its parent."""

@@ -259,6 +259,7 @@ def test_an_answer_is_late(either_client, service, entry):
     assert service.requests[0].answer_delivered
 
 
+@pytest.mark.slow
 def test_an_answer_is_too_late(either_client, service, entry, no_answer):
     """The client has left; the entries are accepted all the same."""
     service.play(SlowAnswer(0.7))

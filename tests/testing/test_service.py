@@ -223,6 +223,7 @@ def test_malformed_details_fail_alone(client, entry, detail):
     assert codes == [None, "MalformedDetail", None]
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(),
@@ -405,6 +406,7 @@ def test_signatures_can_be_left_unchecked():
     assert service.requests[0].error_code == "ValidationException"
 
 
+@pytest.mark.process
 def test_importing_it_is_cheap():
     """botocore, which takes long to import, waits for the first signature."""
     code = "import sys, eventbridge_partner.testing; print('botocore' in sys.modules)"

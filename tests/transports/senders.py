@@ -9,6 +9,7 @@ from typing import Any
 
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner.transports import AsyncTransport, Transport
+from eventbridge_partner.transports._default import DefaultTransport
 from eventbridge_partner.transports.aiohttp import AiohttpTransport
 from eventbridge_partner.transports.curl import CurlTransport
 from eventbridge_partner.transports.requests import RequestsTransport
@@ -71,7 +72,13 @@ def _on_loop(make: Any) -> Opener:
     return lambda **settings: OnLoop(make(**settings))
 
 
+def without_requests(**settings: Any) -> DefaultTransport:
+    """Make the default transport as it is where nothing has imported `requests`."""
+    return DefaultTransport(needs_requests=lambda: False, **settings)
+
+
 OPENERS: dict[str, Opener] = {
+    "default": _blocking(without_requests),
     "requests": _blocking(RequestsTransport),
     "curl": _blocking(CurlTransport),
     "aiohttp": _on_loop(AiohttpTransport),

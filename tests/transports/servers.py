@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from eventbridge_partner._http import HttpRequest, Timeouts
 
 PATIENCE = Timeouts(connect=2, read=0.5)
+IMPATIENCE = Timeouts(connect=2, read=0.2)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Amzn-RequestId: 7\r\n\r\n{}"
 
 Handler = Callable[[socket.socket], None]
@@ -106,6 +107,12 @@ def echoing(connection: socket.socket) -> None:
     while True:
         _, _, body = read_request(connection)
         connection.sendall(answer_with(body))
+
+
+def silent(connection: socket.socket) -> None:
+    """Take what comes, and say nothing until the client leaves."""
+    while connection.recv(65536):
+        pass
 
 
 def reset(connection: socket.socket) -> None:

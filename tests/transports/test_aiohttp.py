@@ -29,6 +29,7 @@ from tests.transports.servers import (
     post,
     read_request,
     served,
+    silent,
 )
 
 T = TypeVar("T")
@@ -87,6 +88,7 @@ def test_no_more_idle_connections_are_kept_than_allowed() -> None:
     assert handle.opened == 6
 
 
+@pytest.mark.slow
 def test_many_requests_are_in_flight_and_get_their_own_answers() -> None:
     """A hundred at a time, on flights and on their own."""
 
@@ -153,6 +155,7 @@ def test_a_connection_on_which_something_comes_unasked_is_not_used() -> None:
 # ---------------------------------------------------------------- timeouts
 
 
+@pytest.mark.slow
 def test_each_request_has_its_own_timeout() -> None:
     """The shorter one ends first, whichever was sent first; the longer one is not cut."""
 
@@ -228,6 +231,31 @@ def test_requests_that_are_cancelled_at_any_moment_spoil_no_other() -> None:
         run(main)
 
 
+@pytest.mark.parametrize("steps", range(4))
+def test_a_connection_whose_task_is_cancelled_is_answered(steps: int) -> None:
+    """Before its first step or later: nothing was sent, and the next request goes out."""
+
+    async def main(transport: AiohttpTransport) -> None:
+        before = asyncio.all_tasks()
+        flights = transport.flights()
+        flights.submit("cut", post(port, b"cut"), PATIENCE)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - before:
+            task.cancel()
+        [(key, answer)] = await flights.collect(5)
+        assert key == "cut" and isinstance(answer, TransportError)
+        assert not answer.may_have_been_sent
+        flights.submit("next", post(port, b"next"), PATIENCE)
+        [(key, answer)] = await flights.collect(5)
+        assert isinstance(answer, HttpResponse) and answer.body == b"next"
+        await flights.close()
+
+    with served(echoing) as port:
+        run(main)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("closes", [False, True])
 def test_one_transport_serves_loops_one_after_another(closes: bool) -> None:
     """Each has connections of its own, and leaves none behind, closed or not."""
@@ -305,6 +333,7 @@ def test_a_closed_transport_opens_again() -> None:
     assert handle.opened == 2
 
 
+@pytest.mark.slow
 def test_it_runs_on_uvloop() -> None:
     """The same on the other event loop that many use."""
     uvloop = pytest.importorskip("uvloop")
@@ -314,20 +343,21 @@ def test_it_runs_on_uvloop() -> None:
         for number in range(20):
             answer = await transport.send(post(port, b"%d" % number), PATIENCE)
             assert answer.body == b"%d" % number
-        sending = asyncio.ensure_future(transport.send(post(silent), PATIENCE))
+        sending = asyncio.ensure_future(transport.send(post(mute), PATIENCE))
         await asyncio.sleep(0.05)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
         with pytest.raises(TransportError) as caught:
-            await transport.send(post(silent), Timeouts(connect=2, read=0.05))
+            await transport.send(post(mute), Timeouts(connect=2, read=0.05))
         assert caught.value.may_have_been_sent
 
-    with served(echoing) as port, served(lambda connection: time.sleep(0.5)) as silent:
+    with served(echoing) as port, served(silent) as mute:
         uvloop.run(main(), debug=True)
     gc.collect()
 
 
+@pytest.mark.process
 def test_no_connection_crosses_a_fork() -> None:
     """Else a child would read its parent's answers for its own."""
     script = """
@@ -434,6 +464,7 @@ def test_a_proxy_of_another_kind_is_refused() -> None:
         )
 
 
+@pytest.mark.process
 def test_without_aiohttp_it_names_what_to_install() -> None:
     """The package works without it; this transport does not."""
     script = """
@@ -451,6 +482,7 @@ except ConfigurationError as error:
     assert "pip install 'eventbridge-partner[async]'" in finished.stdout
 
 
+@pytest.mark.slow
 def test_a_forgotten_transport_leaves_nothing_behind() -> None:
     """Its connections end with their loop at the latest, without a warning."""
 

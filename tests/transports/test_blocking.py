@@ -22,9 +22,14 @@ from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports import Transport
 from eventbridge_partner.transports.curl import CurlTransport
 from eventbridge_partner.transports.requests import RequestsTransport
+from tests.transports.senders import without_requests
 from tests.transports.servers import answer_with, echoing, post, read_request, served
 
-MAKERS: dict[str, Any] = {"requests": RequestsTransport, "curl": CurlTransport}
+MAKERS: dict[str, Any] = {
+    "default": without_requests,
+    "requests": RequestsTransport,
+    "curl": CurlTransport,
+}
 LONG = Timeouts(connect=10, read=10)
 
 Make = Callable[..., Transport]
@@ -41,7 +46,7 @@ def run(make: str, script: str, url: str, *arguments: str) -> subprocess.Complet
     preamble = f"""
 import os, random, signal, sys, threading, time
 from eventbridge_partner._http import HttpRequest, Timeouts
-from eventbridge_partner.transports.{make} import {MAKERS[make].__name__} as Transport
+from {MAKERS[make].__module__} import {MAKERS[make].__name__} as Transport
 
 transport = Transport(ca_bundle=sys.argv[2] if sys.argv[2:] else True)
 def send(body):
@@ -135,6 +140,7 @@ def open_files() -> int:
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files in /proc")
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("is_closed", [True, False])
 def test_no_file_stays_open(make: Make, tls: ssl.SSLContext, bundle: Path, is_closed: bool) -> None:
@@ -182,6 +188,7 @@ def test_it_works_with_more_files_than_select_can_take(make: Make) -> None:
 # ---------------------------------------------------------------- forks
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", sorted(MAKERS))
 @pytest.mark.parametrize("is_secured", [False, True])
 @pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit(0)", "transport.close(); sys.exit(0)"])
@@ -218,6 +225,7 @@ transport.close()
 # ---------------------------------------------------------------- signals
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", sorted(MAKERS))
 @pytest.mark.parametrize("is_secured", [False, True])
 def test_every_interrupt_surfaces(

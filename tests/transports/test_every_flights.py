@@ -18,9 +18,14 @@ from eventbridge_partner.transports import Flights, MultiplexingTransport, Trans
 from eventbridge_partner.transports.curl import CurlTransport
 from eventbridge_partner.transports.flights import BlockingFlights, WorkerThreads
 from eventbridge_partner.transports.requests import RequestsTransport
-from tests.transports.servers import answer_with, echoing, post, read_request, served
+from tests.transports.senders import without_requests
+from tests.transports.servers import answer_with, echoing, post, read_request, served, silent
 
-MAKERS: dict[str, Any] = {"requests": RequestsTransport, "curl": CurlTransport}
+MAKERS: dict[str, Any] = {
+    "default": without_requests,
+    "requests": RequestsTransport,
+    "curl": CurlTransport,
+}
 TIMEOUTS = Timeouts(connect=5, read=5)
 
 Open = Callable[..., Flights[Any]]
@@ -200,6 +205,7 @@ def test_flushed_requests_go_out_while_nobody_collects(
             assert set(bodies(collected(flights, 3)).values()) == {b"%d" % size}
 
 
+@pytest.mark.slow
 def test_answers_that_came_in_time_are_not_late(
     open_flights: Open, tls: ssl.SSLContext, bundle: Path
 ) -> None:
@@ -223,6 +229,7 @@ def test_answers_that_came_in_time_are_not_late(
             assert bodies(dict(flights.collect(0.0))) == {"key": body}
 
 
+@pytest.mark.slow
 def test_coming_and_going_confuses_nothing(
     open_flights: Open, tls: ssl.SSLContext, bundle: Path
 ) -> None:
@@ -256,7 +263,7 @@ def test_closing_while_a_request_goes_out_ends_it(
 ) -> None:
     """Nobody waits for what a handshake that hangs would bring."""
     flights = open_flights(ca_bundle=str(bundle))
-    with served(lambda connection: time.sleep(0.5)) as port:
+    with served(silent) as port:
         flights.submit("key", https(port), Timeouts(1, 1))
         flights.flush()
         started = time.monotonic()

@@ -19,7 +19,9 @@ from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpRequest, Timeouts
 from eventbridge_partner.errors import ConfigurationError, TlsError, TransportError
 from tests.transports.senders import Sender
 from tests.transports.servers import (
+    IMPATIENCE,
     OK,
+    PATIENCE,
     Handler,
     Request,
     answer_with,
@@ -29,15 +31,18 @@ from tests.transports.servers import (
     read_request,
     reset,
     served,
+    silent,
 )
+
+pytestmark = pytest.mark.slow
 
 Open = Callable[..., Sender]
 
 
-def failure(send: Sender, handle: Handler) -> TransportError:
+def failure(send: Sender, handle: Handler, timeouts: Timeouts = PATIENCE) -> TransportError:
     """Return the error that a server's behaviour brings about."""
     with served(handle) as port, pytest.raises(TransportError) as caught:
-        send(post(port))
+        send(post(port), timeouts)
     return caught.value
 
 
@@ -291,7 +296,7 @@ def test_a_silent_server_is_left_after_the_read_timeout(send: Sender) -> None:
     """No answer in time may mean that it was carried out."""
     started = time.monotonic()
 
-    error = failure(send, lambda connection: time.sleep(1.5))
+    error = failure(send, silent, IMPATIENCE)
 
     assert error.may_have_been_sent
     assert "no answer in time" in str(error)
@@ -306,10 +311,10 @@ def test_an_answer_that_drips_is_left_after_the_read_timeout(send: Sender) -> No
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         for _ in range(50):
             connection.sendall(b"x")
-            time.sleep(0.1)
+            time.sleep(0.05)
 
     started = time.monotonic()
-    error = failure(send, handle)
+    error = failure(send, handle, IMPATIENCE)
 
     assert error.may_have_been_sent
     assert time.monotonic() - started < 2
@@ -330,10 +335,10 @@ def test_headers_that_drip_are_left_after_the_read_timeout(send: Sender, dripped
         read_request(connection)
         for byte in dripped * 3:
             connection.sendall(bytes([byte]))
-            time.sleep(0.1)
+            time.sleep(0.05)
 
     started = time.monotonic()
-    error = failure(send, handle)
+    error = failure(send, handle, IMPATIENCE)
 
     assert error.may_have_been_sent
     assert time.monotonic() - started < 1.5
@@ -342,7 +347,7 @@ def test_headers_that_drip_are_left_after_the_read_timeout(send: Sender, dripped
 def test_connecting_and_reading_share_a_bound(send: Sender) -> None:
     """What connecting took is not to be had for reading."""
     started = time.monotonic()
-    with served(lambda connection: time.sleep(1.5)) as port:
+    with served(silent) as port:
         with pytest.raises(TransportError) as caught:
             send(post(port), Timeouts(connect=5, read=5, total=0.3))
         assert time.monotonic() - started < 1
@@ -397,7 +402,7 @@ def test_a_handshake_that_hangs_is_left_after_the_connect_timeout(
     """It belongs to connecting."""
     send = open_sender(ca_bundle=str(bundle))
     started = time.monotonic()
-    with served(lambda connection: time.sleep(1.5)) as port:
+    with served(silent) as port:
         with pytest.raises(TransportError) as caught:
             send(to_localhost(port), Timeouts(connect=0.3, read=5))
         assert time.monotonic() - started < 1.2
@@ -424,11 +429,15 @@ def test_connections_are_kept(send: Sender) -> None:
 
 
 @pytest.mark.parametrize("end", [lambda connection: None, reset], ids=["closed", "reset"])
-@pytest.mark.parametrize("idle", [0.02, 1.2])
+@pytest.mark.parametrize(("idle", "requests"), [(0.02, 3), (1.2, 2)])
 def test_a_connection_that_was_closed_meanwhile_is_replaced(
-    send: Sender, end: Handler, idle: float
+    send: Sender, end: Handler, idle: float, requests: int
 ) -> None:
-    """A server that closes idle connections costs nothing but a new connection."""
+    """
+    A server that closes idle connections costs nothing but a new connection.
+
+    From one second on libcurl looks on its own whether a connection is still there.
+    """
     arrived: list[bytes] = []
     has_ended = threading.Semaphore(0)
 
@@ -441,12 +450,13 @@ def test_a_connection_that_was_closed_meanwhile_is_replaced(
         has_ended.release()
 
     with served(handle) as port:
-        for number in range(3):
-            assert send(post(port, b"%d" % number)).status == 200
+        assert send(post(port, b"0")).status == 200
+        for number in range(1, requests):
             send.pause(idle)
             assert has_ended.acquire(timeout=5)
+            assert send(post(port, b"%d" % number)).status == 200
 
-    assert arrived == [b"0", b"1", b"2"]
+    assert arrived == [b"%d" % number for number in range(requests)]
 
 
 def test_a_request_that_was_read_is_not_sent_again(send: Sender) -> None:
@@ -470,21 +480,24 @@ def test_a_request_that_was_read_is_not_sent_again(send: Sender) -> None:
 
 def test_a_failed_request_leaves_no_connection_behind(send: Sender) -> None:
     """The next request gets its own answer, not what is left of the last one's."""
-    numbers = iter(range(10))
+    has_failed, is_late = threading.Event(), threading.Event()
 
     def handle(connection: socket.socket) -> None:
         while True:
-            read_request(connection)
-            number = next(numbers)
-            if number == 0:
-                time.sleep(0.7)
-            connection.sendall(answer_with(b"%d" % number))
+            _, _, body = read_request(connection)
+            if body == b"slow":
+                has_failed.wait(5)
+            try:
+                connection.sendall(answer_with(body))
+            finally:
+                is_late.set()
 
     with served(handle) as port:
         with pytest.raises(TransportError):
-            send(post(port))
-        time.sleep(0.3)
-        assert send(post(port)).body == b"1"
+            send(post(port, b"slow"), IMPATIENCE)
+        has_failed.set()
+        assert is_late.wait(5)
+        assert send(post(port, b"next")).body == b"next"
 
 
 def test_a_closed_transport_opens_again(send: Sender) -> None:
@@ -570,6 +583,7 @@ def rehashed(directory: Path, authority: trustme.CA) -> str:
     return str(directory)
 
 
+@pytest.mark.process
 def test_trusted_certificates_may_be_in_a_directory(
     open_sender: Open, tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path
 ) -> None:
@@ -579,6 +593,7 @@ def test_trusted_certificates_may_be_in_a_directory(
         assert send(to_localhost(port)).status == 200
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("form", ["usual", "file", "directory"])
 def test_tls_fails_closed(
     open_sender: Open, tls: ssl.SSLContext, tmp_path: Path, form: str

@@ -14,6 +14,7 @@ from typing import Any, assert_never, assert_type
 
 import attrs
 import boto3
+import cattrs
 import psycopg
 from botocore.credentials import Credentials
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -127,6 +128,8 @@ event = PartnerEvent(
     time=datetime.datetime.now(datetime.UTC),
 )
 PartnerEvent("aws.partner/example.com/tickets", "ticket.created", '{"id": 1}')
+PartnerEvent(source, "ticket.created", Ticket(1), converter=cattrs.Converter())
+PartnerEvent.from_entry({"Detail": Ticket(1)}, converter=cattrs.BaseConverter())
 PartnerEvent(source, "ticket.created", Ticket(1), resources=(name for name in ("a", "b")))
 assert_type(PartnerEvent.from_entry({"Source": "s", "DetailType": "t"}), PartnerEvent)
 assert_type(event.detail, str)

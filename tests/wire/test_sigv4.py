@@ -68,6 +68,7 @@ moments = st.datetimes(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(
     st.lists(

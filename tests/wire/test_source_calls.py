@@ -11,6 +11,8 @@ import botocore.serialize
 import botocore.session
 import botocore.validate
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eventbridge_partner import (
     EventSource,
@@ -24,6 +26,7 @@ from eventbridge_partner.wire import calls, source_calls
 NAME = "aws.partner/example.com/acme"
 ACCOUNT = "123456789012"
 MODEL: Any = botocore.session.Session().get_service_model("events")
+ACTIVE = {"Account": "123456789012", "State": "ACTIVE"}
 CREATED = datetime.datetime(2030, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 EXPIRES = CREATED + datetime.timedelta(days=7)
 
@@ -193,3 +196,42 @@ def test_deleting_has_nothing_to_read():
     """Whatever the body of success is."""
     for body in (b"", b"{}", b"null"):
         assert answer(CALLS["delete"], body) is None
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "Sun, 25 Jan 2015 08:00:00 GMT",
+        "Wed, 31 Dec 1969 23:59:59 GMT",
+        "2015-01-25T08:00:00Z",
+        "2015-01-25T08:00:00.123456Z",
+        "2015-01-25T10:00:00+02:00",
+        "1422172800",
+        "1422172800.25",
+        1422172800,
+        1422172800.25,
+        -1,
+        0,
+    ],
+    ids=str,
+)
+def test_times_in_each_form_of_the_protocols(time):
+    """An HTTP date, ISO 8601 and a number come to what botocore reads."""
+    document = {"PartnerEventSourceAccounts": [ACTIVE | {"CreationTime": time}]}
+    (theirs,) = read_by_botocore("ListPartnerEventSourceAccounts", document)[
+        "PartnerEventSourceAccounts"
+    ]
+    (one,) = answer(CALLS["accounts"], document).items
+    assert one.creation_time == theirs["CreationTime"]
+    assert one.creation_time.utcoffset() == datetime.timedelta(0)
+
+
+@given(st.text(st.sampled_from("0123456789 :,-+.TZGMTSunJan"), max_size=40) | st.text())
+def test_a_time_is_read_or_refused(time):
+    """Whatever stands for a time, it is one with a zone, or the answer is unreadable."""
+    document = {"PartnerEventSourceAccounts": [ACTIVE | {"CreationTime": time}]}
+    try:
+        (one,) = answer(CALLS["accounts"], document).items
+    except UnreadableAnswerError:
+        return
+    assert one.creation_time.tzinfo is datetime.UTC

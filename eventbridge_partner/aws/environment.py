@@ -1,0 +1,156 @@
+"""
+What environment variables say, where they alone say everything, read without botocore.
+
+In Lambda and in most containers, Region and credentials are in the environment and nowhere else.
+Importing botocore to read them would take longer than everything else up to the first answer. So
+they are read here, exactly as botocore reads them, which the tests hold against botocore for
+thousands of environments. Wherever that is not certain, botocore is asked instead.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import urllib.parse
+from collections.abc import Mapping
+from typing import Final
+
+from eventbridge_partner.aws.configuration import checked_attempts
+from eventbridge_partner.aws.endpoint_rules import InstalledBotocore
+from eventbridge_partner.wire.sigv4 import FrozenCredentials
+
+_OTHER_SOURCES: Final = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_DATA_PATH")
+"""Variables that name other places to read settings from."""
+
+_FILES: Final = (
+    ("AWS_CONFIG_FILE", "~/.aws/config"),
+    ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+)
+
+_UNCERTAIN_CREDENTIALS: Final = (
+    "AWS_SECURITY_TOKEN",
+    "AWS_CREDENTIAL_EXPIRATION",
+    # botocore prepares for a role of the machine before it looks at the environment, and refuses
+    # what is malformed.
+    "AWS_METADATA_SERVICE_TIMEOUT",
+    "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
+)
+"""With one of these, botocore reads the credentials, too."""
+
+
+def speaks_alone() -> bool:
+    """
+    Tell whether settings can come from nothing but the environment.
+
+    They can where no profile is named, no file of AWS's exists, and nothing extends botocore. On
+    Windows and macOS, proxies can also come from the system.
+    """
+    return not (
+        sys.platform in {"win32", "darwin"}
+        or any(name in os.environ for name in _OTHER_SOURCES)
+        or any(_is_file(os.environ.get(name, usual)) for name, usual in _FILES)
+        or os.path.isdir(os.path.expanduser("~/.aws/models"))  # noqa: PTH111, PTH112
+        # Functions that the application wants to be called with every session.
+        or getattr(sys.modules.get("botocore"), "_INITIALIZERS", None)
+    )
+
+
+def _is_file(path: str) -> bool:
+    # botocore's own order; pathlib raises where there is no home.
+    return os.path.isfile(os.path.expanduser(os.path.expandvars(path)))  # noqa: PTH111, PTH113
+
+
+class EnvironmentSettings:
+    """The settings that environment variables hold. See `Settings`."""
+
+    def region(self) -> str | None:
+        """Return the Region to send to."""
+        return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+
+    def endpoint(self, region: str) -> str:
+        """
+        Return the endpoint that is configured, or else that of the Region.
+
+        Raises:
+            NotUnderstoodError: Botocore has to be asked.
+        """
+        if not _is_true("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
+            configured = os.environ.get("AWS_ENDPOINT_URL_EVENTBRIDGE") or os.environ.get(
+                "AWS_ENDPOINT_URL"
+            )
+            if configured:
+                return configured
+        return InstalledBotocore.find().endpoint(
+            region,
+            use_fips=_is_true("AWS_USE_FIPS_ENDPOINT"),
+            use_dual_stack=_is_true("AWS_USE_DUALSTACK_ENDPOINT"),
+        )
+
+    def ca_bundle(self) -> str | None:
+        """Return the path of a file of trusted certificates."""
+        return os.environ.get("AWS_CA_BUNDLE")
+
+    def proxies(self, url: str) -> Mapping[str, str]:
+        """Return the proxies through which a URL is to be reached."""
+        if not any(value and name.lower().endswith("_proxy") for name, value in os.environ.items()):
+            return {}
+        # What botocore calls, too. Its import takes long, so only with a proxy.
+        from urllib.request import getproxies, proxy_bypass
+
+        return {} if proxy_bypass(urllib.parse.urlsplit(url).netloc) else getproxies()
+
+    def max_attempts(self) -> int | None:
+        """
+        Return how often to try.
+
+        Raises:
+            ConfigurationError: It is not a number from 1.
+        """
+        return checked_attempts(os.environ.get("AWS_MAX_ATTEMPTS"))
+
+    def app_id(self) -> str | None:
+        """Return the application's name for the `User-Agent` header."""
+        return os.environ.get("AWS_SDK_UA_APP_ID")
+
+    def user_agent_extra(self) -> None:
+        """Nothing: only a session can have an extra for the `User-Agent` header."""
+
+    def botocore_version(self) -> str:
+        """
+        Return botocore's version.
+
+        Raises:
+            NotUnderstoodError: It cannot be found without importing it.
+        """
+        return InstalledBotocore.find().version()
+
+
+def _is_true(name: str) -> bool:
+    return os.environ.get(name, "").lower() == "true"
+
+
+class EnvironmentCredentials:
+    """Credentials that environment variables hold."""
+
+    method: Final = "env"
+    """Where they are from, in botocore's word."""
+
+    def __init__(self, frozen: FrozenCredentials) -> None:
+        self._frozen = frozen
+
+    @classmethod
+    def find(cls) -> EnvironmentCredentials | None:
+        """Return those of this moment; None where botocore has to be asked."""
+        if any(name in os.environ for name in _UNCERTAIN_CREDENTIALS):
+            return None
+        access_key = os.environ.get("AWS_ACCESS_KEY_ID")
+        secret_key = os.environ.get("AWS_SECRET_ACCESS_KEY")
+        if not access_key or not secret_key:
+            return None
+        token = os.environ.get("AWS_SESSION_TOKEN")
+        return cls(FrozenCredentials(access_key, secret_key, token))
+
+    def get_frozen_credentials(self) -> FrozenCredentials:
+        """Return them; they last until the environment is read again."""
+        return self._frozen

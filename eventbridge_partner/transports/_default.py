@@ -1,0 +1,193 @@
+"""
+What sends requests where no transport is given: as `RequestsTransport` does, without `requests`.
+
+Importing `requests` takes a sixth of the time up to the first answer, and what a request of ours
+has of it is a place where tests can stand in. What stands in there (responses, moto) imports it.
+So once it has been imported, by whomever and whenever, requests go through an adapter of it; until
+then, they go to the same pools of urllib3 directly.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+import threading
+import urllib.parse
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import urllib3
+import urllib3.exceptions
+from urllib3.util.ssl_ import create_urllib3_context
+
+from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
+from eventbridge_partner.errors import TlsError, TransportError
+from eventbridge_partner.transports._post import POOLS
+
+if TYPE_CHECKING:
+    from eventbridge_partner.transports.requests import RequestsTransport
+
+
+def requests_is_imported() -> bool:
+    """Tell whether something may stand in for `requests`."""
+    return "requests" in sys.modules
+
+
+class DefaultTransport:
+    """
+    Sends requests one at a time from each thread, through `requests` if that has been imported.
+
+    After a fork, parent and child go on with connections of their own.
+
+    Args:
+        ca_bundle: The path of a file of trusted certificates; True for those of `certifi`.
+        proxies: Proxy URLs by scheme. With one, requests go through `requests`.
+        max_connections: Idle connections kept open.
+        needs_requests: Tells before each request whether `requests` is to be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        ca_bundle: str | bool = True,
+        proxies: Mapping[str, str] | None = None,
+        max_connections: int = 64,
+        needs_requests: Callable[[], bool] = requests_is_imported,
+    ) -> None:
+        self._settings: dict[str, Any] = {
+            "ca_bundle": ca_bundle,
+            "proxies": proxies,
+            "max_connections": max_connections,
+        }
+        self._needs_requests = needs_requests
+        self._pools: _Pools | None = None
+        self._through_requests: RequestsTransport | None = None
+        if proxies or needs_requests():
+            self._through_requests = self._with_requests()
+        else:
+            self._pools = _Pools(ca_bundle, max_connections)
+        _transports.add(self)
+
+    def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
+        """Send a request and return its whole answer. See `Transport.send`."""
+        transport = self._through_requests
+        if transport is None:
+            pools = self._pools
+            if pools is not None and not self._needs_requests():
+                return pools.send(request, timeouts)
+            transport = self._switch()
+        return transport.send(request, timeouts)
+
+    def close(self) -> None:
+        """Close all idle connections. Sending again opens new ones."""
+        pools, transport = self._pools, self._through_requests
+        if pools is not None:
+            # Not the same pools again: a thread that is about to send may put back what is closed.
+            self._pools = pools.anew()
+            pools.close()
+        if transport is not None:
+            transport.close()
+
+    def _switch(self) -> RequestsTransport:
+        with _switching:
+            if self._through_requests is None:
+                try:
+                    self._through_requests = self._with_requests()
+                except OSError as error:  # no file descriptor is left to read a module
+                    message = f"no connection to the endpoint ({error.strerror})"
+                    raise TransportError(message, may_have_been_sent=False) from error
+                # Those that are idle are closed with the pools, once no thread uses them.
+                self._pools = None
+            return self._through_requests
+
+    def _with_requests(self) -> RequestsTransport:
+        from eventbridge_partner.transports.requests import RequestsTransport
+
+        return RequestsTransport(**self._settings)
+
+    def _forget_connections(self) -> None:
+        if self._pools is not None:
+            self._pools = self._pools.anew()
+
+
+_switching: Final = threading.RLock()
+"""Held while a module is imported: one that is half imported hangs a child of a fork."""
+
+_transports: Final[weakref.WeakSet[DefaultTransport]] = weakref.WeakSet()
+
+
+def _leave_connections_to_parent() -> None:
+    for transport in _transports:
+        transport._forget_connections()  # pyright: ignore[reportPrivateUsage]
+    _switching.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_switching.acquire,
+        after_in_parent=_switching.release,
+        after_in_child=_leave_connections_to_parent,
+    )
+
+
+class _Pools:
+    """Connections, without `requests` and without a proxy."""
+
+    def __init__(self, ca_bundle: str | bool, max_connections: int) -> None:
+        self._ca_bundle = ca_bundle
+        self._max_connections = max_connections
+        self._manager: Any = urllib3.PoolManager(maxsize=max_connections)
+        self._manager.pool_classes_by_scheme = POOLS
+        self._tls: ssl.SSLContext | None = None
+        self._found: dict[str, tuple[Any, str]] = {}
+
+    def anew(self) -> _Pools:
+        """Return the same without a connection."""
+        return _Pools(self._ca_bundle, self._max_connections)
+
+    def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
+        pool, path = self._found.get(request.url) or self._find(request.url)
+        answer: HttpResponse = pool.urlopen(
+            "POST",
+            path,
+            body=request.body,
+            headers={**request.headers, "Content-Length": str(len(request.body))},
+            timeout=urllib3.Timeout(timeouts.total, timeouts.connect, timeouts.read),
+        )
+        return answer
+
+    def _find(self, url: str) -> tuple[Any, str]:
+        try:
+            pool = self._manager.connection_from_url(url, self._pool_settings(url))
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            message = f"no connection to the endpoint ({type(error).__name__})"
+            raise TransportError(message, may_have_been_sent=False) from error
+        except OSError as error:
+            message = "the endpoint could not be trusted (there are no trusted certificates)"
+            raise TlsError(message) from error
+        parts = urllib.parse.urlsplit(url)
+        path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        self._found[url] = found = pool, path
+        return found
+
+    def _pool_settings(self, url: str) -> dict[str, Any]:
+        if not url.startswith("https:"):
+            return {}
+        if self._tls is None:
+            # One for all connections: reading the certificates takes longer than a handshake.
+            tls = create_urllib3_context()
+            path = self._ca_bundle
+            if path is True:
+                import certifi
+
+                path = certifi.where()
+            place = "capath" if Path(str(path)).is_dir() else "cafile"
+            tls.load_verify_locations(**{place: str(path)})
+            self._tls = tls
+        return {"ssl_context": self._tls}
+
+    def close(self) -> None:
+        self._manager.clear()

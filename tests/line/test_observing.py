@@ -1,0 +1,235 @@
+"""An observer is told what happened, and changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tenacity import wait_none
+
+from eventbridge_partner import (
+    AsyncPartnerEventsClient,
+    PartnerEvent,
+    PartnerEventsClient,
+    ResourceNotFoundError,
+    RetryPolicy,
+    ServiceError,
+)
+from eventbridge_partner.observing import (
+    DeliveryBegan,
+    DeliveryEnded,
+    Observation,
+    OutcomesDecided,
+    RequestEnded,
+    all_of,
+)
+from eventbridge_partner.testing import (
+    BlankResults,
+    FailEntries,
+    FailRequest,
+    FakeEventBridge,
+    LoseAnswer,
+)
+from tests.strategies import SOURCE
+
+AT_ONCE = RetryPolicy(wait=wait_none(), throttle_wait=wait_none())
+CANARY = "s3cr3t-canary"
+
+Observe = Callable[[Observation], object]
+
+
+def events(count: int) -> list[PartnerEvent]:
+    return [PartnerEvent(SOURCE, "t", {"n": number, "c": CANARY}) for number in range(count)]
+
+
+def in_threads(service: FakeEventBridge, observe: Observe, call: Callable[..., Any]) -> Any:
+    with (
+        service.serve() as server,
+        PartnerEventsClient(
+            service.region,
+            endpoint_url=server.url,
+            credentials=service.credentials,
+            retry=AT_ONCE,
+            observe=observe,
+        ) as client,
+    ):
+        result = call(client)
+        return list(result) if isinstance(result, Iterator) else result
+
+
+def on_a_loop(service: FakeEventBridge, observe: Observe, call: Callable[..., Any]) -> Any:
+    async def run(url: str) -> Any:
+        async with AsyncPartnerEventsClient(
+            service.region,
+            endpoint_url=url,
+            credentials=service.credentials,
+            retry=AT_ONCE,
+            observe=observe,
+        ) as client:
+            result = call(client)
+            if hasattr(result, "__aiter__"):
+                return [one async for one in result]
+            return await result
+
+    with service.serve() as server:
+        return asyncio.run(run(server.url))
+
+
+@pytest.fixture(params=[in_threads, on_a_loop], ids=["threads", "asyncio"])
+def perform(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    found: Callable[..., Any] = request.param
+    return found
+
+
+@pytest.fixture
+def service() -> FakeEventBridge:
+    return FakeEventBridge()
+
+
+def test_a_call_from_its_beginning_to_its_end(perform: Any, service: FakeEventBridge) -> None:
+    """Its beginning, each request, the outcomes and its end, all with the call's number."""
+    seen: list[Observation] = []
+    service.play(FailEntries("ThrottlingException", indexes=[0]))
+
+    perform(service, seen.append, lambda client: client.put_events(events(30)))
+
+    assert isinstance(seen[0], DeliveryBegan)
+    assert isinstance(seen[-1], DeliveryEnded)
+    assert isinstance(seen[-2], OutcomesDecided)
+    requests = [one for one in seen if isinstance(one, RequestEnded)]
+    assert len(requests) == len(seen) - 3
+    assert len({getattr(one, "delivery", None) for one in seen}) == 1
+    assert sum(one.accepted for one in requests) == 30
+    assert sum(one.failed for one in requests) == 1
+    (failed,) = [one for one in requests if one.failed]
+    assert failed.codes == {"ThrottlingException": 1}
+    assert failed.error_code == "ThrottlingException"
+    assert failed.status == 200
+    assert failed.request_id
+    assert failed.source == SOURCE
+    assert failed.region == service.region
+    assert failed.seconds > 0
+    assert failed.size > 100
+    assert max(one.attempt for one in requests) == 2
+    assert seen[-1].outcomes == seen[-2].outcomes == {("Accepted", ""): 30}
+    assert seen[-1].seconds > 0
+
+
+def test_a_stream_tells_as_outcomes_come(perform: Any, service: FakeEventBridge) -> None:
+    """So that one without end is told of too."""
+    seen: list[Observation] = []
+
+    perform(service, seen.append, lambda client: client.stream_events(events(60)))
+
+    told = [one for one in seen if isinstance(one, OutcomesDecided)]
+    assert sum(one.outcomes["Accepted", ""] for one in told) == 60
+    assert isinstance(seen[-1], DeliveryEnded)
+    assert seen[-1].outcomes == {("Accepted", ""): 60}
+
+
+FAULTS: dict[str, tuple[Any, dict[str, int], int | None]] = {
+    "a refused request": (
+        FailRequest("AccessDeniedException", 400),
+        {"AccessDeniedException": 3},
+        400,
+    ),
+    "a lost answer": (LoseAnswer(times=None), {"TransportError": 3}, None),
+    "a result that says neither": (
+        BlankResults([1], times=None),
+        {"UnreadableAnswerError": 1},
+        200,
+    ),
+}
+
+
+@pytest.mark.parametrize(("fault", "codes", "status"), FAULTS.values(), ids=FAULTS)
+def test_a_request_that_fails(
+    perform: Any, service: FakeEventBridge, fault: Any, codes: dict[str, int], status: int | None
+) -> None:
+    """Its code counts for each entry that it did not bring to an end."""
+    seen: list[Observation] = []
+    service.play(fault)
+
+    perform(service, seen.append, lambda client: client.put_events(events(3)))
+
+    first = next(one for one in seen if isinstance(one, RequestEnded))
+    assert first.codes == codes
+    assert first.failed == sum(codes.values())
+    assert first.accepted == 3 - first.failed
+    assert first.status == status
+
+
+def test_single_requests(perform: Any, service: FakeEventBridge) -> None:
+    """Operations on sources and the raw call are requests without a call of their own."""
+    seen: list[Any] = []
+    with pytest.raises(ResourceNotFoundError):
+        perform(service, seen.append, lambda client: client.sources.describe(SOURCE))
+    entry = {"Source": SOURCE, "DetailType": "t", "Detail": "{}"}
+    perform(service, seen.append, lambda client: client.put_partner_events(Entries=[entry] * 2))
+    service.play(FailRequest("InternalFailure", 500))
+    with pytest.raises(ServiceError):
+        perform(service, seen.append, lambda client: client.put_partner_events(Entries=[entry]))
+
+    told = [(one.operation, one.entries, one.accepted, one.error_code) for one in seen]
+    assert told == [
+        ("DescribePartnerEventSource", 0, 0, "ResourceNotFoundException"),
+        ("PutPartnerEvents", 2, 2, None),
+        ("PutPartnerEvents", 0, 0, "InternalFailure"),
+    ]
+    assert {one.delivery for one in seen} == {None}
+
+
+def test_an_observer_that_raises_changes_nothing(
+    perform: Any, service: FakeEventBridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged once, with its type and frames and without its text."""
+
+    def observe(_: Observation) -> None:
+        raise ZeroDivisionError(CANARY)
+
+    with caplog.at_level(logging.DEBUG):
+        report = perform(service, observe, lambda client: client.put_events(events(60)))
+
+    assert len(report.accepted) == 60
+    said = [r.getMessage() for r in caplog.records if "observer" in r.getMessage()]
+    assert len(said) <= 1
+    assert all("ZeroDivisionError" in one and "in observe" in one for one in said)
+    assert CANARY not in caplog.text
+
+
+def test_no_observation_holds_a_payload(perform: Any, service: FakeEventBridge) -> None:
+    """Not even in its repr."""
+    seen: list[Observation] = []
+    service.play(FailRequest("ValidationException", 400, message=f"Value '{CANARY}' at 'x'"))
+
+    perform(service, seen.append, lambda client: client.put_events(events(3)))
+
+    assert seen
+    assert CANARY not in repr(seen)
+
+
+def test_siblings_tell_the_same_observer(service: FakeEventBridge) -> None:
+    """Each of its own Region."""
+    seen: list[Any] = []
+
+    def call(client: PartnerEventsClient) -> None:
+        client.in_region("eu-west-1").put_events(events(1))
+
+    in_threads(service, seen.append, call)
+    assert {one.region for one in seen} == {"eu-west-1"}
+
+
+def test_several_observers() -> None:
+    """What one of them raises keeps nothing from the others."""
+    seen: list[Observation] = []
+
+    def broken(_: Observation) -> None:
+        raise ZeroDivisionError
+
+    began = DeliveryBegan(delivery=1, kind="put_events", region="r", started=0.0)
+    with pytest.raises(ZeroDivisionError):
+        all_of(broken, seen.append)(began)
+    assert seen == [began]
