@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from typing import Final
 
 from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner.cli._output import write_out

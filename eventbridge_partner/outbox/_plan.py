@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import attrs
 
+from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner.errors import (
     ConfigurationError,
     CredentialsError,
@@ -335,7 +336,9 @@ def _deal_with(control: Control, claim: Claim) -> Work:
     if settled.dead:
         codes = sorted({fate.code for fate in judgement.fates if isinstance(fate, Dead)})
         text = "%d events are dead letters now (%s)"
-        yield Say(f"dead {codes}", logging.ERROR, text, (settled.dead, ", ".join(codes[:5])))
+        yield Say(
+            f"dead {codes}", logging.ERROR, text, (settled.dead, ", ".join(map(escaped, codes[:5])))
+        )
     yield from _remember(control, judgement, began, now)
 
 
@@ -410,7 +413,7 @@ def _remember(control: Control, judgement: Judgement, began: float, now: float) 
             f"trouble {name}",
             logging.ERROR,
             "nothing gets through to %s (%s): its events wait for %.0f s",
-            (name, code, seconds),
+            (name, escaped(code), seconds),
         )
         for source in sources:
             yield from _hold(source, seconds)
@@ -428,7 +431,7 @@ def _remember(control: Control, judgement: Judgement, began: float, now: float) 
             "outage",
             logging.ERROR,
             "nothing gets through (%s): the relay pauses for %.0f s, and events wait",
-            (judgement.outage, seconds),
+            (escaped(judgement.outage), seconds),
         )
 
 

@@ -11,6 +11,9 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast
 
+from eventbridge_partner._clock import monotonic
+from eventbridge_partner._logs import log
+from eventbridge_partner._threads import SendingThread
 from eventbridge_partner.errors import ConfigurationError, OutboxUnavailableError
 from eventbridge_partner.outbox import _schema
 from eventbridge_partner.outbox._adding import Adding, Statement
@@ -45,8 +48,6 @@ if TYPE_CHECKING:
     _Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 T = TypeVar("T")
-
-_log: Final = logging.getLogger("eventbridge_partner")
 
 _PAGE: Final = 500
 _PROBED_SOURCES: Final = 1000
@@ -320,7 +321,7 @@ class PostgresOutbox(Adding):
         return Claim(str(token), tuple(claimed), lease)
 
     def _take(self, cursor: _Cursor, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
-        now = time.monotonic()
+        now = monotonic()
         looks = now >= self._look_at
         # Rows that may kill whoever sends them go alone, and take turns with all others.
         if (
@@ -580,7 +581,7 @@ class _Listener:
         self._channel = channel
         self._bell = bell
         self._is_over = False
-        threading.Thread(target=self._run, name="eventbridge-partner", daemon=True).start()
+        SendingThread(self._run, "eventbridge-partner-listen").start()
 
     def stop(self) -> None:
         """Stop within a second."""
@@ -595,7 +596,8 @@ class _Listener:
                     connection.autocommit = True
                     _execute(connection, f'LISTEN "{self._channel}"')
                     if not self._hears(connection):
-                        _log.warning(
+                        log(
+                            logging.WARNING,
                             "no notification comes through to the outbox %s, as behind PgBouncer "
                             "in transaction mode: the relay polls",
                             self._channel,
@@ -609,9 +611,8 @@ class _Listener:
             except psycopg.Error as error:
                 if not is_told:
                     is_told = True
-                    _log.warning(
-                        "the relay polls until it can listen again: %s", type(error).__name__
-                    )
+                    text = "the relay polls until it can listen again: %s"
+                    log(logging.WARNING, text, type(error).__name__)
                 time.sleep(1.0)
 
     def _hears(self, connection: _Connection) -> bool:

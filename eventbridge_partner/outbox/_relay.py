@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import logging
 import queue
-import threading
-import time
 from collections.abc import Callable
 from typing import Final, cast
 
 from eventbridge_partner._bugs import log_bug
+from eventbridge_partner._clock import monotonic
+from eventbridge_partner._logs import log
 from eventbridge_partner._plans import Running
+from eventbridge_partner._threads import SendingThread
 from eventbridge_partner.outbox._bell import Bell
 from eventbridge_partner.outbox._fates import RegionOf, Rules
 from eventbridge_partner.outbox._plan import (
@@ -33,8 +34,6 @@ from eventbridge_partner.outbox._records import ClaimSettled, DrainReport
 from eventbridge_partner.retry import Wait
 
 Observer = Callable[[ClaimSettled], object]
-
-_log: Final = logging.getLogger("eventbridge_partner")
 
 _SAID_AGAIN: Final = 60.0
 _SLACK: Final = 10.0
@@ -171,15 +170,15 @@ class Relay:
         """Whether every worker takes its steps: for a probe. False if one hangs, or none runs."""
         longest = self._settings.lease + _SLACK
         steps = tuple(self._steps.values())
-        return bool(steps) and time.monotonic() - min(steps) < longest
+        return bool(steps) and monotonic() - min(steps) < longest
 
     def _go(
         self, *, seconds: float | None = None, events: int | None = None, drains: bool = False
     ) -> DrainReport:
-        until = None if seconds is None else time.monotonic() + seconds
+        until = None if seconds is None else monotonic() + seconds
         control = Control(
             self._settings,
-            time.monotonic,
+            monotonic,
             lambda: self._is_stopped or ended,
             until=until,
             events=events,
@@ -189,12 +188,7 @@ class Relay:
         self._control = control
         ends: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         threads = [
-            threading.Thread(
-                target=self._work,
-                args=(control, number, ends),
-                name="eventbridge-relay",
-                daemon=True,
-            )
+            SendingThread(self._work, "eventbridge-partner", (control, number, ends))
             for number in range(self._workers)
         ]
         for thread in threads:
@@ -260,7 +254,7 @@ class Relay:
     def _drive(self, control: Control, number: int) -> None:
         running = Running[Step, None](work(control))
         while (step := running.step) is not None:
-            self._steps[number] = time.monotonic()
+            self._steps[number] = monotonic()
             try:
                 value = self._do(step)
             except Exception as error:  # noqa: BLE001  # the plan decides
@@ -297,12 +291,12 @@ class Relay:
             self._bell.wait(seconds, since)
 
     def _say(self, said: Say) -> None:
-        now = time.monotonic()
+        now = monotonic()
         last = self._said.get(said.what)
         if last is not None and now - last < _SAID_AGAIN and said.level > logging.INFO:
             return
         self._said[said.what] = now
-        _log.log(said.level, said.text, *said.values)
+        log(said.level, said.text, *said.values)
 
     def _tell(self, settled: ClaimSettled) -> None:
         if self._observe is None:

@@ -8,12 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from eventbridge_partner.outbox import SqliteOutbox
 from eventbridge_partner.testing import FakeEventBridge
 
 TUTORIAL = Path(__file__).parents[2] / "docs/tutorial-outbox.md"
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_its_commands(tmp_path):
     """After the first one, which installs, they store an event and deliver it."""
     _, store, relay = re.findall(r"```bash\n(.*?)```", TUTORIAL.read_text(), re.DOTALL)

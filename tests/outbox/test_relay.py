@@ -170,6 +170,7 @@ def test_a_refused_key(outbox, client, service):
     assert Relay(outbox, client).drain().accepted == 2000
 
 
+@pytest.mark.slow
 def test_an_outage_is_said_once(outbox, client, service, caplog):
     """However many claims fail, one error in the log; and the relay goes on by itself."""
     put(outbox, *(event(number, f"c{number % 5}") for number in range(100)))
@@ -189,6 +190,7 @@ def test_no_credentials(outbox, service, tmp_path):
     assert (report.outage, report.later, report.dead) == ("CredentialsError", 1, 0)
 
 
+@pytest.mark.slow
 def test_the_database_is_away(outbox, client, service, caplog):
     """A relay waits for its database, says so once, and goes on."""
     put(outbox, event(1))
@@ -277,6 +279,7 @@ def test_stop_before_run(outbox, client):
     assert outbox.stats().due == 1
 
 
+@pytest.mark.process
 def test_a_signal_in_the_middle(outbox, client, service):
     """What a signal handler raises passes through, after what is under way was settled."""
     put(outbox, *map(event, range(200)))
@@ -313,6 +316,7 @@ def test_drain_in_time(outbox, client):
     assert stats.waiting == 4000 - report.accepted
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_go_on(outbox, client, service, caplog):
     """Whatever an outbox of somebody else's raises, a relay that runs goes on."""
     put(outbox, event(1))

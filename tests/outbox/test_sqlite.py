@@ -264,6 +264,7 @@ def test_the_clock_is_set_back(outbox, path, clock, caplog):
     assert outbox.stats().oldest_age < 60
 
 
+@pytest.mark.process
 def test_after_a_fork(outbox, path):
     """A child process uses connections of its own, and leaves its parent's alone."""
     put(outbox, path, event(1), event(2))
