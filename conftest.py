@@ -52,7 +52,9 @@ def pytest_configure() -> None:
     sys.dont_write_bytecode = False
     ENVIRONMENT.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     for name in tuple(os.environ):
-        if name.startswith("AWS_") or name.upper().endswith(("_PROXY", "_CA_BUNDLE")):
+        if name.startswith("AWS_") or name.upper().endswith(
+            ("_PROXY", "_CA_BUNDLE", "SSL_CERT_FILE")
+        ):
             ENVIRONMENT.delenv(name)
     ENVIRONMENT.setenv("AWS_EC2_METADATA_DISABLED", "true")
     ENVIRONMENT.setenv("AWS_CONFIG_FILE", os.devnull)
@@ -64,6 +66,13 @@ def pytest_configure() -> None:
 
 def pytest_unconfigure() -> None:
     ENVIRONMENT.undo()
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
+    """Run three workers on two processors: all tests together wait for a third of their time."""
+    workers = yield
+    return workers if config.option.markexpr else workers * 3 // 2
 
 
 @pytest.hookimpl(wrapper=True)

@@ -75,7 +75,7 @@ def environment(directory: Path, trusted: Path) -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("AWS_", "NODE_"))
-        and not name.upper().endswith(("_PROXY", "_CA_BUNDLE"))
+        and not name.upper().endswith(("_PROXY", "_CA_BUNDLE", "SSL_CERT_FILE"))
         and not (name.startswith("PYTHON") and name != "PYTHONPATH")
     }
     root = str(Path(__file__).parents[1])

@@ -2,8 +2,10 @@
 How much of a quota is used, and how much is throttled: `python -m benchmarks.pacing`.
 
 Deliveries and paces of this package stand in front of a token bucket, as the service's quota is
-one. The clock is the simulation's own: nothing is waited for, and a seed gives the same figures on
-every machine.
+one. A second table shows paces alone, which always have something to send, beside the adaptive mode
+of botocore: what throttling at random costs, how a pace follows a quota, and how clients share one.
+The clock is the simulation's own: nothing is waited for, and a seed gives the same figures on every
+machine.
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ import itertools
 import math
 import random
 import statistics
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import attrs
+from botocore.retries.adaptive import ClientRateLimiter, RateClocker
+from botocore.retries.bucket import TokenBucket
+from botocore.retries.throttling import CubicCalculator
 
 from benchmarks.cases import BATCH
 from eventbridge_partner import Accepted, Outcome, Pace, PartnerEvent, RetryPolicy, ThrottledError
@@ -101,10 +106,11 @@ class _Bucket:
     """The service's quota."""
 
     def __init__(self, rate: float, burst: float) -> None:
-        self._rate, self._burst, self._tokens, self._filled_at = rate, burst, burst, 0.0
+        self.rate = rate
+        self._burst, self._tokens, self._filled_at = burst, burst, 0.0
 
     def lets_through(self, now: float) -> bool:
-        gained = (now - self._filled_at) * self._rate
+        gained = (now - self._filled_at) * self.rate
         self._tokens = min(self._burst, self._tokens + gained)
         self._filled_at = now
         if self._tokens < 1:
@@ -223,5 +229,226 @@ def table(scenes: dict[str, Scene], seeds: Iterable[int] = SEEDS) -> str:
     return "\n".join(lines)
 
 
+# ---------------------------------------------------------------- always something to send
+
+
+@attrs.frozen(kw_only=True)
+class Load:
+    """
+    Clients that always have something to send, each with a pace of its own.
+
+    Attributes:
+        random_share: The share of requests that is throttled whatever the rate.
+        quota: Requests a second that are let through, and at once; None for no quota.
+        quota_later: The same in the second half.
+        begin: When each client begins.
+        in_flight: Requests of each client at a time.
+        answer_seconds: How long an answer takes, at least; a fifth more at most.
+        seconds: How long it goes on. The last quarter is looked at apart.
+    """
+
+    random_share: float = 0.0
+    quota: float | None = None
+    quota_later: float | None = None
+    begin: Sequence[float] = (0.0,)
+    in_flight: int = 8
+    answer_seconds: float = 0.005
+    seconds: float = 120.0
+
+
+@attrs.frozen
+class Sent:
+    """
+    What a load came to.
+
+    Attributes:
+        rate: Requests a second in the last quarter.
+        throttled_share: Of all requests.
+        used: What was accepted, as a share of what the quota would have let through; None without.
+        least_share: What was accepted of the slowest client in the last quarter, as a share.
+    """
+
+    rate: float
+    throttled_share: float
+    used: float | None
+    least_share: float
+
+
+class Paced(Protocol):
+    """What is asked of a pace."""
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many requests may be in flight."""
+        ...
+
+    def ready_at(self) -> float:
+        """Return when the next request may go."""
+        ...
+
+    def sent(self, now: float) -> None:
+        """Take that a request goes out."""
+        ...
+
+    def accepted(self, sent_at: float) -> None:
+        """Take that it was accepted."""
+        ...
+
+    def throttled(self, share: float, sent_at: float, now: float, *, in_flight: int) -> None:
+        """Take that it was throttled."""
+        ...
+
+
+@attrs.define
+class Clock:
+    """The simulation's time, as botocore asks for it."""
+
+    now: float = 0.0
+
+    def current_time(self) -> float:
+        return self.now
+
+
+class BotocorePace:
+    """The rate limiter of botocore's adaptive mode."""
+
+    max_in_flight = 1000
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._touched_at = clock.now
+        self._throttles = self._is_on = False
+        self._bucket = TokenBucket(max_rate=1, clock=clock)
+        self._limiter = ClientRateLimiter(
+            CubicCalculator(starting_max_rate=0, start_time=clock.now),
+            RateClocker(clock),
+            self._bucket,
+            throttling_detector=self,
+            clock=clock,
+        )
+
+    def is_throttling_error(self, **_: object) -> bool:
+        """Tell of the answer of this moment, as a detector of botocore's."""
+        return self._throttles
+
+    def ready_at(self) -> float:
+        missing = 1 - self._bucket.available_capacity
+        if not self._is_on or missing <= 0:
+            return -math.inf
+        return self._touched_at + missing / self._bucket.max_rate + 1e-9
+
+    def sent(self, now: float) -> None:
+        if self._is_on:
+            self._bucket.acquire(block=False)
+            self._touched_at = now
+
+    def accepted(self, sent_at: float) -> None:
+        self._answered(throttled=False)
+
+    def throttled(self, share: float, sent_at: float, now: float, *, in_flight: int) -> None:
+        self._answered(throttled=True)
+
+    def _answered(self, *, throttled: bool) -> None:
+        self._throttles = throttled
+        self._limiter.on_receiving_response()
+        self._is_on |= throttled
+        self._touched_at = self._clock.now
+
+
+def put_under(load: Load, pace_of: Callable[[Clock], Paced], seed: int = 0) -> Sent:
+    """Let clients send all that their paces allow, and tell what became of it."""
+    dice = random.Random(seed)
+    clock = Clock()
+    paces = [pace_of(clock) for _ in load.begin]
+    flights: list[list[tuple[float, float, bool]]] = [[] for _ in paces]
+    bucket = None if load.quota is None else _Bucket(load.quota, load.quota)
+    turns = [(begin, place) for place, begin in enumerate(load.begin)]
+    heapq.heapify(turns)
+    late = [0 for _ in paces]
+    sent = accepted = sent_late = 0
+    while turns[0][0] < load.seconds:
+        now, place = heapq.heappop(turns)
+        clock.now = now
+        pace, flying = paces[place], flights[place]
+        while flying and flying[0][0] <= now:
+            _, sent_at, is_accepted = heapq.heappop(flying)
+            if is_accepted:
+                pace.accepted(sent_at)
+            else:
+                pace.throttled(1.0, sent_at, now, in_flight=len(flying) + 1)
+        has_room = len(flying) < min(load.in_flight, pace.max_in_flight)
+        if has_room and pace.ready_at() <= now:
+            if bucket is not None and load.quota_later and now >= load.seconds / 2:
+                bucket.rate = load.quota_later
+            is_accepted = dice.random() >= load.random_share
+            is_accepted = is_accepted and (bucket is None or bucket.lets_through(now))
+            pace.sent(now)
+            answered_at = now + load.answer_seconds * dice.uniform(1, 1.2)
+            heapq.heappush(flying, (answered_at, now, is_accepted))
+            is_late = now >= 0.75 * load.seconds
+            sent += 1
+            sent_late += is_late
+            accepted += is_accepted
+            late[place] += is_late and is_accepted
+            turn = now
+        else:
+            turn = min(
+                flying[0][0] if flying else math.inf, pace.ready_at() if has_room else math.inf
+            )
+            turn += dice.uniform(0, _LATE_SECONDS)
+        heapq.heappush(turns, (turn, place))
+    used = None
+    if load.quota is not None:
+        later = load.quota_later or load.quota
+        used = accepted / (load.quota + load.seconds * (load.quota + later) / 2)
+    return Sent(
+        sent_late / (load.seconds / 4), 1 - accepted / sent, used, min(late) / max(sum(late), 1)
+    )
+
+
+CONTENDERS: dict[str, Callable[[Clock], Paced]] = {
+    "`Pace`": lambda _: Pace(),
+    "botocore": BotocorePace,
+}
+
+LOADS: dict[str, Load] = {
+    "nothing throttled": Load(),
+    "0.1 % at random": Load(random_share=0.001),
+    "0.5 % at random": Load(random_share=0.005),
+    "1 % at random": Load(random_share=0.01),
+    "4 % at random": Load(random_share=0.04),
+    "quota 40": Load(quota=40),
+    "quota 40, 32 in flight": Load(quota=40, in_flight=32, answer_seconds=0.02),
+    "quota 400, then 200": Load(quota=400, quota_later=200),
+    "quota 400, then 800": Load(quota=400, quota_later=800),
+    "quota 40, two clients, 30 s apart": Load(quota=40, begin=(0, 30)),
+    "quota 400, two clients, 30 s apart": Load(quota=400, begin=(0, 30)),
+    "quota 200, four clients, 10 s apart": Load(quota=200, begin=(0, 10, 20, 30)),
+}
+
+
+def table_of_loads(loads: dict[str, Load], seeds: Sequence[int] = SEEDS) -> str:
+    """Show what each load came to: the mean of some runs, and the least of any for the slowest."""
+    lines = [
+        "| | | requests/s | quota used | throttled | slowest client |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for title, load in loads.items():
+        for name, pace_of in CONTENDERS.items():
+            runs = [put_under(load, pace_of, seed) for seed in seeds]
+            used = [run.used for run in runs if run.used is not None]
+            cells = [
+                f"{statistics.mean(run.rate for run in runs):,.0f}",
+                f"{statistics.mean(used):.1%}" if used else "",
+                f"{statistics.mean(run.throttled_share for run in runs):.1%}",
+                f"{min(run.least_share for run in runs):.0%}" if len(load.begin) > 1 else "",
+            ]
+            lines.append(f"| {' | '.join([title, name, *cells])} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
+    print(f"Means of the seeds {', '.join(map(str, SEEDS))}.\n")
     print(table(SCENES))
+    print()
+    print(table_of_loads(LOADS))

@@ -66,7 +66,6 @@ def test_escaped(text, shown):
         (5, "a value of type int"),
         (type("\x1b", (), {})(), r"a value of type \x1b"),
     ],
-    ids=ascii,
 )
 def test_quoted(value, shown):
     """A value is shown in quotes and in ASCII; anything but text by its type."""

@@ -135,13 +135,13 @@ def test_a_deadline_passes(
 ) -> None:
     """In the seconds that pass on the wall."""
     service.play(FailEntries("ThrottlingException", indexes=[0], times=None))
-    retry = RetryPolicy(throttle_wait=lambda _: 0.05, stop=lambda _: False, tokens=None)
+    retry: Any = RetryPolicy(throttle_wait=lambda _: 0.05, stop=lambda _: False, tokens=None)
 
     def call() -> None:
         with (
             freeze(),
             PartnerEventsClient(
-                **settings(service, server) | {"retry": retry}, transport=transport
+                **(settings(service, server) | {"retry": retry}), transport=transport
             ) as client,
         ):
             [outcome] = client.put_events([EVENT], deadline=0.3)

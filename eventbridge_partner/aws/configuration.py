@@ -176,8 +176,12 @@ def checked_endpoint(endpoint_url: str) -> tuple[str, str]:
 
 
 def _ca_bundle(settings: Settings) -> str | bool:
-    # botocore falls back on what requests reads.
-    path = settings.ca_bundle() or os.environ.get("REQUESTS_CA_BUNDLE")
+    # botocore falls back on what requests reads; Python's ssl and curl know SSL_CERT_FILE.
+    path = (
+        settings.ca_bundle()
+        or os.environ.get("REQUESTS_CA_BUNDLE")
+        or os.environ.get("SSL_CERT_FILE")
+    )
     if not path:
         return True
     try:
@@ -187,7 +191,8 @@ def _ca_bundle(settings: Settings) -> str | bool:
     if not exists:
         raise ConfigurationError(
             f"ca_bundle is {quoted(str(path), _MOST_OF_A_PATH)}, which does not exist; allowed: a "
-            "file of certificates"
+            "file of certificates (from AWS_CA_BUNDLE, a config file, REQUESTS_CA_BUNDLE or "
+            "SSL_CERT_FILE)"
         )
     return path
 

@@ -99,13 +99,8 @@ class CredentialsKeeper:
         Raises:
             CredentialsError: There are none, or they could not be fetched or refreshed.
         """
-        try:
+        with _WithoutText():
             read = self._read()
-        except CredentialsError:
-            raise
-        except Exception as error:
-            let_pass(error)
-            raise _not_fetched(error) from error
         access_key, secret_key = read.access_key, read.secret_key
         known = self._remembered
         if known is not None and (known.access_key, known.secret_key, known.token) == (
@@ -170,12 +165,8 @@ class CredentialsKeeper:
             return  # that is what this call interrupted
         self._asking.add(thread)
         try:
-            self._look_again(stale)
-        except CredentialsError:
-            raise
-        except Exception as error:
-            let_pass(error)
-            raise _not_fetched(error) from error
+            with _WithoutText():
+                self._look_again(stale)
         finally:
             self._asking.discard(thread)
 
@@ -200,8 +191,25 @@ class CredentialsKeeper:
 _GIVEN_TO_THE_SESSION: Final = "explicit"
 
 
-def _not_fetched(error: Exception) -> CredentialsError:
-    # Providers raise what they like: botocore's errors, and those of processes, of JSON, of files
-    # and of callers' own functions. Its kind, not its text, which may quote what was read.
-    kind = type(error).__name__
-    return CredentialsError(f"the AWS credentials could not be fetched ({kind})")
+class _WithoutText:
+    """
+    Translates what providers raise, without their exception in its chain.
+
+    Providers raise what they like: botocore's errors, and those of processes, of JSON, of files and
+    of callers' own functions. Its text may quote what was read: botocore's has the whole answer of
+    an endpoint for credentials. So its kind is told and nothing else of it.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, CredentialsError):
+            return
+        let_pass(error)
+        kind = type(error).__name__
+        failure = CredentialsError(f"the AWS credentials could not be fetched ({kind})")
+        try:
+            raise failure from None
+        finally:
+            failure.__context__ = None

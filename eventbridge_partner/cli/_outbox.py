@@ -8,12 +8,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
-import orjson
 
 from eventbridge_partner.cli import _outbox_url, _types
 from eventbridge_partner.cli._exits import ALL_ACCEPTED, NOT_ALL_ACCEPTED, UsageError
 from eventbridge_partner.cli._interruption import Interruption
-from eventbridge_partner.cli._output import amount, say, write_out
+from eventbridge_partner.cli._output import amount, json_line, say, write_out
 from eventbridge_partner.cli._tables import cell, write_table
 from eventbridge_partner.outbox import DeadLetter, PostgresOutbox, SqliteOutbox
 
@@ -268,4 +267,4 @@ def _members(one: DeadLetter) -> dict[str, Any]:
 
 
 def _write_json(members: dict[str, Any]) -> None:
-    write_out(orjson.dumps(members, option=orjson.OPT_UTC_Z).decode() + "\n")
+    write_out(json_line(members).decode() + "\n")

@@ -28,6 +28,6 @@ def cell(value: object) -> str:
         case datetime.datetime():
             return value.strftime("%Y-%m-%d %H:%M UTC")
         case tuple():
-            return ", ".join(map(str, value)) or "-"
+            return ", ".join(map(cell, value)) or "-"
         case _:
             return escaped(str(value), _MOST_OF_A_CELL)

@@ -542,7 +542,7 @@ class Delivery:
 
     def _tell_pace(self, batch: Batch, throttled: float, now: float) -> None:
         if throttled:
-            in_flight = len(self._in_flight) + 1
+            in_flight = len(self._in_flight)  # this batch among them
             self._pace.throttled(throttled, batch.sent_at, now, in_flight=in_flight)
         else:
             self._pace.accepted(batch.sent_at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections import deque
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 import attrs
 
+from eventbridge_partner._bugs import log_bug
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner.delivery.given import read
 from eventbridge_partner.models import (
@@ -25,8 +25,6 @@ from eventbridge_partner.models import (
     entry_size,
 )
 from eventbridge_partner.publisher._buffer import Buffer, Lane
-
-_log: Final = logging.getLogger("eventbridge_partner")
 
 BUFFER_FULL: Final = "BufferFull"
 PUBLISHER_CLOSED: Final = "PublisherClosed"
@@ -507,7 +505,7 @@ def close_report(receipts: Iterable[Receipt]) -> DeliveryReport:
 
 
 def run_callback(callback: Callback, receipt: Receipt) -> None:
-    """Call a callback; what it raises is logged, without what it says."""
+    """Call a callback; what it raises is logged with its frames, without what it says."""
     try:
         callback(receipt)
     except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
@@ -515,5 +513,5 @@ def run_callback(callback: Callback, receipt: Receipt) -> None:
 
 
 def note_raised(error: BaseException) -> None:
-    """Log what a callback raised, without what it says."""
-    _log.error("a callback of a receipt raised %s", type(error).__name__)
+    """Log what a callback raised, and where, without what it says."""
+    log_bug("a callback of a receipt", error)

@@ -9,6 +9,7 @@ then, they go to the same pools of urllib3 directly.
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 import sys
@@ -29,6 +30,9 @@ from eventbridge_partner.transports._post import POOLS
 
 if TYPE_CHECKING:
     from eventbridge_partner.transports.requests import RequestsTransport
+
+
+_OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def requests_is_imported() -> bool:
@@ -162,10 +166,13 @@ class _Pools:
     def _find(self, url: str) -> tuple[Any, str]:
         try:
             pool = self._manager.connection_from_url(url, self._pool_settings(url))
-        except (urllib3.exceptions.HTTPError, ValueError) as error:
+        except (urllib3.exceptions.HTTPError, ImportError, ValueError) as error:
             message = f"no connection to the endpoint ({type(error).__name__})"
             raise TransportError(message, may_have_been_sent=False) from error
         except OSError as error:
+            if error.errno in _OUT_OF_FILES:
+                message = f"no connection to the endpoint ({error.strerror})"
+                raise TransportError(message, may_have_been_sent=False) from error
             message = "the endpoint could not be trusted (there are no trusted certificates)"
             raise TlsError(message) from error
         parts = urllib.parse.urlsplit(url)

@@ -13,6 +13,7 @@ import functools
 import http.client
 import io
 import itertools
+import queue
 import socket
 import ssl
 import types
@@ -70,7 +71,7 @@ class _TimedReads(io.RawIOBase):
     def __init__(self, sock: socket.socket, until: float) -> None:
         super().__init__()
         self._sock = sock
-        self._use = sock.makefile("rb", buffering=0)  # keeps the socket open, closed or not
+        self._use = sock.makefile("rb", 0)  # keeps the socket open, closed or not
         self._until = until
 
     def readable(self) -> bool:
@@ -198,12 +199,24 @@ class _PostingPool(urllib3.HTTPConnectionPool):
             self._put_conn(connection)
         return HttpResponse(answer.status, lower_case(answer.headers), body)
 
+    def _put_conn(self, conn: Any) -> None:
+        # More threads than idle connections are kept is no mistake: no warning as urllib3 has it.
+        kept = self.pool
+        try:
+            if kept is not None:
+                kept.put(conn, block=False)
+                return
+        except queue.Full:
+            pass
+        if conn is not None:
+            conn.close()
+
 
 class _TlsPostingPool(_PostingPool, urllib3.HTTPSConnectionPool):  # pyright: ignore[reportIncompatibleMethodOverride]
     ConnectionCls: Any = _TlsConnection
 
 
-POOLS: Final = {"http": _PostingPool, "https": _TlsPostingPool}
+POOLS: Final[dict[str, Any]] = {"http": _PostingPool, "https": _TlsPostingPool}
 """The classes of pools by scheme, for urllib3's `PoolManager`."""
 
 

@@ -14,8 +14,10 @@ import weakref
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn, cast
 
+import attrs
 import requests
 import requests.adapters
+import requests.structures
 import urllib3
 import urllib3.exceptions
 
@@ -34,7 +36,8 @@ class RequestsTransport:
     Args:
         ca_bundle: The path of a file of trusted certificates; True for those of `certifi`.
         proxies: Proxy URLs by scheme, as `requests` takes them.
-        max_connections: Idle connections kept open.
+        max_connections: Idle connections kept open. Threads beyond that open one for a request and
+            close it after that.
     """
 
     def __init__(
@@ -62,9 +65,10 @@ class RequestsTransport:
         bounds: Any = urllib3.Timeout(timeouts.total, timeouts.connect, timeouts.read)
         try:
             # Whole already, unless a proxy or a mock stands in between.
+            adapter = self._adapter if _is_own(requests.Session.send) else _Session(self._adapter)
             answer = cast(
                 "HttpResponse | requests.Response",
-                self._adapter.send(
+                adapter.send(
                     prepared,
                     stream=True,
                     timeout=bounds,
@@ -101,6 +105,26 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_connections_to_parent)
 
 
+def _is_own(send: object) -> bool:
+    """Tell whether a session's `send` is that of requests, and not of requests-mock in a test."""
+    return getattr(send, "__module__", None) == "requests.sessions"
+
+
+@attrs.frozen
+class _Session:
+    """An adapter seen through a session, where a stand-in replaces sessions and nothing below."""
+
+    adapter: requests.adapters.HTTPAdapter
+
+    def send(self, prepared: requests.PreparedRequest, **settings: Any) -> requests.Response:
+        session = requests.Session()
+        session.trust_env = False
+        session.mount("https://", self.adapter)
+        session.mount("http://", self.adapter)
+        prepared.headers = requests.structures.CaseInsensitiveDict(prepared.headers)
+        return session.send(prepared, allow_redirects=False, **settings)
+
+
 class _ResolvedAdapter(requests.adapters.HTTPAdapter):
     """An adapter that resolves proxy, certificates and pool once for each URL."""
 
@@ -111,7 +135,9 @@ class _ResolvedAdapter(requests.adapters.HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = POOLS
+        # VCR.py replaces the connections of urllib3's own pools, so those are used then.
+        if urllib3.HTTPConnectionPool.ConnectionCls.__module__ == "urllib3.connection":
+            self.poolmanager.pool_classes_by_scheme = POOLS
 
     def get_connection_with_tls_context(
         self,

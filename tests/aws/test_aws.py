@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import http.server
+import logging
 import stat
 import sys
 import threading
+import traceback
 from typing import Any
 
 import boto3
 import botocore.session
+import botocore.utils
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -17,7 +21,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError
 
-from eventbridge_partner import ConfigurationError, CredentialsError
+from eventbridge_partner import ConfigurationError, CredentialsError, PartnerEventsClient
 from eventbridge_partner.aws.configuration import checked_endpoint, checked_region
 from eventbridge_partner.aws.session import BotocoreSession
 from eventbridge_partner.aws.shared import SharedSession
@@ -201,6 +205,14 @@ def test_default_client_configuration(files, environment, config, variables):
     assert configuration.region == client.meta.region_name
 
 
+@pytest.mark.parametrize("kind", ["FIPS", "DUALSTACK"])
+def test_an_endpoint_that_is_given_is_used_as_it_is(environment, kind):
+    """FIPS and dual stack choose among the endpoints of AWS, as in boto3."""
+    environment(**{f"AWS_USE_{kind}_ENDPOINT": "true"})
+    assert found(region="us-east-1", endpoint_url=GENERAL).url.rstrip("/") == GENERAL
+    assert found(region="us-east-1").url != GENERAL
+
+
 # ---------------------------------------------------------------- Region
 
 
@@ -369,10 +381,12 @@ def test_user_agent(files, environment):
 
 
 def test_certificates(files, environment, tmp_path):
-    """AWS_CA_BUNDLE, the config file's, or as botocore does REQUESTS_CA_BUNDLE; it must exist."""
-    for name in ("own", "file", "general"):
+    """AWS_CA_BUNDLE, the config file's, REQUESTS_CA_BUNDLE, SSL_CERT_FILE; it must exist."""
+    for name in ("own", "file", "general", "python's"):
         (tmp_path / name).touch()
     assert found(region="us-east-1").ca_bundle is True
+    environment(SSL_CERT_FILE=str(tmp_path / "python's"))
+    assert found(region="us-east-1").ca_bundle == str(tmp_path / "python's")
     environment(REQUESTS_CA_BUNDLE=str(tmp_path / "general"))
     assert found(region="us-east-1").ca_bundle == str(tmp_path / "general")
     files(f"[default]\nca_bundle = {tmp_path / 'file'}\n")
@@ -510,7 +524,43 @@ def test_providers_that_raise(error):
         keeper(given=Given(error)).frozen()
     assert CANARY not in str(caught.value)
     assert type(error).__name__ in str(caught.value)
-    assert caught.value.__cause__ is error
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+class Echoing(http.server.BaseHTTPRequestHandler):
+    """An endpoint for credentials that fails, and puts a secret into its answer."""
+
+    def do_GET(self):
+        body = f'{{"SecretAccessKey": "{CANARY}"}}'.encode()
+        self.send_response(500)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_credentials_endpoint_that_fails_with_a_secret(files, environment, caplog, monkeypatch):
+    """What it says is in no exception and no log line of ours; botocore logs it at DEBUG."""
+    monkeypatch.setattr(botocore.utils.ContainerMetadataFetcher, "SLEEP_TIME", 0)
+    caplog.set_level("DEBUG")
+    with http.server.HTTPServer(("127.0.0.1", 0), Echoing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        environment(AWS_CONTAINER_CREDENTIALS_FULL_URI=url)
+        with pytest.raises(CredentialsError) as caught:
+            keeper().frozen()
+        server.shutdown()
+        thread.join()
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__context__ is None
+    formatter = logging.Formatter()
+    telling = {record.name for record in caplog.records if CANARY in formatter.format(record)}
+    assert telling <= {"botocore.utils", "botocore.credentials"}
 
 
 def test_partial_credentials(files, environment):
@@ -761,3 +811,13 @@ def test_time_goes_on_after_a_correction(files):
         for _ in range(2)
     ]
     assert dates == ["19700101T001820Z", "19700101T001920Z"]
+
+
+def test_a_profile_is_shown_escaped():
+    """The name of a profile comes from the environment: it cannot forge a line of a log."""
+    client = PartnerEventsClient("us-east-1", profile="x\r\ny\x1b[2K")
+    with pytest.raises(ConfigurationError) as caught:
+        client.look_up()
+    assert r"x\r\ny\x1b[2K" in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert caught.value.__cause__ is None

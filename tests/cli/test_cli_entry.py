@@ -127,3 +127,14 @@ def test_memory_is_that_of_the_text(name):
     finally:
         tracemalloc.stop()
     assert peak < 5 * len(HOSTILE[name])
+
+
+@pytest.mark.parametrize("command", ["check", "send"])
+def test_names_of_files_and_arguments_are_shown_escaped(run, command):
+    """What a shell script passes on can neither forge a line nor move the cursor."""
+    for arguments in ((command, "no\x1b[2K\nsuch: file"), (command, "-", "--no\x1b[2K\nsuch")):
+        ended = run(*arguments)
+        assert ended.status == 2
+        last = ended.err.rstrip("\n").split("\n")[-1]
+        assert r"no\x1b[2K\nsuch" in last
+        assert last.isprintable()

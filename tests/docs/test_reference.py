@@ -91,3 +91,15 @@ def test_figures_of_pacing_are_those_that_the_script_prints() -> None:
     page = (ROOT / "docs/how-to/pace-requests.md").read_text()
     shown = page.partition("benchmarks.pacing -->\n\n")[2].partition("\n\n<!-- end of pacing")[0]
     assert shown == pacing.table(pacing.SCENES)
+
+
+def test_figures_of_loads_are_those_that_the_script_prints() -> None:
+    """Of the second table too; the rows that send little are run again."""
+    page = (ROOT / "docs/how-to/pace-requests.md").read_text()
+    shown = page.partition("<!-- loads: printed by benchmarks.pacing -->\n\n")[2]
+    lines = shown.partition("\n\n<!-- end of loads")[0].splitlines()
+    assert len(lines) == 2 + 2 * len(pacing.LOADS)
+    small = {title: load for title, load in pacing.LOADS.items() if load.quota == 40}
+    assert small
+    for line in pacing.table_of_loads(small).splitlines():
+        assert line in lines

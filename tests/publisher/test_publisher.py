@@ -33,6 +33,7 @@ from eventbridge_partner import (
     Timeouts,
     TlsError,
     Unconfirmed,
+    _bugs,
 )
 from eventbridge_partner.testing import FailEntries, FailRequest, FakeEventBridge, SlowAnswer
 from eventbridge_partner.transports.curl import CurlTransport
@@ -256,9 +257,13 @@ def test_callbacks_are_called_once_with_the_receipt(open_publisher: Open, gate: 
 
 @pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
 def test_callbacks_that_raise_do_no_harm(
-    open_publisher: Open, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
+    open_publisher: Open,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[BaseException],
 ) -> None:
-    """That is logged, without what the exception says: it may hold a payload."""
+    """It is logged with its frames, without what the exception says: it may hold a payload."""
+    monkeypatch.setattr(_bugs, "_logged_at", {})
     publisher = open_publisher()
     called = threading.Event()
 
@@ -270,6 +275,7 @@ def test_callbacks_that_raise_do_no_harm(
     receipt.add_done_callback(lambda _: called.set())
     assert called.wait(SOON)
     assert f"a callback of a receipt raised {kind.__name__}" in caplog.text
+    assert f"{__file__}:{fail.__code__.co_firstlineno + 1} in fail" in caplog.text
     assert "s3cr3t" not in caplog.text
 
 

@@ -175,6 +175,34 @@ def test_no_certificates(standing: Standing, tmp_path: Path) -> None:
     assert not caught.value.may_have_been_sent
 
 
+@pytest.mark.process
+def test_without_files_left_nothing_is_sent() -> None:
+    """Certificates that cannot be read for want of a file descriptor can be read later."""
+    program = """
+import os, resource
+client = PartnerEventsClient(
+    "us-east-1", endpoint_url="https://127.0.0.1:1", credentials=service.credentials
+)
+client.look_up()
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+opened = []
+try:
+    while True:
+        opened.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+try:
+    client.put_partner_events(Entries=[{
+        "Source": "aws.partner/example.com/a", "DetailType": "t", "Detail": "{}"
+    }])
+except TransportError as error:
+    for one in opened:
+        os.close(one)
+    print(type(error).__name__, error.may_have_been_sent)
+"""
+    assert printed(program) == ["TransportError False"]
+
+
 @pytest.mark.parametrize("url", ["http://[::1", "http://a:99999/"])
 def test_urls_that_cannot_be(transport: DefaultTransport, url: str) -> None:
     """Nothing was sent to a URL that is none."""

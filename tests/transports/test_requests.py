@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import http.server
 import io
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import responses
@@ -16,6 +19,8 @@ from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports._post import read_headers
 from eventbridge_partner.transports.requests import RequestsTransport
 from tests.transports.servers import PATIENCE
+
+SOON = 30.0
 
 
 @pytest.fixture
@@ -67,3 +72,38 @@ def test_headers_are_read_as_http_client_reads_them(
         return [(name, " ".join(value.split())) for name, value in headers.items()]
 
     assert unfolded(ours) == unfolded(theirs)
+
+
+class Meeting(http.server.BaseHTTPRequestHandler):
+    """Answers eight requests when all of them have come."""
+
+    protocol_version = "HTTP/1.1"
+    all_here = threading.Barrier(8)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.all_here.wait(SOON)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_more_threads_than_idle_connections_are_no_reason_to_warn(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Connections beyond those that are kept are closed, without urllib3's warning."""
+    transport = RequestsTransport(max_connections=2)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Meeting) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        request = HttpRequest(f"http://127.0.0.1:{server.server_port}/", {}, b"{}")
+        with ThreadPoolExecutor(8) as threads:
+            answers = list(threads.map(lambda _: transport.send(request, PATIENCE), range(8)))
+        transport.close()
+        server.shutdown()
+        serving.join()
+    assert [answer.status for answer in answers] == [200] * 8
+    assert "pool" not in caplog.text
