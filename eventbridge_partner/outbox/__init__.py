@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from eventbridge_partner.outbox._postgresql import PostgresOutbox
     from eventbridge_partner.outbox._protocol import Outbox, Sender
     from eventbridge_partner.outbox._records import (
-        ClaimSettled,
         Dead,
         DeadLetter,
         DrainReport,
@@ -40,7 +39,7 @@ else:
         "_postgresql": "PostgresOutbox",
         "_protocol": "Outbox Sender",
         "_records": """
-            ClaimSettled Dead DeadLetter DrainReport Fate Gone Later OutboxStats Settled
+            Dead DeadLetter DrainReport Fate Gone Later OutboxStats Settled
         """,
         "_relay": "Relay",
         "_rows": "Claim ClaimedRow",
@@ -52,7 +51,6 @@ else:
 
 __all__ = [
     "Claim",
-    "ClaimSettled",
     "ClaimedRow",
     "Dead",
     "DeadLetter",

@@ -28,9 +28,9 @@ from eventbridge_partner.errors import (
     PartnerEventsError,
 )
 from eventbridge_partner.models import PartnerEvent
+from eventbridge_partner.observing import MAX_LINKS
 from eventbridge_partner.outbox._fates import Judgement, Rules, judge, sendable
 from eventbridge_partner.outbox._records import (
-    ClaimSettled,
     Dead,
     DrainReport,
     Fate,
@@ -43,8 +43,6 @@ _SHORTEST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 _PROBE_EVENTS: Final = 20
 """After an outage, so many events find out whether it is over: one request's worth."""
-
-_LINKS: Final = 20
 
 
 @attrs.frozen
@@ -98,9 +96,12 @@ class Say:
 
 @attrs.frozen
 class Tell:
-    """Tell the observer."""
+    """Tell the observer what became of a claim of so many rows, and how long that took."""
 
-    settled: ClaimSettled
+    settled: Settled
+    links: tuple[str, ...]
+    claimed: int
+    seconds: float
 
 
 Step = Take | Send | Settle | Hold | Rest | Say | Tell
@@ -312,19 +313,7 @@ def _deal_with(control: Control, claim: Claim) -> Work:
     control.count(settled, judgement.outage)
     now = control.clock()
     links = dict.fromkeys(row.traceparent for row in claim.rows if row.traceparent)
-    yield Tell(
-        ClaimSettled(
-            rows=len(claim.rows),
-            size=claim.size,
-            accepted=settled.gone,
-            dead=settled.dead,
-            later=settled.later,
-            lost=settled.lost,
-            outage=judgement.outage,
-            links=tuple(links)[:_LINKS],
-            seconds=now - began,
-        )
-    )
+    yield Tell(settled, tuple(links)[:MAX_LINKS], len(claim.rows), now - began)
     if settled.lost:
         yield Say(
             "lost",

@@ -447,7 +447,7 @@ def stored(
     assert_type([dead.code for dead in local.dead_letters(limit=3)], list[str])
     assert_type(outbox.stats(), OutboxStats)
     assert_type(open_outbox("sqlite:///shop.db"), SqliteOutbox | PostgresOutbox)
-    relay = Relay(local, client, observe=lambda settled: settled.accepted)
+    relay = Relay(local, client, observe=print)
     Relay(outbox, RegionRouter(PartnerEventsClient(), {})).stop()
     assert_type(relay.drain(seconds=5), DrainReport)
     return relay.run()
