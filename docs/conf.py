@@ -60,7 +60,7 @@ nitpick_ignore = [
 ]
 nitpick_ignore_regex = [
     ("py:.*", r"(?!eventbridge_partner\.)\w+(\.\w+)+(\[.*)?"),
-    ("py:class", r"eventbridge_partner\.outbox\._adding\._\w+"),
+    ("py:class", r"eventbridge_partner\.outbox\.(_adding\._\w+|_postgresql\.Engine)"),
 ]
 
 

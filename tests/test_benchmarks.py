@@ -740,3 +740,20 @@ def test_pieces_are_measured_one_by_one(monkeypatch, capsys):
         for tls in ("with TLS", "without")
     }
     assert all(re.fullmatch(r" +-?\d+", figure) for figure in found.values())
+
+
+# ---------------------------------------------------------------- the outbox
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_outbox_prints_and_writes_its_figures(tmp_path):
+    """Each figure of the outbox stands beside what is required of it."""
+    file = tmp_path / "figures.json"
+    parts = ("--only", "claims", "--only", "fairness", "--only", "transactions")
+    command = [sys.executable, "-m", "benchmarks.outbox", "--quick", *parts, "--json", str(file)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    figures = json.loads(file.read_text())
+    assert len(done.stdout.splitlines()) == len(figures) == 10
+    assert {figure["what"] for figure in figures} >= {"the same, worst / best"}
+    assert all(figure["found"] > 0 for figure in figures if figure["unit"] != "µs more")

@@ -11,6 +11,7 @@ import eventbridge_partner
 from eventbridge_partner import (
     BufferFullError,
     CallCancelledError,
+    CallInterruptedError,
     ClockSkewError,
     ConcurrentModificationError,
     ConfigurationError,
@@ -58,6 +59,7 @@ SERVICE = {
 ERRORS = {
     "invalid event": (InvalidEventError([Finding("detail.a", "is NaN", "allowed: x", 3)]), False),
     "configuration": (ConfigurationError("region is not set"), False),
+    "interrupted": (CallInterruptedError("the call was interrupted", REPORT), True),
     "no transaction": (NoTransactionError("connection commits by itself"), False),
     "outbox schema": (OutboxSchemaError("there is no outbox"), False),
     "outbox unavailable": (OutboxUnavailableError("the database is full"), False),

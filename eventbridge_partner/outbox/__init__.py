@@ -14,40 +14,43 @@ Events that wait in the application's database, and the relay that sends them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from eventbridge_partner._lazy import face
 
-from eventbridge_partner.outbox._protocol import Outbox, Sender
-from eventbridge_partner.outbox._records import (
-    ClaimSettled,
-    Dead,
-    DeadLetter,
-    DrainReport,
-    Fate,
-    Gone,
-    Later,
-    OutboxStats,
-    Settled,
-)
-from eventbridge_partner.outbox._relay import Relay
-from eventbridge_partner.outbox._rows import Claim, ClaimedRow
-from eventbridge_partner.outbox._sqlite import SqliteOutbox
-from eventbridge_partner.outbox._url import open_outbox
-
+TYPE_CHECKING = False  # as in typing, whose import takes longer than this one
 if TYPE_CHECKING:
     from eventbridge_partner.outbox._postgresql import PostgresOutbox
+    from eventbridge_partner.outbox._protocol import Outbox, Sender
+    from eventbridge_partner.outbox._records import (
+        Dead,
+        DeadLetter,
+        DrainReport,
+        Fate,
+        Gone,
+        Later,
+        OutboxStats,
+        Settled,
+    )
+    from eventbridge_partner.outbox._relay import Relay
+    from eventbridge_partner.outbox._rows import Claim, ClaimedRow
+    from eventbridge_partner.outbox._sqlite import SqliteOutbox
+    from eventbridge_partner.outbox._url import open_outbox
 else:
-
-    def __getattr__(name: str) -> object:
-        if name == "PostgresOutbox":
-            from eventbridge_partner.outbox._postgresql import PostgresOutbox
-
-            return PostgresOutbox
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _NAMES = {
+        "_postgresql": "PostgresOutbox",
+        "_protocol": "Outbox Sender",
+        "_records": """
+            Dead DeadLetter DrainReport Fate Gone Later OutboxStats Settled
+        """,
+        "_relay": "Relay",
+        "_rows": "Claim ClaimedRow",
+        "_sqlite": "SqliteOutbox",
+        "_url": "open_outbox",
+    }
+    __getattr__, __dir__ = face(__name__, _NAMES, "contract")
 
 
 __all__ = [
     "Claim",
-    "ClaimSettled",
     "ClaimedRow",
     "Dead",
     "DeadLetter",

@@ -221,7 +221,7 @@ class Adding:
         """
         if hasattr(error, "hide_parameters"):
             # SQLAlchemy's errors show a statement's parameters: an event's payload.
-            error.hide_parameters = True
+            vars(error)["hide_parameters"] = True
         if _has_no_table(error):
             raise _schema.missing(self._names) from error
 

@@ -21,15 +21,16 @@ from typing import Any, Final
 
 import attrs
 
+from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner.errors import (
     ConfigurationError,
     CredentialsError,
     PartnerEventsError,
 )
 from eventbridge_partner.models import PartnerEvent
+from eventbridge_partner.observing import MAX_LINKS
 from eventbridge_partner.outbox._fates import Judgement, Rules, judge, sendable
 from eventbridge_partner.outbox._records import (
-    ClaimSettled,
     Dead,
     DrainReport,
     Fate,
@@ -42,8 +43,6 @@ _SHORTEST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 _PROBE_EVENTS: Final = 20
 """After an outage, so many events find out whether it is over: one request's worth."""
-
-_LINKS: Final = 20
 
 
 @attrs.frozen
@@ -97,9 +96,12 @@ class Say:
 
 @attrs.frozen
 class Tell:
-    """Tell the observer."""
+    """Tell the observer what became of a claim of so many rows, and how long that took."""
 
-    settled: ClaimSettled
+    settled: Settled
+    links: tuple[str, ...]
+    claimed: int
+    seconds: float
 
 
 Step = Take | Send | Settle | Hold | Rest | Say | Tell
@@ -311,19 +313,7 @@ def _deal_with(control: Control, claim: Claim) -> Work:
     control.count(settled, judgement.outage)
     now = control.clock()
     links = dict.fromkeys(row.traceparent for row in claim.rows if row.traceparent)
-    yield Tell(
-        ClaimSettled(
-            rows=len(claim.rows),
-            size=claim.size,
-            accepted=settled.gone,
-            dead=settled.dead,
-            later=settled.later,
-            lost=settled.lost,
-            outage=judgement.outage,
-            links=tuple(links)[:_LINKS],
-            seconds=now - began,
-        )
-    )
+    yield Tell(settled, tuple(links)[:MAX_LINKS], len(claim.rows), now - began)
     if settled.lost:
         yield Say(
             "lost",
@@ -335,7 +325,9 @@ def _deal_with(control: Control, claim: Claim) -> Work:
     if settled.dead:
         codes = sorted({fate.code for fate in judgement.fates if isinstance(fate, Dead)})
         text = "%d events are dead letters now (%s)"
-        yield Say(f"dead {codes}", logging.ERROR, text, (settled.dead, ", ".join(codes[:5])))
+        yield Say(
+            f"dead {codes}", logging.ERROR, text, (settled.dead, ", ".join(map(escaped, codes[:5])))
+        )
     yield from _remember(control, judgement, began, now)
 
 
@@ -410,7 +402,7 @@ def _remember(control: Control, judgement: Judgement, began: float, now: float) 
             f"trouble {name}",
             logging.ERROR,
             "nothing gets through to %s (%s): its events wait for %.0f s",
-            (name, code, seconds),
+            (name, escaped(code), seconds),
         )
         for source in sources:
             yield from _hold(source, seconds)
@@ -428,7 +420,7 @@ def _remember(control: Control, judgement: Judgement, began: float, now: float) 
             "outage",
             logging.ERROR,
             "nothing gets through (%s): the relay pauses for %.0f s, and events wait",
-            (judgement.outage, seconds),
+            (escaped(judgement.outage), seconds),
         )
 
 

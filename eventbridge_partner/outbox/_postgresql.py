@@ -12,6 +12,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast
 
 from eventbridge_partner._clock import monotonic
+from eventbridge_partner._logs import log
+from eventbridge_partner._threads import SendingThread
 from eventbridge_partner.errors import ConfigurationError, OutboxUnavailableError
 from eventbridge_partner.outbox import _schema
 from eventbridge_partner.outbox._adding import Adding, Statement
@@ -41,14 +43,11 @@ if TYPE_CHECKING:
 
 if TYPE_CHECKING:
     import psycopg
-    import sqlalchemy
 
     _Connection = psycopg.Connection[tuple[Any, ...]]
     _Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 T = TypeVar("T")
-
-_log: Final = logging.getLogger("eventbridge_partner")
 
 _PAGE: Final = 500
 _PROBED_SOURCES: Final = 1000
@@ -99,7 +98,7 @@ class PostgresOutbox(Adding):
 
     def __init__(
         self,
-        database: str | Engine | Callable[[], psycopg.Connection[Any]] | None = None,
+        database: str | Engine | Callable[[], Any] | None = None,
         *,
         table: str = _schema.TABLE,
         schema: str | None = None,
@@ -137,21 +136,20 @@ class PostgresOutbox(Adding):
         psycopg = _psycopg()
         connection: _Connection
         database = self._database
-        match database:
-            case None:
-                raise ConfigurationError(
-                    "PostgresOutbox has no database; needed for everything but add: a connection "
-                    "string, an Engine or a function that connects"
-                )
-            case str():
-                _check_conninfo(database)
-                connection = psycopg.connect(database)
-            case _ if callable(database):
-                connection = database()
-            case _:
-                pooled = database.raw_connection()
-                connection = pooled.driver_connection
-                pooled.detach()
+        if database is None:
+            raise ConfigurationError(
+                "PostgresOutbox has no database; needed for everything but add: a connection "
+                "string, an Engine or a function that connects"
+            )
+        if isinstance(database, str):
+            _check_conninfo(database)
+            connection = psycopg.connect(database)
+        elif (of_pool := getattr(database, "raw_connection", None)) is not None:
+            pooled = of_pool()
+            connection = pooled.driver_connection
+            pooled.detach()
+        else:
+            connection = cast("Callable[[], _Connection]", database)()
         connection.prepare_threshold = None  # PgBouncer forgets what was prepared
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         connection.autocommit = False
@@ -214,7 +212,7 @@ class PostgresOutbox(Adding):
             raise OutboxUnavailableError(message) from None
 
     @contextlib.contextmanager
-    def transaction(self) -> Generator[_Connection]:
+    def transaction(self) -> Generator[Any]:
         """
         Begin a transaction of the outbox's own, for programs that have no other.
 
@@ -281,12 +279,15 @@ class PostgresOutbox(Adding):
         """
         return _schema.script(_schema.postgresql(self._names, since))
 
-    def tables(self, metadata: sqlalchemy.MetaData) -> tuple[sqlalchemy.Table, ...]:
+    def tables(self, metadata: Any) -> tuple[Any, ...]:
         """
         Describe the tables to SQLAlchemy, so that Alembic's autogenerate leaves them as they are.
 
         Args:
-            metadata: The application's; the tables are added to it.
+            metadata: The application's `MetaData`; the tables are added to it.
+
+        Returns:
+            The tables.
         """
         from eventbridge_partner.outbox._tables import tables
 
@@ -580,7 +581,7 @@ class _Listener:
         self._channel = channel
         self._bell = bell
         self._is_over = False
-        threading.Thread(target=self._run, name="eventbridge-partner", daemon=True).start()
+        SendingThread(self._run, "eventbridge-partner-listen").start()
 
     def stop(self) -> None:
         """Stop within a second."""
@@ -595,7 +596,8 @@ class _Listener:
                     connection.autocommit = True
                     _execute(connection, f'LISTEN "{self._channel}"')
                     if not self._hears(connection):
-                        _log.warning(
+                        log(
+                            logging.WARNING,
                             "no notification comes through to the outbox %s, as behind PgBouncer "
                             "in transaction mode: the relay polls",
                             self._channel,
@@ -609,9 +611,8 @@ class _Listener:
             except psycopg.Error as error:
                 if not is_told:
                     is_told = True
-                    _log.warning(
-                        "the relay polls until it can listen again: %s", type(error).__name__
-                    )
+                    text = "the relay polls until it can listen again: %s"
+                    log(logging.WARNING, text, type(error).__name__)
                 time.sleep(1.0)
 
     def _hears(self, connection: _Connection) -> bool:

@@ -132,34 +132,6 @@ class DeadLetter:
     died_at: datetime.datetime
 
 
-@attrs.frozen(kw_only=True)
-class ClaimSettled:
-    """
-    What became of a claim: what a relay's observer is told.
-
-    Attributes:
-        rows: How many it had.
-        size: Of all of them, in bytes.
-        accepted: Events that the service took.
-        dead: Events that became dead letters.
-        later: Events that were put back.
-        lost: Rows that another relay had claimed before they were settled.
-        outage: Why the relay pauses; None if it does not.
-        links: The spans that added the rows, at most 20, as W3C's `traceparent` has them.
-        seconds: How long it took, from the claim to here.
-    """
-
-    rows: int
-    size: int
-    accepted: int
-    dead: int
-    later: int
-    lost: int
-    outage: str | None
-    links: tuple[str, ...]
-    seconds: float
-
-
 @attrs.frozen
 class DrainReport:
     """

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import logging
 import queue
-import threading
-from collections.abc import Callable
+import time
 from typing import Final, cast
 
 from eventbridge_partner._bugs import log_bug
 from eventbridge_partner._clock import monotonic
+from eventbridge_partner._logs import log
 from eventbridge_partner._plans import Running
+from eventbridge_partner._threads import SendingThread
+from eventbridge_partner.observing import ClaimSettled, Observer
 from eventbridge_partner.outbox._bell import Bell
 from eventbridge_partner.outbox._fates import RegionOf, Rules
 from eventbridge_partner.outbox._plan import (
@@ -29,12 +31,8 @@ from eventbridge_partner.outbox._plan import (
     work,
 )
 from eventbridge_partner.outbox._protocol import Outbox, Sender
-from eventbridge_partner.outbox._records import ClaimSettled, DrainReport
+from eventbridge_partner.outbox._records import DrainReport
 from eventbridge_partner.retry import Wait
-
-Observer = Callable[[ClaimSettled], object]
-
-_log: Final = logging.getLogger("eventbridge_partner")
 
 _SAID_AGAIN: Final = 60.0
 _SLACK: Final = 10.0
@@ -69,7 +67,8 @@ class Relay:
         pending_wait: Seconds for which the events of a source wait that a guard found PENDING.
         max_age: Seconds after which an event that fails for a passing reason becomes a dead
             letter. Without it, it is tried until it arrives. An outage makes none.
-        observe: Told of each claim when it is settled, in the thread that did.
+        observe: Told of each claim when it is settled, in the thread that did; see `observing`.
+            Give it to the client too, which tells it of requests and outcomes.
 
     Raises:
         ValueError: A number that cannot work.
@@ -189,12 +188,7 @@ class Relay:
         self._control = control
         ends: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         threads = [
-            threading.Thread(
-                target=self._work,
-                args=(control, number, ends),
-                name="eventbridge-relay",
-                daemon=True,
-            )
+            SendingThread(self._work, "eventbridge-partner", (control, number, ends))
             for number in range(self._workers)
         ]
         for thread in threads:
@@ -287,8 +281,8 @@ class Relay:
                 self._rest(seconds)
             case Say():
                 self._say(step)
-            case Tell(settled):
-                self._tell(settled)
+            case Tell():
+                self._tell(step)
         return None
 
     def _rest(self, seconds: float) -> None:
@@ -302,13 +296,24 @@ class Relay:
         if last is not None and now - last < _SAID_AGAIN and said.level > logging.INFO:
             return
         self._said[said.what] = now
-        _log.log(said.level, said.text, *said.values)
+        log(said.level, said.text, *said.values)
 
-    def _tell(self, settled: ClaimSettled) -> None:
+    def _tell(self, told: Tell) -> None:
         if self._observe is None:
             return
+        settled = told.settled
+        observation = ClaimSettled(
+            claimed=told.claimed,
+            gone=settled.gone,
+            dead=settled.dead,
+            later=settled.later,
+            lost=settled.lost,
+            links=told.links,
+            started=time.time() - told.seconds,
+            seconds=told.seconds,
+        )
         try:
-            self._observe(settled)
+            self._observe(observation)
         except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
             log_bug("observe", error)
 

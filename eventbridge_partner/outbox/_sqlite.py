@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
+from eventbridge_partner._logs import log
 from eventbridge_partner.errors import OutboxUnavailableError
 from eventbridge_partner.outbox import _schema
 from eventbridge_partner.outbox._adding import Adding, Statement
@@ -38,8 +39,6 @@ from eventbridge_partner.outbox._rows import (
     read_time,
 )
 from eventbridge_partner.outbox._selection import check_selector, selector
-
-_log: Final = logging.getLogger("eventbridge_partner")
 
 _OLDEST: Final = (3, 24)
 _BUSY_SECONDS: Final = 10.0
@@ -281,20 +280,18 @@ class SqliteOutbox(Adding):
             self._was_alone = True
             return rows
         self._was_alone = False
-        rows = self._probes(connection, now, min(events, 16), token, lease)
-        if not rows:
-            rows = self._shares(connection, now, events)
-        if not rows:
-            rows = self._alone(connection, now)
+        probes = self._probes(connection, now, min(events, 16), token, lease)
         kept: list[tuple[Any, ...]] = []
         size = 0
-        for row in rows:
+        # Row by row, for all that are due may be more than memory has room for.
+        for row in probes or self._shares(connection, now, events):
             size += row[6]
             if kept and size > max_bytes:
                 break
             kept.append(row)
-        if kept:
-            self._after = kept[-1][1]
+        if not kept:
+            return self._alone(connection, now)
+        self._after = kept[-1][1]
         return kept
 
     def _select(self, now: float, condition: str) -> str:
@@ -321,7 +318,7 @@ class SqliteOutbox(Adding):
         """Take one row of each source whose hold has ended: what becomes of it decides."""
         rows: list[tuple[Any, ...]] = []
         for source in self._ended_holds(connection, now, limit):
-            found = self._of_source(connection, now, source, 1)
+            found = list(self._of_source(connection, now, source, 1))
             if found:
                 rows += found
                 connection.execute(
@@ -334,22 +331,22 @@ class SqliteOutbox(Adding):
 
     def _shares(
         self, connection: sqlite3.Connection, now: float, events: int
-    ) -> list[tuple[Any, ...]]:
-        """Take an equal share of each source that has due rows."""
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield an equal share of each source that has due rows."""
         sources = self._due_sources(connection, now, events)
-        rows: list[tuple[Any, ...]] = []
+        share = math.ceil(events / max(len(sources), 1))
         for source in sources:
-            share = min(math.ceil(events / len(sources)), events - len(rows))
-            rows += self._of_source(connection, now, source, share)
-        return rows
+            for row in self._of_source(connection, now, source, min(share, events)):
+                events -= 1
+                yield row
 
     def _of_source(
         self, connection: sqlite3.Connection, now: float, source: str, limit: int
-    ) -> list[tuple[Any, ...]]:
+    ) -> Iterator[tuple[Any, ...]]:
         condition = (
             f"source = ? AND due_at <= ? AND claims < {_schema.MAX_CLAIMS} ORDER BY due_at LIMIT ?"
         )
-        return connection.execute(self._select(now, condition), (source, now, limit)).fetchall()
+        return connection.execute(self._select(now, condition), (source, now, limit))
 
     def _due_sources(self, connection: sqlite3.Connection, now: float, limit: int) -> list[str]:
         """Return the next sources that have due rows, from where the last claim ended."""
@@ -391,7 +388,7 @@ class SqliteOutbox(Adding):
         by = self._clock_was_set_back(connection, now)
         if not by:
             return
-        _log.warning("the clock was set back by %.0f s: the outbox follows it", by)
+        log(logging.WARNING, "the clock was set back by %.0f s: the outbox follows it", by)
         names = self._names
         for change in (
             f"UPDATE {names.outbox} SET due_at = due_at - ? WHERE due_at > ?",

@@ -16,6 +16,7 @@ from eventbridge_partner.testing import FakeEventBridge
 TUTORIAL = Path(__file__).parents[2] / "docs/tutorial-outbox.md"
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_its_commands(tmp_path):
     """After the first one, which installs, they store an event and deliver it."""

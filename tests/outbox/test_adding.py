@@ -25,6 +25,8 @@ from eventbridge_partner import InvalidEventError, NoTransactionError, PartnerEv
 from eventbridge_partner.outbox import PostgresOutbox, SqliteOutbox
 from eventbridge_partner.outbox.contract import event
 
+pytestmark = [pytest.mark.process, pytest.mark.slow]  # for PostgreSQL is started
+
 GIVEN = (
     event(1),
     PartnerEvent(event(1).source, "wörld \U0001f30d %s ? $1 :x", '{"a": "50 % ? $1 :b"}'),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -187,7 +188,7 @@ class Claims(RuleBasedStateMachine):
 
 
 Claims.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-TestClaims = Claims.TestCase
+TestClaims = pytest.mark.slow(Claims.TestCase)
 
 
 def test_a_row_that_kills_its_process(tmp_path):

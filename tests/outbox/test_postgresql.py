@@ -22,6 +22,8 @@ from eventbridge_partner.outbox._schema import Names
 from eventbridge_partner.outbox._statements import Statements
 from eventbridge_partner.outbox.contract import LEASE, OutboxContract, event
 
+pytestmark = [pytest.mark.process, pytest.mark.slow]  # for PostgreSQL is started
+
 
 @pytest.fixture
 def outbox(dsn):

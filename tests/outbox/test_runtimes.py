@@ -22,6 +22,8 @@ from eventbridge_partner.outbox import PostgresOutbox, Relay
 from eventbridge_partner.outbox.contract import event
 from eventbridge_partner.testing import FakeEventBridge
 
+pytestmark = [pytest.mark.process, pytest.mark.slow]  # for PostgreSQL is started
+
 EXAMPLES = Path(__file__).parents[2] / "examples/outbox"
 
 

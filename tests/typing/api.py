@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any, assert_never, assert_type
 
 import attrs
 import boto3
 import cattrs
+import psycopg
 from botocore.credentials import Credentials
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 from tenacity import (
     RetryCallState,
     stop_after_attempt,
@@ -70,8 +74,17 @@ from eventbridge_partner import (
     Verdict,
     entry_size,
     plan_batches,
+    stamp,
 )
 from eventbridge_partner.handoff import handoff
+from eventbridge_partner.outbox import (
+    DrainReport,
+    OutboxStats,
+    PostgresOutbox,
+    Relay,
+    SqliteOutbox,
+    open_outbox,
+)
 from eventbridge_partner.testing import (
     SOURCE_OPERATIONS,
     FailEntries,
@@ -416,3 +429,37 @@ def against_the_local_service() -> int:
     assert_type(service.sources.expire(event.source, "123456789012"), LocalSource | None)
     assert_type([source.state == "PENDING" for source in service.sources], list[bool])
     return service.request_count
+
+
+# ------------------------------------------------------------ an outbox
+
+
+def stored(
+    session: Session, connection: psycopg.Connection[tuple[object, ...]], client: SourceGuard
+) -> DrainReport:
+    """Connections of several libraries fit where events are added, and what sends fits a relay."""
+    outbox = PostgresOutbox("postgresql://", notify=True)
+    outbox.add(session, event, {"Source": "aws.partner/a/b", "DetailType": "t", "Detail": "{}"})
+    outbox.add(connection, event)
+    outbox.add(session.connection(), event)
+    local = SqliteOutbox("shop.db")
+    local.add(sqlite3.connect("shop.db"), PartnerEvent("aws.partner/a/b", "t", stamp({})))
+    assert_type([dead.code for dead in local.dead_letters(limit=3)], list[str])
+    assert_type(outbox.stats(), OutboxStats)
+    assert_type(open_outbox("sqlite:///shop.db"), SqliteOutbox | PostgresOutbox)
+    relay = Relay(local, client, observe=print)
+    Relay(outbox, RegionRouter(PartnerEventsClient(), {})).stop()
+    assert_type(relay.drain(seconds=5), DrainReport)
+    return relay.run()
+
+
+async def stored_later(
+    session: AsyncSession, connection: psycopg.AsyncConnection[tuple[object, ...]]
+) -> None:
+    """The same in the other world."""
+    outbox = PostgresOutbox()
+    await outbox.add_async(session, event)
+    await outbox.add_async(await session.connection(), event)
+    await outbox.add_async(connection, event)
+    outbox.add(session, event)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await outbox.add_async(5, event)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
