@@ -527,6 +527,17 @@ class Script:
         self._played.clear()
 
     @property
+    def in_force(self) -> tuple[Fault, ...]:
+        """All faults that are left, in the order played."""
+        return tuple(played.fault for played in self._played)
+
+    def remove(self, faults: Collection[Fault]) -> None:
+        """Put these very faults out of force."""
+        self._played = [
+            played for played in self._played if not any(played.fault is fault for fault in faults)
+        ]
+
+    @property
     def unplayed(self) -> tuple[Fault, ...]:
         """The faults in force that have had no effect yet."""
         return tuple(played.fault for played in self._played if not played.has_played)
