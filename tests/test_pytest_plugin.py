@@ -14,6 +14,8 @@ from eventbridge_partner.testing import EVERY_FAULT, EventPattern
 
 pytestmark = pytest.mark.process
 
+pytestmark = pytest.mark.process
+
 HEAD = """\
 import pytest
 from eventbridge_partner import PartnerEvent

@@ -11,7 +11,8 @@ import pytest
 
 from eventbridge_partner.testing import FailEntries, FakeEventBridge
 
-pytestmark = pytest.mark.browser
+# A browser is a process, and each test takes seconds.
+pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 
 SOURCE = "aws.partner/deskline.example/aurora/support"
 ACCOUNT = "123456789012"

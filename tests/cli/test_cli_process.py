@@ -205,6 +205,7 @@ def test_interruption_while_a_fifo_has_no_other_end(start, tmp_path, arguments, 
     assert err.decode() == f"eventbridge-partner {arguments[0]}: interrupted\n"
 
 
+@pytest.mark.process
 def test_a_page_stays_open_after_sending(start, tmp_path):
     """Until Ctrl-C; the exit status is that of the sending."""
     (tmp_path / "events.jsonl").write_text(json_lines(*numbered(3), "nonsense"))

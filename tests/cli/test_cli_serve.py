@@ -135,6 +135,7 @@ def test_it_fails_as_told(serve, monkeypatch):
     )
 
 
+@pytest.mark.process
 def test_it_serves_a_page_unless_told_otherwise(serve):
     """And says where, in a line that a shell passes over."""
     served = serve()
@@ -145,6 +146,7 @@ def test_it_serves_a_page_unless_told_otherwise(serve):
     assert not any("_page" in line for line in serve("--no-page").lines)
 
 
+@pytest.mark.process
 def test_what_is_sent_again_has_a_line(serve):
     """As whatever else reaches the service."""
     served = serve("--no-verify-signatures")
@@ -156,6 +158,7 @@ def test_what_is_sent_again_has_a_line(serve):
     assert err.splitlines()[1] == "request 1: 200, 1 of 1 entries accepted"
 
 
+@pytest.mark.process
 def test_trust_is_given_by_options(serve):
     """Both are needed, and each may be given several times."""
     served = serve(
