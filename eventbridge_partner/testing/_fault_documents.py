@@ -31,6 +31,7 @@ _KINDS: Final[Mapping[str, type[Fault]]] = {
         _faults.GarbleAnswer,
         _faults.WrongLength,
         _faults.MiscountFailures,
+        _faults.BlankResults,
         _faults.EmptyAnswer,
         _faults.SlowAnswer,
         _faults.OddPage,

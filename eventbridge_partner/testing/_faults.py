@@ -474,6 +474,7 @@ EVERY_FAULT: Final[Mapping[str, Fault]] = {
     "an answer is garbled": GarbleAnswer(),
     "an answer is too short": WrongLength(),
     "an answer is miscounted": MiscountFailures(),
+    "a result is blank": BlankResults(indexes=[0]),
     "an answer is empty": EmptyAnswer(),
     "an answer is slow": SlowAnswer(0.05),
 }
