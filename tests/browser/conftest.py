@@ -21,7 +21,8 @@ new PerformanceObserver((list) => {
 """
 
 
-@pytest.fixture(scope="session")
+# For the module and no longer: its event loop runs on this thread, and other tests want their own.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
