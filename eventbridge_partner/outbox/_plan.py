@@ -399,7 +399,7 @@ def _remember(control: Control, judgement: Judgement, began: float, now: float) 
     for name, (code, sources) in judgement.troubled.items():
         seconds = pauses.begin(name, began, now)
         yield Say(
-            f"trouble {name}",
+            "trouble",
             logging.ERROR,
             "nothing gets through to %s (%s): its events wait for %.0f s",
             (name, escaped(code), seconds),

@@ -266,7 +266,8 @@ def test_stop_wakes_who_sleeps(outbox, client):
     """Nobody waits for the end of a poll or a pause."""
     relay = Relay(outbox, client, poll=1000.0)
     with running(relay):
-        until(lambda: relay.is_alive)
+        until(lambda: len(outbox._bell._waiting) == 2)
+        assert relay.is_alive
         began = time.monotonic()
     assert time.monotonic() - began < 10
 
@@ -305,6 +306,27 @@ def test_a_signal_in_the_middle(outbox, client, service):
     stats = outbox.stats()
     assert stats.leased == 0
     assert stats.waiting == 200 - len(service.accepted)
+
+
+def test_a_worker_that_hangs(outbox, client, monkeypatch):
+    """A worker whose step does not end is no sign of life; one that rests is."""
+    now = time.monotonic()
+    monkeypatch.setattr("eventbridge_partner.outbox._relay.monotonic", lambda: now)
+    entered, leave = threading.Event(), threading.Event()
+
+    class Hanging:
+        def put_events(self, events, *, deadline=None):
+            entered.set()
+            leave.wait(30)
+            return client.put_events(events, deadline=deadline)
+
+    put(outbox, event(1))
+    with running(Relay(outbox, Hanging(), workers=1, lease=5.0)) as relay:
+        assert entered.wait(30)
+        assert relay.relay.is_alive
+        now += 60
+        assert not relay.relay.is_alive
+        leave.set()
 
 
 def test_drain_in_time(outbox, client):
