@@ -101,6 +101,9 @@ AWS's partner guide says "Event Bus Not Found" and does not give the literal cod
 SOURCE_GONE_MESSAGE: Final = "event bus not found"
 """What the message says then, in lower case, whatever the code."""
 
+UNKNOWN_CREDENTIALS: Final = frozenset({"InvalidClientTokenId", "UnrecognizedClientException"})
+"""Permanent, unless refreshable credentials turn out to have been revoked and renewed."""
+
 EXPIRED_CREDENTIALS: Final = frozenset({"ExpiredToken", "ExpiredTokenException"})
 """The session token has expired: the same request may succeed with fresh credentials."""
 

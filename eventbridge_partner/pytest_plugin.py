@@ -17,6 +17,7 @@ import pytest
 
 if TYPE_CHECKING:
     from eventbridge_partner import AsyncPartnerEventsClient, PartnerEventsClient
+    from eventbridge_partner.outbox import SqliteOutbox
     from eventbridge_partner.testing import FakeEventBridge, Fault, LocalServer
 
 FAULT_NAMES: Final = (
@@ -35,6 +36,7 @@ FAULT_NAMES: Final = (
     "an answer is garbled",
     "an answer is too short",
     "an answer is miscounted",
+    "a result is blank",
     "an answer is empty",
     "an answer is slow",
 )
@@ -184,6 +186,16 @@ def eventbridge_environment(
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     return eventbridge_server
+
+
+@pytest.fixture
+def eventbridge_outbox(tmp_path: Path) -> Iterator[SqliteOutbox]:
+    """An outbox in a SQLite file of the test's own, created and empty."""
+    from eventbridge_partner.outbox import SqliteOutbox
+
+    with SqliteOutbox(tmp_path / "outbox.sqlite") as outbox:
+        outbox.create()
+        yield outbox
 
 
 @pytest.fixture(params=FAULT_NAMES)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.browsers import NAMES, found_browser
 
 settings.register_profile(
     "moderate",
@@ -19,3 +22,22 @@ settings.register_profile(
     max_examples=int(os.environ.get("FUZZ_EXAMPLES", "20000")),
 )
 settings.load_profile("moderate")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a browser where there is none."""
+    if found_browser() is not None:
+        return
+    left_out = [item for item in items if item.get_closest_marker("browser")]
+    if left_out:
+        items[:] = [item for item in items if not item.get_closest_marker("browser")]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say that the page was not tested."""
+    if found_browser() is None:
+        terminalreporter.write_line(
+            "no browser found: the tests of the local service's page were left out; "
+            f"needed: playwright, and one of {', '.join(NAMES)}"
+        )

@@ -14,6 +14,8 @@ from eventbridge_partner.testing import EVERY_FAULT, EventPattern
 
 pytestmark = pytest.mark.process
 
+pytestmark = pytest.mark.process
+
 HEAD = """\
 import pytest
 from eventbridge_partner import PartnerEvent
@@ -184,6 +186,25 @@ def test_it(eventbridge):
 """)
     assert ran.parseoutcomes()["errors"] == 1
     ran.stdout.fnmatch_lines([f"*{says}*"])
+
+
+def test_an_outbox_of_its_own(attempt):
+    """Created, and delivered by a relay to the service of the test."""
+    ran = attempt("""\
+import sqlite3
+from eventbridge_partner.outbox import Relay
+
+def test_outbox(eventbridge, eventbridge_client, eventbridge_outbox, tmp_path):
+    connection = sqlite3.connect(tmp_path / "outbox.sqlite")
+    with connection:
+        connection.execute("BEGIN")
+        eventbridge_outbox.add(connection, event())
+    connection.close()
+    assert eventbridge_outbox.stats().waiting == 1
+    Relay(eventbridge_outbox, eventbridge_client).drain()
+    assert_accepted(eventbridge, detail={"ticket": 1})
+""")
+    ran.assert_outcomes(passed=1)
 
 
 def test_each_kind_of_fault(attempt):

@@ -138,6 +138,11 @@ def _is_loopback(host: str) -> bool:
     )
 
 
+# A label has 63 letters at most, and a name 253: nothing could be sent to any other.
+_HOST: Final = re.compile(r"(?=.{1,253}\.?$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+_ADDRESS: Final = re.compile(r"[0-9a-f:.]+")
+
+
 def checked_endpoint(endpoint_url: str) -> tuple[str, str]:
     """
     Return the URL to post to and its `Host`, if credentials and events can safely go there.
@@ -161,7 +166,7 @@ def checked_endpoint(endpoint_url: str) -> tuple[str, str]:
         raise refused("is not a URL") from None
     if parts.username is not None or parts.password is not None:
         raise refused("holds a user name or password")
-    if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host):
+    if not (_ADDRESS if ":" in host else _HOST).fullmatch(host):
         raise refused("has no host" if not host else "has a host that is none")
     if port == 0:
         raise refused("has the port 0")

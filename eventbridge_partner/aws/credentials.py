@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import sys
 import threading
 from typing import Any, Final, Protocol
 
+from eventbridge_partner._clock import monotonic
+from eventbridge_partner._logs import log
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.aws.environment import EnvironmentCredentials
 from eventbridge_partner.errors import CredentialsError
@@ -68,6 +72,10 @@ class CredentialsKeeper:
         self._source = given
         self._lasting: Credentials | None = None
         self._remembered: FrozenCredentials | None = None
+        # Refreshed after the service called those before unknown.
+        self._renewed: FrozenCredentials | None = None
+        self._kept_until = -math.inf
+        self._has_warned = False
         self._lock = threading.RLock()
         # The threads that are asking for credentials.
         self._asking: set[int] = set()
@@ -89,8 +97,12 @@ class CredentialsKeeper:
         if type(source) is botocore.Credentials:
             self._lasting = source
             return False
-        refreshable: Any = source if isinstance(source, botocore.RefreshableCredentials) else None
-        return refreshable is None or refreshable.refresh_needed()
+        refreshable = _refreshable(source)
+        if refreshable is None:
+            return True
+        if self._remembered is not None and monotonic() < self._kept_until:
+            return False
+        return refreshable.refresh_needed()
 
     def frozen(self) -> FrozenCredentials:
         """
@@ -137,9 +149,39 @@ class CredentialsKeeper:
             return self._remembered
         self._asking.add(thread)
         try:
-            return (self._source or self._find()).get_frozen_credentials()
+            return self._ask(self._source or self._find())
         finally:
             self._asking.discard(thread)
+
+    def _ask(self, source: Credentials) -> ReadCredentials:
+        refreshable = _refreshable(source)
+        if refreshable is None:
+            return source.get_frozen_credentials()
+        if self._remembered is not None and monotonic() < self._kept_until:
+            return self._remembered
+        try:
+            read = source.get_frozen_credentials()
+        except Exception as error:
+            let_pass(error)
+            # Botocore asks for others minutes before they expire, and gives none if that fails.
+            kept = None if refreshable.refresh_needed(0) else refreshable.kept()
+            if kept is None:
+                raise
+            self._kept_until = monotonic() + _ASK_AGAIN_SECONDS
+            if not self._has_warned:
+                self._has_warned = True
+                name = type(error).__name__
+                log(
+                    logging.WARNING,
+                    "the AWS credentials cannot be refreshed (%s); they are used until they expire",
+                    name,
+                )
+            return kept
+        self._has_warned = False
+        if refreshable.refresh_needed() and not refreshable.refresh_needed(2):
+            # Those that came are in botocore's window too: not again for the next request.
+            self._kept_until = monotonic() + _KEPT_SECONDS
+        return read
 
     def _find(self) -> Credentials:
         with self._lock:
@@ -153,9 +195,14 @@ class CredentialsKeeper:
                 self._source = found
             return self._source
 
-    def refresh(self, stale: FrozenCredentials) -> None:
+    def refresh(self, stale: FrozenCredentials, *, by_force: bool = False) -> None:
         """
         Look for credentials again, unless others than the stale ones are here already.
+
+        Args:
+            stale: Those that are of no use any more.
+            by_force: Whether those that refresh themselves are to do so, though by their own
+                account they are good.
 
         Raises:
             CredentialsError: There are none now.
@@ -164,19 +211,42 @@ class CredentialsKeeper:
         if thread in self._asking:
             return  # that is what this call interrupted
         self._asking.add(thread)
+        self._kept_until = -math.inf
         try:
             with _WithoutText():
-                self._look_again(stale)
+                self._look_again(stale, by_force=by_force)
         finally:
             self._asking.discard(thread)
 
-    def _look_again(self, stale: FrozenCredentials) -> None:
+    def renew(self, unknown: FrozenCredentials) -> bool:
+        """
+        Look for credentials again after the service called some unknown, once.
+
+        Returns:
+            Whether there are others now.
+        """
+        if unknown == self._renewed:
+            return False
+        try:
+            self.refresh(unknown, by_force=True)
+            found = self.frozen()
+        except CredentialsError:
+            return False
+        self._renewed = found
+        return found != unknown
+
+    def _look_again(self, stale: FrozenCredentials, *, by_force: bool) -> None:
         with self._lock:
-            if self._given is not None or self._source is None:
-                return  # whoever gave them refreshes them
+            if self._source is None:
+                return
             current = self._source.get_frozen_credentials()
             if (current.access_key, current.token or None) != (stale.access_key, stale.token):
                 return
+            refreshable = _refreshable(self._source) if by_force else None
+            if refreshable is not None and refreshable.refresh():
+                return
+            if self._given is not None:
+                return  # whoever gave them refreshes them
             method = getattr(self._source, "method", _GIVEN_TO_THE_SESSION)
             if method == _GIVEN_TO_THE_SESSION:
                 return
@@ -188,6 +258,39 @@ class CredentialsKeeper:
                 self._source = found
 
 
+class _Refreshable:
+    """What botocore's `RefreshableCredentials` do, and have no public method for."""
+
+    def __init__(self, credentials: Any) -> None:
+        self._credentials = credentials
+
+    def refresh_needed(self, seconds: int | None = None) -> bool:
+        """Tell whether they expire within so many seconds; None for botocore's own bound."""
+        return bool(self._credentials.refresh_needed(seconds))
+
+    def kept(self) -> ReadCredentials | None:
+        """Return what they hold, without asking for others; None for nothing."""
+        found: ReadCredentials | None = getattr(self._credentials, "_frozen_credentials", None)
+        return found
+
+    def refresh(self) -> bool:
+        """Fetch others now, or tell that this botocore has another way to do so."""
+        refresh = getattr(self._credentials, "_protected_refresh", None)
+        if refresh is None:
+            return False
+        refresh(is_mandatory=True)
+        return True
+
+
+def _refreshable(source: Credentials) -> _Refreshable | None:
+    botocore: Any = sys.modules.get("botocore.credentials")
+    if botocore is None or not isinstance(source, botocore.RefreshableCredentials):
+        return None
+    return _Refreshable(source)
+
+
+_ASK_AGAIN_SECONDS: Final = 10.0
+_KEPT_SECONDS: Final = 1.0
 _GIVEN_TO_THE_SESSION: Final = "explicit"
 
 

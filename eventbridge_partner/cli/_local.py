@@ -17,7 +17,9 @@ S = TypeVar("S", bound="FakeEventBridge")
 
 REGION: Final = "us-east-1"
 _KEEP: Final = 16
-"""Requests that the service remembers: what it has to say of them is said at once."""
+"""Requests that the service remembers where nobody looks at them later."""
+
+_KEEP_FOR_PAGE: Final = {"keep": 10_000, "keep_bytes": 64 * 1024 * 1024}
 
 _FAULTS: Final = ("throttle", "fail_requests", "lose_answers", "slow", "seed")
 
@@ -65,9 +67,20 @@ def _play_faults(service: FakeEventBridge, arguments: argparse.Namespace) -> Non
     service.play(*faults)
 
 
-def local_service(arguments: argparse.Namespace, kind: type[S], **settings: Any) -> S:
-    """Return a service as the command line wants it, which remembers little."""
-    service = kind(arguments.region or REGION, keep=_KEEP, seed=arguments.seed or 0, **settings)
+def local_service(
+    arguments: argparse.Namespace, kind: type[S], *, looked_at: bool, **settings: Any
+) -> S:
+    """
+    Return a service as the command line wants it.
+
+    Args:
+        arguments: Of the command line.
+        kind: The class.
+        looked_at: Whether there is a page, or whoever else looks at what it remembers.
+        **settings: Of the class.
+    """
+    memory: dict[str, Any] = _KEEP_FOR_PAGE if looked_at else {"keep": _KEEP}
+    service = kind(arguments.region or REGION, seed=arguments.seed or 0, **memory, **settings)
     _play_faults(service, arguments)
     return service
 

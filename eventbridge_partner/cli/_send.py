@@ -7,6 +7,7 @@ import contextlib
 import os
 import stat
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,7 @@ from eventbridge_partner.cli._output import (
     OutputError,
     Tally,
     amount,
+    flush_out,
     result_line,
     say,
     summary,
@@ -48,7 +50,7 @@ from eventbridge_partner.cli._progress import Progress, open_progress
 from eventbridge_partner.line._base import MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
-    from eventbridge_partner.testing import FakeEventBridge
+    from eventbridge_partner.testing import FakeEventBridge, LocalServer
 
 _REFUSED: Final[Mapping[str, Any]] = {}
 """Given to the client in place of an entry that was refused, to hold its place in the order."""
@@ -91,6 +93,11 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         "--local",
         action="store_true",
         help="send to a local service that runs only for this command, over HTTP",
+    )
+    where.add_argument(
+        "--page",
+        action="store_true",
+        help="with --local: serve the page that shows what comes, until interrupted",
     )
     where.add_argument("--region", help="the Region of the event sources")
     where.add_argument("--endpoint-url", metavar="URL", help="instead of the Region's endpoint")
@@ -162,12 +169,14 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         if arguments.outbox is not None:
             return _store(arguments, interruption, stack, stream, results, failed)
         with interruption.allowed:
-            service = None
+            service = server = None
             if arguments.local:
                 from eventbridge_partner.testing import FakeEventBridge
 
-                service = _local.local_service(arguments, FakeEventBridge)
-            client = stack.enter_context(_client(arguments, service, stack))
+                looked_at = arguments.page
+                service = _local.local_service(arguments, FakeEventBridge, looked_at=looked_at)
+                server = stack.enter_context(service.serve(page=looked_at))
+            client = stack.enter_context(_client(arguments, service, server))
             reader = _reader(arguments.file, stream)
         progress = None
         if not (arguments.quiet or arguments.no_progress) and sys.stderr.isatty():
@@ -194,7 +203,18 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
             if end:
                 lines.append(f"{end}; {sending.where_reading_ended}")
             say(*lines)
-        return interruption.status if sending.was_interrupted else status
+        if sending.was_interrupted:
+            return interruption.status
+        if server is not None and server.page_url:
+            _stay_open(server.page_url, interruption)
+        return status
+
+
+def _stay_open(page_url: str, interruption: Interruption) -> None:
+    say(f"  what came is at {page_url} until Ctrl-C")
+    flush_out()
+    with contextlib.suppress(Interrupted), interruption.allowed:
+        threading.Event().wait()
 
 
 def _store(
@@ -210,15 +230,15 @@ def _store(
 
     outbox = _outbox_url.open_named(arguments)
     stack.enter_context(outbox)
-    storing = Storing(
-        outbox,
-        _reader(arguments.file, stream),
-        stack.enter_context(LineFile(results)),
-        None if failed is None else stack.enter_context(LineFile(failed)),
-        shows_stored=arguments.results is not None,
-    )
     try:
         with interruption.allowed:
+            storing = Storing(
+                outbox,
+                _reader(arguments.file, stream),
+                stack.enter_context(LineFile(results)),
+                None if failed is None else stack.enter_context(LineFile(failed)),
+                shows_stored=arguments.results is not None,
+            )
             return storing.store()
     except OSError as error:
         say(f"the input cannot be read further: {reason(error)}; nothing was stored")
@@ -363,7 +383,7 @@ def _check(arguments: argparse.Namespace) -> None:
         for option, value in others.items():
             if value is not None:
                 raise UsageError(f"--local has its own endpoint and credentials, without {option}")
-    elif options := _local.fault_options(arguments):
+    elif options := [*["--page"] * arguments.page, *_local.fault_options(arguments)]:
         raise UsageError(f"{options[0]} is for the local service: add --local")
     if arguments.failed == "-":
         raise UsageError("--failed needs a file: standard output has results")
@@ -414,13 +434,13 @@ def _check_paths(stream: BinaryIO, outputs: Mapping[str, Path | None]) -> None:
 def _client(
     arguments: argparse.Namespace,
     service: FakeEventBridge | None,
-    stack: contextlib.ExitStack,
+    server: LocalServer | None,
 ) -> PartnerEventsClient:
     retry = RetryPolicy()
     if arguments.max_attempts is not None:
         retry = retry.with_max_attempts(arguments.max_attempts)
     pace = Pace(arguments.max_rate)
-    if service is None:
+    if service is None or server is None:
         return PartnerEventsClient(
             arguments.region,
             endpoint_url=arguments.endpoint_url,
@@ -429,7 +449,6 @@ def _client(
             max_in_flight=arguments.max_in_flight,
             pace=pace,
         )
-    server = stack.enter_context(service.serve())
     with _local.without_aws_settings():
         client = PartnerEventsClient(
             service.region,

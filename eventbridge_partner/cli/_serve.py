@@ -15,13 +15,14 @@ from eventbridge_partner.cli._output import amount, flush_out, say, write_out
 from eventbridge_partner.testing import SOURCE_OPERATIONS, FakeEventBridge
 
 if TYPE_CHECKING:
-    from eventbridge_partner.testing import Answer, RequestRecord
+    from eventbridge_partner.testing import Answer, LocalServer, RequestRecord
 
 _EPILOG: Final = """\
 Prints the environment variables that point the AWS SDKs and this program to the service, ready
-for a shell, and then to standard error a line for each request. It remembers only the newest
-requests, so it can run for as long as you like. Ctrl-C or SIGTERM ends it with exit status 0.
-It takes events of any source until the first source is created; `customer` acts on sources.
+for a shell, and then to standard error a line for each request. It remembers the newest 10,000
+requests, in at most 64 MiB, so it can run for as long as you like. Ctrl-C or SIGTERM ends it with
+exit status 0. It takes events of any source until the first source is created; `customer` acts on
+sources.
 """
 
 
@@ -51,6 +52,12 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         help="take requests with any signature, or none",
     )
     parser.add_argument("--quiet", action="store_true", help="print no line for each request")
+    parser.add_argument(
+        "--page",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="serve the page that shows what comes (default: yes)",
+    )
     trust = parser.add_argument_group("who may use control calls, besides this machine")
     trust.add_argument(
         "--trust-peer",
@@ -90,7 +97,11 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         if getattr(arguments, name) is not None
     }
     service = _local.local_service(
-        arguments, _RequestPrinter, verify_signatures=arguments.verify_signatures, **settings
+        arguments,
+        _RequestPrinter,
+        looked_at=True,
+        verify_signatures=arguments.verify_signatures,
+        **settings,
     )
     service.prints = not arguments.quiet
     try:
@@ -99,6 +110,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
             arguments.port,
             trusted_peers=arguments.trust_peer,
             trusted_hosts=arguments.trust_host,
+            page=arguments.page,
         )
     except OSError as error:
         where = f"{arguments.host}:{arguments.port}"
@@ -106,7 +118,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
     with server:
         try:
             with interruption.allowed:
-                _print_settings(service, server.url)
+                _print_settings(service, server)
                 threading.Event().wait()
         except Interrupted:
             pass
@@ -115,9 +127,12 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
     return ALL_ACCEPTED
 
 
-def _print_settings(service: FakeEventBridge, url: str) -> None:
+def _print_settings(service: FakeEventBridge, server: LocalServer) -> None:
     credentials = service.credentials
+    url = server.url
     lines = [f"# EventBridge for partners, on this machine only: {url} (Ctrl-C ends it)"]
+    if server.page_url:
+        lines.append(f"# What comes, in a browser: {server.page_url}")
     values = {
         "AWS_ENDPOINT_URL_EVENTBRIDGE": url,
         "AWS_REGION": service.region,
@@ -161,16 +176,21 @@ class _RequestPrinter(FakeEventBridge):
         self._print(answer)
         return answer
 
+    def send_again(self, entry: Mapping[str, Any]) -> Answer:
+        """Deal with a request that the page sends again."""
+        answer = super().send_again(entry)
+        self._print(answer)
+        return answer
+
     def _print(self, answer: Answer) -> None:
         if not self.prints:
             return
-        index = answer.request_index
-        line = f"request {index:,}: {answer.status or 'no answer'}"
-        for record in self.requests:
-            if record.index == index:
-                line += f", {_what_became(record)}"
-                reasons = {record.error_code, *(result.error_code for result in record.results)}
-                names = sorted(reason for reason in reasons if reason)
-                names += (type(fault).__name__ for fault in record.faults)
-                line += f" ({', '.join(dict.fromkeys(names))})" if names else ""
+        line = f"request {answer.request_index:,}: {answer.status or 'no answer'}"
+        record = self.record_of(answer)
+        if record is not None:
+            line += f", {_what_became(record)}"
+            reasons = {record.error_code, *(result.error_code for result in record.results)}
+            names = sorted(reason for reason in reasons if reason)
+            names += (type(fault).__name__ for fault in record.faults)
+            line += f" ({', '.join(dict.fromkeys(names))})" if names else ""
         say(line)

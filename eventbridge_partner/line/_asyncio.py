@@ -10,10 +10,11 @@ import attrs
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpResponse, Timeouts
 from eventbridge_partner.delivery.entries import Batch
+from eventbridge_partner.error_codes import UNKNOWN_CREDENTIALS
 from eventbridge_partner.errors import (
-    CredentialsError,
     ExpiredCredentialsError,
     PartnerEventsError,
+    ServiceError,
     TransportError,
 )
 from eventbridge_partner.line._base import MAX_MULTIPLEXED, BaseLine
@@ -109,14 +110,13 @@ class AsyncLine(BaseLine[AsyncTransport]):
     async def _remedy(
         self, error: PartnerEventsError, signed_with: FrozenCredentials
     ) -> PartnerEventsError:
-        if not isinstance(error, ExpiredCredentialsError):
-            return remedy(error, signed_with, self.credentials, self.edge)
-        self._kept = None
-        try:
-            await self.off_loop.run(self.credentials.refresh, signed_with)
-        except CredentialsError as without:
-            return without
-        return error
+        if isinstance(error, ExpiredCredentialsError) or (
+            isinstance(error, ServiceError) and error.code in UNKNOWN_CREDENTIALS
+        ):
+            # Which may wait for a file, a process or the network.
+            self._kept = None
+            return await self.off_loop.run(remedy, error, signed_with, self.credentials, self.edge)
+        return remedy(error, signed_with, self.credentials, self.edge)
 
     # ------------------------------------------------------------ batches
 

@@ -15,11 +15,13 @@ from eventbridge_partner._logs import log
 from eventbridge_partner.aws.credentials import CredentialsKeeper
 from eventbridge_partner.aws.signing import SigningEdge
 from eventbridge_partner.delivery.entries import Batch
+from eventbridge_partner.error_codes import UNKNOWN_CREDENTIALS
 from eventbridge_partner.errors import (
     ClockSkewError,
     CredentialsError,
     ExpiredCredentialsError,
     PartnerEventsError,
+    ServiceError,
     TransportError,
 )
 from eventbridge_partner.line._witness import Departure
@@ -144,6 +146,10 @@ def remedy(
                 credentials.refresh(signed_with)
             except CredentialsError as without:
                 return without
+        case ServiceError() if error.code in UNKNOWN_CREDENTIALS and credentials.renew(signed_with):
+            return ExpiredCredentialsError(
+                error.code, error.message, status=error.status, request_id=error.request_id
+            )
         case ClockSkewError() if error.server_time is not None:
             edge.correct_clock(error.server_time)
         case _:

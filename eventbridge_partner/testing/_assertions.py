@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 
+from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner.testing._envelopes import customer_event
 from eventbridge_partner.testing._patterns import EventPattern
 from eventbridge_partner.testing._records import AcceptedEntry, RequestRecord
@@ -132,7 +133,7 @@ class _Wish:
         if self.detail is not None:
             parts.append(f"detail with {_text(self.detail)}")
         if self.pattern is not None:
-            parts.append(f"event pattern {_cut(str(self.pattern))}")
+            parts.append(f"event pattern {escaped(str(self.pattern), _SHOWN)}")
         return ", ".join(parts)
 
     def differences(self, entry: AcceptedEntry, region: str) -> Iterator[str]:
@@ -194,7 +195,7 @@ def _shown(title: str, compared: Sequence[tuple[AcceptedEntry, list[str]]]) -> I
             f"{_text(entry.detail_type)} of {_text(entry.source)}{dropped}"
         )
         if not differences:
-            yield f"      detail {_cut(entry.detail)}"
+            yield f"      detail {escaped(entry.detail, _SHOWN)}"
         for difference in differences[:_MOST_DIFFERENCES]:
             yield f"      {difference}"
         if (more := len(differences) - _MOST_DIFFERENCES) > 0:
@@ -222,8 +223,4 @@ def _counted(codes: Counter[str]) -> str:
 def _text(value: object) -> str:
     if value is _NOTHING:
         return "nothing"
-    return _cut(json.dumps(value, ensure_ascii=False, default=repr))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return escaped(json.dumps(value, ensure_ascii=False, default=repr), _SHOWN)

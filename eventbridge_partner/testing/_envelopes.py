@@ -24,6 +24,13 @@ def customer_event(entry: AcceptedEntry, *, account: str, region: str) -> dict[s
     Raises:
         ValueError: Its time is not in the years 1 to 9999.
     """
+    return envelope_with(entry.parsed_detail, entry, account=account, region=region)
+
+
+def envelope_with(
+    detail: object, entry: AcceptedEntry, *, account: str, region: str
+) -> dict[str, Any]:
+    """Return the customer's event with a detail that was made of the entry's in another way."""
     seconds = entry.received_at if entry.time is None else entry.time
     try:
         time = datetime.fromtimestamp(math.floor(seconds), UTC)
@@ -38,5 +45,5 @@ def customer_event(entry: AcceptedEntry, *, account: str, region: str) -> dict[s
         "time": f"{time:%Y-%m-%dT%H:%M:%S}Z".rjust(20, "0"),
         "region": region,
         "resources": list(entry.resources),
-        "detail": entry.parsed_detail,
+        "detail": detail,
     }

@@ -474,6 +474,7 @@ EVERY_FAULT: Final[Mapping[str, Fault]] = {
     "an answer is garbled": GarbleAnswer(),
     "an answer is too short": WrongLength(),
     "an answer is miscounted": MiscountFailures(),
+    "a result is blank": BlankResults(indexes=[0]),
     "an answer is empty": EmptyAnswer(),
     "an answer is slow": SlowAnswer(0.05),
 }
@@ -525,6 +526,17 @@ class Script:
     def clear(self) -> None:
         """Put no fault in force."""
         self._played.clear()
+
+    @property
+    def in_force(self) -> tuple[Fault, ...]:
+        """All faults that are left, in the order played."""
+        return tuple(played.fault for played in self._played)
+
+    def remove(self, faults: Collection[Fault]) -> None:
+        """Put these very faults out of force."""
+        self._played = [
+            played for played in self._played if not any(played.fault is fault for fault in faults)
+        ]
 
     @property
     def unplayed(self) -> tuple[Fault, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from typing import Final
 
@@ -15,6 +16,30 @@ from eventbridge_partner.testing._records import AcceptedEntry, Answer, RequestR
 _MISLEADING: Final = (BlankResults, GarbleAnswer, WrongLength)
 
 
+_OBJECTS_OF_AN_ENTRY: Final = 1024
+"""Bytes that Python takes for an entry besides its text, roughly."""
+
+
+@attrs.define
+class Counters:
+    """What was counted since the start, or since `forget`, remembered or not."""
+
+    requests: int = 0
+    refused: int = 0
+    entries: int = 0
+    accepted: int = 0
+    dropped: int = 0
+
+
+@attrs.frozen
+class Recent:
+    """What happened lately: `requests` have events; `epoch` tells one memory from the next."""
+
+    epoch: str
+    requests: tuple[RequestRecord, ...]
+    counters: Counters
+
+
 class Journal:
     """
     The requests that were dealt with, and the entries that were accepted.
@@ -23,51 +48,69 @@ class Journal:
 
     Args:
         keep: How many of the newest requests and accepted entries; None for all.
+        keep_bytes: How much memory they may take, roughly; None for any.
 
     Attributes:
         accepted: In order of acceptance.
         requests: In the order in which the service dealt with them.
-        accepted_count: Also of those that are not remembered any more.
-        request_count: Also of those that are not remembered any more.
+        counters: Of those too that are not remembered any more.
+        last_event: The number of the newest event; it goes on after `forget`.
+        epoch: Changes when everything is forgotten.
     """
 
-    def __init__(self, keep: int | None) -> None:
+    def __init__(self, keep: int | None, keep_bytes: int | None) -> None:
+        self._keep = keep
+        self._keep_bytes = keep_bytes
+        self._bytes = 0
         self.accepted: deque[AcceptedEntry] = deque(maxlen=keep)
-        self.requests: deque[RequestRecord] = deque(maxlen=keep)
-        self.accepted_count = 0
-        self.request_count = 0
+        self.requests: deque[RequestRecord] = deque()
+        self.counters = Counters()
+        self.last_event = 0
+        self.epoch = secrets.token_hex(4)
 
     def forget(self) -> None:
         """Forget everything and count from 0."""
         self.accepted.clear()
         self.requests.clear()
-        self.accepted_count = self.request_count = 0
+        self._bytes = 0
+        self.counters = Counters()
+        self.epoch = secrets.token_hex(4)
+
+    def after(self, event: int) -> list[RequestRecord]:
+        """Return the requests that are remembered and have an event after this one."""
+        found: list[RequestRecord] = []
+        for record in reversed(self.requests):
+            if record.first_event + record.event_count - 1 <= event:
+                break
+            if record.event_count:
+                found.append(record)
+        found.reverse()
+        return found
 
     def remember(self, received: Received, decision: Decision, answer: Answer, time: float) -> None:
         """Put a request on record, with what became of it."""
+        counters = self.counters
         entries = received.reading.entries
-        for place, result in enumerate(decision.results):
-            if result.event_id is None:
-                continue
-            entry = entries[place]
-            self.accepted_count += 1
-            self.accepted.append(
-                AcceptedEntry(
-                    event_id=result.event_id,
-                    source=entry["Source"],
-                    detail_type=entry["DetailType"],
-                    detail=entry["Detail"],
-                    resources=tuple(entry.get("Resources") or ()),
-                    time=entry.get("Time"),
-                    request_index=self.request_count,
-                    entry_index=place,
-                    dropped_for=result.dropped_for,
-                    received_at=time,
-                )
+        index = counters.requests
+        accepted = [
+            AcceptedEntry(
+                event_id=result.event_id,
+                source=entry["Source"],
+                detail_type=entry["DetailType"],
+                detail=entry["Detail"],
+                resources=tuple(entry.get("Resources") or ()),
+                time=entry.get("Time"),
+                request_index=index,
+                entry_index=place,
+                dropped_for=result.dropped_for,
+                received_at=time,
             )
+            for place, (result, entry) in enumerate(zip(decision.results, entries, strict=False))
+            if result.event_id is not None
+        ]
         misleads = any(isinstance(fault, _MISLEADING) for fault in decision.effective)
         record = RequestRecord(
-            index=self.request_count,
+            index=index,
             operation=received.operation,
             entries=entries,
             headers=received.headers,
@@ -79,13 +122,48 @@ class Journal:
             unknown_members=received.reading.unknown_members,
             time=time,
             members=received.reading.members,
+            body_size=received.body_size,
+            first_event=self.last_event + 1,
         )
+        self.accepted.extend(accepted)
         self.requests.append(record)
-        self.request_count += 1
+        self.last_event += record.event_count
+        counters.requests += 1
+        counters.entries += len(entries)
+        counters.refused += decision.refusal is not None
+        counters.accepted += len(accepted)
+        counters.dropped += sum(bool(entry.dropped_for) for entry in accepted)
+        self._bytes += _memory_of(record)
+        self._keep_within_bounds()
+
+    def _keep_within_bounds(self) -> None:
+        while self._keep is not None and len(self.requests) > self._keep:
+            self._bytes -= _memory_of(self.requests.popleft())
+        if self._keep_bytes is None:
+            return
+        while self._bytes > self._keep_bytes and len(self.requests) > 1:
+            oldest = self.requests.popleft()
+            self._bytes -= _memory_of(oldest)
+            while self.accepted and self.accepted[0].request_index <= oldest.index:
+                self.accepted.popleft()
+
+    def record_of(self, answer: Answer) -> RequestRecord | None:
+        """Return the record of the request that was answered so; None if it was forgotten."""
+        place = self._place_of(answer)
+        return None if place is None else self.requests[place]
 
     def note_undelivered(self, answer: Answer) -> None:
         """Put on record that the client did not get this answer."""
-        place = answer.request_index - self.request_count + len(self.requests)
-        # Else it was forgotten meanwhile.
-        if 0 <= place < len(self.requests) and self.requests[place].index == answer.request_index:
+        place = self._place_of(answer)
+        if place is not None:
             self.requests[place] = attrs.evolve(self.requests[place], answer_delivered=False)
+
+    def _place_of(self, answer: Answer) -> int | None:
+        place = answer.request_index - self.counters.requests + len(self.requests)
+        if 0 <= place < len(self.requests) and self.requests[place].index == answer.request_index:
+            return place
+        return None
+
+
+def _memory_of(record: RequestRecord) -> int:
+    return record.body_size + _OBJECTS_OF_AN_ENTRY * (1 + len(record.entries))

@@ -23,6 +23,8 @@ from typing import Any, Final, TypeGuard, TypeVar, cast
 
 import attrs
 
+from eventbridge_partner._foreign_text import escaped
+
 MAX_ALTERNATIVES: Final = 1000
 """Combinations that all `$or` of a pattern together may make. User guide: "Or matching"."""
 
@@ -57,7 +59,7 @@ class InvalidPatternError(ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        where = f" at {_cut(self.path)}" if self.path else ""
+        where = f" at {escaped(self.path, _SHOWN)}" if self.path else ""
         return f"the event pattern{where}: {self.reason}"
 
 
@@ -78,7 +80,10 @@ class Mismatch:
     found: str = attrs.field(repr=False)
 
     def __str__(self) -> str:
-        return f"{self.path} is {self.found}; wanted: {self.wanted}"
+        path, found, wanted = (
+            escaped(text, 2 * _SHOWN) for text in (self.path, self.found, self.wanted)
+        )
+        return f"{path} is {found}; wanted: {wanted}"
 
 
 class EventPattern:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from eventbridge_partner.testing._faults import Fault
+    from eventbridge_partner.testing._journal import Recent
     from eventbridge_partner.testing._records import Answer
     from eventbridge_partner.testing._sources import LocalSources
 
 
 class LocalService(Protocol):
     """Deals with requests, whoever received them, from any number of threads."""
+
+    @property
+    def region(self) -> str:
+        """The Region that requests must be signed for."""
+        ...
 
     @property
     def sources(self) -> LocalSources:
@@ -33,4 +40,35 @@ class LocalService(Protocol):
 
     def note_undelivered(self, answer: Answer) -> None:
         """Put on record that the client did not get this answer."""
+        ...
+
+    # For the page and the calls over HTTP
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults in force."""
+        ...
+
+    def play(self, *faults: Fault) -> None:
+        """Put faults in force."""
+        ...
+
+    def stop(self, *faults: Fault) -> None:
+        """Put these very faults out of force."""
+        ...
+
+    def clear_faults(self) -> None:
+        """Put no fault in force."""
+        ...
+
+    def forget(self) -> None:
+        """Forget requests and entries, and count from 0."""
+        ...
+
+    def recent(self, after: int) -> Recent:
+        """Return what happened after an event, as far as it is remembered."""
+        ...
+
+    def send_again(self, entry: Mapping[str, Any]) -> Answer:
+        """Deal with a request that carries this entry alone, and that nobody had to sign."""
         ...

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from eventbridge_partner.testing._faults import Entry, Fault
+from eventbridge_partner.testing._faults import SOURCE_OPERATIONS, Entry, Fault
 
 
 @attrs.frozen
@@ -94,6 +94,9 @@ class RequestRecord:
         time: When the service dealt with it: epoch seconds by the service's own `clock`.
         members: What a source operation was asked with; empty for PutPartnerEvents, and if the
             body could not be read.
+        body_size: Bytes of the body. Not compared.
+        first_event: The number of the first of its events, from 1, as the page and the calls over
+            HTTP count them. Not compared.
     """
 
     index: int
@@ -108,11 +111,18 @@ class RequestRecord:
     unknown_members: tuple[str, ...]
     time: float
     members: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    body_size: int = attrs.field(default=0, eq=False)
+    first_event: int = attrs.field(default=0, eq=False)
 
     @property
     def entry_count(self) -> int:
         """How many entries it carried."""
         return len(self.entries)
+
+    @property
+    def event_count(self) -> int:
+        """How many events it counts for: its entries; one if none can be read; of a list, none."""
+        return len(self.entries) or int(self.operation not in SOURCE_OPERATIONS)
 
 
 @attrs.frozen

@@ -14,12 +14,12 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from eventbridge_partner.testing import _answers, _control
+from eventbridge_partner.testing import _answers, _control, _page, _stream
 from eventbridge_partner.testing._access import Access
 from eventbridge_partner.testing._heads import (
     BadRequestError,
@@ -45,6 +45,15 @@ GRACE_SECONDS: Final = 5.0
 LINGER_SECONDS: Final = 2.0
 """How long the rest of a refused body is read, so that its sender gets to read the answer."""
 
+MOST_STREAMS: Final = 8
+"""Readers at a time; each has a thread."""
+
+SLOW_SECONDS: Final = 10.0
+"""How long a reader may leave a message unread."""
+
+_JSON: Final = "application/json"
+_STREAM: Final = f"{_control.PATH}stream"
+
 _logger = logging.getLogger(__name__)
 
 
@@ -56,6 +65,7 @@ class LocalServer:
         host: The address it listens on.
         port: The port it listens on.
         url: What clients take as `endpoint_url`.
+        page_url: The page to look at in a browser; None if there is none.
     """
 
     def __init__(
@@ -66,6 +76,7 @@ class LocalServer:
         *,
         trusted_peers: Iterable[str] = (),
         trusted_hosts: Iterable[str] = (),
+        page: bool = True,
     ) -> None:
         access = Access(peers=trusted_peers, hosts=trusted_hosts)
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -85,7 +96,12 @@ class LocalServer:
         self.port: int = self._listener.getsockname()[1]
         bracketed = f"[{self.host}]" if ":" in self.host else self.host
         self.url: str = f"http://{bracketed}:{self.port}"
-        self._access = attrs.evolve(access, bound=f"{bracketed}:{self.port}")
+        self.page_url: str | None = f"{self.url}{_page.PATH}" if page else None
+        self._shared = _Shared(
+            attrs.evolve(access, bound=f"{bracketed}:{self.port}"),
+            _control.Control(service),
+            has_page=page,
+        )
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._connections: dict[_Connection, threading.Thread] = {}
@@ -141,7 +157,7 @@ class LocalServer:
                 self._start(peer)
 
     def _start(self, peer: socket.socket) -> None:
-        connection = _Connection(self._service, self._access, peer, self._closing)
+        connection = _Connection(self._service, self._shared, peer, self._closing)
         thread = threading.Thread(
             target=self._run, args=(connection,), name=f"{self._acceptor.name}-peer", daemon=True
         )
@@ -169,18 +185,30 @@ class LocalServer:
                 del self._connections[connection]
 
 
+@attrs.frozen
+class _Shared:
+    """What all connections of a server have in common."""
+
+    access: Access
+    control: _control.Control
+    has_page: bool
+    streams: threading.Semaphore = attrs.field(
+        init=False, factory=lambda: threading.Semaphore(MOST_STREAMS)
+    )
+
+
 class _Connection:
     """One connection: reads requests, writes answers."""
 
     def __init__(
         self,
         service: LocalService,
-        access: Access,
+        shared: _Shared,
         peer: socket.socket,
         closing: threading.Event,
     ) -> None:
         self._service = service
-        self._access = access
+        self._shared = shared
         self._socket = peer
         self._closing = closing
         self._received = b""
@@ -207,8 +235,8 @@ class _Connection:
                 return
             if body is None or not self._begin():
                 return
-            if head.path.startswith(_control.PATH):
-                goes_on = self._answer_control(head, body)
+            if head.path.startswith((_control.PATH, _page.PATH)):
+                goes_on = self._answer_beside(head, body)
             else:
                 answer = self._service.handle(head.method, head.path, head.headers, body)
                 goes_on = self._deliver(answer, head.keeps_alive)
@@ -282,27 +310,63 @@ class _Connection:
             raise
         return keeps_alive and answer.cut_after is None
 
-    def _answer_control(self, head: Head, body: bytes) -> bool:
-        """Carry out a control call; return whether the connection lives."""
+    def _answer_beside(self, head: Head, body: bytes) -> bool:
+        """Answer what is not for the service: a control call, or a file of the page."""
         peer = self._socket.getpeername()[0]
-        status, document = _control.answer(
-            self._service.sources,
-            self._access,
-            peer,
-            head.method,
-            head.path,
-            head.headers,
-            body,
-        )
         keeps_alive = head.keeps_alive and not self._closing.is_set()
-        self._send(status, "application/json", json.dumps(document).encode(), keeps_alive)
+        if refusal := self._shared.access.refusal(peer, head.headers):
+            return self._send_document(403, {"message": refusal}, keeps_alive)
+        if head.path.startswith(_page.PATH):
+            found = _page.file_at(head.path) if self._shared.has_page else None
+            if found is None:
+                return self._send_document(404, {"message": "no such file"}, keeps_alive)
+            if head.method != "GET":
+                return self._send_document(405, {"message": "allowed: GET"}, keeps_alive)
+            self._send(200, *found, keeps_alive, _page.HEADERS)
+            return keeps_alive
+        if head.method == "GET" and head.path.partition("?")[0] == _STREAM:
+            return self._stream(head)
+        status, text = self._shared.control.answer(head.method, head.path, head.headers, body)
+        self._send(status, _JSON, text, keeps_alive, _page.HEADERS)
         return keeps_alive
 
-    def _send(self, status: int, content_type: str, body: bytes, keeps_alive: bool) -> None:
-        headers = {"content-type": content_type, "Content-Length": str(len(body))}
+    def _stream(self, head: Head) -> bool:
+        """Tell what happens until the client leaves; return that the connection is over."""
+        if not self._shared.streams.acquire(blocking=False):
+            refusal = f"{MOST_STREAMS} readers are there already"
+            return self._send_document(503, {"message": refusal}, keeps_alive=False)
+        try:
+            headers = {**_page.HEADERS, "content-type": "text/event-stream"}
+            self._socket.sendall(answer_head(200, headers, keeps_alive=False))
+            last_id = head.headers.get("last-event-id", "")
+            # Who reads too slowly is dropped, and comes back to where it was.
+            self._socket.settimeout(SLOW_SECONDS)
+            for message in _stream.messages(self._service, last_id, self._closing):
+                if message:
+                    self._socket.sendall(message)
+                elif self._peer_has_left():
+                    break
+        finally:
+            self._shared.streams.release()
+        return False
+
+    def _send_document(self, status: int, document: dict[str, Any], keeps_alive: bool) -> bool:
+        self._send(status, _JSON, json.dumps(document).encode(), keeps_alive, _page.HEADERS)
+        return keeps_alive
+
+    def _send(
+        self,
+        status: int,
+        content_type: str,
+        body: bytes,
+        keeps_alive: bool,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
+        headers = {"content-type": content_type, **(more or {}), "Content-Length": str(len(body))}
         self._socket.sendall(answer_head(status, headers, keeps_alive=keeps_alive) + body)
 
     def _peer_has_left(self) -> bool:
+        timeout = self._socket.gettimeout()
         self._socket.settimeout(0)
         try:
             return not self._socket.recv(1, socket.MSG_PEEK)
@@ -311,7 +375,7 @@ class _Connection:
         except OSError:
             return True
         finally:
-            self._socket.settimeout(IDLE_SECONDS)
+            self._socket.settimeout(timeout)
 
     def _refuse(self, refusal: Refusal) -> None:
         body = _answers.error_body(refusal)

@@ -7,13 +7,15 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from eventbridge_partner.testing import _answers, _received
 from eventbridge_partner.testing._decision import Decider, Decision
 from eventbridge_partner.testing._faults import Fault, Script, Visit
-from eventbridge_partner.testing._journal import Journal
-from eventbridge_partner.testing._received import Receiver
+from eventbridge_partner.testing._journal import Journal, Recent
+from eventbridge_partner.testing._received import Received, Receiver
 from eventbridge_partner.testing._records import AcceptedEntry, Answer, RequestRecord
 from eventbridge_partner.testing._source_operations import MAX_PAGE
 from eventbridge_partner.testing._sources import PENDING_SECONDS, LocalSources
@@ -43,6 +45,7 @@ class FakeEventBridge:
         seed: Decides the shares of faults; the same seed and requests fail alike.
         keep: How many of the newest requests and accepted entries are remembered; None for all.
             The counters count all the same.
+        keep_bytes: How much memory they may take, roughly: the oldest go first; None for any.
         only_known_sources: True fails entries whose source nobody created, or that is gone; False
             takes any source, until the first is created.
         pending_seconds: How long a source can stay PENDING before it expires, by the `clock`.
@@ -67,6 +70,7 @@ class FakeEventBridge:
         clock: Callable[[], float] = time.time,
         seed: int = 0,
         keep: int | None = None,
+        keep_bytes: int | None = None,
         only_known_sources: bool = False,
         pending_seconds: float = PENDING_SECONDS,
         page_size: int = MAX_PAGE,
@@ -93,7 +97,7 @@ class FakeEventBridge:
         self._decider = Decider(
             self._script, dice, self.sources, clock, verify_signatures, page_size
         )
-        self._journal = Journal(keep)
+        self._journal = Journal(keep, keep_bytes)
 
     def __repr__(self) -> str:
         return (
@@ -131,12 +135,18 @@ class FakeEventBridge:
     @property
     def accepted_count(self) -> int:
         """How many entries were accepted, remembered or not."""
-        return self._journal.accepted_count
+        return self._journal.counters.accepted
 
     @property
     def request_count(self) -> int:
         """How many requests reached the service, remembered or not."""
-        return self._journal.request_count
+        return self._journal.counters.requests
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults in force, in the order in which they were played."""
+        with self._lock:
+            return self._script.in_force
 
     @property
     def unplayed_faults(self) -> tuple[Fault, ...]:
@@ -156,6 +166,11 @@ class FakeEventBridge:
         """
         with self._lock:
             self._script.add(faults)
+
+    def stop(self, *faults: Fault) -> None:
+        """Take faults out of the script: the very ones that `faults` returns."""
+        with self._lock:
+            self._script.remove(faults)
 
     def clear_faults(self) -> None:
         """Empty the script: from now on nothing goes wrong."""
@@ -201,6 +216,7 @@ class FakeEventBridge:
         *,
         trusted_peers: Iterable[str] = (),
         trusted_hosts: Iterable[str] = (),
+        page: bool = True,
     ) -> LocalServer:
         """
         Start to serve HTTP; stop with `close()` or by leaving its `with` block.
@@ -211,6 +227,7 @@ class FakeEventBridge:
             trusted_peers: Networks, such as `172.17.0.0/16`, from which control calls are taken
                 besides loopback, if they name a trusted host.
             trusted_hosts: Each as `HOST:PORT`: what such calls may have as their `Host`.
+            page: Whether there is a page to look at, at `page_url`.
 
         Raises:
             OSError: It cannot listen there.
@@ -219,7 +236,12 @@ class FakeEventBridge:
         from eventbridge_partner.testing._server import LocalServer
 
         return LocalServer(
-            self, host, port, trusted_peers=trusted_peers, trusted_hosts=trusted_hosts
+            self,
+            host,
+            port,
+            trusted_peers=trusted_peers,
+            trusted_hosts=trusted_hosts,
+            page=page,
         )
 
     # From request to answer
@@ -236,7 +258,52 @@ class FakeEventBridge:
         """
         if len(body) > self.max_body_bytes:
             return self.refuse_unread(headers)
-        received = self._receiver.read(method, path, headers, body)
+        return self._deal_with(self._receiver.read(method, path, headers, body))
+
+    def send_again(self, entry: Mapping[str, Any]) -> Answer:
+        """
+        Deal with a request that carries this entry alone, and that nobody had to sign.
+
+        Args:
+            entry: With the wire's own member names, as a request's record has it.
+        """
+        return self._deal_with(self._receiver.read_unsigned(entry))
+
+    def refuse_unread(self, headers: Mapping[str, str]) -> Answer:
+        """Refuse a request whose body has more than `max_body_bytes`; what plays has no part."""
+        received = _received.unread(headers)
+        with self._lock:
+            now = self._clock()
+            decision = Decision(_answers.too_large(self.max_body_bytes), shown_time=now)
+            answer = _answers.answer_to(self.request_count, received.operation, decision, ())
+            self._journal.remember(received, decision, answer, now)
+        return answer
+
+    def record_of(self, answer: Answer) -> RequestRecord | None:
+        """Return the record of the request that was answered so; None if it was forgotten."""
+        with self._lock:
+            return self._journal.record_of(answer)
+
+    # For the page and the calls over HTTP
+
+    def recent(self, after: int) -> Recent:
+        """
+        Return what happened after an event, as far as it is remembered.
+
+        Args:
+            after: The number of the event; 0 for everything.
+        """
+        with self._lock:
+            journal = self._journal
+            requests = tuple(journal.after(after)) if journal.last_event > after else ()
+            return Recent(journal.epoch, requests, attrs.evolve(journal.counters))
+
+    def note_undelivered(self, answer: Answer) -> None:
+        """Put on record that the client did not get this answer."""
+        with self._lock:
+            self._journal.note_undelivered(answer)
+
+    def _deal_with(self, received: Received) -> Answer:
         signed = received.signed
         visit = Visit(
             received.reading.entries,
@@ -252,21 +319,6 @@ class FakeEventBridge:
                 self._script.spend(fault, visit)
             self._journal.remember(received, decision, answer, self._clock())
         return answer
-
-    def refuse_unread(self, headers: Mapping[str, str]) -> Answer:
-        """Refuse a request whose body has more than `max_body_bytes`; what plays has no part."""
-        received = _received.unread(headers)
-        with self._lock:
-            now = self._clock()
-            decision = Decision(_answers.too_large(self.max_body_bytes), shown_time=now)
-            answer = _answers.answer_to(self.request_count, received.operation, decision, ())
-            self._journal.remember(received, decision, answer, now)
-        return answer
-
-    def note_undelivered(self, answer: Answer) -> None:
-        """Put on record that the client did not get this answer."""
-        with self._lock:
-            self._journal.note_undelivered(answer)
 
     def _credentials_of(self, access_key_id: str) -> Credentials | None:
         newest = self.credentials

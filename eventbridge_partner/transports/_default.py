@@ -9,7 +9,6 @@ then, they go to the same pools of urllib3 directly.
 
 from __future__ import annotations
 
-import errno
 import os
 import ssl
 import sys
@@ -25,14 +24,13 @@ import urllib3.exceptions
 from urllib3.util.ssl_ import create_urllib3_context
 
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
-from eventbridge_partner.errors import TlsError, TransportError
-from eventbridge_partner.transports._post import POOLS
+from eventbridge_partner._signals import let_pass
+from eventbridge_partner.transports._faults import no_connection, not_trusted, place_of
+from eventbridge_partner.transports._post import OUT_OF_FILES, POOLS
+from eventbridge_partner.transports._reasons import words
 
 if TYPE_CHECKING:
     from eventbridge_partner.transports.requests import RequestsTransport
-
-
-_OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def requests_is_imported() -> bool:
@@ -82,7 +80,7 @@ class DefaultTransport:
             pools = self._pools
             if pools is not None and not self._needs_requests():
                 return pools.send(request, timeouts)
-            transport = self._switch()
+            transport = self._switch(request.url)
         return transport.send(request, timeouts)
 
     def close(self) -> None:
@@ -95,14 +93,13 @@ class DefaultTransport:
         if transport is not None:
             transport.close()
 
-    def _switch(self) -> RequestsTransport:
+    def _switch(self, url: str) -> RequestsTransport:
         with _switching:
             if self._through_requests is None:
                 try:
                     self._through_requests = self._with_requests()
                 except OSError as error:  # no file descriptor is left to read a module
-                    message = f"no connection to the endpoint ({error.strerror})"
-                    raise TransportError(message, may_have_been_sent=False) from error
+                    raise no_connection(place_of(url), words(error)) from error
                 # Those that are idle are closed with the pools, once no thread uses them.
                 self._pools = None
             return self._through_requests
@@ -166,15 +163,13 @@ class _Pools:
     def _find(self, url: str) -> tuple[Any, str]:
         try:
             pool = self._manager.connection_from_url(url, self._pool_settings(url))
-        except (urllib3.exceptions.HTTPError, ImportError, ValueError) as error:
-            message = f"no connection to the endpoint ({type(error).__name__})"
-            raise TransportError(message, may_have_been_sent=False) from error
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            raise no_connection(place_of(url), words(error)) from error
         except OSError as error:
-            if error.errno in _OUT_OF_FILES:
-                message = f"no connection to the endpoint ({error.strerror})"
-                raise TransportError(message, may_have_been_sent=False) from error
-            message = "the endpoint could not be trusted (there are no trusted certificates)"
-            raise TlsError(message) from error
+            let_pass(error)
+            if error.errno in OUT_OF_FILES:
+                raise no_connection(place_of(url), words(error)) from error
+            raise not_trusted(place_of(url), "there are no trusted certificates") from error
         parts = urllib.parse.urlsplit(url)
         path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
         self._found[url] = found = pool, path

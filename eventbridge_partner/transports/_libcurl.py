@@ -9,20 +9,36 @@ they are given.
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import io
+import itertools
+import math
 import os
 import re
+import socket
+import ssl
 import types
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpRequest, HttpResponse, Timeouts
-from eventbridge_partner.errors import ConfigurationError, TlsError, TransportError
+from eventbridge_partner._signals import let_pass
+from eventbridge_partner.errors import ConfigurationError, TransportError
 from eventbridge_partner.transports import Answer
+from eventbridge_partner.transports._faults import (
+    answer_lost,
+    no_answer_in_time,
+    no_connection,
+    not_trusted,
+    place_of,
+)
+from eventbridge_partner.transports._proxies import Proxies
+from eventbridge_partner.transports._reading import AnswerReader, GarbledAnswerError
 
 try:
     import pycurl
@@ -59,6 +75,8 @@ _INTERESTS: Final = {
 _MAX_CONNECTIONS: Final = 100_000
 """As many as there were requests at a time. libcurl's own bound falls with those in flight now."""
 
+_SCHEMES_OF_PROXIES: Final = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+
 _BUFFER_BYTES: Final = 512 * 1024
 """Most bodies in one piece: a fifth of what a request of 100 KB costs is saved."""
 
@@ -71,6 +89,9 @@ class Settings:
         ca_bundle: The path of a file or directory of trusted certificates; True for the file that
             `requests` takes.
         proxies: Proxy URLs by scheme, as `requests` takes them; they may hold a password.
+
+    Raises:
+        ConfigurationError: One of them cannot work.
     """
 
     def __init__(self, ca_bundle: str | bool, proxies: Mapping[str, str] | None) -> None:
@@ -84,7 +105,11 @@ class Settings:
             )
         self._ca_bundle = ca_bundle
         self._is_directory = Path(ca_bundle).is_dir()
-        self._proxies = dict(proxies or {})
+        self.proxies: Final = Proxies(proxies, _SCHEMES_OF_PROXIES)
+
+    def can_trust(self) -> bool:
+        """Tell whether the trusted certificates can be read now, or could but for other files."""
+        return _can_trust(self._ca_bundle, is_directory=self._is_directory)
 
     def new_handle(self) -> pycurl.Curl:
         """Return an easy handle that lacks nothing but a request."""
@@ -95,6 +120,8 @@ class Settings:
             (pycurl.FOLLOWLOCATION, 0),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.HTTP_CONTENT_DECODING, 0),
+            # libcurl finds where chunks end, and lets pass what is none: see `_Transfer.answer`.
+            (pycurl.HTTP_TRANSFER_DECODING, 0),
             (pycurl.MAXFILESIZE_LARGE, MAX_ANSWER_BYTES),
             (pycurl.UPLOAD_BUFFERSIZE, _BUFFER_BYTES),
             (pycurl.USERAGENT, ""),
@@ -109,10 +136,6 @@ class Settings:
             easy.setopt(of_file, None if self._is_directory else self._ca_bundle)
             easy.setopt(of_directory, self._ca_bundle if self._is_directory else None)
         return easy
-
-    def proxy(self, url: str) -> str:
-        """Return the proxy for a URL; empty if there is none, whatever the environment says."""
-        return self._proxies.get(url.partition(":")[0]) or self._proxies.get("all") or ""
 
 
 class _Multi(pycurl.CurlMulti):
@@ -130,13 +153,16 @@ class Transfers:
 
     Attributes:
         is_parents: Whether they came with a fork, and are not to be touched any more.
-        sockets: Those that answers came through. `changes` may not have had them: what goes so
-            quickly is never waited for.
+        kept: The connections that answers came through, by their sockets. `changes` may not have
+            had those: what goes so quickly is never waited for.
+        distrusted_until: Connections that are idle since then, or since before, are to be dropped.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.is_parents = False
-        self.sockets: set[int] = set()
+        self.kept: dict[int, _Kept] = {}
+        self.distrusted_until = -math.inf
+        self._takes_no_kept = False
         self._settings = settings
         self._multi = _Multi()
         self._multi.setopt(pycurl.M_MAXCONNECTS, _MAX_CONNECTIONS)
@@ -159,6 +185,8 @@ class Transfers:
         """Start a transfer; it begins when it is let go."""
         transfer = self._idle.pop() if self._idle else _Transfer(self._settings)
         transfer.begin(key, request, timeouts)
+        if self._takes_no_kept:
+            transfer.go_alone()
         self._launch(transfer)
 
     def _launch(self, transfer: _Transfer) -> None:
@@ -169,11 +197,15 @@ class Transfers:
         self._multi.add_handle(transfer.easy)
         self._is_to_go = True
 
+    @property
+    def is_to_go(self) -> bool:
+        """Whether some were started that do not go yet."""
+        return self._is_to_go
+
     def go(self) -> None:
         """Let begin what was started: together they take less than one by one."""
-        if self._is_to_go:
-            self._is_to_go = False
-            self.act(TIMEOUT, 0)
+        self._is_to_go = False
+        self.act(TIMEOUT, 0)
 
     def act(self, socket: int, readiness: int) -> None:
         """Let libcurl go on: with a socket that is ready, or because of the time."""
@@ -216,9 +248,12 @@ class Transfers:
         while left:
             left, answered, failed = self._multi.info_read()
             for easy in answered:
-                self.sockets.add(easy.getinfo(pycurl.ACTIVESOCKET))
+                number = self._keep(easy)  # once it has landed nobody knows any more
                 transfer = self._landed(easy)
-                ended.append((transfer.key, transfer.answer()))
+                answer, ends_connection = transfer.answer()
+                if ends_connection:
+                    self.drop(number)
+                ended.append((transfer.key, answer))
                 transfer.forget()
                 self._idle.append(transfer)
             for easy, number, _ in failed:
@@ -227,33 +262,78 @@ class Transfers:
                     transfer.rewind()
                     self._launch(transfer)
                 else:
-                    ended.append((transfer.key, transfer.error(number)))
-                    easy.close()
-        self.go()
+                    ended.append((transfer.key, self._failed(transfer, number)))
         return ended
 
-    def expired(self) -> list[tuple[Any, Answer]]:
+    def _failed(self, transfer: _Transfer, number: int) -> TransportError:
+        if number in _OF_NETWORK and not transfer.easy.getinfo(pycurl.NUM_CONNECTS):
+            self.distrusted_until = max(self.distrusted_until, transfer.started)
+        error = transfer.error(number)
+        transfer.easy.close()
+        return error
+
+    def are_late(self) -> bool:
+        """Tell whether it is time to look what has been under way for too long."""
+        return self._looks_at is not None and self._looks_at <= monotonic()
+
+    def expired(self, now: float) -> list[tuple[Any, Answer]]:
         """
-        Take what has been under way for too long. Answers that are there are to be read before.
+        Take what has been under way for too long.
 
         libcurl only looks after connecting: its bound on the whole counts from the start, where
         reading has a bound of its own; and it would drop an answer that came in time because
         nobody was there to read it.
+
+        Args:
+            now: When what was there began to be read, on the monotonic clock.
         """
-        now = monotonic()
-        if self._looks_at is None or self._looks_at > now:
-            return []
         ended: list[tuple[Any, Answer]] = []
         self._looks_at = None
         for easy, transfer in list(self._under_way.items()):
             transfer.note_sending(now)
             if transfer.expires_at <= now:
                 self._landed(easy)
-                ended.append((transfer.key, transfer.error(pycurl.E_OPERATION_TIMEDOUT)))
-                easy.close()
+                ended.append((transfer.key, self._failed(transfer, pycurl.E_OPERATION_TIMEDOUT)))
             elif self._looks_at is None or transfer.expires_at < self._looks_at:
                 self._looks_at = transfer.expires_at
         return ended
+
+    def _keep(self, easy: pycurl.Curl) -> int:
+        """Note over which connection an answer came, and return its socket."""
+        getinfo = easy.getinfo
+        number: int = getinfo(pycurl.ACTIVESOCKET)
+        if number < 0:
+            return number
+        kept = self.kept.get(number)
+        if kept is None or getinfo(pycurl.NUM_CONNECTS):
+            ends = (
+                getinfo(pycurl.LOCAL_PORT),
+                getinfo(pycurl.PRIMARY_IP),
+                getinfo(pycurl.PRIMARY_PORT),
+            )
+            kept = self.kept[number] = _Kept(ends)
+        kept.idle_since = monotonic()
+        return number
+
+    def drop(self, number: int) -> None:
+        """
+        Let nothing go over a kept connection any more.
+
+        libcurl does not close one that we name. It finds that this one is dead, and sends what
+        was meant for it over a new one.
+        """
+        kept = self.kept.pop(number, None)
+        if kept is None:
+            return
+        try:
+            with closing(_socket_of(number)) as found:
+                # Else libcurl has closed it, and the number is another file's now.
+                if _ends_of(found) == kept.ends:
+                    found.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            let_pass(error)
+            if error.errno in _OUT_OF_FILES:
+                self._takes_no_kept = True
 
     def _landed(self, easy: pycurl.Curl) -> _Transfer:
         self._multi.remove_handle(easy)
@@ -261,9 +341,9 @@ class Transfers:
         self._unsent.discard(transfer)
         return transfer
 
-    def in_flight(self) -> list[Any]:
-        """Return the keys of what is under way."""
-        return [transfer.key for transfer in self._under_way.values()]
+    def lost(self, words: str) -> list[tuple[Any, Answer]]:
+        """Return what there is to say of what is under way if nobody waits for it any more."""
+        return [(one.key, one.failure(words)) for one in self._under_way.values()]
 
     def close(self) -> None:
         """End what is under way, and close all connections."""
@@ -314,6 +394,7 @@ class _Transfer:
         self._body = io.BytesIO()
         self._body_bytes = 0
         self._url = ""
+        self._place = ""
         self._connect_seconds = 0.0
         self._is_fresh = False
         easy.setopt(pycurl.HEADERFUNCTION, self._lines.append)
@@ -324,9 +405,7 @@ class _Transfer:
         setopt = self.easy.setopt
         setopt(pycurl.HTTPHEADER, _header_lines(request.headers))
         if request.url != self._url:
-            setopt(pycurl.URL, request.url)
-            setopt(pycurl.PROXY, self._settings.proxy(request.url))
-            self._url = request.url
+            self._go_to(request.url)
         if timeouts.connect != self._connect_seconds:
             setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(timeouts.connect * 1000)))
             self._connect_seconds = timeouts.connect
@@ -335,12 +414,25 @@ class _Transfer:
         self._body_bytes = len(request.body)
         setopt(pycurl.POSTFIELDSIZE_LARGE, self._body_bytes)
         whole = timeouts.connect + timeouts.read if timeouts.total is None else timeouts.total
-        self._started = monotonic()
-        self._ends_at = self._started + whole
+        self.started = monotonic()
+        self._ends_at = self.started + whole
         self._read_seconds = timeouts.read
         self._is_sending = False
-        self.expires_at = min(self._started + timeouts.read, self._ends_at)
+        self.expires_at = min(self.started + timeouts.read, self._ends_at)
         self.key = key
+
+    def _go_to(self, url: str) -> None:
+        proxy = self._settings.proxies.proxy_for(url)
+        self.easy.setopt(pycurl.URL, url)
+        self.easy.setopt(pycurl.PROXY, proxy.url if proxy else "")
+        for option in (pycurl.PROXYUSERNAME, pycurl.PROXYPASSWORD):
+            self.easy.unsetopt(option)
+        if proxy and proxy.user is not None:
+            self.easy.setopt(pycurl.PROXYUSERNAME, proxy.user.encode("latin-1"))
+            self.easy.setopt(pycurl.PROXYPASSWORD, proxy.password.encode("latin-1"))
+        self._url, self._place = url, place_of(url)
+        if proxy:
+            self._place += f" through the proxy {proxy.place}"
 
     def may_go_again(self, number: int) -> bool:
         """Tell whether it was sent over a kept connection that was dead, and nothing went out."""
@@ -351,13 +443,17 @@ class _Transfer:
 
     def rewind(self) -> None:
         """Make ready to go again, over a new connection."""
-        self.easy.setopt(pycurl.FRESH_CONNECT, 1)
-        self._is_fresh = True
+        self.go_alone()
         self._lines.clear()
         self._chunks.clear()
         self._body.seek(0)
-        self._started = monotonic()
+        self.started = monotonic()
         self._is_sending = False
+
+    def go_alone(self) -> None:
+        """Go over a new connection, whatever is kept."""
+        self.easy.setopt(pycurl.FRESH_CONNECT, 1)
+        self._is_fresh = True
 
     def is_sent(self) -> bool:
         """Tell whether the whole request has left this process."""
@@ -368,28 +464,58 @@ class _Transfer:
         if not self._is_sending:
             connected = self.easy.getinfo(pycurl.PRETRANSFER_TIME)
             self._is_sending = connected > 0
-            begun = self._started + connected if connected else now
+            begun = self.started + connected if connected else now
             self.expires_at = min(begun + self._read_seconds, self._ends_at)
 
-    def answer(self) -> Answer:
-        lines = self._lines
-        if lines[-1] != b"\r\n" and _is_cut(lines):
-            return TransportError("the answer was lost (it ended early)", may_have_been_sent=True)
-        status = self.easy.getinfo(pycurl.RESPONSE_CODE)
-        return HttpResponse(status, _Headers(b"".join(lines)), b"".join(self._chunks))
+    def answer(self) -> tuple[Answer, bool]:
+        """
+        Return the answer, and whether its connection can carry no other.
+
+        libcurl has read it, and is lenient. So what is not plainly well-formed is read once more.
+        """
+        head, body = b"".join(self._lines), b"".join(self._chunks)
+        usual = _USUAL.fullmatch(head) if len(self._lines) < _MANY_LINES else None
+        if usual is not None:
+            return HttpResponse(int(usual[1]), _Headers(head), body), False
+        reader = AnswerReader()
+        try:
+            is_tunneled = bool(self.easy.getinfo(pycurl.HTTP_CONNECTCODE))
+            head = _without_others(self._lines, is_tunneled=is_tunneled)
+            answer = reader.feed(head + body) or reader.end()
+        except GarbledAnswerError as error:
+            return answer_lost(str(error)), True
+        return answer, reader.ends_connection
 
     def error(self, number: int) -> TransportError:
-        words = _WORDS.get(number) or f"libcurl's error {number}"
-        if self.easy.getinfo(pycurl.REQUEST_SIZE):
-            if number == pycurl.E_OPERATION_TIMEDOUT:
-                return TransportError("no answer in time", may_have_been_sent=True)
-            return TransportError(f"the answer was lost ({words})", may_have_been_sent=True)
+        """Say why there is no answer."""
         told = self.easy.errstr()
+        words = _WORDS.get(number) or f"libcurl's error {number}"
+        if self.may_have_been_sent():
+            return (
+                no_answer_in_time() if number == pycurl.E_OPERATION_TIMEDOUT else answer_lost(words)
+            )
+        if number == pycurl.E_SSL_CACERT_BADFILE and self._settings.can_trust():
+            # It could be opened now. There was no file left, or somebody is just writing it.
+            return no_connection(self._place, "the trusted certificates could not be read")
         if number in _UNTRUSTED and not _WAS_CUT.search(told):
-            return TlsError(f"the endpoint could not be trusted ({told or words})")
-        if number == pycurl.E_COULDNT_CONNECT:
-            words = os.strerror(self.easy.getinfo(pycurl.OS_ERRNO))
-        return TransportError(f"no connection to the endpoint ({words})", may_have_been_sent=False)
+            return not_trusted(self._place, told or words)
+        system = self.easy.getinfo(pycurl.OS_ERRNO)
+        if number == pycurl.E_COULDNT_CONNECT and system:
+            words = os.strerror(system)
+        refused = _REFUSED_TUNNEL.search(told)
+        if refused is not None:
+            words = f"the proxy answered {refused[1]}"
+        return no_connection(self._place, words)
+
+    def failure(self, words: str) -> TransportError:
+        """Say that nobody waits any more."""
+        if self.may_have_been_sent():
+            return answer_lost(words)
+        return no_connection(self._place, words)
+
+    def may_have_been_sent(self) -> bool:
+        """Tell whether a byte of the request has left."""
+        return bool(self.easy.getinfo(pycurl.REQUEST_SIZE))
 
     def forget(self) -> None:
         """Keep nothing of the events."""
@@ -417,19 +543,77 @@ def _header_lines(headers: Mapping[str, str]) -> list[str] | list[bytes]:
     return lines if joined.isascii() else [line.encode("latin-1") for line in lines]
 
 
-def _is_cut(lines: list[bytes]) -> bool:
-    """
-    Tell whether the headers of an answer lack their end.
+def _without_others(lines: list[bytes], *, is_tunneled: bool) -> bytes:
+    """Return the head of an answer, without a proxy's before it, and what follows chunks."""
+    starts = [number for number, line in enumerate(lines) if line.startswith(b"HTTP/")]
+    if is_tunneled:
+        # The proxy's own ends with the first that is not interim.
+        ends = (then for now, then in itertools.pairwise(starts) if lines[now][8:10] != b" 1")
+        lines = lines[next(ends, len(lines)) :]
+        starts = [number for number, line in enumerate(lines) if line.startswith(b"HTTP/")]
+    last = starts[-1] if starts else 0
+    end = next((n for n, line in enumerate(lines) if n > last and not line.strip()), len(lines))
+    return b"".join(lines[: end + 1])
 
-    libcurl takes a connection that ends there for the end of the answer. Behind the headers there
-    may be trailers.
-    """
-    for line in reversed(lines):
-        if not line.strip():
-            return False
-        if line.startswith(b"HTTP/"):
-            break
+
+def _can_trust(bundle: str, *, is_directory: bool) -> bool:
+    """Tell whether certificates can be read: libcurl says no more than that they could not."""
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(
+            cafile=None if is_directory else bundle, capath=bundle if is_directory else None
+        )
+    except OSError as error:
+        return error.errno in _OUT_OF_FILES
     return True
+
+
+_OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+
+_NAME: Final = rb"(?!(?i:content-length|transfer-encoding):)[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_USUAL: Final = re.compile(
+    rb"HTTP/1\.1 ([2-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n"
+    rb"(?:%(name)s:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+"
+    rb"(?i:content-length):[ \t]*[0-9]{1,18}[ \t]*\r\n"
+    rb"(?:%(name)s:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n" % {b"name": _NAME}
+)
+"""The head of an answer that no two readers understand differently: it has one plain length."""
+
+_MANY_LINES: Final = 100
+
+
+def _socket_of(number: int) -> socket.SocketType:
+    """Return a socket of our own for a connection of libcurl's."""
+    copy = socket.dup(number)
+    try:
+        return socket.SocketType(fileno=copy)
+    except OSError:  # it is no socket
+        socket.close(copy)
+        raise
+
+
+def _ends_of(found: socket.SocketType) -> tuple[Any, Any, Any] | None:
+    """Return our port, and the peer's address and port."""
+    if found.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    peer = found.getpeername()
+    return found.getsockname()[1], peer[0].partition("%")[0], peer[1]
+
+
+class _Kept:
+    """
+    A connection that is kept for the next request.
+
+    Attributes:
+        ends: Our port, and the peer's address and port: a socket's number says less.
+        idle_since: When the last answer came, on the monotonic clock.
+    """
+
+    __slots__ = ("ends", "idle_since")
+
+    def __init__(self, ends: tuple[Any, Any, Any]) -> None:
+        self.ends = ends
+        self.idle_since = -math.inf
 
 
 class _Headers(Mapping[str, str]):
@@ -456,14 +640,12 @@ class _Headers(Mapping[str, str]):
 
 
 def _read_headers(received: bytes) -> dict[str, str]:
-    """Read the headers of an answer; those of interim answers before it, or a proxy's, go."""
+    """Read the headers of an answer that is well-formed."""
     headers: dict[str, str] = {}
-    for line in received.decode("latin-1").splitlines():
+    for line in received.decode("latin-1").split("\r\n")[1:]:
         name, colon, value = line.partition(":")
-        if line.startswith("HTTP/"):
-            headers.clear()
-        elif colon:
-            headers[name.lower()] = value.strip()
+        if colon:
+            headers[name.lower()] = value.strip(" \t")
     return headers
 
 
@@ -475,6 +657,11 @@ _CUT: Final = frozenset(
         pycurl.E_SEND_FAIL_REWIND,
     }
 )
+
+_OF_NETWORK: Final = frozenset({*_CUT, pycurl.E_OPERATION_TIMEDOUT, pycurl.E_PARTIAL_FILE})
+"""Where these end a kept connection, others may have been forgotten with it."""
+
+_REFUSED_TUNNEL: Final = re.compile("CONNECT tunnel failed, response ([0-9]{3})")
 
 _UNTRUSTED: Final = frozenset(
     {

@@ -4,166 +4,210 @@ A urllib3 pool that posts the short way.
 urllib3 keeps the connections, checks whether they were dropped, verifies certificates and tunnels
 through proxies. What it adds to each request on top of http.client (retries, redirects, copies of
 headers and timeouts, a response that can decode and stream) is two thirds of what a small request
-costs, and none of it is used here.
+costs, and http.client takes answers that two readers could understand differently. So requests are
+written and answers are read here.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
-import http.client
-import io
-import itertools
 import queue
 import socket
 import ssl
-import types
 from collections.abc import Mapping
-from typing import Any, BinaryIO, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
-import attrs
 import urllib3
 import urllib3.connection
 import urllib3.exceptions
+from urllib3.util.proxy import connection_requires_http_tunnel
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpResponse
-from eventbridge_partner.errors import TlsError, TransportError
+from eventbridge_partner._signals import let_pass
+from eventbridge_partner.errors import TransportError
+from eventbridge_partner.transports._faults import (
+    answer_lost,
+    no_answer_in_time,
+    no_connection,
+    not_trusted,
+)
+from eventbridge_partner.transports._reading import (
+    AnswerReader,
+    CutAnswerError,
+    GarbledAnswerError,
+)
+from eventbridge_partner.transports._reasons import words
+from eventbridge_partner.transports._writing import encoded, request_head
 
 _CHUNK_BYTES: Final = 65536
-_MAX_LINE_BYTES: Final = 65536  # as in http.client
-_MAX_HEADERS: Final = 100  # likewise
+_RECORD_BYTES: Final = 16384
+"""As much as one TLS record holds. A part of a record is nothing to whoever receives it."""
+
+OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
-def read_headers(fp: BinaryIO, _class: Any = None) -> http.client.HTTPMessage:
+class _Posting(urllib3.connection.HTTPConnection):
     """
-    Read the headers of an answer: `http.client.parse_headers` without email's parser.
+    A connection that posts.
 
-    Raises:
-        http.client.HTTPException: They are too many, too long, or no headers.
+    Attributes:
+        until: When, on the monotonic clock, what is under way is to be there.
+        sent: How many bytes of a request have left.
+        answered_at: When the last answer came; None before the first.
     """
-    message = http.client.HTTPMessage()
-    name = value = ""
-    for count in itertools.count():
-        line = fp.readline(_MAX_LINE_BYTES + 1).decode("latin-1")
-        if line in ("\r\n", "\n"):
-            break
-        if not line:
-            raise http.client.HTTPException("it ended in its headers")
-        if count >= _MAX_HEADERS or len(line) > _MAX_LINE_BYTES:
-            raise http.client.HTTPException("it has too many or too long headers")
-        if line[0] in " \t" and name:
-            value = f"{value} {line.strip()}"
-            continue
-        if name:
-            message[name] = value
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise http.client.HTTPException("it has a header without a colon")
-        name, value = name.strip(), value.strip()
-    if name:
-        message[name] = value
-    return message
 
+    until = 0.0
+    sent = 0
+    answered_at: float | None = None
 
-class _TimedReads(io.RawIOBase):
-    """Reads from a socket until a time; a timeout of the socket would start anew with each byte."""
+    def post(self, data: bytes, until: float) -> HttpResponse:
+        """
+        Send a request, and return its answer.
 
-    def __init__(self, sock: socket.socket, until: float) -> None:
-        super().__init__()
-        self._sock = sock
-        self._use = sock.makefile("rb", 0)  # keeps the socket open, closed or not
-        self._until = until
+        Raises:
+            GarbledAnswerError: There is none, or one that cannot be read.
+            OSError: The connection broke, or it took too long.
+        """
+        self.until = until
+        self.sent = 0
+        sock: Any = self.sock
+        left = memoryview(data)
+        while left:
+            sock.settimeout(self._seconds_left())
+            count = sock.send(left[:_RECORD_BYTES] if isinstance(sock, ssl.SSLSocket) else left)
+            self.sent += count
+            left = left[count:]
+        reader = AnswerReader()
+        answer = self._read(reader)
+        self.answered_at = monotonic()
+        if reader.ends_connection:
+            self.close()
+        return answer
 
-    def readable(self) -> bool:
-        return True
+    def _read(self, reader: AnswerReader) -> HttpResponse:
+        answer: HttpResponse | None = None
+        while answer is None:
+            received = self._receive()
+            answer = reader.feed(received) if received else reader.end()
+        return answer
 
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._until - monotonic()
+    def _receive(self) -> bytes:
+        sock: Any = self.sock
+        left = self.until - monotonic()
+        if left > 0:
+            try:
+                sock.settimeout(left)
+                return bytes(sock.recv(_CHUNK_BYTES))
+            except TimeoutError as error:
+                let_pass(error)
+        # However late we are, what has come by now is read. So much only lasts a moment: an answer
+        # is bounded.
+        try:
+            sock.settimeout(0)
+            return bytes(sock.recv(_CHUNK_BYTES))
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise TimeoutError from None
+
+    def _seconds_left(self) -> float:
+        left = self.until - monotonic()
         if left <= 0:
             raise TimeoutError
-        self._sock.settimeout(left)
-        return self._sock.recv_into(buffer)
+        return left
 
-    def close(self) -> None:
-        self._use.close()
-        super().close()
-
-
-@attrs.frozen
-class _TimedSocket:
-    """What http.client's answer wants of a socket."""
-
-    sock: socket.socket
-    until: float
-
-    def makefile(self, _mode: str) -> BinaryIO:
-        return cast("BinaryIO", io.BufferedReader(_TimedReads(self.sock, self.until)))
-
-
-class _Answer(http.client.HTTPResponse):
-    """
-    http.client's answer, with one function replaced of those that its `begin` calls.
-
-    Five headers through email's parser are a third of what a request costs here.
-    """
-
-    begin = types.FunctionType(
-        http.client.HTTPResponse.begin.__code__,
-        {**vars(http.client), "parse_headers": read_headers},
-    )
-
-    def _read_status(self) -> tuple[str, int, str]:
-        # Of all interim answers http.client knows only 100. It would take 103 for the answer, and
-        # the answer for that to the next request.
-        line: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
-        while 100 <= line[1] < 200:
-            read_headers(cast("BinaryIO", self.fp))
-            line = super()._read_status()  # type: ignore[misc]
-        return line
+    def _tunnel(self) -> None:
+        """Ask a proxy for a tunnel: http.client would give each byte of the answer its own time."""
+        tunnel: Any = self
+        sock, host, headers = tunnel.sock, tunnel._tunnel_host, tunnel._tunnel_headers
+        place = f"{f'[{host}]' if ':' in host else host}:{tunnel._tunnel_port}"
+        lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}"]
+        lines += [f"{name}: {value}" for name, value in headers.items() if name.lower() != "host"]
+        sock.settimeout(self._seconds_left())
+        sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        reader = AnswerReader(to_connect=True)
+        answer = self._read(reader)
+        if not 200 <= answer.status < 300:
+            raise _RefusedTunnelError(f"the proxy answered {answer.status}")
+        if reader.ends_connection:
+            raise _RefusedTunnelError("the proxy ended the tunnel")
+        sock.settimeout(self._seconds_left())
 
 
-def _timed_answer(until: float, sock: socket.socket, **settings: Any) -> _Answer:
-    timed: Any = _TimedSocket(sock, until)
-    return _Answer(timed, **settings)
+class _RefusedTunnelError(Exception):
+    """A proxy does not tunnel."""
 
 
-class _Posting(http.client.HTTPConnection):
-    """Writes a request's headers and body in one piece: one system call, one TLS record."""
+class _Direct(_Posting):
+    def _new_conn(self) -> socket.socket:
+        """Open a socket; urllib3 would give each of a host's addresses the whole time."""
+        host: Any = getattr(self, "_dns_host", self.host)
+        found = socket.getaddrinfo(host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+        for number, (family, kind, protocol, _, address) in enumerate(found, 1):
+            sock = None
+            try:
+                sock = socket.socket(family, kind, protocol)
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                sock.settimeout(self._seconds_left() / (len(found) - number + 1))
+                sock.connect(address)
+                sock.settimeout(self._seconds_left())
+            except BaseException as error:
+                if sock is not None:
+                    sock.close()
+                let_pass(error)
+                if number == len(found) or not isinstance(error, OSError):
+                    raise
+            else:
+                return sock
+        raise OSError(errno.EADDRNOTAVAIL, "the name has no address")
 
-    response_class: Any = _Answer
-    _rest = b""
 
-    def post(
-        self, path: str, headers: Mapping[str, str], body: bytes, until: float
-    ) -> http.client.HTTPResponse:
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        if not lines.count("\r") == lines.count("\n") == len(headers):
-            raise ValueError("a header holds a line break")
-        self._rest = lines.encode("latin-1") + b"\r\n" + body
-        self.response_class = functools.partial(_timed_answer, until)
-        self.putrequest("POST", path, skip_accept_encoding=True)
-        self.endheaders()
-        # http.client's own: urllib3's makes more of an answer than is read of it.
-        return http.client.HTTPConnection.getresponse(self)
-
-    def send(self, data: Any) -> None:
-        if self._rest:
-            data, self._rest = data.removesuffix(b"\r\n") + self._rest, b""
-        super().send(data)
-
-
-class _Connection(_Posting, urllib3.connection.HTTPConnection):
+class _Connection(_Direct):
     pass
 
 
-class _TlsConnection(_Posting, urllib3.connection.HTTPSConnection):
+class _TlsConnection(_Direct, urllib3.connection.HTTPSConnection):
     pass
+
+
+class _Shelf:
+    """
+    The idle connections of a pool, the newest on top.
+
+    Not a `LifoQueue`: a signal handler that sends while its thread holds the lock of one would
+    wait for ever. These are single operations of a list.
+    """
+
+    def __init__(self, max_idle: int) -> None:
+        self._max_idle = max_idle
+        self._idle: list[Any] = []
+
+    def get(self, block: bool = False, timeout: float | None = None) -> Any:
+        """Take the newest. See `queue.LifoQueue.get`."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def put(self, connection: Any, block: bool = False) -> None:
+        """Keep a connection, if there is room. urllib3 fills its own queues with None."""
+        if connection is None or connection.sock is None:
+            return
+        if len(self._idle) < self._max_idle:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
 
 class _PostingPool(urllib3.HTTPConnectionPool):
-    """A pool whose answers are whole; through a proxy it is a pool like any other."""
+    """A pool whose answers are whole."""
 
     ConnectionCls: Any = _Connection
+    QueueCls: Any = _Shelf
+    _distrusted_until = 0.0
+    """Connections that are idle since then, or since before, are not used any more."""
 
     def urlopen(self, method: str, url: str, **request: Any) -> Any:  # type: ignore[override]
         """
@@ -171,45 +215,99 @@ class _PostingPool(urllib3.HTTPConnectionPool):
 
         Raises:
             TransportError: There was no answer, or it was cut short.
+            ValueError: It is no request that can be sent.
         """
-        if self.proxy is not None:
-            return super().urlopen(method, url, **request)
         timeout: urllib3.Timeout = request["timeout"]
+        headers: Mapping[str, str] = request["headers"]
+        tunnels = connection_requires_http_tunnel(self.proxy, self.proxy_config, self.scheme)
+        if self.proxy is not None and not tunnels:
+            headers = {**headers, **self.proxy_headers}
+        data = encoded(self._head(url), headers, request["body"])
+        while True:
+            connection = self._take()
+            is_kept = connection.sock is not None
+            connection.sent = 0
+            started = monotonic()
+            try:
+                timeout.start_connect()
+                if not is_kept:
+                    self._connect(connection, started + _seconds(timeout.connect_timeout), tunnels)
+                seconds = _seconds(timeout.read_timeout)
+                return connection.post(data, monotonic() + seconds)
+            except (OSError, GarbledAnswerError) as error:
+                connection.close()
+                let_pass(error)
+                if not connection.sent:
+                    if is_kept:
+                        timeout = timeout.clone()
+                        continue  # it was dead, and nothing went out
+                    raise no_connection(self._place, _why(error)) from error
+                if is_kept and isinstance(error, (OSError, CutAnswerError)):
+                    self._distrusted_until = started
+                if isinstance(error, TimeoutError):
+                    raise no_answer_in_time() from error
+                raise answer_lost(_why(error)) from error
+            except BaseException:
+                # Not even an interrupt leaves a half-read connection to the next request.
+                connection.close()
+                raise
+            finally:
+                self._put_conn(connection)
+
+    def _head(self, url: str) -> str:
+        is_whole = "://" in url
+        if not is_whole:
+            url = f"{self.scheme}://{self._host_and_port}{url}"
+        return request_head(url, names_all=is_whole)
+
+    @functools.cached_property
+    def _host_and_port(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        is_usual = self.port == urllib3.connection.port_by_scheme[str(self.scheme)]
+        return host if is_usual else f"{host}:{self.port}"
+
+    @property
+    def _place(self) -> str:
+        proxy = self._proxy_place
+        return f"{self._host_and_port} through the proxy {proxy}" if proxy else self._host_and_port
+
+    @property
+    def _proxy_place(self) -> str:
+        return f"{self.proxy.host}:{self.proxy.port}" if self.proxy else ""
+
+    def _take(self) -> Any:
+        """Take an idle connection that is still there, or a new one."""
         try:
-            connection: Any = self._get_conn()
+            while True:
+                connection: Any = self._get_conn()
+                since = connection.answered_at
+                if connection.sock is None or since is None or since > self._distrusted_until:
+                    return connection
+                connection.close()
         except urllib3.exceptions.ClosedPoolError as error:
             raise TransportError("the client was closed", may_have_been_sent=False) from error
-        try:
-            timeout.start_connect()
-            _connect(connection, timeout.connect_timeout)
-            seconds: Any = timeout.read_timeout
-            connection.sock.settimeout(seconds)
-            until = monotonic() + seconds
-            # Leaving closes the answer, not the connection.
-            with connection.post(url, request["headers"], request["body"], until) as answer:
-                body = read(answer, until)
-        except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
-            connection.close()
-            raise TransportError(cause_of(error), may_have_been_sent=True) from error
-        except BaseException:
-            # Not even an interrupt leaves a half-read connection to the next request.
-            connection.close()
-            raise
-        finally:
-            self._put_conn(connection)
-        return HttpResponse(answer.status, lower_case(answer.headers), body)
 
-    def _put_conn(self, conn: Any) -> None:
-        # More threads than idle connections are kept is no mistake: no warning as urllib3 has it.
-        kept = self.pool
+    def _connect(self, connection: Any, until: float, tunnels: bool) -> None:
+        """Open a connection; whatever goes wrong here, nothing was sent."""
+        connection.until = until
+        connection.timeout = max(0.001, until - monotonic())
         try:
-            if kept is not None:
-                kept.put(conn, block=False)
-                return
-        except queue.Full:
-            pass
-        if conn is not None:
-            conn.close()
+            if tunnels:
+                self._prepare_proxy(connection)
+            else:
+                connection.connect()
+        except ssl.SSLEOFError as error:
+            # The network's doing, not a matter of trust.
+            why = "it was closed in the TLS handshake"
+            raise no_connection(self._place, why) from error
+        except (ssl.SSLError, urllib3.exceptions.SSLError, CertificateError) as error:
+            root = _root(error)
+            if isinstance(root, OSError) and root.errno in OUT_OF_FILES:
+                raise no_connection(self._place, words(root)) from error
+            raise not_trusted(self._place, words(root)) from error
+        except Exception as error:  # what stands between us and the network raises what it likes
+            let_pass(error)
+            raise no_connection(self._place, _why(error)) from error
 
 
 class _TlsPostingPool(_PostingPool, urllib3.HTTPSConnectionPool):  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -220,26 +318,63 @@ POOLS: Final[dict[str, Any]] = {"http": _PostingPool, "https": _TlsPostingPool}
 """The classes of pools by scheme, for urllib3's `PoolManager`."""
 
 
-def _connect(connection: Any, seconds: Any) -> None:
-    """Open a connection that is not open; whatever goes wrong here, nothing was sent."""
-    if connection.sock is not None:
-        return
-    connection.timeout = seconds
-    try:
-        connection.connect()
-    except ssl.SSLEOFError as error:
-        # The network's doing, not a matter of trust.
-        message = "no connection to the endpoint (it was closed in the TLS handshake)"
-        raise TransportError(message, may_have_been_sent=False) from error
-    except (ssl.SSLError, urllib3.exceptions.SSLError) as error:
-        raise TlsError(f"the endpoint could not be trusted ({_words(error)})") from error
-    except (OSError, urllib3.exceptions.HTTPError) as error:
-        message = f"no connection to the endpoint ({_words(error)})"
-        raise TransportError(message, may_have_been_sent=False) from error
+def socks_pools() -> dict[str, Any]:
+    """
+    Return the same for proxies that speak SOCKS.
+
+    Raises:
+        ImportError: PySocks is not there.
+    """
+    from urllib3.contrib import socks
+
+    class Connection(_Posting, socks.SOCKSConnection):
+        pass
+
+    class TlsConnection(_Posting, socks.SOCKSHTTPSConnection):
+        pass
+
+    class Pool(_PostingPool):
+        ConnectionCls: Any = Connection
+
+        @property
+        def _proxy_place(self) -> str:
+            of_socks: Any = self.conn_kw["_socks_options"]
+            return f"{of_socks['proxy_host']}:{of_socks['proxy_port']}"
+
+    class TlsPool(Pool, _TlsPostingPool):
+        ConnectionCls: Any = TlsConnection
+
+    return {"http": Pool, "https": TlsPool}
+
+
+def _seconds(timeout: Any) -> float:
+    """Return a timeout of urllib3's that is set."""
+    return float(timeout)
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return what an error of urllib3 or PySocks stands for."""
+    while True:
+        cause = getattr(error, "socket_err", None) or error.__cause__ or error.__context__
+        is_of_theirs = isinstance(error, urllib3.exceptions.HTTPError) or hasattr(
+            error, "socket_err"
+        )
+        if cause is None or not is_of_theirs:
+            return error
+        error = cause
+
+
+def _why(error: BaseException) -> str:
+    root = _root(error)
+    if isinstance(root, (GarbledAnswerError, _RefusedTunnelError)):
+        return str(root)
+    if hasattr(root, "socket_err"):  # PySocks' own
+        return str(getattr(root, "msg", "")) or words(root)
+    return words(root)
 
 
 class Readable(Protocol):
-    """An answer of http.client or of urllib3."""
+    """An answer of urllib3."""
 
     headers: Any
 
@@ -251,7 +386,8 @@ def read(answer: Readable, until: float) -> bytes:
     Read the body of an answer, bounded in bytes and in time.
 
     Raises:
-        http.client.HTTPException: It is shorter than it says, too long, or takes too long.
+        GarbledAnswerError: It is shorter than it says, or too long.
+        TimeoutError: It takes too long.
     """
     declared = answer.headers.get("Content-Length") or ""
     length = int(declared) if declared.isdecimal() else None
@@ -261,35 +397,9 @@ def read(answer: Readable, until: float) -> bytes:
         chunks.append(chunk)
         received += len(chunk)
         if received > MAX_ANSWER_BYTES:
-            raise http.client.HTTPException(f"it has more than {MAX_ANSWER_BYTES} bytes")
+            raise GarbledAnswerError(f"it has more than {MAX_ANSWER_BYTES} bytes")
         if received != length and monotonic() > until:
             raise TimeoutError
     if length is not None and received != length:
-        raise http.client.HTTPException(f"it ended after {received} of {length} bytes")
+        raise GarbledAnswerError(f"it ended after {received} of {length} bytes")
     return b"".join(chunks)
-
-
-def lower_case(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers with their names in lower case."""
-    return {name.lower(): value for name, value in headers.items()}
-
-
-def cause_of(error: Exception) -> str:
-    """Say what became of a request that went out."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return f"the answer was lost ({_words(error)})"
-
-
-def _words(error: BaseException) -> str:
-    """Describe an error without what libraries add: URLs, addresses of objects, the proxy."""
-    root = error
-    while isinstance(root, urllib3.exceptions.HTTPError) and root.__cause__ is not None:
-        root = root.__cause__
-    if isinstance(root, ssl.SSLError):
-        return getattr(root, "verify_message", "") or root.reason or "TLS"
-    if isinstance(root, OSError) and root.strerror:
-        return root.strerror
-    if type(root) is http.client.HTTPException:
-        return str(root)
-    return type(root).__name__

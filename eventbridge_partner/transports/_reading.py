@@ -15,9 +15,13 @@ _MAX_HEAD_BYTES: Final = 65536
 _MAX_HEADERS: Final = 100  # as in http.client
 _MAX_CHUNK_LINE_BYTES: Final = 1024
 
-_STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
+# No control character but the tab, as RFC 9110 has it. Lone ends of lines are some.
+_STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
+_FIELD: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
+_FOLDED: Final = re.compile(r"[ \t]([^\x00-\x08\x0a-\x1f\x7f]*)")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
-_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_OF_LENGTH: Final = frozenset({"content-length", "transfer-encoding"})
 _WITHOUT_BODY: Final = frozenset({204, 304})
 _SIZE_LINE: Final = 0
 _TRAILERS: Final = -1
@@ -27,9 +31,19 @@ class GarbledAnswerError(Exception):
     """What came is no answer, or not all of one. Its text has nothing of what came."""
 
 
+class CutAnswerError(GarbledAnswerError):
+    """The connection ended before the answer did."""
+
+
 class AnswerReader:
     """
     Reads one answer; interim answers before it are passed over.
+
+    Strict where RFC 9112 lets a reader choose: what two readers could understand differently is
+    no answer.
+
+    Args:
+        to_connect: Whether it is a proxy's answer to CONNECT, which has no body.
 
     Attributes:
         ends_connection: Whether the connection can carry no other request after the answer.
@@ -40,15 +54,21 @@ class AnswerReader:
         "_buffer",
         "_chunk",
         "_headers",
+        "_headroom",
         "_length",
         "_searched",
         "_status",
+        "_to_connect",
         "ends_connection",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, to_connect: bool = False) -> None:
         self.ends_connection = False
+        self._to_connect = to_connect
         self._buffer = bytearray()
+        # What all that is not body may still take: interim answers, headers, trailers, and what
+        # stands behind the sizes of chunks.
+        self._headroom = _MAX_HEAD_BYTES
         self._searched = 0
         self._status = 0
         self._headers: dict[str, str] = {}
@@ -88,16 +108,16 @@ class AnswerReader:
         Take that nothing more will come; return the answer if it ends so.
 
         Raises:
-            GarbledAnswerError: The answer is not here to its end.
+            CutAnswerError: The answer is not here to its end.
         """
         self.ends_connection = True
         if not self._status:
-            raise GarbledAnswerError("the connection was closed")
+            raise CutAnswerError("the connection was closed")
         if self._chunk is not None:
-            raise GarbledAnswerError("it ended within its chunks")
+            raise CutAnswerError("it ended within its chunks")
         if self._length is not None:
             found = f"it ended after {len(self._buffer)} of {self._length} bytes"
-            raise GarbledAnswerError(found)
+            raise CutAnswerError(found)
         return HttpResponse(self._status, self._headers, bytes(self._buffer))
 
     # ------------------------------------------------------------ the head
@@ -105,12 +125,14 @@ class AnswerReader:
     def _read_head(self, buffer: bytearray) -> bool:
         """Read the lines before the body, if they are all here."""
         while True:
-            end = buffer.find(b"\r\n\r\n", self._searched, _MAX_HEAD_BYTES)
+            end = buffer.find(b"\r\n\r\n", self._searched)
             if end < 0:
-                if len(buffer) >= _MAX_HEAD_BYTES:
-                    raise GarbledAnswerError("it has too many or too long headers")
+                self._check_headroom(len(buffer))
+                if b"\n\n" in buffer:
+                    raise GarbledAnswerError("it has a line that does not end as lines do")
                 self._searched = max(0, len(buffer) - 3)
                 return False
+            self._take_headroom(end + 4)
             lines = buffer[:end].decode("latin-1").split("\r\n")
             del buffer[: end + 4]
             self._searched = 0
@@ -118,36 +140,52 @@ class AnswerReader:
             if status_line is None:
                 raise GarbledAnswerError("it is not HTTP/1.1")
             status = int(status_line[2])
+            headers = _read_headers(lines)
             if status >= 200:
                 break
             if status == 101:
                 raise GarbledAnswerError("it changes the protocol")
-        self._headers = headers = _read_headers(lines)
+            if not headers.keys().isdisjoint(_OF_LENGTH):
+                raise GarbledAnswerError("it has an interim answer with a body")
+        self._headers = headers
         self._status = status
-        if status_line[1] == "0" or "close" in headers.get("connection", "").lower():
+        is_old = status_line[1] == "0"
+        if is_old or "close" in headers.get("connection", "").lower():
             self.ends_connection = True
-        self._find_end(headers)
+        if self._to_connect:
+            self._length = 0
+        else:
+            self._find_end(headers, is_old=is_old)
         return True
 
-    def _find_end(self, headers: dict[str, str]) -> None:
+    def _find_end(self, headers: dict[str, str], *, is_old: bool) -> None:
         """Find out from the headers where the body ends."""
         coding = headers.get("transfer-encoding")
         length = headers.get("content-length")
-        if self._status in _WITHOUT_BODY:
-            self._length = 0
-        elif coding is not None:
-            if coding.lower() != "chunked":
+        if coding is not None:
+            if coding.lower() != "chunked" or is_old:
                 raise GarbledAnswerError("it has an unknown transfer encoding")
-            # With both, someone on the way may have seen another end than this one.
-            self.ends_connection = self.ends_connection or length is not None
+            if length is not None:
+                raise GarbledAnswerError("it has two lengths")
             self._chunk = _SIZE_LINE
         elif length is not None:
             if not _LENGTH.fullmatch(length):
                 raise GarbledAnswerError("it has a length that is no number")
             self._length = int(length)
+        if self._status in _WITHOUT_BODY:
+            self._length, self._chunk = 0, None
+        elif self._length is not None:
             _check_size(self._length)
-        else:
+        elif self._chunk is None:
             self.ends_connection = True
+
+    def _check_headroom(self, size: int) -> None:
+        if size > self._headroom:
+            raise GarbledAnswerError("it has too many or too long headers")
+
+    def _take_headroom(self, size: int) -> None:
+        self._check_headroom(size)
+        self._headroom -= size
 
     # ------------------------------------------------------------ the body
 
@@ -161,9 +199,15 @@ class AnswerReader:
                     size = _CHUNK_SIZE.fullmatch(line)
                     if size is None:
                         raise GarbledAnswerError("it has a chunk without a size")
+                    self._take_headroom(len(line) - len(size[1]))
                     self._chunk = int(size[1], 16) or _TRAILERS
                     _check_size(len(self._body) + self._chunk)
-                elif not line:
+                elif line:
+                    self._take_headroom(len(line) + 2)
+                    trailer = _read_headers(["", line.decode("latin-1")])
+                    if not trailer.keys().isdisjoint(_OF_LENGTH):
+                        raise GarbledAnswerError("it has two lengths")
+                else:
                     self.ends_connection = self.ends_connection or bool(buffer)
                     return HttpResponse(self._status, self._headers, bytes(self._body))
             else:
@@ -195,15 +239,16 @@ def _read_headers(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     last = ""
     for line in lines[1:]:
-        if line[:1] in (" ", "\t") and last:
-            headers[last] = f"{headers[last]} {line.strip()}"
+        field = _FIELD.fullmatch(line)
+        if field is None and last and (folded := _FOLDED.fullmatch(line)) is not None:
+            headers[last] = " ".join([headers[last], folded[1].strip(" \t")]).strip(" ")
             continue
-        name, colon, value = line.partition(":")
-        if not colon or name.split() != [name]:
+        if field is None:
             raise GarbledAnswerError("it has a header that is none")
-        last = name.lower()
-        value = value.strip()
-        if headers.get(last, value) != value and last in ("content-length", "transfer-encoding"):
+        last, value = field[1].lower(), field[2].strip(" \t")
+        if last in headers and (
+            last == "transfer-encoding" or (last == "content-length" and headers[last] != value)
+        ):
             raise GarbledAnswerError("it has two lengths")
         headers[last] = value
     return headers

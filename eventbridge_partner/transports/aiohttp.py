@@ -13,11 +13,9 @@ Needs the extra `async`: `pip install 'eventbridge-partner[async]'`.
 from __future__ import annotations
 
 import asyncio
-import base64
 import functools
 import math
 import os
-import select
 import ssl
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -27,12 +25,30 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
-from eventbridge_partner._foreign_text import quoted
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
-from eventbridge_partner.errors import ConfigurationError, TlsError, TransportError
+from eventbridge_partner._signals import let_pass
+from eventbridge_partner.errors import ConfigurationError, TransportError
 from eventbridge_partner.transports import Answer
 from eventbridge_partner.transports._arrivals import Arrivals
-from eventbridge_partner.transports._reading import AnswerReader, GarbledAnswerError
+from eventbridge_partner.transports._faults import (
+    CLOSED,
+    NOT_IN_TIME,
+    answer_lost,
+    no_answer_in_time,
+    no_connection,
+    not_trusted,
+    place_of,
+    raised,
+)
+from eventbridge_partner.transports._proxies import Proxies
+from eventbridge_partner.transports._reading import (
+    AnswerReader,
+    CutAnswerError,
+    GarbledAnswerError,
+)
+from eventbridge_partner.transports._reasons import words
+from eventbridge_partner.transports._unread import with_input
+from eventbridge_partner.transports._writing import encoded, request_head
 
 try:
     import aiohttp
@@ -57,6 +73,9 @@ class AiohttpTransport:
             `certifi`.
         proxies: Proxy URLs by scheme, as `requests` takes them.
         max_connections: Idle connections kept open.
+
+    Raises:
+        ConfigurationError: The certificates or a proxy cannot work.
     """
 
     def __init__(
@@ -66,7 +85,8 @@ class AiohttpTransport:
         proxies: Mapping[str, str] | None = None,
         max_connections: int = 64,
     ) -> None:
-        self._settings = _Settings(_tls_context(ca_bundle), dict(proxies or {}), max_connections)
+        checked = Proxies(proxies, ("http", "https"))
+        self._settings = _Settings(_tls_context(ca_bundle), checked, max_connections)
         self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
         _transports.add(self)
 
@@ -74,7 +94,7 @@ class AiohttpTransport:
         """Send a request and return its whole answer. See `AsyncTransport.send`."""
         flights = self.flights()
         try:
-            flights.submit(None, request, timeouts)
+            flights.start(None, request, timeouts)
             [(_, answer)] = await flights.collect(None)
         finally:
             await flights.close()
@@ -129,21 +149,8 @@ class _Settings:
     """What all connections of a transport have in common."""
 
     tls: ssl.SSLContext
-    proxies: Mapping[str, str] = attrs.field(repr=False)
+    proxies: Proxies = attrs.field(repr=False)
     max_idle: int
-
-    def proxy(self, url: str) -> URL | None:
-        """Return the proxy for a URL, if there is one."""
-        found = self.proxies.get(url.partition(":")[0]) or self.proxies.get("all")
-        if not found:
-            return None
-        proxy = URL(found if "://" in found else f"http://{found}")
-        if proxy.scheme not in ("http", "https"):
-            raise ConfigurationError(
-                f"a proxy has the scheme {quoted(proxy.scheme)}; allowed on this transport: http, "
-                "https"
-            )
-        return proxy
 
 
 def _tls_context(ca_bundle: str | bool) -> ssl.SSLContext:
@@ -161,46 +168,52 @@ def _tls_context(ca_bundle: str | bool) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_bundle)
     except OSError as error:  # ssl.SSLError is one
         raise ConfigurationError(
-            f"ca_bundle is {quoted(ca_bundle, 500)}, which cannot be read as certificates"
+            f"ca_bundle is {ca_bundle!a}, which cannot be read as certificates ({words(error)})"
         ) from error
 
 
 class _Target:
-    """Where requests go: what is the same for all of them."""
+    """
+    Where requests go: what is the same for all of them.
+
+    Attributes:
+        place: What errors call it.
+        head: What its requests begin with.
+        idle: Its idle connections, the newest last.
+        distrusted_until: Connections that are idle since then, or since before, are not used any
+            more.
+    """
 
     def __init__(self, url: str, settings: _Settings) -> None:
-        self.url = URL(url, encoded=True)
-        self.proxy = settings.proxy(url)
-        self.proxy_headers: dict[str, str] = {}
+        self.place = place_of(url)
+        self.head = request_head(url)
         self.idle: list[_Connection] = []
-        lines = [f"Host: {url.partition('://')[2].partition('/')[0]}"]
-        path = self.url.raw_path_qs
-        if self.proxy is not None:
-            if self.proxy.user is not None or self.proxy.password is not None:
-                login = f"{self.proxy.user or ''}:{self.proxy.password or ''}".encode("latin-1")
-                word = f"Basic {base64.b64encode(login).decode()}"
-                self.proxy_headers["Proxy-Authorization"] = word
-                self.proxy = self.proxy.with_user(None)
-            if self.url.scheme == "http":  # for https there is a tunnel
-                path = url
-                lines += [f"{name}: {value}" for name, value in self.proxy_headers.items()]
-        self.head = "\r\n".join([f"POST {path} HTTP/1.1", *lines, ""])
+        self.distrusted_until = -math.inf
+        self._url = URL(url, encoded=True)
+        self._proxy: URL | None = None
+        self._proxy_headers: dict[str, str] = {}
+        proxy = settings.proxies.proxy_for(url)
+        if proxy is not None:
+            self.place = f"{self.place} through the proxy {proxy.place}"
+            self._proxy = URL(proxy.url)
+            if proxy.authorization is not None:
+                self._proxy_headers["Proxy-Authorization"] = proxy.authorization
+            if self._url.scheme == "http":  # for https there is a tunnel
+                lines = [f"{name}: {value}\r\n" for name, value in self._proxy_headers.items()]
+                self.head = "".join([request_head(url, names_all=True), *lines])
 
     def connecting(self, pool: _Pool) -> aiohttp.ClientRequest:
         """Return a request of aiohttp's, which is what its connections are opened for."""
         return aiohttp.ClientRequest(
             "POST",
-            self.url,
+            self._url,
             loop=pool.loop,
-            proxy=self.proxy,
-            proxy_headers=self.proxy_headers or None,
+            proxy=self._proxy,
+            proxy_headers=self._proxy_headers or None,
         )
 
 
 _NO_BOUNDS: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None)
-
-_IDLE_SECONDS: Final = 0.005
-"""From when on an idle connection is asked whether it was closed: the loop may not know yet."""
 
 
 class _Pool:
@@ -262,15 +275,13 @@ class _Pool:
             async with asyncio.timeout(seconds):
                 opened = await self._connector.connect(target.connecting(self), [], _NO_BOUNDS)
         except TimeoutError as error:
-            message = "no connection to the endpoint in time"
-            raise TransportError(message, may_have_been_sent=False) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise _no_connection(error) from error
+            raise no_connection(target.place, NOT_IN_TIME) from error
+        except Exception as error:  # what stands between us and the network raises what it likes
+            raise _not_opened(error, target.place) from error
         transport, handler = opened.transport, opened.protocol
         if transport is None or handler is None:
             opened.close()
-            message = "no connection to the endpoint (it was closed)"
-            raise TransportError(message, may_have_been_sent=False)
+            raise no_connection(target.place, CLOSED)
         connection = _Connection(self, target, transport)
         transport.set_protocol(connection)
         # For aiohttp it is gone, and so not aiohttp's to close.
@@ -279,12 +290,12 @@ class _Pool:
         self._open.add(connection)
         return connection
 
-    def idle(self, target: _Target, now: float) -> _Connection | None:
-        """Take an idle connection that is still there."""
+    def idle(self, target: _Target) -> _Connection | None:
+        """Take an idle connection that is still there, and on which nothing lies."""
         idle = target.idle
         while idle:
             connection = idle.pop()
-            if connection.is_alive(now):
+            if connection.idle_since > target.distrusted_until and connection.is_clean():
                 return connection
             connection.abort()
         return None
@@ -335,28 +346,15 @@ async def _abort(connections: Iterable[_Connection]) -> None:
         await asyncio.wait(closing)
 
 
-def _no_connection(error: Exception) -> TransportError:
+def _not_opened(error: Exception, place: str) -> TransportError:
     cause: BaseException = error
     while cause.__cause__ is not None:  # aiohttp's errors of TLS look like Python's, but are not
         cause = cause.__cause__
     if isinstance(cause, ssl.SSLError):
-        words = getattr(cause, "verify_message", "") or cause.reason or "TLS"
-        return TlsError(f"the endpoint could not be trusted ({words})")
+        return not_trusted(place, words(cause))
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        words = f"the proxy answered {error.status}"
-    else:
-        words = _words(cause)
-    message = f"no connection to the endpoint ({words})"
-    return TransportError(message, may_have_been_sent=False)
-
-
-def _words(error: BaseException | None) -> str:
-    """Describe an error without what libraries add: addresses, the proxy."""
-    if error is None:
-        return "the connection was closed"
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno)
-    return type(error).__name__
+        return no_connection(place, f"the proxy answered {error.status}")
+    return no_connection(place, words(cause))
 
 
 class _Connection(asyncio.Protocol):
@@ -365,10 +363,11 @@ class _Connection(asyncio.Protocol):
     def __init__(self, pool: _Pool, target: _Target, transport: asyncio.Transport) -> None:
         self.target = target
         self.expires_at = math.inf
+        self.idle_since = -math.inf
         self.lost: asyncio.Future[None] = pool.loop.create_future()
         self._pool = pool
         self._transport = transport
-        self._idle_since = math.inf
+        self._posted_at = math.inf
         self._flights: AiohttpFlights[Any] | None = None
         self._key: Any = None
         self._reader = AnswerReader()
@@ -378,20 +377,28 @@ class _Connection(asyncio.Protocol):
         """Whether an answer is awaited."""
         return self._flights is not None
 
-    def post(self, flights: AiohttpFlights[Any], key: Any, request: bytes, seconds: float) -> None:
-        """Send a request; its flights are told what became of it."""
+    def post(self, flights: AiohttpFlights[Any], key: Any, request: bytes, seconds: float) -> bool:
+        """
+        Send a request; its flights are told what became of it.
+
+        Returns:
+            False if the connection is dead and nothing went out. The flights are told nothing then.
+        """
+        self._transport.write(request)
+        if self._transport.is_closing():  # it was before, or nothing could be written
+            self._transport.abort()
+            return False
         flights.busy.add(self)
         self._flights, self._key = flights, key
         self._reader = AnswerReader()
-        self.expires_at = expires_at = self._pool.loop.time() + seconds
-        self._pool.watch(expires_at)
-        self._transport.write(request)
+        self._posted_at = self._pool.loop.time()
+        self.expires_at = self._posted_at + seconds
+        self._pool.watch(self.expires_at)
+        return True
 
-    def is_alive(self, now: float) -> bool:
-        """Tell whether an idle connection was not closed by its other end."""
-        if self._transport.is_closing():
-            return False
-        return now - self._idle_since < _IDLE_SECONDS or not _has_input(self._transport)
+    def is_clean(self) -> bool:
+        """Tell whether an idle connection is open, and nothing waits to be read from it."""
+        return not self._transport.is_closing() and not _has_input(self._transport)
 
     def abort(self) -> None:
         """Close it at once, whatever it is doing."""
@@ -401,9 +408,20 @@ class _Connection(asyncio.Protocol):
         self._transport.abort()
 
     def expire(self, now: float) -> None:
-        """Give up on an answer if it has taken too long."""
-        if self.expires_at <= now:
-            self._fail("no answer in time")
+        """
+        Give up on an answer if it has taken too long, and nothing of it waits to be read.
+
+        What does, the loop brings in its next turns. An answer is bounded, and so are those.
+        """
+        if self.expires_at <= now and not _has_input(self._transport):
+            self._fail(no_answer_in_time())
+            self._distrust_others()
+
+    def _distrust_others(self) -> None:
+        """Use none again that is as old, where one fails that was kept."""
+        if self.idle_since > -math.inf:
+            target = self.target
+            target.distrusted_until = max(target.distrusted_until, self._posted_at)
 
     # ------------------------------------------------------------ what the event loop calls
 
@@ -414,7 +432,7 @@ class _Connection(asyncio.Protocol):
         try:
             answer = self._reader.feed(data)
         except GarbledAnswerError as error:
-            self._fail(f"the answer was lost ({error})")
+            self._fail(answer_lost(str(error)))
         else:
             if answer is not None:
                 self._finish(answer, keep=not self._reader.ends_connection)
@@ -425,20 +443,22 @@ class _Connection(asyncio.Protocol):
             return
         try:
             self._finish(self._reader.end(), keep=False)
-        except GarbledAnswerError as error:
-            self._fail(f"the answer was lost ({error})")
+        except CutAnswerError as error:
+            self._fail(answer_lost(str(error)))
+            self._distrust_others()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(f"the answer was lost ({_words(exc)})")
+        if self._flights is not None:
+            self._fail(answer_lost(words(exc)))
+            self._distrust_others()
         self._pool.forget(self)
         if not self.lost.done():
             self.lost.set_result(None)
 
     # ------------------------------------------------------------ the end of a request
 
-    def _fail(self, message: str) -> None:
-        if self._flights is not None:
-            self._finish(TransportError(message, may_have_been_sent=True), keep=False)
+    def _fail(self, error: TransportError) -> None:
+        self._finish(error, keep=False)
 
     def _finish(self, answer: Answer, *, keep: bool) -> None:
         flights, key = self._flights, self._key
@@ -447,7 +467,7 @@ class _Connection(asyncio.Protocol):
         self._flights = self._key = None
         flights.busy.discard(self)
         if keep:
-            self._idle_since = self._pool.loop.time()
+            self.idle_since = self._pool.loop.time()
             self._pool.take_back(self)
         else:
             self._transport.abort()
@@ -456,12 +476,7 @@ class _Connection(asyncio.Protocol):
 
 def _has_input(transport: asyncio.Transport) -> bool:
     """Tell whether something waits to be read: of an idle connection, that it was closed."""
-    number = transport.get_extra_info("socket").fileno()
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(number, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([number], [], [], 0)[0])  # on Windows, where it has no small limit
+    return bool(with_input([transport.get_extra_info("socket").fileno()]))
 
 
 class AiohttpFlights(Generic[K]):
@@ -482,33 +497,44 @@ class AiohttpFlights(Generic[K]):
 
     def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
         """Send a request. See `AsyncFlights.submit`."""
-        lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers.items()])
-        if not lines.count("\r") == lines.count("\n") == len(request.headers):
-            raise ValueError("a header holds a line break")
+        try:
+            self.start(key, request, timeouts)
+        except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
+            let_pass(error)
+            self.arrivals.add(key, raised(error, may_have_been_sent=False))
+
+    def start(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
+        """
+        Send a request.
+
+        Raises:
+            ValueError: It is none that can be sent.
+        """
         pool = self._open_pool()
         target = pool.target(request.url)
-        body = request.body
-        head = f"{target.head}{lines}Content-Length: {len(body)}\r\n\r\n"
-        data = head.encode("latin-1") + body
-        connection = pool.idle(target, pool.loop.time())
-        if connection is not None:
-            seconds = timeouts.read
-            if timeouts.total is not None:
-                seconds = min(seconds, timeouts.total)
-            connection.post(self, key, data, seconds)
-        else:
-            posting = self._connect_and_post(pool, target, key, data, timeouts)
-            task = pool.loop.create_task(posting)
-            self._connecting.add(task)
-            task.add_done_callback(functools.partial(self._connected, key))
+        headers = {**request.headers, "Content-Length": str(len(request.body))}
+        data = encoded(target.head, headers, request.body)
+        seconds = timeouts.read
+        if timeouts.total is not None:
+            seconds = min(seconds, timeouts.total)
+        while (connection := pool.idle(target)) is not None:
+            if connection.post(self, key, data, seconds):
+                return
+        posting = self._connect_and_post(pool, target, key, data, timeouts)
+        task = pool.loop.create_task(posting)
+        self._connecting.add(task)
+        task.add_done_callback(functools.partial(self._connected, key))
 
     def _connected(self, key: K, task: asyncio.Task[None]) -> None:
-        """Answer for a task that was cancelled, perhaps before its first step."""
         self._connecting.discard(task)
-        if task.cancelled() and not self._is_closed:
-            # Whoever ends the loop cancels all tasks. Nothing awaits once there is a connection.
-            message = "connecting to the endpoint was cancelled"
-            self.arrivals.add(key, TransportError(message, may_have_been_sent=False))
+        if task.cancelled():
+            if self._is_closed:
+                return
+            # By whoever ends the loop. Nothing awaits once there is a connection.
+            error = TransportError("the request was cancelled", may_have_been_sent=False)
+            self.arrivals.add(key, error)
+        elif (fault := task.exception()) is not None:
+            self.arrivals.add(key, raised(fault, may_have_been_sent=True))
 
     async def _connect_and_post(
         self, pool: _Pool, target: _Target, key: K, data: bytes, timeouts: Timeouts
@@ -516,19 +542,15 @@ class AiohttpFlights(Generic[K]):
         started = pool.loop.time()
         try:
             connection = await pool.connect(target, timeouts.connect)
-            seconds = timeouts.read
-            if timeouts.total is not None:
-                left = timeouts.total - (pool.loop.time() - started)
-                seconds = min(seconds, max(0.0, left))
-            connection.post(self, key, data, seconds)
         except TransportError as error:
             self.arrivals.add(key, error)
-        except Exception as error:  # noqa: BLE001  # aiohttp's fault is no event's fate
-            failure = TransportError(
-                f"the transport raised {type(error).__name__}", may_have_been_sent=True
-            )
-            failure.__cause__ = error
-            self.arrivals.add(key, failure)
+            return
+        seconds = timeouts.read
+        if timeouts.total is not None:
+            left = timeouts.total - (pool.loop.time() - started)
+            seconds = min(seconds, max(0.0, left))
+        if not connection.post(self, key, data, seconds):
+            self.arrivals.add(key, no_connection(target.place, CLOSED))
 
     async def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
         """Return what has been answered. See `AsyncFlights.collect`."""

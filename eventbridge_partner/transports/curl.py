@@ -20,28 +20,23 @@ from typing import Any, Final, Generic, TypeVar
 
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
+from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports import Answer
+from eventbridge_partner.transports._faults import answer_lost, no_connection, place_of, raised
 from eventbridge_partner.transports._libcurl import (
-    READABLE,
     TIMEOUT,
     LibcurlError,
     Settings,
     Transfers,
 )
+from eventbridge_partner.transports._unread import with_input
 from eventbridge_partner.transports.flights import WorkerThreads
 
 K = TypeVar("K")
 
 _LONGEST_WAIT: Final = 3600.0
 """No selector takes infinity."""
-
-_UNNOTICED: Final = 1.5
-"""
-Seconds after a request within which libcurl does not look whether its connection was closed.
-
-It is one since libcurl 8.22, none before.
-"""
 
 _MOMENT: Final = 0.005
 """Who is away for longer than these seconds has its requests sent by a thread."""
@@ -52,6 +47,12 @@ Who was away for less than these seconds will be again, and what it submitted ca
 
 Each request that goes out alone wakes up whoever receives it, which costs a fifth of a request.
 """
+
+_SHORTLY: Final = 0.05
+"""For so many seconds at a time it is waited where there is no socket left to be woken by."""
+
+_LOOKS: Final = 8
+"""So often it is read what has come before a request is given up: an answer takes one or two."""
 
 # libcurl's own waiting is `select`, which ends at 1,024 open files.
 _Selector: Final[Callable[[], selectors.BaseSelector]] = getattr(
@@ -78,6 +79,9 @@ class CurlTransport:
         ca_bundle: The path of a file or directory of trusted certificates; True for those of
             `certifi`.
         proxies: Proxy URLs by scheme, as `requests` takes them.
+
+    Raises:
+        ConfigurationError: A proxy cannot work.
     """
 
     def __init__(
@@ -90,7 +94,6 @@ class CurlTransport:
     def _forget_process(self) -> None:
         self._idle: list[_Connections] = []
         self._workers = WorkerThreads()
-        self._lock = threading.Lock()
 
     def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
         """Send a request and return its whole answer. See `Transport.send`."""
@@ -109,31 +112,36 @@ class CurlTransport:
 
     def flights(self) -> CurlFlights[Any]:
         """Open the flights of one delivery."""
-        with self._lock:
-            idle = self._idle
-            connections = idle.pop() if idle else None
+        idle = self._idle
         return CurlFlights(
-            connections or self._connect(), functools.partial(self._take_back, idle), self._connect
+            functools.partial(self._take, idle), functools.partial(self._take_back, idle)
         )
 
-    def _connect(self) -> _Connections:
-        return _Connections(self._settings, self._workers)
+    # No lock here: a signal handler that sends while its thread holds one would wait for ever.
+    # Each change of a list is one step, and who removes an element is alone with it.
+
+    def _take(self, idle: list[_Connections]) -> _Connections:
+        try:
+            return idle.pop()
+        except IndexError:
+            return _Connections(self._settings, self._workers)
 
     def _take_back(self, idle: list[_Connections], connections: _Connections) -> None:
-        with self._lock:
-            is_open = idle is self._idle
-            if is_open:
-                idle.append(connections)
-        if not is_open:
-            connections.close()
+        idle.append(connections)
+        if idle is not self._idle:
+            _close_all(idle)
 
     def close(self) -> None:
         """Close all idle connections. Sending again opens new ones."""
-        with self._lock:
-            idle, self._idle = self._idle, []
+        idle, self._idle = self._idle, []
         self._workers.stop()
-        for connections in idle:
-            connections.close()
+        _close_all(idle)
+
+
+def _close_all(idle: list[_Connections]) -> None:
+    with suppress(IndexError):
+        while True:
+            idle.pop().close()
 
 
 _transports: Final[weakref.WeakSet[CurlTransport]] = weakref.WeakSet()
@@ -168,7 +176,6 @@ class _Connections:
         # Held by a thread that goes on. It looks whether anybody is back after taking it; who comes
         # back says so, and then looks whether it is taken. So never two are at work.
         self._minding = threading.Lock()
-        self._looked_at = 0.0
         self._heard: socket.socket | None = None
 
     def hear(self, asleep: socket.socket | None) -> None:
@@ -182,14 +189,40 @@ class _Connections:
                 self._selector.unregister(asleep)
             self._selector.register(asleep, selectors.EVENT_READ, asleep)
 
-    def wait(self, seconds: float) -> None:
-        """Let libcurl do what there is to do, waiting up to `seconds` for it."""
+    def go(self) -> None:
+        """Let begin what was started, over connections that were looked at."""
         transfers = self.transfers
+        if transfers.is_to_go:
+            self._watch()
+            self._drop_unfit()
+            transfers.go()
+
+    def _drop_unfit(self) -> None:
+        """Drop kept connections on which something lies, or that may have been forgotten."""
+        transfers = self.transfers
+        idle = [number for number in transfers.kept if number not in self._wanted]
+        if not idle:
+            return
+        for number in with_input(idle):
+            transfers.drop(number)
+        until = transfers.distrusted_until
+        if until > -math.inf:
+            transfers.distrusted_until = -math.inf
+            for number in idle:
+                kept = transfers.kept.get(number)
+                if kept is not None and kept.idle_since <= until:
+                    transfers.drop(number)
+
+    def wait(self, seconds: float) -> bool:
+        """Let libcurl do what there is to do, waiting up to `seconds`; tell whether there was."""
+        transfers = self.transfers
+        self.go()
         self._watch()
         wakes_at = transfers.wakes_at()
         if wakes_at is not None:
             seconds = min(seconds, wakes_at - monotonic())
-        for key, events in self._selector.select(max(0.0, seconds)):
+        found = self._selector.select(max(0.0, seconds))
+        for key, events in found:
             ready = key.fd
             if ready in self._wanted:
                 # A selector's readiness has the numbers of libcurl's.
@@ -199,9 +232,9 @@ class _Connections:
                 del self._watched[ready]
             elif (heard := self._heard) is not None and key.data is heard:
                 heard.recv(1024)
-        self._looked_at = monotonic()
-        if wakes_at is not None and wakes_at <= self._looked_at:
+        if wakes_at is not None and wakes_at <= monotonic():
             transfers.act(TIMEOUT, 0)
+        return bool(found)
 
     def _watch(self) -> None:
         for changed, interest in self.transfers.changes():
@@ -223,29 +256,13 @@ class _Connections:
             self._selector.modify(changed, interest)
         self._watched[changed] = interest
 
-    def have_died(self) -> bool:
-        """
-        Tell whether a connection was closed while nothing was in flight.
-
-        libcurl looks for that itself, but not within a second of the last request over it.
-        """
-        now = monotonic()
-        idle, self._looked_at = now - self._looked_at, now
-        if not 0.001 < idle < _UNNOTICED:
-            return False
-        self._watch()
-        for kept in self.transfers.sockets - {-1} if _KEEPS_WATCHING else ():
-            self._watch_for(kept, READABLE)
-        return any(
-            events & selectors.EVENT_READ and key.data is None and key.fd not in self._wanted
-            for key, events in self._selector.select(0)
-        )
-
     def leave(self) -> None:
         """Let a thread go on with what is not sent yet, in a moment, until `come_back`."""
         if self._call is None:
             self._watch()  # what was said of its number was said of another socket
-            self._call = socket.socketpair()
+            self._call = _pair()
+            if self._call is None:
+                return  # it goes on when we are back
             if self._watched.pop(self._call[0].fileno(), 0):
                 self._selector.unregister(self._call[0])
         self._leaves += 1
@@ -270,7 +287,7 @@ class _Connections:
     def _mind(self, call: tuple[socket.socket, socket.socket]) -> None:
         self._selector.register(call[0], selectors.EVENT_READ, call)
         try:
-            self.transfers.go()
+            self.go()
             while self._is_away and not self.transfers.are_sent():
                 self.wait(_LONGEST_WAIT)
         finally:
@@ -295,6 +312,15 @@ class _Connections:
             end.close()
 
 
+def _pair() -> tuple[socket.socket, socket.socket] | None:
+    """Return two sockets that are connected; None if there is no file left for them."""
+    try:
+        return socket.socketpair()
+    except Exception as error:  # noqa: BLE001  # what forbids sockets in tests raises what it likes
+        let_pass(error)
+        return None
+
+
 class _Bell:
     """
     Wakes who collects.
@@ -303,14 +329,17 @@ class _Bell:
     one first, and costs who rings several times as much.
 
     Attributes:
-        asleep: Becomes readable where a socket is what wakes.
+        asleep: Becomes readable where a socket is what wakes; None if there was no file left.
         is_rung: Whether it was rung since it was last silent.
     """
 
     def __init__(self) -> None:
-        self.asleep, self._call = socket.socketpair()
-        self.asleep.setblocking(False)
-        self._call.setblocking(False)
+        self.asleep: socket.socket | None
+        self._call: socket.socket | None
+        self.asleep, self._call = _pair() or (None, None)
+        for end in (self.asleep, self._call):
+            if end is not None:
+                end.setblocking(False)
         self._lock = threading.Lock()
         self._lock.acquire()
         self._is_sleeping = self._is_listening = False
@@ -323,7 +352,7 @@ class _Bell:
         if self._is_sleeping:
             with suppress(RuntimeError):  # two have rung
                 self._lock.release()
-        elif self._is_listening:
+        elif self._is_listening and self._call is not None:
             with suppress(OSError):  # it rings already, or nobody listens any more
                 self._call.send(b"!")
 
@@ -346,23 +375,21 @@ class _Bell:
 
     def close(self) -> None:
         """Close the sockets. Ringing has no effect then."""
-        self.asleep.close()
-        self._call.close()
+        for end in (self.asleep, self._call):
+            if end is not None:
+                end.close()
 
 
 class CurlFlights(Generic[K]):
     """Flights on libcurl. See `eventbridge_partner.transports.Flights`."""
 
     def __init__(
-        self,
-        connections: _Connections,
-        hand_back: Callable[[_Connections], None],
-        connect: Callable[[], _Connections],
+        self, take: Callable[[], _Connections], hand_back: Callable[[_Connections], None]
     ) -> None:
-        self._connections = connections
-        self._transfers = connections.transfers
-        self._hand_back: Callable[[_Connections], None] | None = hand_back
-        self._connect = connect
+        self._take = take
+        self._hand_back = hand_back
+        # None before the first request, and after what was there is given up.
+        self._connections: _Connections | None = None
         self._ended: list[tuple[K, Answer]] = []
         self._left_at: float | None = None
         self._comes_back_soon = False
@@ -376,34 +403,50 @@ class CurlFlights(Generic[K]):
         try:
             self.start(key, request, timeouts)
         except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
-            self._ended.append((key, _fault(error, may_have_been_sent=False)))
+            let_pass(error)
+            failure = error if isinstance(error, TransportError) else None
+            self._ended.append((key, failure or raised(error, may_have_been_sent=False)))
 
     def start(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
         """
         Send a request.
 
         Raises:
+            TransportError: There is no connection. Nothing was sent.
             ValueError: It is none that can be sent.
         """
         self._is_calm = False
         self._take_over()
-        if not self._transfers and self._connections.have_died():
-            self._connections.close()
-            self._renew()
-        self._transfers.start(key, request, timeouts)
+        try:
+            transfers = self._open().transfers
+        except (LibcurlError, OSError) as error:
+            # It needs a file or two, and says no more than that it could not begin.
+            raise no_connection(place_of(request.url), f"libcurl cannot begin: {error}") from error
+        transfers.start(key, request, timeouts)
         self._is_calm = True
+
+    def _open(self) -> _Connections:
+        connections = self._connections
+        if connections is None:
+            connections = self._connections = self._take()
+            if self._bell is not None:
+                connections.hear(self._bell.asleep)
+        return connections
 
     def flush(self) -> None:
         """Send what was submitted, here or, in a moment, in a thread. See `Flights.flush`."""
         self._is_calm = False
         self._take_over()
-        if not self._comes_back_soon:
-            try:
-                self._transfers.go()
-            except LibcurlError as error:
-                self._give_up(error)
-        if not self._transfers.are_sent():
-            self._connections.leave()
+        connections = self._connections
+        if connections is not None:
+            if not self._comes_back_soon:
+                try:
+                    connections.go()
+                except LibcurlError as error:
+                    self._give_up(error)
+                    connections = None
+            if connections is not None and not connections.transfers.are_sent():
+                connections.leave()
         self._left_at = monotonic()
         self._is_calm = True
 
@@ -420,75 +463,84 @@ class CurlFlights(Generic[K]):
         return ended
 
     def _gather(self, seconds: float | None) -> None:
-        transfers, ended, bell = self._transfers, self._ended, self._bell
-        if not transfers:
+        connections, ended, bell = self._connections, self._ended, self._bell
+        if connections is None or not connections.transfers:
             if seconds and not ended:
                 time.sleep(seconds) if bell is None else bell.sleep(seconds)
             return
-        transfers.go()
-        ended += transfers.answered()
+        transfers = connections.transfers
+        connections.go()
         until = math.inf if seconds is None else monotonic() + seconds
-        while not ended:
-            left = until - monotonic()
-            if bell is not None and not bell.listen():
-                left = 0.0
-            self._connections.wait(min(left, _LONGEST_WAIT))
+        is_over = False
+        while True:
             ended += transfers.answered()
-            ended += transfers.expired()
-            if left <= 0 or (bell is not None and bell.is_rung):
+            if transfers.are_late():
+                ended += self._give_up_late_ones(connections)
+            if ended or is_over:
                 break
+            left = until - monotonic()
+            longest = _LONGEST_WAIT
+            if bell is not None:
+                if not bell.listen():
+                    left = 0.0
+                elif bell.asleep is None:
+                    longest = _SHORTLY
+            connections.wait(min(left, longest))
+            is_over = left <= 0 or (bell is not None and bell.is_rung)
         if bell is not None:
             bell.fall_silent()
+
+    def _give_up_late_ones(self, connections: _Connections) -> list[tuple[K, Answer]]:
+        """Read what has come by now, however late we are, and give up what has not come then."""
+        now = monotonic()
+        ended: list[tuple[K, Answer]] = []
+        for _ in range(_LOOKS):
+            if not connections.wait(0.0):
+                break
+            ended += connections.transfers.answered()
+        return ended + connections.transfers.expired(now)
 
     def _take_over(self) -> None:
         """Go on where a thread was at work, or, in a child process, with nothing of it."""
         if self._left_at is not None:
             self._comes_back_soon = monotonic() - self._left_at < _SOON
             self._left_at = None
-        if self._transfers.is_parents:
-            lost = TransportError("the process was forked", may_have_been_sent=True)
-            self._ended += [(key, lost) for key in self._transfers.in_flight()]
-            self._renew()
-        self._connections.come_back()
+        connections = self._connections
+        if connections is None:
+            return
+        if connections.transfers.is_parents:
+            # Some may have been sent, and all may be: by the parent.
+            lost = answer_lost("the process was forked")
+            self._ended += [(key, lost) for key, _ in connections.transfers.lost("")]
+            self._connections = None
+            return
+        connections.come_back()
 
     def _give_up(self, error: Exception) -> None:
-        lost = _fault(error, may_have_been_sent=True)
-        self._ended += [(key, lost) for key in self._transfers.in_flight()]
-        self._connections.close()
-        self._renew()
-
-    def _renew(self) -> None:
-        self._connections = self._connect()
-        self._transfers = self._connections.transfers
-        if self._bell is not None:
-            self._connections.hear(self._bell.asleep)
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            self._ended += connections.transfers.lost(f"libcurl cannot go on: {error}")
+            connections.close()
 
     def waker(self) -> Callable[[], None]:
         """Return what lets `collect` return. See `Flights.waker`."""
         if self._bell is None:
             self._bell = _Bell()
-            self._connections.come_back()
-            self._connections.hear(self._bell.asleep)
+            if self._connections is not None:
+                self._connections.come_back()
+                self._connections.hear(self._bell.asleep)
         return self._bell.ring
 
     def close(self) -> None:
         """End what is in flight, and its connections. See `Flights.close`."""
-        hand_back, self._hand_back = self._hand_back, None
-        if hand_back is None or self._transfers.is_parents:
-            return
-        self._connections.come_back()
-        if self._bell is not None:
-            self._connections.hear(None)
-            self._bell.close()
-        if self._is_calm and not self._transfers:
-            hand_back(self._connections)
-        else:
-            self._connections.close()
-
-
-def _fault(error: Exception, *, may_have_been_sent: bool) -> TransportError:
-    failure = TransportError(
-        f"the transport raised {type(error).__name__}", may_have_been_sent=may_have_been_sent
-    )
-    failure.__cause__ = error
-    return failure
+        connections, self._connections = self._connections, None
+        bell, self._bell = self._bell, None
+        if connections is not None and not connections.transfers.is_parents:
+            connections.come_back()
+            connections.hear(None)
+            if self._is_calm and not connections.transfers:
+                self._hand_back(connections)
+            else:
+                connections.close()
+        if bell is not None:
+            bell.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import queue
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -17,12 +16,11 @@ from eventbridge_partner._signals import let_pass
 from eventbridge_partner._threads import SendingThread
 from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports import Answer, Transport
+from eventbridge_partner.transports._faults import raised
 from eventbridge_partner.transports._mailbox import Mailbox
 
 K = TypeVar("K")
 Job = Callable[[], None]
-Jobs = queue.SimpleQueue[Job | None]
-
 
 _HAND_OVER_SECONDS: Final = 0.002
 """
@@ -146,11 +144,7 @@ class BlockingFlights(Generic[K]):
             return error
         except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
             let_pass(error)
-            failure = TransportError(
-                f"the transport raised {type(error).__name__}", may_have_been_sent=True
-            )
-            failure.__cause__ = error
-            return failure
+            return raised(error, may_have_been_sent=True)
         finally:
             self._workers.answer_seconds = monotonic() - started
 
@@ -160,7 +154,8 @@ class WorkerThreads:
     Daemon threads that run jobs; as many as jobs have run at a time.
 
     Not `ThreadPoolExecutor`: at the end of the process that one waits for every request that is
-    still in flight, so that Ctrl-C would hang for as long as a read timeout.
+    still in flight, so that Ctrl-C would hang for as long as a read timeout. And no lock: a signal
+    handler that sends while its thread holds one would wait for ever.
 
     Attributes:
         answer_seconds: How long the newest answer took; infinite before the first.
@@ -168,13 +163,12 @@ class WorkerThreads:
 
     def __init__(self) -> None:
         self.answer_seconds: float = math.inf
-        self._lock = threading.Lock()
-        # The queue of each thread that has not been told to end: all the same one but for those
-        # that started before the last stop.
-        self._listening: list[Jobs] = []
-        self._jobs: Jobs = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)
-        weakref.finalize(self, _dismiss, self._listening).atexit = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._crew = _Crew()
+        self._end = weakref.finalize(self, self._crew.dismiss)
+        self._end.atexit = False
 
     def run(self, job: Job) -> None:
         """
@@ -183,31 +177,59 @@ class WorkerThreads:
         Raises:
             RuntimeError: No thread can be started any more. The job does not run.
         """
-        with self._lock:
-            if self._idle.acquire(blocking=False):
-                self._jobs.put(job)
-                return
-            SendingThread(_work, "eventbridge-partner", ([job], self._jobs, self._idle)).start()
-            self._listening.append(self._jobs)
+        crew = self._crew
+        if crew.take_idle():
+            crew.jobs.put(job)
+            return
+        SendingThread(_work, "eventbridge-partner", ([job], crew)).start()
 
     def stop(self) -> None:
         """Let the threads end, each after the jobs that it has; new jobs get new threads."""
-        with self._lock:
-            _dismiss(self._listening)
-            self._jobs = queue.SimpleQueue()
-            self._idle = threading.Semaphore(0)
+        crew = self._crew
+        self._end.detach()
+        self._begin()
+        crew.dismiss()
 
 
-def _work(first: list[Job], jobs: Jobs, idle: threading.Semaphore) -> None:
+class _Crew:
+    """
+    Threads that wait for jobs from one queue.
+
+    A thread that is idle puts down a token. Who takes it puts one job into the queue, or None that
+    ends a thread. So none is left in the queue, and no thread waits for nothing.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._tokens: list[None] = []
+        self._is_dismissed = False
+
+    def take_idle(self) -> bool:
+        """Take the token of an idle thread, if there is one. It is a single step."""
+        try:
+            self._tokens.pop()
+        except IndexError:
+            return False
+        return True
+
+    def next_job(self) -> Job | None:
+        """Wait for a job as an idle thread; None if the thread is to end."""
+        self._tokens.append(None)
+        if self._is_dismissed and self.take_idle():
+            return None
+        return self.jobs.get()
+
+    def dismiss(self) -> None:
+        """Let all threads end, those that are at work after it."""
+        self._is_dismissed = True
+        while self.take_idle():
+            self.jobs.put(None)
+
+
+def _work(first: list[Job], crew: _Crew) -> None:
     # A thread holds on to its arguments, so this one takes what was in there.
     job: Job | None = first.pop()
     while job is not None:
         job()
         del job  # an idle thread holds on to nothing
-        idle.release()
-        job = jobs.get()
-
-
-def _dismiss(listening: list[Jobs]) -> None:
-    while listening:
-        listening.pop().put(None)
+        job = crew.next_job()

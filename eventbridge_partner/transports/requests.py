@@ -9,22 +9,34 @@ gets requests that are ready.
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import os
 import weakref
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, cast
 
 import attrs
 import requests
 import requests.adapters
 import requests.structures
+import requests.utils
 import urllib3
 import urllib3.exceptions
 
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
-from eventbridge_partner.errors import TlsError, TransportError
-from eventbridge_partner.transports._post import POOLS, cause_of, lower_case, read
+from eventbridge_partner.errors import ConfigurationError, TransportError
+from eventbridge_partner.transports._faults import (
+    answer_lost,
+    no_answer_in_time,
+    no_connection,
+    not_trusted,
+    place_of,
+)
+from eventbridge_partner.transports._post import POOLS, read, socks_pools
+from eventbridge_partner.transports._proxies import Proxies, basic
+from eventbridge_partner.transports._reading import GarbledAnswerError
+from eventbridge_partner.transports._reasons import words
 
 
 class RequestsTransport:
@@ -35,9 +47,13 @@ class RequestsTransport:
 
     Args:
         ca_bundle: The path of a file of trusted certificates; True for those of `certifi`.
-        proxies: Proxy URLs by scheme, as `requests` takes them.
+        proxies: Proxy URLs by scheme, as `requests` takes them; those that speak SOCKS need
+            PySocks.
         max_connections: Idle connections kept open. Threads beyond that open one for a request and
             close it after that.
+
+    Raises:
+        ConfigurationError: A proxy cannot work.
     """
 
     def __init__(
@@ -50,7 +66,7 @@ class RequestsTransport:
         self._max_connections = max_connections
         self._adapter = _ResolvedAdapter(max_connections)
         self._ca_bundle = ca_bundle
-        self._proxies = dict(proxies or {})
+        self._proxies = Proxies(proxies, _schemes_of_proxies(proxies or {})).urls()
         _transports.add(self)
 
     def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
@@ -77,7 +93,7 @@ class RequestsTransport:
                 ),
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            _raise_translated(error)
+            raise _translated(error, place_of(request.url)) from error
         if isinstance(answer, HttpResponse):
             return answer
         return _whole(answer, monotonic() + timeouts.read)
@@ -149,17 +165,31 @@ class _ResolvedAdapter(requests.adapters.HTTPAdapter):
         url = str(request.url)
         pool = self._pools.get(url)
         if pool is None:
-            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            try:
+                pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            except Exception as error:  # it sends nothing, whatever it raises
+                raise no_connection(place_of(url), words(error)) from error
             try:
                 super().cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
             except OSError as error:
-                message = "the endpoint could not be trusted (there are no trusted certificates)"
-                raise TlsError(message) from error
+                why = "there are no trusted certificates"
+                raise not_trusted(place_of(url), why) from error
             self._pools[url] = pool
         return pool
 
+    def proxy_manager_for(self, proxy: str, **settings: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **settings)
+        manager.pool_classes_by_scheme = socks_pools() if proxy.startswith("socks") else POOLS
+        return manager
+
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Leave the pool as it was made: its certificates are set."""
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        user, password = requests.utils.get_auth_from_url(proxy)
+        if not (user or password):
+            return {}
+        return {"Proxy-Authorization": basic(user, password)}
 
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
         url = str(request.url)
@@ -175,31 +205,54 @@ class _ResolvedAdapter(requests.adapters.HTTPAdapter):
         super().close()
 
 
+_OF_HTTP: Final = frozenset({"http", "https"})
+_OF_SOCKS: Final = frozenset({"socks4", "socks4a", "socks5", "socks5h"})
+
+
+def _schemes_of_proxies(proxies: Mapping[str, str]) -> frozenset[str]:
+    """Return the schemes that proxies may have; to find out takes PySocks where one has SOCKS'."""
+    of_socks = [url.partition("://")[0].lower() for url in proxies.values() if url]
+    wanted = next((scheme for scheme in of_socks if scheme in _OF_SOCKS), None)
+    if wanted is None:
+        return _OF_HTTP
+    if importlib.util.find_spec("socks") is None:
+        raise ConfigurationError(
+            f"a proxy has the scheme {wanted!a}, which needs PySocks; install it with: "
+            "pip install PySocks"
+        )
+    return _OF_HTTP | _OF_SOCKS
+
+
 def _whole(answer: requests.Response, until: float) -> HttpResponse:
-    """Read an answer of urllib3 to its end."""
+    """Read an answer that a mock made."""
     try:
         body = read(answer.raw, until)
-    except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
+    except (
+        OSError,
+        http.client.HTTPException,
+        urllib3.exceptions.HTTPError,
+        GarbledAnswerError,
+    ) as error:
         answer.raw.close()
-        raise TransportError(cause_of(error), may_have_been_sent=True) from error
+        if isinstance(error, TimeoutError):
+            raise no_answer_in_time() from error
+        why = str(error) if isinstance(error, GarbledAnswerError) else words(error)
+        raise answer_lost(why) from error
     except BaseException:
         answer.raw.close()
         raise
     answer.raw.release_conn()
-    return HttpResponse(answer.status_code, lower_case(answer.headers), body)
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    return HttpResponse(answer.status_code, headers, body)
 
 
-def _raise_translated(error: Exception) -> NoReturn:
-    """Raise what an error of requests means: it comes from a proxy, or from a mock."""
+def _translated(error: Exception, place: str) -> TransportError:
+    """Return what an error of requests means: it comes from a mock."""
     kind = type(error).__name__
-    reason = getattr(error.args[0], "reason", None) if error.args else None
     if isinstance(error, requests.exceptions.SSLError):
-        raise TlsError(f"the endpoint could not be trusted ({kind})") from error
-    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)) or isinstance(
-        reason, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError)
-    ):
-        message = f"no connection to the endpoint ({kind})"
-        raise TransportError(message, may_have_been_sent=False) from error
+        return not_trusted(place, kind)
+    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
+        return no_connection(place, kind)
     if isinstance(error, requests.ReadTimeout):
-        raise TransportError("no answer in time", may_have_been_sent=True) from error
-    raise TransportError(f"the answer was lost ({kind})", may_have_been_sent=True) from error
+        return no_answer_in_time()
+    return answer_lost(kind)

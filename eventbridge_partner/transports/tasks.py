@@ -10,6 +10,7 @@ from eventbridge_partner._http import HttpRequest, Timeouts
 from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports import Answer, AsyncTransport
 from eventbridge_partner.transports._arrivals import Arrivals
+from eventbridge_partner.transports._faults import raised
 
 K = TypeVar("K")
 
@@ -61,8 +62,5 @@ class TaskFlights(Generic[K]):
         except (Exception, asyncio.CancelledError) as error:  # a transport's fault, no event's fate
             if self._is_closed:
                 raise
-            answer = TransportError(
-                f"the transport raised {type(error).__name__}", may_have_been_sent=True
-            )
-            answer.__cause__ = error
+            answer = raised(error, may_have_been_sent=True)
         self._arrivals.add(key, answer)

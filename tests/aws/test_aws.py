@@ -20,6 +20,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError
+from botocore.httpsession import ProxyConfiguration
+from botocore.utils import get_environ_proxies
 
 from eventbridge_partner import ConfigurationError, CredentialsError, PartnerEventsClient
 from eventbridge_partner.aws.configuration import checked_endpoint, checked_region
@@ -416,6 +418,29 @@ def test_proxies(files, environment, variables, endpoint, expected):
     environment(**variables)
     configuration = found(region="us-east-1", endpoint_url=endpoint)
     assert configuration.proxies.get("https") == expected
+
+
+@pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "FTP_PROXY"])
+def test_only_the_proxy_of_the_scheme_is_taken(files, environment, name):
+    """As boto3 takes it, asked for the same URL."""
+    environment(**{name: "http://proxy:1"})
+    configuration = found(region="us-east-1")
+    boto3s: Any = ProxyConfiguration(get_environ_proxies(configuration.url))
+    assert boto3s.proxy_url_for(configuration.url) is None
+    assert configuration.proxies == {}
+
+    environment(HTTPS_PROXY="http://proxy:2")
+    assert found(region="us-east-1").proxies == {"https": "http://proxy:2"}
+
+
+@pytest.mark.parametrize(
+    "host", ["events..example", ".example", f"{'a' * 64}.example", "a." * 130 + "example"]
+)
+def test_a_host_that_no_name_server_can_know_is_refused(host):
+    """It is known before anything is sent."""
+    with pytest.raises(ConfigurationError, match="endpoint_url has a host that is none"):
+        checked_endpoint(f"https://{host}")
+    assert checked_endpoint(f"https://{'a' * 63}.example.")[1] == f"{'a' * 63}.example."
 
 
 def test_proxies_of_the_session(files, environment):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from eventbridge_partner.cli._interruption import Interrupted, Interruption
 from tests.cli.program import entry, json_lines, read_lines
@@ -202,6 +203,24 @@ def test_interruption_while_a_fifo_has_no_other_end(start, tmp_path, arguments, 
     _, err = process.communicate(timeout=10)
     assert process.returncode == 128 + number
     assert err.decode() == f"eventbridge-partner {arguments[0]}: interrupted\n"
+
+
+@pytest.mark.process
+def test_a_page_stays_open_after_sending(start, tmp_path):
+    """Until Ctrl-C; the exit status is that of the sending."""
+    (tmp_path / "events.jsonl").write_text(json_lines(*numbered(3), "nonsense"))
+    process = start("send", "--local", "--page", "events.jsonl")
+    assert process.stderr
+    said = [process.stderr.readline().decode()]
+    while "until Ctrl-C" not in said[-1]:
+        said.append(process.stderr.readline().decode())
+    url = said[-1].split()[4]
+    events = requests.get(url.replace("_page/", "_control/events"), timeout=5).json()["events"]
+    assert [event["outcome"] for event in events] == ["accepted"] * 3
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert b"Traceback" not in err
 
 
 def unread_bytes(pipe: int) -> int:

@@ -13,8 +13,10 @@ from typing import Any
 
 import boto3
 import pytest
+import requests
 
 from eventbridge_partner import PartnerEventsClient, RetryPolicy
+from eventbridge_partner.testing import FakeEventBridge
 from tests.cli.program import entry
 
 ROOT = Path(__file__).parents[2]
@@ -133,9 +135,47 @@ def test_it_fails_as_told(serve, monkeypatch):
     )
 
 
+@pytest.mark.process
+def test_it_serves_a_page_unless_told_otherwise(serve):
+    """And says where, in a line that a shell passes over."""
+    served = serve()
+    url = re.search(r"http://127\.0\.0\.1:\d+/_page/", served.lines[1])
+    assert served.lines[1].startswith("# ")
+    assert url
+    assert requests.get(url[0], timeout=5).status_code == 200
+    assert not any("_page" in line for line in serve("--no-page").lines)
+
+
+@pytest.mark.process
+def test_what_is_sent_again_has_a_line(serve):
+    """As whatever else reaches the service."""
+    served = serve("--no-verify-signatures")
+    url = served.settings["AWS_ENDPOINT_URL_EVENTBRIDGE"]
+    settings = {"endpoint_url": url, "region": "us-east-1"}
+    send(1, credentials=FakeEventBridge().credentials, **settings)
+    requests.post(f"{url}/_control/resend", json={"event": 1}, timeout=5).raise_for_status()
+    _, err = served.end()
+    assert err.splitlines()[1] == "request 1: 200, 1 of 1 entries accepted"
+
+
+@pytest.mark.process
+def test_trust_is_given_by_options(serve):
+    """Both are needed, and each may be given several times."""
+    served = serve(
+        *("--trust-peer", "127.0.0.0/8", "--trust-peer", "172.17.0.0/16"),
+        *("--trust-host", "a.test:1", "--trust-host", "b.test:2"),
+    )
+    url = f"{served.settings['AWS_ENDPOINT_URL_EVENTBRIDGE']}/_control/health"
+    for host, status in (("b.test:2", 200), ("c.test:2", 403)):
+        assert requests.get(url, headers={"Host": host}, timeout=5).status_code == status
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["--trust-peer", "everybody"], "allowed: a network such as 172.17.0.0/16"),
+        (["--trust-host", "localhost"], "allowed: HOST:PORT"),
+        (["--trust-host", "localhost:x"], "allowed: HOST:PORT"),
         (["--port", "70000"], "allowed: 0 to 65535"),
         (["--port", "http"], "allowed: 0 to 65535"),
         (["--access-key-id", "x"], "give both or none"),

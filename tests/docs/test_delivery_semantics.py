@@ -6,16 +6,20 @@ import asyncio
 import contextlib
 import pickle
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
+import botocore.session
 import pytest
+from botocore.config import Config
 from tenacity import wait_fixed, wait_none
 
 from eventbridge_partner import (
@@ -57,6 +61,9 @@ from eventbridge_partner.testing import (
     WrongClock,
     WrongLength,
 )
+from eventbridge_partner.transports.requests import RequestsTransport
+from tests.transports.answers import REFUSED
+from tests.transports.servers import Handler, answer_with, answering, read_request, served
 
 PAGE = Path(__file__).parents[2] / "docs/explanation/delivery-semantics.md"
 SOURCE = "aws.partner/example.com/acme"
@@ -276,6 +283,157 @@ def _() -> Any:
             retry=AT_ONCE,
         ) as client:
             (outcome,) = client.put_events(events())
+    return described(outcome)
+
+
+def client_at(port: int, scheme: str = "http", **settings: Any) -> PartnerEventsClient:
+    return PartnerEventsClient(
+        "us-east-1",
+        endpoint_url=f"{scheme}://127.0.0.1:{port}",
+        credentials=FakeEventBridge().credentials,
+        retry=AT_ONCE,
+        **settings,
+    )
+
+
+def sent_over(handle: Handler, count: int = 1, **settings: Any) -> list[Outcome]:
+    """Return what becomes of events that are sent one after the other to a server."""
+    outcomes: list[Outcome] = []
+    with served(handle) as port, client_at(port, **settings) as client:
+        for _ in range(count):
+            outcomes += client.put_events(events())
+    return outcomes
+
+
+ONE_ACCEPTED = answer_with(b'{"FailedEntryCount":0,"Entries":[{"EventId":"1"}]}')
+
+
+@story("A proxy cannot work")
+def _() -> Any:
+    session = botocore.session.Session()
+    session.set_default_client_config(Config(proxies={"https": "ftp://proxy.example"}))
+    client = PartnerEventsClient("us-east-1", session=session)
+    return raised(ConfigurationError, lambda: client.put_events(events()))
+
+
+@story("The proxy refuses")
+def _() -> Any:
+    refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+    outcomes: set[tuple[str, int]] = set()
+    for behave in (answering(refusal), answering(b"no HTTP\r\n\r\n"), lambda peer: peer.recv(1)):
+        with served(behave) as port:
+            transport = RequestsTransport(proxies={"https": f"http://127.0.0.1:{port}"})
+            with client_at(1, "https", transport=transport, timeout=0.3) as client:
+                outcomes |= {described(one) for one in client.put_events(events())}
+            transport.close()
+    (described_as,) = outcomes
+    return described_as
+
+
+@story("Opening a connection raises")
+def _() -> Any:
+    def forbidden(*_: object, **__: object) -> Any:
+        raise RuntimeError("a test opens a socket")
+
+    with pytest.MonkeyPatch.context() as patch, client_at(1) as client:
+        client.look_up()
+        patch.setattr(socket, "socket", forbidden)
+        (outcome,) = client.put_events(events())
+    return described(outcome)
+
+
+@story("A kept connection was closed")
+def _() -> Any:
+    has_ended = threading.Semaphore(0)
+
+    def handle(peer: socket.socket) -> None:
+        read_request(peer)
+        peer.sendall(ONE_ACCEPTED)
+        peer.shutdown(socket.SHUT_RDWR)
+        has_ended.release()
+
+    with served(handle) as port, client_at(port) as client:
+        for _ in range(2):
+            client.put_events(events())
+            assert has_ended.acquire(timeout=5)
+        (outcome,) = client.put_events(events())
+    return described(outcome)
+
+
+@story("Kept connections were forgotten")
+def _() -> Any:
+    opened: list[socket.socket] = []
+
+    def handle(peer: socket.socket) -> None:
+        opened.append(peer)
+        read_request(peer)
+        peer.sendall(ONE_ACCEPTED)
+        read_request(peer)
+        if len(opened) > 1:
+            peer.sendall(ONE_ACCEPTED)
+
+    first, second = sent_over(handle, 2)
+    assert described(first) == ("`Accepted`", 1)
+    return described(second)
+
+
+@story("The answer comes in time")
+def _() -> Any:
+    go_on, answered = threading.Event(), threading.Event()
+
+    def handle(peer: socket.socket) -> None:
+        read_request(peer)
+        assert go_on.wait(5)
+        peer.sendall(ONE_ACCEPTED)
+        answered.set()
+
+    def be_kept_away(*_: object) -> None:
+        go_on.set()
+        assert answered.wait(5)
+        time.sleep(0.5)
+
+    before = signal.signal(signal.SIGALRM, be_kept_away)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        (outcome,) = sent_over(handle, timeout=0.4)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    return described(outcome)
+
+
+@story("The answer is not well-formed")
+def _() -> Any:
+    found = {
+        described(outcome)
+        for answer in REFUSED.values()
+        for outcome in sent_over(answering(answer))
+    }
+    (described_as,) = found
+    return described_as
+
+
+@story("An answer comes over a kept")
+def _() -> Any:
+    go_on, has_gone = threading.Event(), threading.Event()
+    opened: list[socket.socket] = []
+
+    def handle(peer: socket.socket) -> None:
+        opened.append(peer)
+        read_request(peer)
+        peer.sendall(ONE_ACCEPTED.replace(b'"1"', b'"%d"' % len(opened)))
+        if len(opened) == 1:
+            assert go_on.wait(5)
+            peer.sendall(ONE_ACCEPTED.replace(b'"1"', b'"wrong"'))
+            has_gone.set()
+            read_request(peer)
+
+    with served(handle) as port, client_at(port) as client:
+        client.put_events(events())
+        go_on.set()
+        assert has_gone.wait(5)
+        (outcome,) = client.put_events(events())
+    assert isinstance(outcome, Accepted)
+    assert outcome.event_id == "2"
     return described(outcome)
 
 

@@ -370,6 +370,7 @@ def test_read_only(outbox):
         claim(other)
 
 
+@pytest.mark.process
 def test_after_a_fork(outbox):
     """A child process uses connections of its own, and leaves its parent's alone."""
     put(outbox, event(1), event(2))

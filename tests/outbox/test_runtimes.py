@@ -155,6 +155,7 @@ async def post(app, path):
     return answers[0]["status"]
 
 
+@pytest.mark.process
 def test_django(outbox, service, database, monkeypatch):
     """A migration makes the outbox, and an order and its event are there together."""
     settings = {"PGHOST": "host", "PGUSER": "user", "PGDATABASE": "dbname"}
@@ -293,6 +294,7 @@ def test_kubernetes():
     assert manifest["spec"]["replicas"] * relay.max_rate <= 1400
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("age", "status"), [(0, 0), (200, 1)])
 def test_the_probe_of_the_manifest(tmp_path, age, status):
     """Its shell command tells a fresh heartbeat from an old one."""

@@ -293,9 +293,11 @@ def test_all_requests_keep_one_pace():
 
 
 def test_throttling_slows_down():
-    """After a throttled answer the pace is half of what it was."""
+    """After two throttled answers and no other the pace is lower than it was."""
     pace = Pace(50)
-    Puppet(error(ThrottledError), SOURCE, pace=pace).run(_operations.describe(NAME))
+    Puppet(error(ThrottledError), error(ThrottledError), SOURCE, pace=pace).run(
+        _operations.describe(NAME)
+    )
     assert pace.requests_per_second is not None
     assert pace.requests_per_second < 50
 

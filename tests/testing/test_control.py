@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from eventbridge_partner.testing import FailRequest, _control
+from eventbridge_partner.testing import FailRequest
+from eventbridge_partner.testing._access import Access
 
 NAME = "aws.partner/example.com/acme/tickets"
 ACCOUNT = "123456789012"
@@ -86,16 +87,16 @@ def test_the_server_tells_who_calls(service, monkeypatch):
     """What a call is judged by is the address that it comes from."""
     peers: list[str] = []
 
-    def answer(sources, access, peer, *request):
+    def refusal(self, peer, headers):
         peers.append(peer)
-        return 200, {}
 
-    monkeypatch.setattr(_control, "answer", answer)
+    monkeypatch.setattr(Access, "refusal", refusal)
+    service.sources.create(NAME, ACCOUNT)
     with service.serve() as server:
         connection = http.client.HTTPConnection(
             server.host, server.port, timeout=5, source_address=("127.0.0.2", 0)
         )
-        assert call(connection, "associate") == (200, {})
+        assert call(connection, "associate")[0] == 200
         connection.close()
     assert peers == ["127.0.0.2"]
 

@@ -370,6 +370,16 @@ def test_what_was_found_is_cut_and_not_in_the_repr():
     assert "CANARY" not in repr(mismatch)
 
 
+def test_foreign_text_is_escaped():
+    """Neither a name nor a value moves a terminal's cursor or begins a line."""
+    name = "\x1b[2J\n\u202e"
+    (mismatch,) = EventPattern({name: ["x"]}).explain({name: "\u009b2J\u202e"})
+    assert str(mismatch).isprintable()
+    with pytest.raises(InvalidPatternError) as caught:
+        EventPattern({name: [{name: 1}]})
+    assert str(caught.value).isprintable()
+
+
 def test_the_error_survives_pickling():
     """As those of the package do."""
     error = pickle.loads(pickle.dumps(InvalidPatternError("a.b", "is odd")))

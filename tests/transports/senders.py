@@ -8,10 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
-from eventbridge_partner.transports import AsyncTransport, Transport
+from eventbridge_partner.transports import (
+    Answer,
+    AsyncTransport,
+    Flights,
+    MultiplexingTransport,
+    Transport,
+)
 from eventbridge_partner.transports._default import DefaultTransport
 from eventbridge_partner.transports.aiohttp import AiohttpTransport
 from eventbridge_partner.transports.curl import CurlTransport
+from eventbridge_partner.transports.flights import BlockingFlights, WorkerThreads
 from eventbridge_partner.transports.requests import RequestsTransport
 from tests.transports.servers import PATIENCE
 
@@ -24,6 +31,24 @@ class Blocking:
 
     def __call__(self, request: HttpRequest, timeouts: Timeouts = PATIENCE) -> HttpResponse:
         return self.transport.send(request, timeouts)
+
+    def together(self, *requests: HttpRequest, timeouts: Timeouts = PATIENCE) -> list[Answer]:
+        """Have requests in flight at a time; return what became of each."""
+        transport = self.transport
+        workers = WorkerThreads()
+        flights: Flights[int] = (
+            transport.flights()
+            if isinstance(transport, MultiplexingTransport)
+            else BlockingFlights(transport, workers, stays_free=True)
+        )
+        answers: dict[int, Answer] = {}
+        for number, request in enumerate(requests):
+            flights.submit(number, request, timeouts)
+        while len(answers) < len(requests):
+            answers |= flights.collect(None)
+        flights.close()
+        workers.stop()
+        return [answers[number] for number in range(len(requests))]
 
     def pause(self, seconds: float) -> None:
         """Send nothing for a while."""
@@ -46,6 +71,15 @@ class OnLoop:
 
     def __call__(self, request: HttpRequest, timeouts: Timeouts = PATIENCE) -> HttpResponse:
         return self._runner.run(self.transport.send(request, timeouts))
+
+    def together(self, *requests: HttpRequest, timeouts: Timeouts = PATIENCE) -> list[Answer]:
+        """Have requests in flight at a time; return what became of each."""
+
+        async def main() -> list[Answer]:
+            sent = [self.transport.send(request, timeouts) for request in requests]
+            return await asyncio.gather(*sent, return_exceptions=True)  # type: ignore[return-value]
+
+        return self._runner.run(main())
 
     def pause(self, seconds: float) -> None:
         """Send nothing for a while, on a loop that runs."""

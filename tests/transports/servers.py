@@ -123,3 +123,9 @@ def reset(connection: socket.socket) -> None:
 
 def post(port: int, body: bytes = b"{}", headers: dict[str, str] | None = None) -> HttpRequest:
     return HttpRequest(f"http://127.0.0.1:{port}/", headers or {"X-Test": "1"}, body)
+
+
+def to_localhost(port: int, body: bytes = b"{}") -> HttpRequest:
+    """Return a request over TLS, with what nobody else may see."""
+    headers = {"X-Test": "1", "Authorization": "signature", "X-Amz-Security-Token": "token"}
+    return HttpRequest(f"https://localhost:{port}/", headers, body)

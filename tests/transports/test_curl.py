@@ -246,7 +246,7 @@ def test_a_kept_connection_that_was_never_waited_for_is_watched(transport: CurlT
         for _ in range(2):
             assert transport.send(post(port), LONG).status == 200
             [connections] = transport._idle
-            for kept in connections.transfers.sockets - {-1}:
+            for kept in connections.transfers.kept:
                 connections._watch_for(kept, WRITABLE)
             assert has_ended.acquire(timeout=5)
             time.sleep(0.05)
@@ -311,18 +311,32 @@ def test_nothing_of_the_events_is_kept(transport: CurlTransport) -> None:
 # ---------------------------------------------------------------- faults
 
 
-def test_a_fault_of_libcurl_is_an_answer() -> None:
-    """Whatever was in flight may have been sent; what comes after goes out all the same."""
+@pytest.mark.parametrize("has_gone", [False, True])
+def test_a_fault_of_libcurl_is_an_answer(has_gone: bool) -> None:
+    """What had left may have been sent, and no more; what comes after goes out all the same."""
     transport = CurlTransport()
     flights = transport.flights()
-    with served(echoing) as port:
+    arrived = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        read_request(connection)
+        arrived.set()
+        connection.recv(1)
+
+    with served(handle) as port:
         flights.submit("before", post(port), LONG)
+        if has_gone:
+            flights.collect(0.0)
+            flights.flush()
+            assert arrived.wait(5)
         # A multi handle that is closed is one that libcurl refuses to go on with.
-        flights._transfers._multi.close()
+        flights._connections.transfers._multi.close()  # type: ignore[union-attr]
         [(key, answer)] = flights.collect(None)
         assert key == "before"
-        assert isinstance(answer, TransportError) and answer.may_have_been_sent
+        assert isinstance(answer, TransportError)
+        assert answer.may_have_been_sent is has_gone
 
+    with served(echoing) as port:
         flights.submit("after", post(port), LONG)
         [(key, answer)] = flights.collect(None)
         assert (key, answer.status) == ("after", 200)  # type: ignore[union-attr]

@@ -230,6 +230,35 @@ def test_answers_that_came_in_time_are_not_late(
 
 
 @pytest.mark.slow
+def test_a_timeout_is_noticed_while_answers_keep_coming(flights: Flights[Any]) -> None:
+    """There are always others to be taken, and it is not put off until there are none."""
+
+    def handle(connection: socket.socket) -> None:
+        while True:
+            _, _, body = read_request(connection)
+            if body == b"silent":
+                connection.recv(1)
+            connection.sendall(answer_with(body))
+
+    with served(handle) as port:
+        started = time.monotonic()
+        flights.submit("silent", post(port, b"silent"), Timeouts(5, 0.3))
+        for number in range(8):
+            flights.submit(number, post(port, b"quick"), TIMEOUTS)
+        found: dict[Any, Any] = {}
+        while "silent" not in found and time.monotonic() < started + 5:
+            flights.flush()
+            time.sleep(0.002)  # so that something is there whenever we look
+            found = dict(flights.collect(None))
+            for number in set(found) - {"silent"}:
+                flights.submit(number, post(port, b"quick"), TIMEOUTS)
+        late = time.monotonic() - started - 0.3
+
+    assert isinstance(found["silent"], TransportError)
+    assert late < 0.5
+
+
+@pytest.mark.slow
 def test_coming_and_going_confuses_nothing(
     open_flights: Open, tls: ssl.SSLContext, bundle: Path
 ) -> None:

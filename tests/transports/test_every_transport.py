@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ import trustme
 
 from eventbridge_partner._http import MAX_ANSWER_BYTES, HttpRequest, Timeouts
 from eventbridge_partner.errors import ConfigurationError, TlsError, TransportError
+from tests.transports.answers import READ, REFUSED
 from tests.transports.senders import Sender
 from tests.transports.servers import (
     IMPATIENCE,
@@ -32,6 +33,7 @@ from tests.transports.servers import (
     reset,
     served,
     silent,
+    to_localhost,
 )
 
 pytestmark = pytest.mark.slow
@@ -44,11 +46,6 @@ def failure(send: Sender, handle: Handler, timeouts: Timeouts = PATIENCE) -> Tra
     with served(handle) as port, pytest.raises(TransportError) as caught:
         send(post(port), timeouts)
     return caught.value
-
-
-def to_localhost(port: int, body: bytes = b"{}") -> HttpRequest:
-    headers = {"X-Test": "1", "Authorization": "signature", "X-Amz-Security-Token": "token"}
-    return HttpRequest(f"https://localhost:{port}/", headers, body)
 
 
 # ---------------------------------------------------------------- requests
@@ -191,46 +188,58 @@ def test_redirects_are_not_followed(send: Sender, status: int) -> None:
     assert elsewhere == []
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"HTTP/1.1 200 OK\r\nContent-Le",
-        b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\n",
-        b"HTTP/1.1 100 Continue\r\n\r\n",
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}",
-        b"this is no HTTP\r\n\r\n",
-        b"{}",
-        b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"X-A: 1\r\n" * 100_000 + b"\r\n",
-        b"HTTP/1.1 200 OK\r\nX-A: " + b"1" * 400_000 + b"\r\n\r\n",
-    ],
-    ids=[
-        "closed",
-        "cut in a header",
-        "cut behind a header",
-        "only interim",
-        "cut behind an interim one",
-        "shorter than it says",
-        "cut in a chunk",
-        "cut between chunks",
-        "a bad chunk",
-        "not HTTP",
-        "HTTP 0.9",
-        "a bad header",
-        "headers without end",
-        "a header without end",
-    ],
-)
+@pytest.mark.parametrize(("answer", "body"), READ.values(), ids=list(READ))
+def test_an_odd_answer_is_read(send: Sender, answer: bytes, body: bytes) -> None:
+    """As RFC 9112 has it, and the next request gets its own answer, whatever came behind it."""
+    with served(answering(answer)) as port:
+        first = send(post(port))
+        assert (first.status in (200, 204), first.body) == (True, body)
+    with served(echoing) as port:
+        assert send(post(port, b"next")).body == b"next"
+
+
+@pytest.mark.parametrize("answer", REFUSED.values(), ids=list(REFUSED))
 def test_an_answer_that_cannot_be_read_may_have_been_sent(send: Sender, answer: bytes) -> None:
-    """The request went out whole, so nobody knows what became of it."""
-    error = failure(send, answering(answer))
-    assert error.may_have_been_sent
-    assert not isinstance(error, TlsError)
+    """The request went out whole, so nobody knows what became of it. Nothing else goes there."""
+    connections: list[socket.socket] = []
+
+    def handle(connection: socket.socket) -> None:
+        connections.append(connection)
+        if len(connections) > 1:
+            echoing(connection)
+        read_request(connection)
+        with suppress(OSError):
+            connection.sendall(answer)
+        connection.shutdown(socket.SHUT_WR)
+        echoing(connection)
+
+    with served(handle) as port:
+        with pytest.raises(TransportError) as caught:
+            send(post(port))
+        assert send(post(port, b"next")).body == b"next"
+
+    assert caught.value.may_have_been_sent
+    assert not isinstance(caught.value, TlsError)
+    assert "the answer was lost (" in str(caught.value)
+    assert len(connections) == 2
+
+
+@pytest.mark.parametrize("what", ["two lengths", "a length and chunks", "a status of four digits"])
+def test_a_connection_that_may_be_off_is_closed_at_once(send: Sender, what: str) -> None:
+    """Though its answer was whole for those who understand it one way."""
+    connections: list[socket.socket] = []
+
+    def handle(connection: socket.socket) -> None:
+        connections.append(connection)
+        while True:
+            _, _, body = read_request(connection)
+            connection.sendall(REFUSED[what] if len(connections) == 1 else answer_with(body))
+
+    with served(handle) as port:
+        with pytest.raises(TransportError):
+            send(post(port))
+        assert send(post(port, b"next")).body == b"next"
+    assert len(connections) == 2
 
 
 def test_a_reset_after_the_request_may_have_been_sent(send: Sender) -> None:
@@ -692,129 +701,3 @@ def test_a_bundle_that_cannot_be_read_trusts_nobody(
         with pytest.raises((ConfigurationError, TlsError)):
             open_sender(ca_bundle=str(path))(to_localhost(port))
     assert arrived == []
-
-
-# ---------------------------------------------------------------- proxies
-
-
-class Proxy:
-    """A proxy that tunnels to where it is told, and keeps what it was asked."""
-
-    def __init__(self, port: int, refusal: bytes = b"") -> None:
-        self.asked: list[Request] = []
-        self._port = port
-        self._refusal = refusal
-
-    def __call__(self, connection: socket.socket) -> None:
-        self.asked.append(read_request(connection))
-        if self._refusal:
-            connection.sendall(self._refusal)
-            return
-        with socket.create_connection(("127.0.0.1", self._port)) as onward:
-            connection.sendall(b"HTTP/1.1 200 Connection established\r\nX-Proxy: 1\r\n\r\n")
-            back = threading.Thread(target=self._copy, args=(onward, connection))
-            back.start()
-            self._copy(connection, onward)
-            back.join()
-
-    @staticmethod
-    def _copy(source: socket.socket, target: socket.socket) -> None:
-        try:
-            while chunk := source.recv(65536):
-                target.sendall(chunk)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-
-def test_a_proxy_gets_the_whole_url_and_its_password(open_sender: Open) -> None:
-    """A configured proxy is used, with its credentials, and they show in no error."""
-    arrived: list[Request] = []
-
-    def handle(connection: socket.socket) -> None:
-        arrived.append(read_request(connection))
-        connection.sendall(OK)
-
-    request = HttpRequest("http://events.test/", {"X-Test": "1"}, b"{}")
-    with served(handle) as port:
-        send = open_sender(proxies={"http": f"http://user:s%40cret@127.0.0.1:{port}"})
-        assert send(request).status == 200
-
-    first, headers, _ = arrived[0]
-    assert first == "POST http://events.test/ HTTP/1.1"
-    assert headers["host"] == "events.test"
-    assert headers["proxy-authorization"] == "Basic dXNlcjpzQGNyZXQ="
-
-    send = open_sender(proxies={"http": "http://user:s%40cret@127.0.0.1:1"})
-    with pytest.raises(TransportError) as caught:
-        send(request)
-    assert not caught.value.may_have_been_sent
-    assert "cret" not in str(caught.value)
-
-
-def test_a_tunnel_carries_tls_through_a_proxy(
-    open_sender: Open, tls: ssl.SSLContext, bundle: Path
-) -> None:
-    """The proxy gets its credentials and nothing of the request; the tunnel is kept."""
-    arrived: list[Request] = []
-
-    def handle(connection: socket.socket) -> None:
-        while True:
-            arrived.append(read_request(connection))
-            connection.sendall(OK)
-
-    with served(handle, tls) as port:
-        proxy = Proxy(port)
-        with served(proxy) as proxy_port:
-            send = open_sender(
-                ca_bundle=str(bundle),
-                proxies={"https": f"http://user:secret@127.0.0.1:{proxy_port}"},
-            )
-            for _ in range(3):
-                answer = send(to_localhost(port))
-                assert answer.status == 200
-                assert "x-proxy" not in answer.headers
-            send.close()
-
-    [(first, asked, body)] = proxy.asked
-    assert first.startswith(f"CONNECT localhost:{port} HTTP/1.")
-    assert asked["proxy-authorization"] == "Basic dXNlcjpzZWNyZXQ="
-    assert not {"authorization", "x-amz-security-token", "x-test"} & set(asked)
-    assert body == b""
-    assert len(arrived) == 3
-    assert not [headers for _, headers, _ in arrived if "proxy-authorization" in headers]
-
-
-@pytest.mark.parametrize("status", [b"407 Proxy Authentication Required", b"502 Bad Gateway"])
-def test_a_proxy_that_refuses_lets_nothing_through(
-    open_sender: Open, bundle: Path, status: bytes
-) -> None:
-    """Nothing was sent, and the password shows nowhere."""
-    proxy = Proxy(0, b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
-    with served(proxy) as port:
-        send = open_sender(
-            ca_bundle=str(bundle), proxies={"https": f"http://user:secret@127.0.0.1:{port}"}
-        )
-        with pytest.raises(TransportError) as caught:
-            send(to_localhost(1))
-
-    assert not caught.value.may_have_been_sent
-    assert not isinstance(caught.value, TlsError)
-    assert "secret" not in str(caught.value)
-    assert {first[:-1] for first, _, _ in proxy.asked} == {"CONNECT localhost:1 HTTP/1."}
-
-
-def test_the_environment_names_no_proxy(open_sender: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it says is looked up with the rest of the configuration, not for each request."""
-    for name in ("http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-    with served(echoing) as port:
-        assert open_sender()(post(port)).status == 200
-
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setenv("NO_PROXY", "*")
-    with pytest.raises(TransportError):
-        open_sender(proxies={"http": "http://127.0.0.1:1"})(post(1))
-    with served(echoing) as port:
-        send = open_sender(proxies={"http": f"http://127.0.0.1:{port}"})
-        assert send(HttpRequest("http://events.test/", {"X-Test": "1"}, b"{}")).status == 200

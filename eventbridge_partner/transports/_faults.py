@@ -1,0 +1,42 @@
+"""What a transport says when there is no answer: the same words, whichever library it stands on."""
+
+from __future__ import annotations
+
+from eventbridge_partner.errors import TlsError, TransportError
+
+NOT_IN_TIME = "it took too long"
+CLOSED = "the connection was closed"
+
+
+def place_of(url: str) -> str:
+    """Return the host of a URL, and its port if it names one."""
+    return url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+
+
+def no_connection(place: str, why: str) -> TransportError:
+    """Return the error of a request of which nothing left."""
+    return TransportError(f"no connection to {place} ({why})", may_have_been_sent=False)
+
+
+def not_trusted(place: str, why: str) -> TlsError:
+    """Return the error of a request that was not sent to a peer that may be another."""
+    return TlsError(f"{place} could not be trusted ({why})")
+
+
+def answer_lost(why: str) -> TransportError:
+    """Return the error of a request of which a byte may have left, and that has no answer."""
+    return TransportError(f"the answer was lost ({why})", may_have_been_sent=True)
+
+
+def no_answer_in_time() -> TransportError:
+    """Return the error of a request that was given up."""
+    return TransportError("no answer in time", may_have_been_sent=True)
+
+
+def raised(error: BaseException, *, may_have_been_sent: bool) -> TransportError:
+    """Return what an exception means that no transport should raise; it is the cause."""
+    failure = TransportError(
+        f"the transport raised {type(error).__name__}", may_have_been_sent=may_have_been_sent
+    )
+    failure.__cause__ = error
+    return failure

@@ -1,0 +1,46 @@
+"""
+Writes an HTTP/1.1 request, in one piece: one system call, one TLS record.
+
+Without I/O, for transports whose library brings bytes to a connection and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from eventbridge_partner.transports._faults import place_of
+
+
+def request_head(url: str, *, names_all: bool = False) -> str:
+    """
+    Return what requests to a URL begin with: the first line, and `Host`.
+
+    Args:
+        url: Where they go.
+        names_all: Whether the first line has the whole URL, as a proxy that forwards wants it.
+
+    Raises:
+        ValueError: It is no URL.
+    """
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        raise ValueError("the url has characters that no URL may have")
+    path = url.partition("://")[2].partition("/")[2]
+    return f"POST {url if names_all else f'/{path}'} HTTP/1.1\r\nHost: {place_of(url)}\r\n"
+
+
+def encoded(head: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """
+    Return a request as it goes out.
+
+    Args:
+        head: What it begins with.
+        headers: All others, `Content-Length` among them.
+        body: What follows.
+
+    Raises:
+        ValueError: A header cannot be sent.
+    """
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if not lines.count("\r") == lines.count("\n") == len(headers) or "\0" in lines:
+        raise ValueError("a header holds a line break or a NUL")
+    return f"{head}{lines}\r\n".encode("latin-1") + body

@@ -1,0 +1,206 @@
+"""Credentials that are about to expire, or that were revoked: as long as they can be had."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+from typing import Any
+
+import pytest
+from botocore.credentials import Credentials, RefreshableCredentials
+
+from eventbridge_partner import (
+    Accepted,
+    AsyncPartnerEventsClient,
+    CredentialsError,
+    PartnerEvent,
+    PartnerEventsClient,
+    Rejected,
+    ServiceError,
+)
+from eventbridge_partner.aws.credentials import CredentialsKeeper
+from eventbridge_partner.testing import FailRequest, FakeEventBridge
+from tests.strategies import SOURCE
+
+CANARY = "s3cr3t-canary"
+
+
+class Source:
+    """A source of credentials, as a role has one: it counts how often it is asked."""
+
+    def __init__(self, service: FakeEventBridge, *, lasts: float) -> None:
+        self.asked = 0
+        self.is_broken = False
+        self._service = service
+        self._lasts = lasts
+        self.credentials = RefreshableCredentials.create_from_metadata(
+            self.fetch(), self.fetch, "assume-role"
+        )
+
+    def fetch(self) -> dict[str, str]:
+        self.asked += 1
+        if self.is_broken:
+            raise ConnectionError(CANARY)
+        found = self._service.credentials.get_frozen_credentials()
+        expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=self._lasts)
+        return {
+            "access_key": str(found.access_key),
+            "secret_key": str(found.secret_key),
+            "token": str(found.token),
+            "expiry_time": expires.isoformat(),
+        }
+
+
+@pytest.fixture
+def service() -> FakeEventBridge:
+    return FakeEventBridge(session_token="a-token")
+
+
+def client_of(service: FakeEventBridge, credentials: Any) -> PartnerEventsClient:
+    return PartnerEventsClient(
+        service.region, credentials=credentials, transport=service.transport()
+    )
+
+
+def events(count: int = 1) -> list[PartnerEvent]:
+    return [PartnerEvent(SOURCE, "t", {"n": number}) for number in range(count)]
+
+
+def test_what_is_still_valid_is_used_until_it_expires(
+    service: FakeEventBridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With one warning, while the source of fresh ones is broken."""
+    source = Source(service, lasts=60)
+    source.is_broken = True
+    client = client_of(service, source.credentials)
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            (outcome,) = client.put_events(events())
+            assert isinstance(outcome, Accepted)
+
+    said = [record.getMessage() for record in caplog.records if "refreshed" in record.getMessage()]
+    assert said == [
+        "the AWS credentials cannot be refreshed (ConnectionError); they are used until they expire"
+    ]
+    assert CANARY not in "".join(
+        logging.Formatter().format(record)
+        for record in caplog.records
+        if record.name == "eventbridge_partner"
+    )
+
+
+def test_what_has_expired_is_not_used(service: FakeEventBridge) -> None:
+    """Then there are no credentials, and the error says so."""
+    source = Source(service, lasts=-1)
+    source.is_broken = True
+    with pytest.raises(CredentialsError, match="could not be fetched"):
+        client_of(service, source.credentials).put_events(events())
+
+
+def test_one_call_asks_once_for_those_that_expire_soon(service: FakeEventBridge) -> None:
+    """Inside of botocore's window, whose source gives credentials that end in it too."""
+    source = Source(service, lasts=60)
+    client = client_of(service, source.credentials)
+    before = source.asked
+
+    (outcome,) = client.put_events(events())
+
+    assert isinstance(outcome, Accepted)
+    assert source.asked - before == 1
+
+
+CODES = ["UnrecognizedClientException", "InvalidClientTokenId"]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_revoked_credentials_are_refreshed_once(service: FakeEventBridge, code: str) -> None:
+    """A role whose session was revoked has another one."""
+    source = Source(service, lasts=7200)
+    client = client_of(service, source.credentials)
+    service.rotate_credentials()
+    service.play(FailRequest(code, 400))
+
+    (outcome,) = client.put_events(events())
+
+    assert isinstance(outcome, Accepted)
+    assert outcome.attempts == 2
+    assert source.asked == 2
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_if_that_does_not_help_the_refusal_stands(service: FakeEventBridge, code: str) -> None:
+    """It is tried once, and not for each request."""
+    source = Source(service, lasts=7200)
+    client = client_of(service, source.credentials)
+    service.play(FailRequest(code, 400, times=None))
+    service.rotate_credentials()
+
+    for _ in range(3):
+        (outcome,) = client.put_events(events())
+        assert isinstance(outcome, Rejected)
+        assert outcome.code == code
+    assert source.asked == 2
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_static_credentials_are_refused_at_once(service: FakeEventBridge, code: str) -> None:
+    """There are no others."""
+    found = service.credentials.get_frozen_credentials()
+    static = Credentials(found.access_key, found.secret_key, found.token)
+    service.play(FailRequest(code, 400, times=None))
+
+    (outcome,) = client_of(service, static).put_events(events())
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.attempts == 1
+
+
+def test_single_requests_too(service: FakeEventBridge) -> None:
+    """An operation on sources has one more try, and the raw call leaves the next one better off."""
+    source = Source(service, lasts=7200)
+    client = client_of(service, source.credentials)
+    client.look_up()
+    service.rotate_credentials()
+    service.play(FailRequest("UnrecognizedClientException", 400))
+
+    created = client.sources.create(SOURCE, account="123456789012")
+
+    assert created.name == SOURCE
+    assert source.asked == 2
+    service.rotate_credentials()
+    service.play(FailRequest("UnrecognizedClientException", 400))
+    entry = {"Source": SOURCE, "DetailType": "t", "Detail": "{}"}
+    with pytest.raises(ServiceError):
+        client.put_partner_events(Entries=[entry])
+
+
+async def _on_a_loop(service: FakeEventBridge, lasts: float) -> tuple[Any, Source]:
+    source = Source(service, lasts=lasts)
+    service.rotate_credentials()
+    service.play(FailRequest("UnrecognizedClientException", 400))
+    with service.serve() as server:
+        async with AsyncPartnerEventsClient(
+            service.region, endpoint_url=server.url, credentials=source.credentials
+        ) as client:
+            (outcome,) = await client.put_events(events())
+    return outcome, source
+
+
+def test_on_a_loop_too(service: FakeEventBridge) -> None:
+    """Asked on a thread, and the call goes on when there are others."""
+    outcome, source = asyncio.run(_on_a_loop(service, 7200))
+    assert isinstance(outcome, Accepted)
+    assert source.asked == 2
+
+
+def test_many_requests_refused_at_a_time_refresh_once(service: FakeEventBridge) -> None:
+    """Those that were signed with the ones before find the others here."""
+    source = Source(service, lasts=7200)
+    keeper = CredentialsKeeper(None, source.credentials)  # type: ignore[arg-type]
+    stale = keeper.frozen()
+    service.rotate_credentials()
+    answers = [keeper.renew(stale) for _ in range(5)]
+    assert answers == [True] * 5
+    assert source.asked == 2
