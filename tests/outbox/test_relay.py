@@ -153,6 +153,17 @@ def test_several_regions(outbox, service, client):
     assert next(outbox.dead_letters()).code == "UnknownRegion"
 
 
+def test_a_look_up_that_raises_for_one_source(outbox, service, client):
+    """It costs its neighbours a while, and never holds them up for good."""
+    regions = {event(0, f"c{number}").source: service.region for number in range(9)}
+    put(outbox, event(0, "unknown"), *(event(n, f"c{n % 9}") for n in range(1, 91)))
+    router = RegionRouter(client, regions.__getitem__)
+    waits = iter([1000.0, *[0.0] * 1000])
+    relay = Relay(outbox, router, workers=1, backoff=lambda _: next(waits))
+    assert relay.drain().outage == "KeyError"
+    assert Relay(outbox, router).drain().accepted == 90
+
+
 # ---------------------------------------------------------------- outages
 
 
