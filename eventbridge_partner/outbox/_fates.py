@@ -87,6 +87,7 @@ class Judgement:
         accepted: Sources of which something was accepted.
         parked: How many events a guard's own function has taken: it and the relay are one too
             many.
+        gets_through: Whether the service has looked at any of them.
     """
 
     fates: Sequence[Fate]
@@ -95,6 +96,7 @@ class Judgement:
     troubled: Mapping[str, tuple[str, frozenset[str]]] = attrs.field(factory=dict)
     accepted: frozenset[str] = frozenset()
     parked: int = 0
+    gets_through: bool = False
 
 
 def sendable(rows: Sequence[ClaimedRow]) -> tuple[list[PartnerEvent], dict[int, Fate]]:
@@ -168,7 +170,9 @@ def judge(
         if place in unsent:
             verdicts.append(unsent[place])
             continue
-        match next(remaining):
+        match next(remaining, None):
+            case None:  # of a client that is not ours
+                verdicts.append(_Failed(_UNCONFIRMED, "the client gave none", True, True, False))
             case Accepted():
                 verdicts.append(_GONE)
                 accepted.add(row.source)
@@ -205,7 +209,13 @@ def judge(
         for place, verdict in enumerate(verdicts)
     ]
     return Judgement(
-        fates, frozenset(pending), outage, troubled, frozenset(accepted - pending), parked
+        fates,
+        frozenset(pending),
+        outage,
+        troubled,
+        frozenset(accepted - pending),
+        parked,
+        gets_through=not all(isinstance(verdicts[place], _Failed) for place in sent),
     )
 
 
@@ -298,6 +308,21 @@ def _later(row: ClaimedRow, failed: _Failed, rules: Rules) -> Fate:
     error = ServiceError(failed.code, failed.message, status=200)
     seconds = backoff_after(row.tries + 1, error, rules.backoff)
     return _aged(row, Later(seconds, failed.code, failed.message[:1000], failed.maybe_sent), rules)
+
+
+def raised(
+    rows: Sequence[ClaimedRow], code: str, unsent: Mapping[int, Fate], rules: Rules
+) -> Judgement:
+    """
+    Say what becomes of the rows of a claim for which the client raised what it never should.
+
+    One of them may be the reason, so each waits for a time of its own: soon they are claimed in
+    other company.
+    """
+    failed = _Failed(code, "the client raised it", True, True, False)
+    rules = attrs.evolve(rules, max_age=None)  # no event is to die of a bug
+    fates = [unsent.get(place) or _later(row, failed, rules) for place, row in enumerate(rows)]
+    return Judgement(fates, outage=code)
 
 
 def backoff_after(tries: int, failure: ServiceError, wait: Wait) -> float:

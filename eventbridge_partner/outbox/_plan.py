@@ -29,7 +29,7 @@ from eventbridge_partner.errors import (
 )
 from eventbridge_partner.models import PartnerEvent
 from eventbridge_partner.observing import MAX_LINKS
-from eventbridge_partner.outbox._fates import Judgement, Rules, judge, sendable
+from eventbridge_partner.outbox._fates import Judgement, Rules, judge, raised, sendable
 from eventbridge_partner.outbox._records import (
     Dead,
     DrainReport,
@@ -345,8 +345,9 @@ def _send(control: Control, claim: Claim) -> Generator[Step, Any, Judgement]:
         yield Say(
             f"raised {code}", logging.ERROR, "the relay's client raised %s", (described(error),)
         )
-        message = "the client raised it"
-        later = Later(0.0, code, message, maybe_sent=maybe_sent, is_try=False)
+        if maybe_sent:
+            return raised(claim.rows, code, unsent, rules)
+        later = Later(0.0, code, "nothing was sent", is_try=False)
         fates = [unsent.get(place, later) for place in range(len(claim.rows))]
         return Judgement(fates, outage=code)
     return judge(claim.rows, outcomes, unsent, rules)
@@ -386,10 +387,10 @@ def _settle(
 def _remember(control: Control, judgement: Judgement, began: float, now: float) -> Work:
     """Hold what has to wait, pause if nothing gets through, and go on where something does."""
     pauses = control.pauses
+    if judgement.gets_through and pauses.end(None):
+        yield Say("outage is over", logging.INFO, "events get through again")
     if judgement.accepted and pauses.has_any:
         region_of = control.settings.rules.region_of
-        if pauses.end(None):
-            yield Say("outage is over", logging.INFO, "events get through again")
         for source in judgement.accepted:
             pauses.end(source)
             if region_of is not None:
@@ -399,7 +400,7 @@ def _remember(control: Control, judgement: Judgement, began: float, now: float) 
     for name, (code, sources) in judgement.troubled.items():
         seconds = pauses.begin(name, began, now)
         yield Say(
-            f"trouble {name}",
+            "trouble",
             logging.ERROR,
             "nothing gets through to %s (%s): its events wait for %.0f s",
             (name, escaped(code), seconds),

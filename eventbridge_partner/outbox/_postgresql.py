@@ -321,35 +321,33 @@ class PostgresOutbox(Adding):
         return Claim(str(token), tuple(claimed), lease)
 
     def _take(self, cursor: _Cursor, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
-        now = monotonic()
-        looks = now >= self._look_at
-        # Rows that may kill whoever sends them go alone, and take turns with all others.
-        if (
-            (looks or self._has_suspects)
-            and not self._was_alone
-            and (rows := self._alone(cursor, limits))
+        # Rows that may kill whoever sends them, and sources whose hold has ended, come first.
+        if (monotonic() >= self._look_at or self._has_suspects) and (
+            rows := self._first(cursor, limits)
         ):
             return rows
-        self._was_alone = False
-        if looks:
-            self._look_at = now + _LOOK_SECONDS
-            if rows := self._probe(cursor, limits):
-                return rows
-        probes = {"after": self._after, "probes": _PROBED_SOURCES}
+        probes = {"after": self._after, "probes": _PROBED_SOURCES if self._after else _EVERY_SOURCE}
         rows = self._fetch(cursor, self._sql.claim(), limits | probes)
-        if not rows:
+        if not rows and self._after:
             # Nothing behind the last source: once more, from the first, and every one.
             probes = {"after": "", "probes": _EVERY_SOURCE}
             rows = self._fetch(cursor, self._sql.claim(), limits | probes)
-        if rows:
-            self._after = max(row[1] for row in rows)
-            return rows
-        return self._probe(cursor, limits) or self._alone(cursor, limits)
+        self._after = max((row[1] for row in rows), default="")
+        return rows or self._first(cursor, limits, is_all=True)
 
-    def _alone(self, cursor: _Cursor, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
-        rows = self._fetch(cursor, self._sql.alone(), limits)
-        self._was_alone = self._has_suspects = bool(rows)
-        return rows
+    def _first(
+        self, cursor: _Cursor, limits: dict[str, Any], *, is_all: bool = False
+    ) -> list[tuple[Any, ...]]:
+        """Claim what comes first: a row alone, in turn with all others unless there are none."""
+        self._look_at = monotonic() + _LOOK_SECONDS
+        ((has_ended_holds, self._has_suspects),) = self._fetch(cursor, self._sql.look, {})
+        if self._has_suspects and (is_all or not self._was_alone):
+            rows = self._fetch(cursor, self._sql.alone(), limits)
+            self._was_alone = bool(rows)
+            if rows:
+                return rows
+        self._was_alone = False
+        return self._probe(cursor, limits) if has_ended_holds else []
 
     def _probe(self, cursor: _Cursor, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
         holds = min(limits["events"], _PROBED_HOLDS)

@@ -36,6 +36,7 @@ from eventbridge_partner.retry import Wait
 
 _SAID_AGAIN: Final = 60.0
 _SLACK: Final = 10.0
+_MOST_SAID: Final = 100
 
 
 @functools.cache
@@ -254,7 +255,9 @@ class Relay:
     def _drive(self, control: Control, number: int) -> None:
         running = Running[Step, None](work(control))
         while (step := running.step) is not None:
-            self._steps[number] = monotonic()
+            # A rest takes as long as it takes; anything else has the length of a lease.
+            rest = step.seconds if isinstance(step, Rest) else 0.0
+            self._steps[number] = monotonic() + rest
             try:
                 value = self._do(step)
             except Exception as error:  # noqa: BLE001  # the plan decides
@@ -295,6 +298,8 @@ class Relay:
         last = self._said.get(said.what)
         if last is not None and now - last < _SAID_AGAIN and said.level > logging.INFO:
             return
+        if len(self._said) >= _MOST_SAID:
+            self._said.clear()
         self._said[said.what] = now
         log(said.level, said.text, *said.values)
 

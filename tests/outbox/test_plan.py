@@ -166,6 +166,19 @@ def test_the_end_of_an_outage():
     assert worker.rest() == 1
 
 
+def test_a_refused_event_ends_an_outage_too():
+    """A service that looks at an event can be reached, whatever it says of it."""
+    worker = Worker()
+    worker.claim(row(1))
+    worker.outcomes(down())
+    worker.settle()
+    worker.rest()
+    worker.claim(row(1))
+    worker.outcomes(Rejected("MalformedDetail", "m", {}, 0, 1))
+    worker.settle()
+    assert worker.step == Take(400)
+
+
 def test_workers_share_a_pause():
     """What two workers sent before the same pause began makes it no longer."""
     pauses = Pauses()
@@ -207,6 +220,7 @@ def test_a_client_with_a_bug():
     worker.go(error=KeyError("canary"))
     (fate,) = worker.settle()
     assert (fate.code, fate.maybe_sent) == ("KeyError", True)
+    assert (fate.seconds, fate.is_try) == (10, True)
     assert "canary" not in str(worker.log)
     assert worker.rest() == 1
 

@@ -212,6 +212,7 @@ def test_plans_do_not_depend_on_statistics(outbox, state):
             statements.claim(),
             statements.probe(),
             statements.alone(),
+            statements.look,
             statements.settle,
         ):
             ((explained,),) = connection.execute(

@@ -153,6 +153,17 @@ def test_several_regions(outbox, service, client):
     assert next(outbox.dead_letters()).code == "UnknownRegion"
 
 
+def test_a_look_up_that_raises_for_one_source(outbox, service, client):
+    """It costs its neighbours a while, and never holds them up for good."""
+    regions = {event(0, f"c{number}").source: service.region for number in range(9)}
+    put(outbox, event(0, "unknown"), *(event(n, f"c{n % 9}") for n in range(1, 91)))
+    router = RegionRouter(client, regions.__getitem__)
+    waits = iter([1000.0, *[0.0] * 1000])
+    relay = Relay(outbox, router, workers=1, backoff=lambda _: next(waits))
+    assert relay.drain().outage == "KeyError"
+    assert Relay(outbox, router).drain().accepted == 90
+
+
 # ---------------------------------------------------------------- outages
 
 
@@ -266,7 +277,8 @@ def test_stop_wakes_who_sleeps(outbox, client):
     """Nobody waits for the end of a poll or a pause."""
     relay = Relay(outbox, client, poll=1000.0)
     with running(relay):
-        until(lambda: relay.is_alive)
+        until(lambda: len(outbox._bell._waiting) == 2)
+        assert relay.is_alive
         began = time.monotonic()
     assert time.monotonic() - began < 10
 
@@ -305,6 +317,27 @@ def test_a_signal_in_the_middle(outbox, client, service):
     stats = outbox.stats()
     assert stats.leased == 0
     assert stats.waiting == 200 - len(service.accepted)
+
+
+def test_a_worker_that_hangs(outbox, client, monkeypatch):
+    """A worker whose step does not end is no sign of life; one that rests is."""
+    now = time.monotonic()
+    monkeypatch.setattr("eventbridge_partner.outbox._relay.monotonic", lambda: now)
+    entered, leave = threading.Event(), threading.Event()
+
+    class Hanging:
+        def put_events(self, events, *, deadline=None):
+            entered.set()
+            leave.wait(30)
+            return client.put_events(events, deadline=deadline)
+
+    put(outbox, event(1))
+    with running(Relay(outbox, Hanging(), workers=1, lease=5.0)) as relay:
+        assert entered.wait(30)
+        assert relay.relay.is_alive
+        now += 60
+        assert not relay.relay.is_alive
+        leave.set()
 
 
 def test_drain_in_time(outbox, client):
