@@ -191,6 +191,7 @@ Claims.TestCase.settings = settings(max_examples=60, stateful_step_count=40, dea
 TestClaims = pytest.mark.slow(Claims.TestCase)
 
 
+@pytest.mark.slow
 def test_a_row_that_kills_its_process(tmp_path):
     """After five deaths it is a dead letter, alone; all of its neighbours are delivered."""
     now = 1e9
