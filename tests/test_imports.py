@@ -113,3 +113,30 @@ def test_a_given_transport_needs_no_requests():
     client = CLIENT.replace("credentials=", "transport=transport, credentials=")
     names = loaded(given + client + LOOK_UP)
     assert "eventbridge_partner.transports.requests" not in names
+
+
+SENDING = """
+import sys
+from eventbridge_partner import PartnerEvent, PartnerEventsClient
+from eventbridge_partner.testing import FailEntries, FakeEventBridge, LoseAnswer
+
+service = FakeEventBridge()
+with service.serve() as server:
+    client = PartnerEventsClient(
+        "us-east-1", endpoint_url=server.url, credentials=service.credentials
+    )
+    client.look_up()
+    before = set(sys.modules)
+    service.play(FailEntries("ThrottlingException", indexes=[0]), LoseAnswer())
+    client.put_events([PartnerEvent("aws.partner/a/b", "t", {})] * 30)
+    print(sorted(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.process
+def test_a_send_imports_nothing() -> None:
+    """A fork in the middle of an import hangs the child, and a full table of files fails it."""
+    finished = subprocess.run(
+        [sys.executable, "-c", SENDING], check=True, capture_output=True, text=True
+    )
+    assert finished.stdout.strip() == "[]"

@@ -10,6 +10,9 @@ written and answers are read here.
 
 from __future__ import annotations
 
+# Looking up a host imports this codec. It is imported now, since a child process that is forked in
+# the middle of an import of another thread waits for its end for ever.
+import encodings.idna  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import errno
 import functools
 import queue

@@ -13,6 +13,10 @@ Needs the extra `async`: `pip install 'eventbridge-partner[async]'`.
 from __future__ import annotations
 
 import asyncio
+
+# Looking up a host imports this codec. It is imported now, since a child process that is forked in
+# the middle of an import of another thread waits for its end for ever.
+import encodings.idna  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import functools
 import math
 import os
