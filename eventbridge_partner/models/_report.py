@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final, Self, TypeVar, overload
+from typing import Final, NoReturn, Self, TypeVar, overload
 
 import attrs
 
@@ -57,7 +57,7 @@ class DeliveryReport(Sequence[Outcome]):
     """
     The outcomes of one call: one for each event, in the order given.
 
-    A sequence, so `report[3]` is the outcome of the fourth event.
+    A sequence, so `report[3]` is the outcome of the fourth event. It has no truth value: ask `ok`.
     """
 
     outcomes: tuple[Outcome, ...] = attrs.field(converter=_as_tuple)
@@ -72,8 +72,25 @@ class DeliveryReport(Sequence[Outcome]):
     def __len__(self) -> int:
         return len(self.outcomes)
 
+    def __bool__(self) -> NoReturn:
+        # As a sequence it would be true although every event failed.
+        raise TypeError(
+            "a DeliveryReport is neither true nor false; `ok` tells whether every event was "
+            "accepted, and `len()` how many there are"
+        )
+
     def _of(self, kind: type[_O]) -> tuple[_O, ...]:
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, kind))
+
+    @property
+    def ok(self) -> bool:
+        """Whether every event was accepted; True if there was none."""
+        return all(isinstance(outcome, Accepted) for outcome in self.outcomes)
+
+    @property
+    def undelivered(self) -> tuple[Rejected | Exhausted | Unconfirmed, ...]:
+        """The outcomes of all events that were not accepted, in the order given."""
+        return tuple([o for o in self.outcomes if not isinstance(o, Accepted)])
 
     @property
     def accepted(self) -> tuple[Accepted, ...]:
@@ -110,8 +127,7 @@ class DeliveryReport(Sequence[Outcome]):
         counts = self.counts
         if not counts.undelivered:
             return self
-        undelivered = (outcome for outcome in self.outcomes if not isinstance(outcome, Accepted))
-        named = [_named(outcome) for outcome, _ in zip(undelivered, range(_NAMED), strict=False)]
+        named = [_named(outcome) for outcome in self.undelivered[:_NAMED]]
         if counts.undelivered > _NAMED:
             named.append(f"and {counts.undelivered - _NAMED} more")
         message = f"{counts.undelivered} of {counts.total} events were not accepted"

@@ -91,8 +91,26 @@ def test_empty_report():
     """No events, nothing undelivered."""
     report = DeliveryReport([])
     assert report.raise_for_undelivered() is report
-    assert not report
+    assert report.ok
+    assert len(report) == 0
     assert report.counts == OutcomeCounts(0, 0, 0, 0)
+
+
+@given(kinds)
+def test_ok_and_undelivered(kinds):
+    """A report is ok if nothing is undelivered; what is undelivered comes in the order given."""
+    report = DeliveryReport(outcomes_of(kinds))
+    failed = [index for index, kind in enumerate(kinds) if kind != "accepted"]
+    assert [report.outcomes.index(outcome) for outcome in report.undelivered] == failed
+    assert len(report.undelivered) == report.counts.undelivered
+    assert report.ok == (not failed)
+
+
+@given(kinds)
+def test_no_truth_value(kinds):
+    """A report in an `if` is a TypeError that names what to ask instead."""
+    with pytest.raises(TypeError, match=r"`ok`.*`len\(\)`"):
+        bool(DeliveryReport(outcomes_of(kinds)))
 
 
 def test_repr_is_a_summary():

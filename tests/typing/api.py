@@ -195,6 +195,8 @@ def by_kind(report: DeliveryReport) -> list[GivenEvent]:
     assert_type(report.rejected, tuple[Rejected, ...])
     assert_type(report.exhausted, tuple[Exhausted, ...])
     assert_type(report.unconfirmed, tuple[Unconfirmed, ...])
+    assert_type(report.undelivered, tuple[Rejected | Exhausted | Unconfirmed, ...])
+    assert_type(report.ok, bool)
     assert_type(report.counts, OutcomeCounts)
     assert_type(report.counts.undelivered, int)
     gone = {
