@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final, NoReturn, Self, TypeVar, overload
+from typing import Any, Final, NoReturn, Self, TypeVar, overload
 
 import attrs
 
@@ -16,6 +16,7 @@ from eventbridge_partner.models._outcomes import (
     Rejected,
     Unconfirmed,
 )
+from eventbridge_partner.models._plain import plain_figures
 
 _NAMED: Final = 3
 
@@ -46,6 +47,10 @@ class OutcomeCounts:
     def undelivered(self) -> int:
         """All events that were not accepted."""
         return self.total - self.accepted
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the four counts, ready for JSON."""
+        return plain_figures(self)
 
 
 def _as_tuple(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
@@ -132,6 +137,22 @@ class DeliveryReport(Sequence[Outcome]):
             named.append(f"and {counts.undelivered - _NAMED} more")
         message = f"{counts.undelivered} of {counts.total} events were not accepted"
         raise UndeliveredError(f"{message}: {', '.join(named)}", self)
+
+    def to_dict(self, *, detail: bool = False) -> dict[str, Any]:
+        """
+        Return the report as plain values, ready for JSON.
+
+        Args:
+            detail: Whether each outcome has its event with its payload.
+
+        Returns:
+            `ok`, `counts`, and `outcomes` in the order given, each as its own `to_dict` has it.
+        """
+        return {
+            "ok": self.ok,
+            "counts": self.counts.to_dict(),
+            "outcomes": [outcome.to_dict(detail=detail) for outcome in self.outcomes],
+        }
 
     def __repr__(self) -> str:
         counts = self.counts

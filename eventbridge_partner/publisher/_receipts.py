@@ -24,6 +24,7 @@ from eventbridge_partner.models import (
     Unconfirmed,
     entry_size,
 )
+from eventbridge_partner.models._plain import plain_figures
 from eventbridge_partner.publisher._buffer import Buffer, Lane
 
 BUFFER_FULL: Final = "BufferFull"
@@ -233,6 +234,10 @@ class PublisherStats:
     throttled: int = 0
     requests_per_second: float | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, ready for JSON."""
+        return plain_figures(self)
+
 
 @attrs.frozen
 class FlushReport:
@@ -246,6 +251,10 @@ class FlushReport:
 
     sent: OutcomeCounts
     left: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, ready for JSON."""
+        return plain_figures(self)
 
 
 def _nothing() -> None:

@@ -207,6 +207,8 @@ def by_kind(report: DeliveryReport) -> list[GivenEvent]:
     assert_type(report.unconfirmed, tuple[Unconfirmed, ...])
     assert_type(report.undelivered, tuple[Rejected | Exhausted | Unconfirmed, ...])
     assert_type(report.ok, bool)
+    assert_type(report[0].to_dict(detail=True), dict[str, Any])
+    assert_type(report.to_dict(), dict[str, Any])
     assert_type(report.counts, OutcomeCounts)
     assert_type(report.counts.undelivered, int)
     gone = {
