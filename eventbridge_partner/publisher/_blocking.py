@@ -326,8 +326,8 @@ def _parts(sender: object) -> tuple[PartnerEventsClient, SourceGuard | None]:
     if isinstance(client, PartnerEventsClient):
         return client, guard
     raise TypeError(
-        f"a publisher cannot send with {kind_of(client)}; allowed: a PartnerEventsClient, a SourceGuard in "
-        "front of one, or a RegionRouter of these"
+        f"a publisher cannot send with {kind_of(client)}; allowed: a PartnerEventsClient, a "
+        "SourceGuard in front of one, or a RegionRouter of these"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final
 
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner.delivery.batching import BatchLimits
@@ -14,8 +15,16 @@ from eventbridge_partner.publisher._dispatch import Shared
 from eventbridge_partner.publisher._receipts import Book, Callback, PublisherStats, Receipt
 from eventbridge_partner.regions._routing import UNKNOWN_REGION
 
-_KNOWN_SECONDS = 60.0
-_MOST_KNOWN = 100_000
+_KNOWN_SECONDS: Final = 60.0
+"""So long the Region of a source is believed: a function that knows it may ask a database."""
+
+_MOST_KNOWN: Final = 100_000
+
+
+_COUNTED: Final = (
+    *("published", "accepted", "rejected", "exhausted", "unconfirmed", "dropped"),
+    *("buffered", "in_flight", "buffered_bytes", "throttled"),
+)
 
 
 class Routes:
@@ -80,11 +89,9 @@ def sum_of_stats(parts: list[PublisherStats]) -> PublisherStats:
     """Return the figures of several Regions together."""
     if len(parts) == 1:
         return parts[0]
-    names = ("published", "dropped", "buffered", "in_flight", "buffered_bytes", "throttled")
-    names += ("accepted", "rejected", "exhausted", "unconfirmed")
     rates = [one.requests_per_second for one in parts if one.requests_per_second is not None]
     return PublisherStats(
-        **{name: sum(getattr(one, name) for one in parts) for name in names},
+        **{name: sum(getattr(one, name) for one in parts) for name in _COUNTED},
         oldest_age=max((one.oldest_age for one in parts), default=0.0),
         requests_per_second=sum(rates) if rates else None,
     )

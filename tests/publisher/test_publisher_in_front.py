@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import Counter
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 from tenacity import stop_after_attempt, wait_none
 
 from eventbridge_partner import (
+    AsyncEventPublisher,
+    AsyncPartnerEventsClient,
+    AsyncRegionRouter,
+    AsyncSourceGuard,
     EventPublisher,
     PartnerEvent,
     PartnerEventsClient,
-    Rejected,
     RegionRouter,
+    Rejected,
     RetryPolicy,
     SourceGuard,
     TransportError,
@@ -259,3 +265,139 @@ def test_what_no_publisher_can_send_with(client):
             match=r"cannot send with an? object; allowed: a PartnerEventsClient, a SourceGuard",
         ):
             EventPublisher(wrong)
+
+
+# ---------------------------------------------------------------- asyncio
+
+
+class AsyncWorld:
+    """The same for event loops; what hangs there waits for a future."""
+
+    def __init__(self, world):
+        self.world = world
+        self.hanging = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def send(self, request, timeouts):
+        region = (urlsplit(request.url).hostname or "").split(".")[1]
+        if region == self.world.down:
+            await self.let_go.wait()
+            raise TransportError("no connection", may_have_been_sent=False)
+        if b"/hangs" in request.body and b"DetailType" not in request.body:
+            self.hanging.set()
+            await self.let_go.wait()
+        await asyncio.sleep(0)
+        return self.world.services[region].transport().send(request, timeouts)
+
+    async def close(self):
+        pass
+
+
+@pytest_asyncio.fixture
+async def async_world(world):
+    return AsyncWorld(world)
+
+
+@pytest_asyncio.fixture
+async def async_client(world, async_world):
+    async with AsyncPartnerEventsClient(
+        "us-east-1",
+        credentials=world.services["us-east-1"].credentials,
+        transport=async_world,
+        retry=AT_ONCE,
+    ) as client:
+        yield client
+
+
+async def async_codes(receipts):
+    async with asyncio.timeout(SOON):
+        return [getattr(await receipt, "code", "accepted") for receipt in receipts]
+
+
+@pytest.mark.asyncio
+async def test_what_a_guard_holds_back_reaches_the_receipt_on_a_loop(async_client, world):
+    """The same outcomes; functions may be asynchronous."""
+    gone, parked = [], []
+
+    async def park(event):
+        await asyncio.sleep(0)
+        parked.append(event)
+
+    guard = AsyncSourceGuard(async_client, on_source_gone=gone.append)
+    async with AsyncEventPublisher(guard, linger=0) as publisher:
+        assert await async_codes(await publisher.publish_many(EVENTS)) == HELD_BACK
+        assert await async_codes(await publisher.publish_many(EVENTS)) == HELD_BACK
+        assert balances(publisher.stats())
+    guard = AsyncSourceGuard(async_client, on_pending=park)
+    async with AsyncEventPublisher(guard, linger=0) as publisher:
+        assert await async_codes([await publisher.publish(event("pending"))]) == ["SourceParked"]
+    assert parked == [event("pending")]
+    assert gone == [PREFIX + "gone"]
+    assert world.sent == {"active": 4}
+
+
+@pytest.mark.asyncio
+async def test_a_look_up_that_hangs_on_a_loop(async_client, async_world):
+    """It holds up its own source, and no other, and no `close`."""
+    publisher = AsyncEventPublisher(AsyncSourceGuard(async_client), linger=0)
+    held_up = await publisher.publish(event("hangs"))
+    await asyncio.wait_for(async_world.hanging.wait(), SOON)
+    others = [event(str(number % 20), number) for number in range(400)]
+    assert await async_codes(await publisher.publish_many(others)) == ["accepted"] * 400
+    assert not held_up.done()
+    report = await publisher.close(0.05)
+    assert [one.code for one in report.exhausted] == ["PublisherClosed"]
+    assert balances(publisher.stats())
+    assert "hangs" not in async_world.world.sent
+
+
+@pytest.mark.asyncio
+async def test_a_look_up_that_ends_on_a_loop(async_client, async_world):
+    """What waited for it is sent."""
+    async with AsyncEventPublisher(AsyncSourceGuard(async_client), linger=0) as publisher:
+        held_up = await publisher.publish(event("hangs"))
+        await asyncio.wait_for(async_world.hanging.wait(), SOON)
+        async_world.let_go.set()
+        assert await async_codes([held_up]) == ["accepted"]
+
+
+@pytest.mark.asyncio
+async def test_a_router_on_a_loop(async_client, async_world, world):
+    """Regions are kept apart, and share the room."""
+    world.down = "eu-west-1"
+    router = AsyncRegionRouter(async_client, by_region, in_front=AsyncSourceGuard)
+    publisher = AsyncEventPublisher(
+        router, linger=0, max_buffered_events=100, on_full="drop_newest"
+    )
+    async with publisher:
+        down = [await publisher.publish(event(f"{n % 20}1", n)) for n in range(120)]
+        assert sum(receipt.done() for receipt in down) == 30
+        others = [await publisher.publish(one) for one in (*EVENTS, event("nowhere"))]
+        assert await async_codes(others) == [*HELD_BACK, "UnknownRegion"]
+        async_world.let_go.set()
+        assert Counter(await async_codes(down)) == {"TransportError": 90, "BufferFull": 30}
+        assert balances(publisher.stats())
+
+
+@pytest.mark.asyncio
+async def test_who_waits_for_room_of_another_region(async_client, async_world, world):
+    """Outcomes of one Region make room for events of another."""
+    world.down = "eu-west-1"
+    router = AsyncRegionRouter(
+        async_client, {PREFIX + "11": "eu-west-1", PREFIX + "2": "us-east-1"}
+    )
+    async with AsyncEventPublisher(router, linger=0, max_buffered_events=1) as publisher:
+        first = await publisher.publish(event("11"))
+        waiting = asyncio.create_task(publisher.publish(event("2"), timeout=SOON))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        async_world.let_go.set()
+        assert await async_codes([first, await waiting]) == ["TransportError", "accepted"]
+
+
+@pytest.mark.asyncio
+async def test_what_no_async_publisher_can_send_with(client):
+    """A client for threads, for example."""
+    for wrong in (client, SourceGuard(client), AsyncSourceGuard(client)):
+        with pytest.raises(TypeError, match="cannot send with a"):
+            AsyncEventPublisher(wrong)
