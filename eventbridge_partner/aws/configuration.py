@@ -14,6 +14,13 @@ import attrs
 
 from eventbridge_partner._foreign_text import plain_text, quoted
 from eventbridge_partner._version import __version__
+from eventbridge_partner.aws.insecure_hosts import (
+    ARGUMENT,
+    VARIABLE,
+    hosts_of_environment,
+    plain_host,
+    warn_of,
+)
 from eventbridge_partner.errors import ConfigurationError
 
 SERVICE: Final = "events"
@@ -83,7 +90,11 @@ class Settings(Protocol):
 
 
 def resolve(
-    settings: Settings, *, region: str | None, endpoint_url: str | None
+    settings: Settings,
+    *,
+    region: str | None,
+    endpoint_url: str | None,
+    insecure_hosts: frozenset[str] = frozenset(),
 ) -> AwsConfiguration:
     """
     Resolve what a client needs to know but its credentials.
@@ -92,6 +103,7 @@ def resolve(
         settings: What is asked for all that is not given.
         region: The Region, if it was given.
         endpoint_url: Where to send instead, if that was given.
+        insecure_hosts: Hosts that may be sent to by http, besides those that the environment names.
 
     Raises:
         ConfigurationError: A setting is missing or cannot work.
@@ -103,7 +115,11 @@ def resolve(
             "the region of a profile"
         )
     region = checked_region(found)
-    url, host = checked_endpoint(endpoint_url or settings.endpoint(region))
+    insecure_hosts |= hosts_of_environment()
+    endpoint = endpoint_url or settings.endpoint(region)
+    setting = _ENDPOINT if endpoint_url else _setting_of(endpoint)
+    url, host = checked_endpoint(endpoint, insecure_hosts, setting)
+    _warn_if_insecure(url)
     return AwsConfiguration(
         region=region,
         url=url,
@@ -143,19 +159,44 @@ _HOST: Final = re.compile(r"(?=.{1,253}\.?$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})
 _ADDRESS: Final = re.compile(r"[0-9a-f:.]+")
 
 
-def checked_endpoint(endpoint_url: str) -> tuple[str, str]:
+_ENDPOINT: Final = "endpoint_url"
+_ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_EVENTBRIDGE", "AWS_ENDPOINT_URL")
+
+
+def _setting_of(endpoint: str) -> str:
+    """Return the name of the setting that an endpoint comes from."""
+    for name in _ENDPOINT_VARIABLES:
+        if os.environ.get(name) == endpoint:
+            return name
+    return _ENDPOINT
+
+
+def _warn_if_insecure(url: str) -> None:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        warn_of(plain_host(parts.hostname or ""))
+
+
+def checked_endpoint(
+    endpoint_url: str, insecure_hosts: frozenset[str] = frozenset(), setting: str = _ENDPOINT
+) -> tuple[str, str]:
     """
     Return the URL to post to and its `Host`, if credentials and events can safely go there.
 
+    Args:
+        endpoint_url: Where to send.
+        insecure_hosts: Hosts that may be sent to by http, though they are not loopback.
+        setting: What says so, for the error.
+
     Raises:
-        ConfigurationError: It is not an https URL (or http on loopback) of nothing but a host
-            and a port.
+        ConfigurationError: It is not an https URL (or http on loopback or to one of these hosts)
+            of nothing but a host and a port.
     """
     allowed = "allowed: https://host or https://host:port, http only on loopback"
 
     def refused(why: str) -> ConfigurationError:
         # Not the URL itself: it may hold a password.
-        return ConfigurationError(f"endpoint_url {why}; {allowed}")
+        return ConfigurationError(f"{setting} {why}; {allowed}")
 
     if not endpoint_url.isascii() or any(not 0x20 < ord(letter) < 0x7F for letter in endpoint_url):
         raise refused("has characters that no URL may have")
@@ -172,7 +213,11 @@ def checked_endpoint(endpoint_url: str) -> tuple[str, str]:
         raise refused("has the port 0")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise refused("has a path, a query or a fragment")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+    if parts.scheme == "http":
+        if not (_is_loopback(host) or plain_host(host) in insecure_hosts):
+            allowed += f", or to a host that {ARGUMENT} or {VARIABLE} names"
+            raise refused("has the scheme 'http' and a host that is not loopback")
+    elif parts.scheme != "https":
         raise refused(f"has the scheme {quoted(parts.scheme)}")
     shown = f"[{host}]" if ":" in host else host
     if port is not None and port != {"https": 443, "http": 80}[parts.scheme]:

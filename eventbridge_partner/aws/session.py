@@ -68,7 +68,12 @@ class BotocoreSession:
             )
         return cls(session)
 
-    def resolve(self, region: str | None, endpoint_url: str | None) -> AwsConfiguration:
+    def resolve(
+        self,
+        region: str | None,
+        endpoint_url: str | None,
+        insecure_hosts: frozenset[str] = frozenset(),
+    ) -> AwsConfiguration:
         """
         Resolve what a client needs to know but its credentials.
 
@@ -76,7 +81,9 @@ class BotocoreSession:
             ConfigurationError: A setting is missing or cannot work, or a file cannot be read.
         """
         try:
-            return resolve(self, region=region, endpoint_url=endpoint_url)
+            return resolve(
+                self, region=region, endpoint_url=endpoint_url, insecure_hosts=insecure_hosts
+            )
         except BotoCoreError as error:
             # Without the original as the cause: a traceback shows that as it is.
             said = escaped(str(error), _MOST_OF_A_MESSAGE)

@@ -55,20 +55,31 @@ class SharedSession:
         """What to sign with: the same for all siblings."""
         return self._keeper
 
-    def resolve(self, region: str | None, endpoint_url: str | None) -> AwsConfiguration:
+    def resolve(
+        self,
+        region: str | None,
+        endpoint_url: str | None,
+        insecure_hosts: frozenset[str] = frozenset(),
+    ) -> AwsConfiguration:
         """
         Resolve what a client needs to know but its credentials.
 
         Args:
             region: The Region, if it was given.
             endpoint_url: Where to send instead, if that was given.
+            insecure_hosts: Hosts that may be sent to by http.
 
         Raises:
             ConfigurationError: A setting is missing or cannot work.
         """
         if self._needs_no_session():
             try:
-                found = resolve(EnvironmentSettings(), region=region, endpoint_url=endpoint_url)
+                found = resolve(
+                    EnvironmentSettings(),
+                    region=region,
+                    endpoint_url=endpoint_url,
+                    insecure_hosts=insecure_hosts,
+                )
             except NotUnderstoodError:
                 pass
             else:
@@ -77,7 +88,7 @@ class SharedSession:
                     # gets in between.
                     self._opened()
                 return found
-        return self._opened().resolve(region, endpoint_url)
+        return self._opened().resolve(region, endpoint_url, insecure_hosts)
 
     def find_credentials(self) -> Credentials | None:
         """Return the credentials there are, if there are any."""

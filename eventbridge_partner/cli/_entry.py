@@ -20,7 +20,11 @@ from eventbridge_partner import (
 )
 from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner.limits import MAX_DETAIL_DEPTH
-from eventbridge_partner.models._event import ALLOWED_MEMBERS
+from eventbridge_partner.models._event import (
+    ALLOWED_MEMBERS,
+    meant_members,
+    misnamed_finding,
+)
 from eventbridge_partner.models._findings import Findings
 
 T = TypeVar("T")
@@ -132,11 +136,24 @@ def _members(text: bytes) -> tuple[_Members, tuple[Finding, ...]]:
         found = f"is a JSON {_KINDS.get(opening, 'number')}"
         raise InvalidEventError([Finding("entry", found, _ALLOWED_ENTRY)])
     findings = Findings("entry")
+    misnamed = meant_members(_names(text))
     for name in _names(text):
-        if name not in _READERS:
+        if name not in _READERS and name not in misnamed:
             found = "is not a member of an entry"
             findings.add(functools.partial(escaped, name), found, ALLOWED_MEMBERS)
-    return _deeply(_read_members, text), findings.all()
+    if not misnamed:
+        return _deeply(_read_members, text), findings.all()
+    members = _deeply(_reader_of(tuple(misnamed.items())), text)
+    return members, (misnamed_finding(misnamed), *findings.all())
+
+
+@functools.cache
+def _reader_of(misnamed: tuple[tuple[str, str], ...]) -> Callable[[bytes], _Members]:
+    """Return what reads members that go by other names, of which there are only a few."""
+    names = {member: name for name, member in misnamed}
+    fields = [(member, _Raw, msgspec.UNSET) for member in _READERS]
+    struct: type[Any] = msgspec.defstruct("_Misnamed", fields, bases=(_Members,), rename=names)
+    return msgspec.json.Decoder(struct).decode
 
 
 def _deeply(read: Callable[[bytes], T], text: bytes) -> T:

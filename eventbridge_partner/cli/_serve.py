@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import shlex
+import socket
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -35,7 +37,11 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **settings,
     )
-    parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="0.0.0.0 for other machines and containers too (default: 127.0.0.1)",
+    )
     parser.add_argument(
         "--port", type=_types.port, default=0, help="0, the default, for any free one"
     )
@@ -129,12 +135,16 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
 
 def _print_settings(service: FakeEventBridge, server: LocalServer) -> None:
     credentials = service.credentials
-    url = server.url
-    lines = [f"# EventBridge for partners, on this machine only: {url} (Ctrl-C ends it)"]
+    host, who = _reached_by(server)
+    url = server.url if host is None else f"http://{host}:{server.port}"
+    lines = [f"# EventBridge for partners, {who}: {url} (Ctrl-C ends it)"]
+    if host is not None:
+        lines.append("# Without TLS: for networks that you trust, and with made-up events")
     if server.page_url:
         lines.append(f"# What comes, in a browser: {server.page_url}")
     values = {
         "AWS_ENDPOINT_URL_EVENTBRIDGE": url,
+        **({} if host is None else {"EVENTBRIDGE_PARTNER_INSECURE_HOSTS": host.strip("[]")}),
         "AWS_REGION": service.region,
         "AWS_DEFAULT_REGION": service.region,
         "AWS_ACCESS_KEY_ID": credentials.access_key,
@@ -147,6 +157,28 @@ def _print_settings(service: FakeEventBridge, server: LocalServer) -> None:
     lines += (f"export {name}={shlex.quote(str(value))}" for name, value in values.items())
     write_out("\n".join(lines) + "\n")
     flush_out()
+
+
+def _reached_by(server: LocalServer) -> tuple[str | None, str]:
+    """
+    Return by what name programs reach the service, and say which programs can.
+
+    Returns:
+        The name is None where only this machine can, or where this machine's name leads nowhere.
+    """
+    address = ipaddress.ip_address(server.host.partition("%")[0])
+    if address.is_loopback:
+        return None, "on this machine only"
+    if not address.is_unspecified:
+        host = f"[{server.host}]" if ":" in server.host else server.host
+        return host, f"for every machine that reaches {server.host}"
+    who = "for every machine and container that reaches this one"
+    name = socket.gethostname()
+    try:
+        socket.getaddrinfo(name, server.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return None, f"{who}, by an address of it; on this machine"
+    return name.lower(), who
 
 
 def _what_became(record: RequestRecord) -> str:

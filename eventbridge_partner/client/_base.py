@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, Final, Generic, NoReturn, Protocol, Self, TypeVar
 
 from eventbridge_partner._forks import after_fork, first_use
@@ -46,6 +47,7 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
         region: str | None = None,
         *,
         endpoint_url: str | None = None,
+        insecure_hosts: Iterable[str] = (),
         profile: str | None = None,
         session: Any = None,
         credentials: Credentials | None = None,
@@ -67,7 +69,11 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
                 `session` that was given one, `AWS_REGION`, then what botocore finds:
                 `AWS_DEFAULT_REGION`, the profile.
             endpoint_url: Where to send instead of the Region's endpoint. https, or http on
-                loopback.
+                loopback or to one of the `insecure_hosts`.
+            insecure_hosts: Exact names of hosts that http is allowed to, besides loopback: a local
+                service or a sidecar that a container reaches by its name. Events and session
+                tokens travel in clear text then, which a WARNING says once. Never a host of AWS.
+                `EVENTBRIDGE_PARTNER_INSECURE_HOSTS` names others, with commas between them.
             profile: A profile of AWS's config files.
             session: A boto3 or botocore session to take all settings from.
             credentials: What to sign with, instead of what botocore finds: anything with
@@ -101,6 +107,7 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
             Setup.of(
                 region=region,
                 endpoint_url=endpoint_url,
+                insecure_hosts=insecure_hosts,
                 profile=profile,
                 session=session,
                 credentials=credentials,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork
@@ -85,3 +85,13 @@ class BaseGuard(ABC, Generic[ClientT]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} in front of {self._client!r}>"
+
+
+def plans_of(guard: BaseGuard[Any]) -> Plans:
+    """Return what a guard knows and does, for a sender with a loop of its own."""
+    return guard._plans  # pyright: ignore[reportPrivateUsage]
+
+
+def client_of(guard: BaseGuard[ClientT]) -> ClientT:
+    """Return what a guard stands in front of."""
+    return guard._client  # pyright: ignore[reportPrivateUsage]

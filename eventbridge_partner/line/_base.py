@@ -78,7 +78,7 @@ class BaseLine(ABC, Generic[TransportT]):
         Raises:
             ConfigurationError: No Region, or a setting that cannot work.
         """
-        configuration = setup.shared.resolve(setup.region, setup.endpoint_url)
+        configuration = setup.shared.resolve(setup.region, setup.endpoint_url, setup.insecure_hosts)
         retry = setup.retry
         if configuration.max_attempts is not None:
             retry = retry.with_max_attempts(configuration.max_attempts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self, TypeVar
 
 import attrs
@@ -12,6 +13,7 @@ from eventbridge_partner.aws.configuration import (
     checked_region,
 )
 from eventbridge_partner.aws.credentials import Credentials
+from eventbridge_partner.aws.insecure_hosts import checked_hosts, hosts_of_environment
 from eventbridge_partner.aws.shared import SharedSession
 from eventbridge_partner.delivery.batching import BatchLimits
 from eventbridge_partner.errors import ConfigurationError
@@ -31,6 +33,7 @@ class Setup:
     Attributes:
         region: The Region, if it was given.
         endpoint_url: Where to send instead of the Region's endpoint, if that was given.
+        insecure_hosts: Hosts that may be sent to by http, though they are not loopback.
         shared: What it asks for settings and credentials, as its siblings do.
         retry: When to send again.
         limits: How much goes into one request.
@@ -44,6 +47,7 @@ class Setup:
 
     region: str | None
     endpoint_url: str | None
+    insecure_hosts: frozenset[str]
     shared: SharedSession = attrs.field(repr=False)
     retry: RetryPolicy
     limits: BatchLimits
@@ -60,6 +64,7 @@ class Setup:
         *,
         region: str | None,
         endpoint_url: str | None,
+        insecure_hosts: Iterable[str],
         profile: str | None,
         session: Any,
         credentials: Credentials | None,
@@ -90,11 +95,13 @@ class Setup:
             raise ConfigurationError("profile is given with a session; allowed: one of the two")
         if region is not None:
             checked_region(region)
+        hosts = checked_hosts(insecure_hosts)
         if endpoint_url is not None:
-            checked_endpoint(endpoint_url)
+            checked_endpoint(endpoint_url, hosts | hosts_of_environment())
         return cls(
             region=region,
             endpoint_url=endpoint_url,
+            insecure_hosts=hosts,
             shared=SharedSession(profile, session, credentials),
             retry=retry or RetryPolicy(),
             limits=BatchLimits(max_batch_bytes=max_batch_bytes, max_entry_bytes=max_entry_bytes),

@@ -26,6 +26,7 @@ from eventbridge_partner.models import _thorough as thorough
 from eventbridge_partner.models._json_types import (
     NoJsonFormError,
     RecordConverter,
+    is_model,
     is_record,
     kind_of,
     unstructured,
@@ -40,7 +41,9 @@ _OPTIONS: Final = (
     | orjson.OPT_STRICT_INTEGER
 )
 
-_ALLOWED_DETAIL: Final = "allowed: a mapping, an attrs instance or dataclass, or JSON text"
+_ALLOWED_DETAIL: Final = (
+    "allowed: a mapping, an attrs instance, dataclass or pydantic model, or JSON text"
+)
 _ALLOWED_JSON: Final = "allowed: a JSON object"
 
 # An integer outside 64 bits has at least 19 digits, and of those at least two are neighbours where
@@ -75,14 +78,15 @@ def read_detail(
         return read_text(plain_text(detail))
     try:
         members = detail if converter is None else unstructured(detail, converter)
-        if isinstance(members, Mapping) or is_record(members):
+        is_dumped = is_model(members)
+        if isinstance(members, Mapping) or is_dumped or is_record(members):
             members = with_json_type(members)
     except NoJsonFormError as error:
         return b"", (Finding("detail", str(error), _ALLOWED_DETAIL),)
     if type(members) is dict:
         return _from_mapping(cast("dict[object, object]", members))
-    given = "" if members is detail else " from its converter"
-    return b"", (Finding("detail", f"is {kind_of(members)}{given}", _ALLOWED_DETAIL),)
+    maker = "" if members is detail else f" from its {'model_dump' if is_dumped else 'converter'}"
+    return b"", (Finding("detail", f"is {kind_of(members)}{maker}", _ALLOWED_DETAIL),)
 
 
 def _from_mapping(detail: dict[object, object]) -> tuple[bytes, tuple[Finding, ...]]:

@@ -20,6 +20,7 @@ from eventbridge_partner.limits import (
 from eventbridge_partner.models._detail import read_detail, read_text
 from eventbridge_partner.models._findings import Findings
 from eventbridge_partner.models._json_types import (
+    Record,
     RecordConverter,
     has_foreign_zone,
     unreadable,
@@ -28,7 +29,7 @@ from eventbridge_partner.models._source_name import SourceName, source_findings
 
 _ALLOWED_DETAIL_TYPE: Final = f"allowed: 1 to {MAX_DETAIL_TYPE_CHARACTERS} characters"
 _ALLOWED_RESOURCES: Final = "allowed: an iterable of str, one for each resource"
-_ALLOWED_TIME: Final = "allowed: a datetime with a time zone, or nothing at all"
+_ALLOWED_TIME: Final = "allowed: an aware datetime, epoch seconds, or ISO 8601 text with an offset"
 _ALLOWED_TEXT: Final = "allowed: text that UTF-8 can express"
 
 
@@ -59,10 +60,10 @@ class PartnerEvent:
         self,
         source: str | SourceName,
         detail_type: str,
-        detail: Mapping[str, Any] | str | attrs.AttrsInstance,
+        detail: Mapping[str, Any] | str | Record,
         *,
         resources: Iterable[str] = (),
-        time: datetime.datetime | None = None,
+        time: datetime.datetime | float | str | None = None,
         converter: RecordConverter | None = None,
     ) -> None:
         """
@@ -71,13 +72,15 @@ class PartnerEvent:
         Args:
             source: `aws.partner/<partner>/<namespace…>/<name>`, or a `SourceName`.
             detail_type: 1 to 128 characters.
-            detail: A mapping, an attrs instance or dataclass, or ready JSON text of an object,
-                which is then sent as it is. An attrs instance or dataclass becomes an object of
-                all members that it has, whatever its annotations say. Values that JSON has no
+            detail: A mapping, an attrs instance, a dataclass or a pydantic model, or ready JSON
+                text of an object, which is then sent as it is. An attrs instance or dataclass
+                becomes an object of all members that it has, whatever its annotations say; a
+                pydantic model what its `model_dump(mode="json")` returns. Values that JSON has no
                 type for become their standard text: aware datetimes, dates and times in
                 ISO 8601, UUIDs, Decimals with all their digits; enums become their value.
             resources: Any number of str.
-            time: A datetime with a time zone.
+            time: A datetime with a time zone, a number of epoch seconds, or ISO 8601 text with an
+                offset. It is kept as a datetime.
             converter: A cattrs converter with hooks of your own, or anything else with such an
                 `unstructure`. It is given a detail that is no text, and returns a mapping; values
                 in there that JSON has no type for are written as above.
@@ -128,8 +131,7 @@ class PartnerEvent:
 
         Args:
             entry: `Source`, `DetailType` and `Detail` (JSON text or a mapping); `Resources` and
-                `Time` if wanted. `Time` is a datetime with a time zone, a number of epoch
-                seconds, or ISO 8601 text with an offset.
+                `Time` if wanted, in each form that `time` takes.
             converter: Of a `Detail` that is no text, as above.
 
         Raises:
@@ -149,12 +151,9 @@ class PartnerEvent:
         if "resources" in values and values["resources"] is None:
             findings.append(Finding("resources", "is None", _ALLOWED_RESOURCES))
             del values["resources"]
-        if "time" in values:
-            time = _read_time(values.pop("time"))
-            if isinstance(time, Finding):
-                findings.append(time)
-            else:
-                values["time"] = time
+        if "time" in values and values["time"] is None:
+            findings.append(Finding("time", "is None", _ALLOWED_TIME))
+            del values["time"]
         if not findings:
             return cls(**values, converter=converter)
         # Whatever can still be said of the members that are there belongs to the same error.
@@ -168,6 +167,25 @@ class PartnerEvent:
         except InvalidEventError as error:
             findings += error.findings
         raise InvalidEventError(findings)
+
+    def to_entry(self) -> dict[str, Any]:
+        """
+        Return the event as an entry with the service's member names, as boto3 takes it.
+
+        Returns:
+            `Source`, `DetailType` and `Detail`, all text; `Resources`, a list of text, if there
+            are any; `Time`, a datetime, if there is one. `from_entry` makes the same event of it.
+        """
+        entry: dict[str, Any] = {
+            "Source": self.source,
+            "DetailType": self.detail_type,
+            "Detail": self.detail,
+        }
+        if self.resources:
+            entry["Resources"] = list(self.resources)
+        if self.time is not None:
+            entry["Time"] = self.time
+        return entry
 
 
 _keep_source, _keep_detail_type, _keep_detail, _keep_resources, _keep_time, _keep_size = (
@@ -210,18 +228,57 @@ def _members_of(entry: object) -> tuple[dict[str, Any], tuple[Finding, ...]]:
 
 def _known_members(given: dict[object, Any]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
     members: dict[str, Any] = {}
+    others: dict[str, Any] = {}
     findings = Findings("entry")
     for key, value in given.items():
-        name = plain_text(key) if isinstance(key, str) else None
-        if name in _MEMBERS:
-            members[name] = value
-        elif name is None:
+        if not isinstance(key, str):
             found = f"has a key of type {escaped(type(key).__qualname__)}"
             findings.add(lambda: "entry", found, ALLOWED_MEMBERS)
+        elif (name := plain_text(key)) in _MEMBERS:
+            members[name] = value
+        else:
+            others[name] = value
+    # What is misnamed is looked at as what it stands for, so that one error says all.
+    misnamed = meant_members({*members, *others}) if others else {}
+    for name, value in others.items():
+        if name in misnamed:
+            members[misnamed[name]] = value
         else:
             found = "is not a member of an entry"
             findings.add(functools.partial(escaped, name), found, ALLOWED_MEMBERS)
-    return members, findings.all()
+    kept = findings.all()
+    return members, (misnamed_finding(misnamed), *kept) if misnamed else kept
+
+
+_ELSEWHERE: Final = {
+    member: {field, field.replace("_", "-"), f"{member[:1].lower()}{member[1:]}"}
+    for member, field in _MEMBERS.items()
+}
+"""What members are called in Python, in the event that a rule sees, and in other JSON."""
+
+
+_NAMES: Final = frozenset(_MEMBERS).union(*_ELSEWHERE.values())
+
+
+def meant_members(names: Iterable[str]) -> dict[str, str]:
+    """Return which of an entry's names stand for a member that is not there, and for which."""
+    given = _NAMES.intersection(names)
+    return {
+        name: member
+        for member, others in _ELSEWHERE.items()
+        if member not in given
+        for name in sorted(others & given)[:1]
+    }
+
+
+def misnamed_finding(misnamed: Mapping[str, str]) -> Finding:
+    """Return the one finding of all members that go by other names."""
+    return Finding("entry", f"has {_listed(misnamed)}", f"write {_listed(misnamed.values())}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def entry_size(event: PartnerEvent) -> int:
@@ -306,7 +363,9 @@ def _read_resources(resources: object) -> tuple[tuple[str, ...], tuple[Finding, 
 def _checked_time(time: object) -> tuple[datetime.datetime | None, tuple[Finding, ...]]:
     """Return a time without anybody else's code in it, and what is wrong with it."""
     if not isinstance(time, datetime.datetime):
-        return None, (Finding("time", _wrong_type(time), _ALLOWED_TIME),)
+        time = _read_time(time)
+        if isinstance(time, Finding):
+            return None, (time,)
     if type(time) is datetime.datetime and not has_foreign_zone(time):
         if time.tzinfo is None or time.utcoffset() is None:
             return None, (Finding("time", "has no time zone", _ALLOWED_TIME),)
@@ -338,25 +397,22 @@ def _plain_time(time: datetime.datetime) -> datetime.datetime | None:
 
 
 def _read_time(time: object) -> datetime.datetime | Finding:
-    """Read `Time` in each form that an entry may give it."""
-    allowed = "allowed: an aware datetime, epoch seconds, or ISO 8601 text with an offset"
+    """Read a time that is no datetime."""
     match time:
-        case datetime.datetime():
-            return time
         case bool():
-            return Finding("time", "is a bool", allowed)
+            return Finding("time", "is a bool", _ALLOWED_TIME)
         case int() | float():
             try:
                 return _EPOCH + datetime.timedelta(seconds=time)
             except (OverflowError, ValueError):  # ValueError for NaN
-                return Finding("time", "is beyond what a datetime can say", allowed)
+                return Finding("time", "is beyond what a datetime can say", _ALLOWED_TIME)
         case str():
             try:
                 return datetime.datetime.fromisoformat(plain_text(time))
             except ValueError:
-                return Finding("time", "is not ISO 8601 text", allowed)
+                return Finding("time", "is not ISO 8601 text", _ALLOWED_TIME)
         case _:
-            return Finding("time", _wrong_type(time), allowed)
+            return Finding("time", _wrong_type(time), _ALLOWED_TIME)
 
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)

@@ -9,7 +9,7 @@ import enum
 import functools
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import attrs
 
@@ -30,6 +30,24 @@ class RecordConverter(Protocol):
     def unstructure(self, obj: Any) -> Any:
         """Return `obj` as mappings, lists and values that JSON has a type for."""
         ...
+
+
+class Dataclass(Protocol):
+    """A dataclass, as type checkers know it."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class Model(Protocol):
+    """What says itself what it is in JSON: a pydantic model, version 2."""
+
+    def model_dump(self, *, mode: str) -> Any:
+        """Return it as mappings, lists and values that JSON has a type for."""
+        ...
+
+
+Record = attrs.AttrsInstance | Dataclass | Model
+"""A detail that is neither a mapping nor text."""
 
 
 def with_json_type(value: object) -> object:
@@ -74,6 +92,8 @@ def _with_json_type(value: object) -> object:
             return dict(cast("Mapping[object, object]", value))
         case list() | tuple():
             return list(cast("Iterable[object]", value))
+        case _ if is_model(value):
+            return _dumped(value)
         case _ if is_record(value):
             return unstructured(value)
         case _:
@@ -111,6 +131,18 @@ def is_record(value: object) -> bool:
     return not isinstance(value, type) and (
         attrs.has(type(value)) or dataclasses.is_dataclass(value)
     )
+
+
+def is_model(value: object) -> bool:
+    """Tell whether a value is a pydantic model; pydantic itself need not be there."""
+    return not isinstance(value, type) and callable(getattr(type(value), "model_dump", None))
+
+
+def _dumped(model: Any) -> object:
+    members: object = model.model_dump(mode="json")
+    if is_model(members):  # there might be no end to it
+        raise NoJsonFormError(f"is {kind_of(model)} that is dumped as another")
+    return members
 
 
 def unstructured(value: object, converter: RecordConverter | None = None) -> object:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
 from eventbridge_partner.errors import Finding
 from eventbridge_partner.models._event import PartnerEvent
+from eventbridge_partner.models._plain import plain_outcome
 
 GivenEvent = PartnerEvent | Mapping[str, Any]
 """An event as the caller gave it."""
@@ -34,8 +35,29 @@ class ResultEntry:
     error_message: str | None = None
 
 
+class _Told:
+    """What all outcomes have in common."""
+
+    __slots__ = ()
+
+    def to_dict(self, *, detail: bool = False) -> dict[str, Any]:
+        """
+        Return the outcome as plain values, ready for JSON.
+
+        Args:
+            detail: Whether to add the event with its payload.
+
+        Returns:
+            `outcome`, which is `accepted`, `rejected`, `exhausted` or `unconfirmed`; `source` and
+            `detail_type` of the event, None where it has no such text; every other attribute but
+            `event`. With `detail` also `entry`, the event as `PartnerEvent.from_entry` reads it;
+            of a mapping that is no event, the members that have a form in JSON.
+        """
+        return plain_outcome(cast("Outcome", self), detail=detail)
+
+
 @attrs.frozen(init=False)
-class Accepted:
+class Accepted(_Told):
     """
     The service took the event. Nothing is left to do.
 
@@ -68,7 +90,7 @@ _keep_event_id, _keep_event, _keep_index, _keep_attempts = (
 
 
 @attrs.frozen
-class Rejected:
+class Rejected(_Told):
     """
     Fix the event or drop it: sending it again cannot help.
 
@@ -97,7 +119,7 @@ class Rejected:
 
 
 @attrs.frozen
-class Exhausted:
+class Exhausted(_Told):
     """
     It failed for a passing reason up to the last attempt: send it again later.
 
@@ -122,7 +144,7 @@ class Exhausted:
 
 
 @attrs.frozen
-class Unconfirmed:
+class Unconfirmed(_Told):
     """
     It may have arrived: sending it again may duplicate it.
 

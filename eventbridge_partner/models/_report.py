@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final, Self, TypeVar, overload
+from typing import Any, Final, NoReturn, Self, TypeVar, overload
 
 import attrs
 
@@ -16,6 +16,7 @@ from eventbridge_partner.models._outcomes import (
     Rejected,
     Unconfirmed,
 )
+from eventbridge_partner.models._plain import plain_figures
 
 _NAMED: Final = 3
 
@@ -47,6 +48,10 @@ class OutcomeCounts:
         """All events that were not accepted."""
         return self.total - self.accepted
 
+    def to_dict(self) -> dict[str, int]:
+        """Return the four counts, ready for JSON."""
+        return plain_figures(self)
+
 
 def _as_tuple(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
     return tuple(outcomes)
@@ -57,7 +62,7 @@ class DeliveryReport(Sequence[Outcome]):
     """
     The outcomes of one call: one for each event, in the order given.
 
-    A sequence, so `report[3]` is the outcome of the fourth event.
+    A sequence, so `report[3]` is the outcome of the fourth event. It has no truth value: ask `ok`.
     """
 
     outcomes: tuple[Outcome, ...] = attrs.field(converter=_as_tuple)
@@ -72,8 +77,25 @@ class DeliveryReport(Sequence[Outcome]):
     def __len__(self) -> int:
         return len(self.outcomes)
 
+    def __bool__(self) -> NoReturn:
+        # As a sequence it would be true although every event failed.
+        raise TypeError(
+            "a DeliveryReport is neither true nor false; `ok` tells whether every event was "
+            "accepted, and `len()` how many there are"
+        )
+
     def _of(self, kind: type[_O]) -> tuple[_O, ...]:
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, kind))
+
+    @property
+    def ok(self) -> bool:
+        """Whether every event was accepted; True if there was none."""
+        return all(isinstance(outcome, Accepted) for outcome in self.outcomes)
+
+    @property
+    def undelivered(self) -> tuple[Rejected | Exhausted | Unconfirmed, ...]:
+        """The outcomes of all events that were not accepted, in the order given."""
+        return tuple([o for o in self.outcomes if not isinstance(o, Accepted)])
 
     @property
     def accepted(self) -> tuple[Accepted, ...]:
@@ -110,12 +132,27 @@ class DeliveryReport(Sequence[Outcome]):
         counts = self.counts
         if not counts.undelivered:
             return self
-        undelivered = (outcome for outcome in self.outcomes if not isinstance(outcome, Accepted))
-        named = [_named(outcome) for outcome, _ in zip(undelivered, range(_NAMED), strict=False)]
+        named = [_named(outcome) for outcome in self.undelivered[:_NAMED]]
         if counts.undelivered > _NAMED:
             named.append(f"and {counts.undelivered - _NAMED} more")
         message = f"{counts.undelivered} of {counts.total} events were not accepted"
         raise UndeliveredError(f"{message}: {', '.join(named)}", self)
+
+    def to_dict(self, *, detail: bool = False) -> dict[str, Any]:
+        """
+        Return the report as plain values, ready for JSON.
+
+        Args:
+            detail: Whether each outcome has its event with its payload.
+
+        Returns:
+            `ok`, `counts`, and `outcomes` in the order given, each as its own `to_dict` has it.
+        """
+        return {
+            "ok": self.ok,
+            "counts": self.counts.to_dict(),
+            "outcomes": [outcome.to_dict(detail=detail) for outcome in self.outcomes],
+        }
 
     def __repr__(self) -> str:
         counts = self.counts

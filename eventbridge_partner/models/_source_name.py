@@ -24,6 +24,7 @@ ALLOWED_SOURCE: Final = (
 )
 
 
+_ALLOWED_SEGMENT: Final = "allowed: one segment; SourceName.parse() takes a whole name"
 _ALLOWED_PREFIX: Final = "allowed: aws.partner/<partner>/, and how names go on behind that"
 _ALLOWED_ACCOUNT: Final = "allowed: the 12 digits of an AWS account, as text"
 
@@ -68,6 +69,15 @@ def _is_segment(segment: object) -> bool:
     return isinstance(segment, str) and _SEGMENT.fullmatch(segment) is not None
 
 
+def _is_whole(name: object) -> bool:
+    return isinstance(name, str) and name.startswith(f"{_PREFIX}/")
+
+
+def _bad_segment(segment: object) -> Finding:
+    allowed = _ALLOWED_SEGMENT if _is_whole(segment) else ALLOWED_SOURCE
+    return Finding("source", f"has {quoted(segment)} as a segment", allowed)
+
+
 def _plain(segment: str) -> str:
     if isinstance(segment, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         return plain_text(segment)
@@ -95,13 +105,19 @@ class SourceName:
             `-` and `_`, or the whole is longer than 256 characters.
     """
 
+    def __new__(cls, *parts: object, **others: object) -> Self:
+        """Point whoever gives one whole name to `parse`; `__init__` would miss a `name`."""
+        if len(parts) == 1 and "name" not in others and _is_whole(parts[0]):
+            raise InvalidEventError([_bad_segment(parts[0])])
+        return object.__new__(cls)
+
     partner: str = attrs.field(converter=_plain)
     name: str = attrs.field(converter=_plain)
     namespace: tuple[str, ...] = attrs.field(default=(), converter=_segments, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         findings = [
-            Finding("source", f"has {quoted(segment)} as a segment", ALLOWED_SOURCE)
+            _bad_segment(segment)
             for segment in (self.partner, *self.namespace, self.name)
             if not _is_segment(segment)
         ]

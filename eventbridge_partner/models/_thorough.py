@@ -23,7 +23,7 @@ from eventbridge_partner.models._json_types import NoJsonFormError, kind_of, wit
 
 _ALLOWED_VALUE: Final = (
     "allowed: str, int, float, bool, None, mappings, lists, tuples, aware datetimes, dates, "
-    "times, UUIDs, Decimals, enums, attrs instances and dataclasses"
+    "times, UUIDs, Decimals, enums, attrs instances, dataclasses and pydantic models"
 )
 _ALLOWED_INTEGER: Final = "allowed: -2**63 to 2**63 - 1"
 _ALLOWED_NUMBER: Final = "allowed: finite numbers"

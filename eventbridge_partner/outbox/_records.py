@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import attrs
+
+from eventbridge_partner.models._plain import plain_figures
 
 
 @attrs.frozen
@@ -97,6 +100,10 @@ class OutboxStats:
     held_back_since: datetime.datetime | None = None
     is_estimate: bool = False
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, ready for JSON."""
+        return plain_figures(self)
+
 
 @attrs.frozen
 class DeadLetter:
@@ -154,3 +161,7 @@ class DrainReport:
     claims: int = 0
     seconds: float = 0.0
     outage: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, ready for JSON."""
+        return plain_figures(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import logging
 import math
 import threading
@@ -19,25 +20,33 @@ from eventbridge_partner._logs import log
 from eventbridge_partner.client._asyncio import AsyncPartnerEventsClient, async_line_of
 from eventbridge_partner.delivery.actions import Send, Wait
 from eventbridge_partner.delivery.entries import Batch
-from eventbridge_partner.delivery.given import refuse_single
+from eventbridge_partner.delivery.given import read, refuse_single
 from eventbridge_partner.errors import (
     BufferFullError,
+    ConfigurationError,
     CredentialsError,
     PublisherClosedError,
     TransportError,
 )
+from eventbridge_partner.guard._asyncio import AsyncSourceGuard
+from eventbridge_partner.guard._base import client_of, plans_of
 from eventbridge_partner.line._asyncio import AsyncLine
 from eventbridge_partner.line._flight import Flight
-from eventbridge_partner.models import DeliveryReport, GivenEvent
+from eventbridge_partner.models import DeliveryReport, GivenEvent, PartnerEvent
+from eventbridge_partner.models._json_types import kind_of
+from eventbridge_partner.publisher._async_look_ups import AsyncLookUps
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner.publisher._dispatch import (
     REST,
     Dispatch,
+    Shared,
     checked_seconds,
     closed_error,
     warn_of_lost,
 )
+from eventbridge_partner.publisher._gate import Gate
 from eventbridge_partner.publisher._receipts import (
+    Book,
     Callback,
     FlushReport,
     PublisherStats,
@@ -46,6 +55,13 @@ from eventbridge_partner.publisher._receipts import (
     flush_report,
     run_callback,
 )
+from eventbridge_partner.publisher._routes import Desk, Routes, sum_of_stats
+from eventbridge_partner.regions._asyncio import (
+    AsyncRegionRouter,
+    async_region_of,
+    async_sender_of,
+)
+from eventbridge_partner.sources._asyncio import AsyncSources
 from eventbridge_partner.transports import Answer, AsyncFlights
 
 _LONGEST_WAIT: Final = 3600.0
@@ -70,7 +86,8 @@ class AsyncEventPublisher:
     lost.
 
     Args:
-        client: What sends. It stays the caller's to close, after the publisher.
+        client: What sends: a client, an `AsyncSourceGuard` in front of one, or an
+            `AsyncRegionRouter`; see `EventPublisher`. Look-ups are tasks of their own.
         linger: Seconds that an event waits for others to share its request.
         max_buffered_events: How many events may have no outcome yet, those in flight included.
             One source may hold nine tenths of what the others leave.
@@ -84,11 +101,12 @@ class AsyncEventPublisher:
 
     Raises:
         ValueError: A number or word that cannot work.
+        TypeError: `client` is nothing that a publisher can send with.
     """
 
     def __init__(
         self,
-        client: AsyncPartnerEventsClient,
+        client: AsyncPartnerEventsClient | AsyncSourceGuard | AsyncRegionRouter,
         *,
         linger: float = 0.05,
         max_buffered_events: int = 10_000,
@@ -98,6 +116,8 @@ class AsyncEventPublisher:
         exit_timeout: float = 5.0,
     ) -> None:
         self._client = client
+        if not isinstance(client, AsyncRegionRouter):
+            _parts(client)
         self._settings = BufferSettings(
             linger=linger,
             max_events=max_buffered_events,
@@ -107,7 +127,7 @@ class AsyncEventPublisher:
         self._block_timeout = checked_seconds("block_timeout", block_timeout)
         self._exit_timeout = checked_seconds("exit_timeout", exit_timeout)
         self._is_closed = False
-        self._sender: _Sender | None = None
+        self._fleet: _Fleet | None = None
         after_fork(self, AsyncEventPublisher._leave_parent)
 
     # ------------------------------------------------------------ publishing
@@ -133,9 +153,9 @@ class AsyncEventPublisher:
             asyncio.CancelledError: The task was cancelled while it waited for room. The event was
                 not taken.
         """
-        sender = self._current() or await self._begin()
-        receipt = sender.dispatch.book.read(event)
-        if not sender.dispatch.admit(receipt):
+        fleet = self._current() or await self._begin()
+        sender, receipt = fleet.read(event) or await fleet.begin_for(event)
+        if sender is not None and not sender.dispatch.admit(receipt):
             await self._without_room(sender, receipt, timeout)
         return receipt
 
@@ -164,17 +184,19 @@ class AsyncEventPublisher:
             asyncio.CancelledError: The task was cancelled. Events that had been taken go on.
         """
         refuse_single(events)
-        sender = self._current() or await self._begin()
-        if sender.dispatch.book.is_closed:
+        fleet = self._current() or await self._begin()
+        if fleet.is_closed:
             raise closed_error()
         until = monotonic() + (self._block_timeout if timeout is None else timeout)
         if isinstance(events, AsyncIterable):
-            return [await self._publish_one(sender, event, until) async for event in events]
-        return [await self._publish_one(sender, event, until) for event in events]
+            return [await self._publish_one(fleet, event, until) async for event in events]
+        return [await self._publish_one(fleet, event, until) for event in events]
 
-    async def _publish_one(self, sender: _Sender, event: GivenEvent, until: float) -> Receipt:
+    async def _publish_one(self, fleet: _Fleet, event: GivenEvent, until: float) -> Receipt:
+        sender, receipt = fleet.read(event) or await fleet.begin_for(event)
+        if sender is None:
+            return receipt
         book = sender.dispatch.book
-        receipt = book.read(event)
         try:
             if not sender.dispatch.admit(receipt):
                 await self._without_room(sender, receipt, until - monotonic())
@@ -210,8 +232,8 @@ class AsyncEventPublisher:
         Returns:
             How many of those events came to which outcome, and how many are left.
         """
-        sender = self._current()
-        return flush_report(()) if sender is None else await sender.flush(timeout)
+        fleet = self._current()
+        return flush_report(()) if fleet is None else await fleet.flush(timeout)
 
     async def close(self, timeout: float | None = 30.0) -> DeliveryReport:  # noqa: ASYNC109  # as the other publisher
         """
@@ -229,51 +251,54 @@ class AsyncEventPublisher:
             not have been.
         """
         self._is_closed = True
-        sender = self._current()
-        return DeliveryReport(()) if sender is None else await sender.close(timeout)
+        fleet = self._current()
+        return DeliveryReport(()) if fleet is None else await fleet.close(timeout)
 
     def stats(self) -> PublisherStats:
         """Return what there is, and what became of what there was; the counts of this process."""
-        sender = self._sender
-        return PublisherStats() if sender is None else sender.dispatch.stats()
+        fleet = self._fleet
+        return PublisherStats() if fleet is None else fleet.stats()
 
     # ------------------------------------------------------------ life
 
-    def _current(self) -> _Sender | None:
+    def _current(self) -> _Fleet | None:
         """
         Return what belongs to the running loop, if there is something.
 
         Raises:
             RuntimeError: What there is belongs to another loop that goes on.
         """
-        sender = self._sender
-        if sender is None or sender.loop is asyncio.get_running_loop():
-            return sender
-        if not sender.loop.is_closed():
+        fleet = self._fleet
+        if fleet is None or fleet.loop is asyncio.get_running_loop():
+            return fleet
+        if not fleet.loop.is_closed():
             raise RuntimeError("an AsyncEventPublisher serves one event loop; make one for each")
-        sender.end()
-        self._sender = None
+        fleet.end()
+        self._fleet = None
         return None
 
-    async def _begin(self) -> _Sender:
+    async def _begin(self) -> _Fleet:
         if self._is_closed:
             raise closed_error()
-        line = await async_line_of(self._client)
+        line = None
+        if not isinstance(self._client, AsyncRegionRouter):
+            line = await async_line_of(_parts(self._client)[0])
         if self._is_closed:
             raise closed_error()
         # Another task may have come first.
-        sender = self._current()
-        if sender is None:
-            sender = self._sender = _Sender(
+        fleet = self._current()
+        if fleet is None:
+            fleet = self._fleet = _Fleet(
+                self._client,
                 line,
                 self._settings,
                 self._exit_timeout,
                 drops_oldest=self._on_full == "drop_oldest",
             )
-        return sender
+        return fleet
 
     def _leave_parent(self) -> None:
-        self._sender = None
+        self._fleet = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -290,14 +315,242 @@ class AsyncEventPublisher:
         raise TypeError("an AsyncEventPublisher cannot be pickled: make one in each process")
 
     def __repr__(self) -> str:
-        sender = self._sender
-        state = "closed" if self._is_closed else "not used yet" if sender is None else "open"
-        held = 0 if sender is None else sender.dispatch.book.buffer.held
+        fleet = self._fleet
+        state = "closed" if self._is_closed else "not used yet" if fleet is None else "open"
+        held = 0 if fleet is None else fleet.held
         return f"<AsyncEventPublisher, {state}, {held} events without an outcome>"
 
 
+_Sends = AsyncPartnerEventsClient | AsyncSourceGuard
+
+
+def _parts(sender: object) -> tuple[AsyncPartnerEventsClient, AsyncSourceGuard | None]:
+    """
+    Return the client that sends, and the guard in front of it if there is one.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    client: object = sender
+    guard = None
+    if isinstance(sender, AsyncSourceGuard):
+        guard, client = sender, client_of(sender)
+    if isinstance(client, AsyncPartnerEventsClient):
+        return client, guard
+    raise TypeError(
+        f"a publisher cannot send with {kind_of(client)}; allowed: an AsyncPartnerEventsClient, an "
+        "AsyncSourceGuard in front of one, or an AsyncRegionRouter of these"
+    )
+
+
+class _Waiters:
+    """Those who wait for room, in line, for events of any Region."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        # Who had a turn for which there was no room of its kind has its next one, before all
+        # others, when there are outcomes again.
+        self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._refused: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._turns = 0  # so many have one and have not come to use it
+
+    async def admit_within(self, dispatch: Dispatch, receipt: Receipt, seconds: float) -> bool:
+        """
+        Take an event in when there is room for it.
+
+        Raises:
+            PublisherClosedError: Nothing is taken any more.
+        """
+        until = monotonic() + seconds
+        line = self._waiting
+        while (left := until - monotonic()) > 0:
+            place: asyncio.Future[None] = self._loop.create_future()
+            line[place] = None
+            is_admitted = False
+            try:
+                await asyncio.wait([place], timeout=min(left, _LONGEST_WAIT))
+                is_admitted = dispatch.admit(receipt)
+            finally:
+                self._waiting.pop(place, None)
+                self._refused.pop(place, None)
+                if place.done():
+                    self._turns -= 1
+                    if not is_admitted:
+                        # The room that there was is for somebody else, of another source perhaps.
+                        self._let_in(1)
+            if is_admitted:
+                return True
+            line = self._refused
+        return False
+
+    def _let_in(self, count: int) -> None:
+        for _ in range(min(count, len(self._waiting))):
+            place = self._waiting.popitem(last=False)[0]
+            place.set_result(None)
+            self._turns += 1
+
+    def make_way(self, book: Book) -> None:
+        """Let in as many as there is room for."""
+        for place in reversed(self._refused):
+            self._waiting[place] = None
+            self._waiting.move_to_end(place, last=False)
+        self._refused.clear()
+        # Not all of them: thousands may wait, and each would be woken for each batch.
+        self._let_in(len(self._waiting) if book.is_closed else book.buffer.room - self._turns)
+
+    def clear(self) -> None:
+        """Forget them: there is no loop any more."""
+        self._waiting.clear()
+        self._refused.clear()
+
+
+class _Fleet:
+    """What of a publisher belongs to one event loop: a sender for each Region."""
+
+    def __init__(
+        self,
+        client: _Sends | AsyncRegionRouter,
+        line: AsyncLine | None,
+        buffering: BufferSettings,
+        exit_timeout: float,
+        *,
+        drops_oldest: bool,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._is_closed = False
+        self._shared = Shared()
+        self._waiters = _Waiters()
+        self._buffering = buffering
+        self._exit_timeout = exit_timeout
+        self._drops_oldest = drops_oldest
+        self._senders: dict[str, _Sender] = {}
+        self._only: _Sender | None = None
+        if isinstance(client, AsyncRegionRouter):
+            self._router = client
+            self._routes = Routes(functools.partial(async_region_of, client))
+            self._desk = Desk(self._shared, functools.partial(_call_on, self.loop))
+        elif line is not None:
+            self._only = self._senders[""] = self._new_sender(client, line, None)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing may be published any more."""
+        only = self._only
+        return self._is_closed or (only is not None and only.dispatch.book.is_closed)
+
+    def _new_sender(self, sends: object, line: AsyncLine, shared: Shared | None) -> _Sender:
+        client, guard = _parts(sends)
+        return _Sender(
+            line,
+            self._buffering,
+            self._exit_timeout,
+            drops_oldest=self._drops_oldest,
+            gate=None if guard is None else Gate(plans_of(guard), client.sources.pace),
+            sources=None if guard is None else client.sources,
+            shared=shared,
+            waiters=self._waiters,
+        )
+
+    def read(self, given: GivenEvent) -> tuple[_Sender | None, Receipt] | None:
+        """
+        Return the receipt of an event, and who sends it; None if it has its outcome.
+
+        Returns:
+            None as a whole if nobody sends to its Region yet: see `begin_for`.
+        """
+        if self._only is not None:
+            return self._only, self._only.dispatch.book.read(given)
+        if self._is_closed:
+            raise closed_error()
+        event = given if type(given) is PartnerEvent else read(given, None)
+        if not isinstance(event, PartnerEvent):
+            receipt = self._desk.book.read(given)
+            self._desk.count(receipt)
+            return None, receipt
+        region = self._routes.region(event.source)
+        if isinstance(region, ConfigurationError):
+            receipt = self._desk.refused(event, region)
+            self._desk.count(receipt)
+            return None, receipt
+        sender = self._senders.get(region)
+        return None if sender is None else (sender, sender.dispatch.book.read(event))
+
+    async def begin_for(self, given: GivenEvent) -> tuple[_Sender | None, Receipt]:
+        """Begin to send to the Region of an event, and return what `read` does."""
+        event = read(given, None)  # once: a mapping may be another meanwhile
+        if isinstance(event, PartnerEvent):
+            region = self._routes.region(event.source)
+            if not isinstance(region, ConfigurationError):
+                sends = async_sender_of(self._router, region)
+                line = await async_line_of(_parts(sends)[0])
+                if self._is_closed:
+                    raise closed_error()
+                if region not in self._senders:  # another task may have come first
+                    self._senders[region] = self._new_sender(sends, line, self._shared)
+                sender = self._senders[region]
+                return sender, sender.dispatch.book.read(event)
+            receipt = self._desk.refused(event, region)
+        else:
+            receipt = self._desk.book.read(given)
+        self._desk.count(receipt)
+        return None, receipt
+
+    def _all(self) -> list[_Sender]:
+        return [*self._senders.values()]
+
+    @property
+    def held(self) -> int:
+        """How many events have no outcome."""
+        return sum([sender.dispatch.book.buffer.held for sender in self._all()])
+
+    def stats(self) -> PublisherStats:
+        """See `AsyncEventPublisher.stats`."""
+        stats = [sender.dispatch.stats() for sender in self._all()]
+        if self._only is None:
+            stats.append(self._desk.book.stats(in_flight=0, throttled=0, requests_per_second=None))
+        return sum_of_stats(stats)
+
+    async def flush(self, seconds: float | None) -> FlushReport:
+        """See `AsyncEventPublisher.flush`."""
+        receipts = [receipt for sender in self._all() for receipt in sender.dispatch.hurry()]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for receipt in receipts:
+                    await receipt
+        return flush_report(receipts)
+
+    async def close(self, seconds: float | None) -> DeliveryReport:
+        """See `AsyncEventPublisher.close`."""
+        until = math.inf if seconds is None else monotonic() + seconds
+        self._is_closed = True
+        senders = self._all()
+        receipts = [receipt for sender in senders for receipt in sender.dispatch.retire()]
+        try:
+            for sender in senders:
+                await sender.wait_until_over(until)
+        finally:
+            for sender in senders:
+                sender.cut_off()
+        for sender in senders:
+            await sender.end_task(until)
+        return close_report(receipts)
+
+    def end(self) -> None:
+        """End where there is no loop any more, and say what was lost."""
+        self._is_closed = True
+        for sender in self._all():
+            sender.end()
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, callback: Callback, receipt: Receipt) -> None:
+    try:
+        loop.call_soon_threadsafe(run_callback, callback, receipt)
+    except RuntimeError:  # the loop has ended
+        run_callback(callback, receipt)
+
+
 class _Sender:
-    """What of a publisher belongs to one event loop: its dispatch, and the task that sends."""
+    """What of a publisher belongs to one Region: its dispatch, and the task that sends."""
 
     def __init__(
         self,
@@ -306,11 +559,16 @@ class _Sender:
         exit_timeout: float,
         *,
         drops_oldest: bool,
+        gate: Gate | None,
+        sources: AsyncSources | None,
+        shared: Shared | None,
+        waiters: _Waiters,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._exit_timeout = exit_timeout
         self._line = line
+        self._waiters = waiters
         self.dispatch = Dispatch(
             line.settings,
             line.quota,
@@ -319,12 +577,13 @@ class _Sender:
             call=self._call,
             on_room=self._make_way,
             drops_oldest=drops_oldest,
+            gate=gate,
+            shared=shared,
         )
-        # Who waits for room, in line; and who had a turn for which there was no room of its kind,
-        # and has its next one, before all others, when there are outcomes again.
-        self._waiting_for_room: OrderedDict[asyncio.Future[None], None] = OrderedDict()
-        self._refused: OrderedDict[asyncio.Future[None], None] = OrderedDict()
-        self._turns = 0  # so many have one and have not come to use it
+        self._look_ups: AsyncLookUps | None = None
+        if gate is not None and sources is not None:
+            self._look_ups = AsyncLookUps(gate, self.dispatch, sources)
+            self.dispatch.look_up = self._look_ups.begin
         self._over = asyncio.Event()
         self._flights: AsyncFlights[Flight] | None = None
         # Answers that the dispatch was not told of yet; the first may be in the middle of that.
@@ -352,70 +611,31 @@ class _Sender:
         Raises:
             PublisherClosedError: Nothing is taken any more.
         """
-        until = monotonic() + seconds
-        line = self._waiting_for_room
-        while (left := until - monotonic()) > 0:
-            place: asyncio.Future[None] = self.loop.create_future()
-            line[place] = None
-            is_admitted = False
-            try:
-                await asyncio.wait([place], timeout=min(left, _LONGEST_WAIT))
-                is_admitted = self.dispatch.admit(receipt)
-            finally:
-                self._waiting_for_room.pop(place, None)
-                self._refused.pop(place, None)
-                if place.done():
-                    self._turns -= 1
-                    if not is_admitted:
-                        # The room that there was is for somebody else, of another source perhaps.
-                        self._let_in(1)
-            if is_admitted:
-                return True
-            line = self._refused
-        return False
-
-    def _let_in(self, count: int) -> None:
-        for _ in range(min(count, len(self._waiting_for_room))):
-            place = self._waiting_for_room.popitem(last=False)[0]
-            place.set_result(None)
-            self._turns += 1
+        return await self._waiters.admit_within(self.dispatch, receipt, seconds)
 
     def _make_way(self) -> None:
-        book = self.dispatch.book
-        waiting = self._waiting_for_room
-        for place in reversed(self._refused):
-            waiting[place] = None
-            waiting.move_to_end(place, last=False)
-        self._refused.clear()
-        # Not all of them: thousands may wait, and each would be woken for each batch.
-        self._let_in(len(waiting) if book.is_closed else book.buffer.room - self._turns)
+        self._waiters.make_way(self.dispatch.book)
         if self.dispatch.is_over:
             self._over.set()
 
-    async def flush(self, seconds: float | None) -> FlushReport:
-        """See `AsyncEventPublisher.flush`."""
-        receipts = self.dispatch.hurry()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                for receipt in receipts:
-                    await receipt
-        return flush_report(receipts)
+    async def wait_until_over(self, until: float) -> None:
+        """Wait until all that was taken has its outcome, or as long as there is time."""
+        if not self.dispatch.is_over and (left := until - monotonic()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if left == math.inf else left):
+                    await self._over.wait()
 
-    async def close(self, seconds: float | None) -> DeliveryReport:
-        """See `AsyncEventPublisher.close`."""
-        until = math.inf if seconds is None else monotonic() + seconds
-        receipts = self.dispatch.retire()
-        try:
-            if not self.dispatch.is_over and (left := until - monotonic()) > 0:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(None if left == math.inf else left):
-                        await self._over.wait()
-        finally:
-            self.dispatch.cut_off()
+    def cut_off(self) -> None:
+        """Send and look up nothing more."""
+        self.dispatch.cut_off()
+        if self._look_ups is not None:
+            self._look_ups.cancel()
+
+    async def end_task(self, until: float) -> None:
+        """Give the task what is left of the time to close its connections."""
         left = min(max(_TO_END, until - monotonic()), _LONGEST_WAIT)
         await asyncio.wait([self._task], timeout=left)
         self._task.cancel()
-        return close_report(receipts)
 
     def leave_to_parent(self) -> None:
         """Be nothing to the child process that this is a copy in: its parent goes on."""
@@ -426,8 +646,7 @@ class _Sender:
         """End where there is no loop any more, and say what was lost."""
         _at_end.discard(self)
         self.dispatch.wake = _nothing
-        self._waiting_for_room.clear()
-        self._refused.clear()
+        self._waiters.clear()
         receipts = self.dispatch.retire()
         self.dispatch.cut_off()
         warn_of_lost(close_report(receipts))

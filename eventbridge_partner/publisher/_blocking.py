@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import math
 import threading
@@ -20,21 +21,33 @@ from eventbridge_partner.client._base import line_of
 from eventbridge_partner.client._blocking import PartnerEventsClient
 from eventbridge_partner.delivery.actions import Send, Wait
 from eventbridge_partner.delivery.entries import Batch
-from eventbridge_partner.delivery.given import refuse_single
-from eventbridge_partner.errors import BufferFullError, CredentialsError, PublisherClosedError
+from eventbridge_partner.delivery.given import read, refuse_single
+from eventbridge_partner.errors import (
+    BufferFullError,
+    ConfigurationError,
+    CredentialsError,
+    PublisherClosedError,
+)
+from eventbridge_partner.guard import SourceGuard
+from eventbridge_partner.guard._base import client_of, plans_of
 from eventbridge_partner.line._blocking import Line
 from eventbridge_partner.line._flight import Flight
-from eventbridge_partner.models import DeliveryReport, GivenEvent
+from eventbridge_partner.models import DeliveryReport, GivenEvent, PartnerEvent
+from eventbridge_partner.models._json_types import kind_of
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner.publisher._callbacks import Callbacks
 from eventbridge_partner.publisher._dispatch import (
     REST,
     Dispatch,
+    Shared,
     checked_seconds,
     closed_error,
     warn_of_lost,
 )
+from eventbridge_partner.publisher._gate import Gate
+from eventbridge_partner.publisher._look_ups import LookUps
 from eventbridge_partner.publisher._receipts import (
+    Book,
     FlushReport,
     PublisherStats,
     Receipt,
@@ -42,6 +55,9 @@ from eventbridge_partner.publisher._receipts import (
     flush_report,
     for_lock,
 )
+from eventbridge_partner.publisher._routes import Desk, Routes, sum_of_stats
+from eventbridge_partner.regions._blocking import RegionRouter, region_of, sender_of
+from eventbridge_partner.sources import Sources
 from eventbridge_partner.transports import Flights
 
 _LONGEST_WAIT: Final = 3600.0
@@ -60,7 +76,13 @@ class EventPublisher:
     `exit_timeout` seconds, and a warning is logged with the number of events that were lost.
 
     Args:
-        client: What sends. It stays the caller's to close, after the publisher.
+        client: What sends: a client, a `SourceGuard` in front of one, or a `RegionRouter`, whose
+            Regions may have guards in front. Clients stay the caller's to close, after the
+            publisher. Behind a guard, events of a source that must be looked up wait for that,
+            and no others do; what it rejects or parks is the outcome of the receipt. Behind a
+            router, each Region has a thread of its own, and may hold nine tenths of the room that
+            the others leave; a `lookup` that is a function is asked by `publish`, and again for
+            the same source after a minute.
         linger: Seconds that an event waits for others to share its request.
         max_buffered_events: How many events may have no outcome yet, those in flight included.
             One source may hold nine tenths of what the others leave.
@@ -73,11 +95,12 @@ class EventPublisher:
 
     Raises:
         ValueError: A number or word that cannot work.
+        TypeError: `client` is nothing that a publisher can send with.
     """
 
     def __init__(
         self,
-        client: PartnerEventsClient,
+        client: PartnerEventsClient | SourceGuard | RegionRouter,
         *,
         linger: float = 0.05,
         max_buffered_events: int = 10_000,
@@ -87,6 +110,8 @@ class EventPublisher:
         exit_timeout: float = 5.0,
     ) -> None:
         self._client = client
+        if not isinstance(client, RegionRouter):
+            _parts(client)
         self._settings = BufferSettings(
             linger=linger,
             max_events=max_buffered_events,
@@ -96,7 +121,7 @@ class EventPublisher:
         self._block_timeout = checked_seconds("block_timeout", block_timeout)
         self._exit_timeout = checked_seconds("exit_timeout", exit_timeout)
         self._is_closed = False
-        self._sender: _Sender | None = None
+        self._fleet: _Fleet | None = None
         after_fork(self, EventPublisher._leave_parent)
 
     # ------------------------------------------------------------ publishing
@@ -123,9 +148,9 @@ class EventPublisher:
         A signal's handler and a finalizer may call this. In the middle of a step of the publisher
         they get a receipt in any case; if there is no room, it has the code `BufferFull`.
         """
-        sender = self._sender or self._begin()
-        receipt = sender.dispatch.book.read(event)
-        if not sender.dispatch.admit(receipt):
+        fleet = self._fleet or self._begin()
+        sender, receipt = fleet.read(event)
+        if sender is not None and not sender.dispatch.admit(receipt):
             self._without_room(sender, receipt, timeout)
         return receipt
 
@@ -150,14 +175,16 @@ class EventPublisher:
             ConfigurationError: As for `publish`.
         """
         refuse_single(events)
-        sender = self._sender or self._begin()
-        if sender.dispatch.book.is_closed:
+        fleet = self._fleet or self._begin()
+        if fleet.is_closed:
             raise closed_error()
         until = monotonic() + (self._block_timeout if timeout is None else timeout)
         receipts: list[Receipt] = []
         for event in events:
-            receipt = sender.dispatch.book.read(event)
+            sender, receipt = fleet.read(event)
             receipts.append(receipt)
+            if sender is None:
+                continue
             try:
                 if not sender.dispatch.admit(receipt):
                     self._without_room(sender, receipt, until - monotonic())
@@ -200,8 +227,8 @@ class EventPublisher:
         Raises:
             RuntimeError: It would wait for the thread that calls it, which is one that sends.
         """
-        sender = self._sender
-        return flush_report(()) if sender is None else sender.flush(timeout)
+        fleet = self._fleet
+        return flush_report(()) if fleet is None else fleet.flush(timeout)
 
     def close(self, timeout: float | None = 30.0) -> DeliveryReport:
         """
@@ -224,41 +251,42 @@ class EventPublisher:
         """
         with first_use:
             self._is_closed = True
-            sender = self._sender
-        return DeliveryReport(()) if sender is None else sender.close(timeout)
+            fleet = self._fleet
+        return DeliveryReport(()) if fleet is None else fleet.close(timeout)
 
     def stats(self) -> PublisherStats:
         """Return what there is, and what became of what there was; the counts of this process."""
-        sender = self._sender
-        return PublisherStats() if sender is None else sender.dispatch.stats()
+        fleet = self._fleet
+        return PublisherStats() if fleet is None else fleet.stats()
 
     # ------------------------------------------------------------ life
 
-    def _begin(self) -> _Sender:
+    def _begin(self) -> _Fleet:
         """Return what belongs to this process, made at the first use in it."""
         if self._is_closed:
             raise closed_error()
-        line = line_of(self._client)
+        if not isinstance(self._client, RegionRouter):
+            line_of(_parts(self._client)[0])  # before the lock: it may raise
         with first_use:
             if self._is_closed:
                 raise closed_error()
-            if self._sender is None:
-                sender = _Sender(
-                    line,
+            if self._fleet is None:
+                fleet = _Fleet(
+                    self._client,
                     self._settings,
                     self._exit_timeout,
                     drops_oldest=self._on_full == "drop_oldest",
                 )
-                if self._sender is not None:  # a signal's handler published meanwhile
-                    sender.dispatch.retire()
-                    return self._sender
-                self._sender = sender
+                if self._fleet is not None:  # a signal's handler published meanwhile
+                    fleet.retire()
+                    return self._fleet
+                self._fleet = fleet
                 # Who forgets a publisher without closing it gets its events sent all the same.
-                weakref.finalize(self, sender.dispatch.retire).atexit = False
-        return self._sender
+                weakref.finalize(self, fleet.retire).atexit = False
+        return self._fleet
 
     def _leave_parent(self) -> None:
-        self._sender = None
+        self._fleet = None
 
     def __enter__(self) -> Self:
         return self
@@ -275,17 +303,203 @@ class EventPublisher:
         raise TypeError("an EventPublisher cannot be pickled: make one in each process")
 
     def __repr__(self) -> str:
-        sender = self._sender
-        state = "closed" if self._is_closed else "not used yet" if sender is None else "open"
-        held = 0 if sender is None else sender.dispatch.book.buffer.held
+        fleet = self._fleet
+        state = "closed" if self._is_closed else "not used yet" if fleet is None else "open"
+        held = 0 if fleet is None else fleet.held
         return f"<EventPublisher, {state}, {held} events without an outcome>"
 
 
-class _Sender:
-    """What of a publisher belongs to one process: its dispatch, and the thread that sends."""
+_Sends = PartnerEventsClient | SourceGuard
+
+
+def _parts(sender: object) -> tuple[PartnerEventsClient, SourceGuard | None]:
+    """
+    Return the client that sends, and the guard in front of it if there is one.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    client: object = sender
+    guard = None
+    if isinstance(sender, SourceGuard):
+        guard, client = sender, client_of(sender)
+    if isinstance(client, PartnerEventsClient):
+        return client, guard
+    raise TypeError(
+        f"a publisher cannot send with {kind_of(client)}; allowed: a PartnerEventsClient, a "
+        "SourceGuard in front of one, or a RegionRouter of these"
+    )
+
+
+class _Waiters:
+    """Those who wait for what can change with each outcome, in any Region."""
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._changed = threading.Condition(lock)
+        self._lock = lock
+        self._count = 0
+
+    def wait_until(self, is_so: Callable[[], bool], until: float, books: Iterable[Book]) -> bool:
+        """Wait until something is so."""
+        # Not `with self._changed`: that is the same lock, but Ctrl-C could leave it held.
+        with self._lock:
+            try:
+                self._count += 1
+                while not is_so():
+                    left = until - monotonic()
+                    if not left > 0:
+                        return False
+                    for book in books:
+                        book.check_wait(left)
+                    self._changed.wait(for_lock(left))
+            finally:
+                self._count -= 1
+        return True
+
+    def notify(self) -> None:
+        """Let them look. The lock is held."""
+        if self._count:
+            self._changed.notify_all()
+
+
+class _Fleet:
+    """What of a publisher belongs to one process: a sender for each Region."""
 
     def __init__(
-        self, line: Line, buffering: BufferSettings, exit_timeout: float, *, drops_oldest: bool
+        self,
+        client: _Sends | RegionRouter,
+        buffering: BufferSettings,
+        exit_timeout: float,
+        *,
+        drops_oldest: bool,
+    ) -> None:
+        self._is_closed = False
+        self._shared = Shared()
+        self._waiters = _Waiters(self._shared.lock)
+        self._buffering = buffering
+        self._exit_timeout = exit_timeout
+        self._drops_oldest = drops_oldest
+        self._senders: dict[str, _Sender] = {}
+        self._only: _Sender | None = None
+        if isinstance(client, RegionRouter):
+            self._router = client
+            self._routes = Routes(functools.partial(region_of, client))
+            self._callbacks = Callbacks()
+            self._desk = Desk(self._shared, self._callbacks.run)
+        else:
+            self._only = self._senders[""] = self._new_sender(client, None)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing may be published any more."""
+        only = self._only
+        return self._is_closed or (only is not None and only.dispatch.book.is_closed)
+
+    def _new_sender(self, sends: object, shared: Shared | None) -> _Sender:
+        client, guard = _parts(sends)
+        return _Sender(
+            line_of(client),
+            self._buffering,
+            self._exit_timeout,
+            drops_oldest=self._drops_oldest,
+            gate=None if guard is None else Gate(plans_of(guard), client.sources.pace),
+            sources=client.sources if guard is not None else None,
+            shared=shared,
+            waiters=None if shared is None else self._waiters,
+        )
+
+    def read(self, given: GivenEvent) -> tuple[_Sender | None, Receipt]:
+        """Return the receipt of an event, and who sends it; None if it has its outcome."""
+        if self._only is not None:
+            return self._only, self._only.dispatch.book.read(given)
+        if self.is_closed:
+            raise closed_error()
+        event = given if type(given) is PartnerEvent else read(given, None)
+        if not isinstance(event, PartnerEvent):
+            receipt = self._desk.book.read(given)
+            self._desk.count(receipt)
+            return None, receipt
+        region = self._routes.region(event.source)
+        if isinstance(region, ConfigurationError):
+            receipt = self._desk.refused(event, region)
+            self._desk.count(receipt)
+            return None, receipt
+        sender = self._senders.get(region) or self._begin(region)
+        return sender, sender.dispatch.book.read(event)
+
+    def _begin(self, region: str) -> _Sender:
+        sends = sender_of(self._router, region)
+        line_of(_parts(sends)[0])  # before the lock: it may raise
+        with first_use:
+            if self.is_closed:
+                raise closed_error()
+            sender = self._senders.get(region)
+            if sender is None:
+                sender = self._new_sender(sends, self._shared)
+                if region in self._senders:  # a signal's handler published meanwhile
+                    sender.dispatch.retire()
+                    return self._senders[region]
+                self._senders[region] = sender
+        return sender
+
+    def _all(self) -> list[_Sender]:
+        return [*self._senders.values()]
+
+    @property
+    def held(self) -> int:
+        """How many events have no outcome."""
+        return sum([sender.dispatch.book.buffer.held for sender in self._all()])
+
+    def stats(self) -> PublisherStats:
+        """See `EventPublisher.stats`."""
+        stats = [sender.dispatch.stats() for sender in self._all()]
+        if self._only is None:
+            stats.append(self._desk.book.stats(in_flight=0, throttled=0, requests_per_second=None))
+        return sum_of_stats(stats)
+
+    def flush(self, timeout: float | None) -> FlushReport:
+        """See `EventPublisher.flush`."""
+        until = math.inf if timeout is None else monotonic() + timeout
+        receipts = [receipt for sender in self._all() for receipt in sender.dispatch.hurry()]
+        for receipt in receipts:
+            try:
+                receipt.result(until - monotonic())
+            except TimeoutError:
+                break
+        return flush_report(receipts)
+
+    def retire(self) -> list[Receipt]:
+        """Take no more events, and return the receipts without an outcome."""
+        with first_use:
+            self._is_closed = True
+        return [receipt for sender in self._all() for receipt in sender.dispatch.retire()]
+
+    def close(self, timeout: float | None) -> DeliveryReport:
+        """See `EventPublisher.close`."""
+        until = math.inf if timeout is None else monotonic() + timeout
+        receipts = self.retire()
+        for sender in self._all():
+            sender.close_until(until)
+        if self._only is None:
+            self._callbacks.end()
+            self._callbacks.join(until)
+        return close_report(receipts)
+
+
+class _Sender:
+    """What of a publisher belongs to one Region: its dispatch, and the thread that sends."""
+
+    def __init__(
+        self,
+        line: Line,
+        buffering: BufferSettings,
+        exit_timeout: float,
+        *,
+        drops_oldest: bool,
+        gate: Gate | None = None,
+        sources: Sources | None = None,
+        shared: Shared | None = None,
+        waiters: _Waiters | None = None,
     ) -> None:
         self.exit_timeout = exit_timeout
         self._line = line
@@ -298,11 +512,14 @@ class _Sender:
             call=self._callbacks.run,
             on_room=self._make_way,
             drops_oldest=drops_oldest,
+            gate=gate,
+            shared=shared,
         )
+        self._waiters = waiters or _Waiters(self.dispatch.book.lock)
+        if gate is not None and sources is not None:
+            self.dispatch.look_up = LookUps(gate, self.dispatch, sources).begin
         self.dispatch.book.expect_calls = self._callbacks.expect
         self.dispatch.book.is_sending = is_sending
-        self._room = threading.Condition(self.dispatch.book.lock)
-        self._waiting_for_room = 0
         self._flights: Flights[Flight] | None = None
         self._open_flights()
         try:
@@ -331,44 +548,24 @@ class _Sender:
 
     def _wait_until(self, is_so: Callable[[], bool], until: float) -> bool:
         """Wait until something is so, which can change with each outcome."""
-        # Not `with self._room`: that is the same lock, but Ctrl-C could leave it held.
-        with self.dispatch.book.lock:
-            try:
-                self._waiting_for_room += 1
-                while not is_so():
-                    left = until - monotonic()
-                    if not left > 0:
-                        return False
-                    self.dispatch.book.check_wait(left)
-                    self._room.wait(for_lock(left))
-            finally:
-                self._waiting_for_room -= 1
-        return True
+        return self._waiters.wait_until(is_so, until, (self.dispatch.book,))
 
     def _make_way(self) -> None:
-        if self._waiting_for_room:
-            self._room.notify_all()
-
-    def flush(self, timeout: float | None) -> FlushReport:
-        """See `EventPublisher.flush`."""
-        until = math.inf if timeout is None else monotonic() + timeout
-        receipts = self.dispatch.hurry()
-        for receipt in receipts:
-            try:
-                receipt.result(until - monotonic())
-            except TimeoutError:
-                break
-        return flush_report(receipts)
+        self._waiters.notify()
 
     def close(self, timeout: float | None) -> DeliveryReport:
-        """See `EventPublisher.close`."""
+        """Take no more events, send what is here, and end; see `EventPublisher.close`."""
         until = math.inf if timeout is None else monotonic() + timeout
         receipts = self.dispatch.retire()
+        self.close_until(until)
+        return close_report(receipts)
+
+    def close_until(self, until: float) -> None:
+        """Wait for what is here, and end."""
         self._wait_until(lambda: self.dispatch.is_over, until)
         self.dispatch.cut_off()
         self._callbacks.end()
         self._callbacks.join(until)
-        return close_report(receipts)
 
     def leave_to_parent(self) -> None:
         """Be nothing to the child process that this is a copy in: its parent goes on."""

@@ -142,6 +142,23 @@ class Ledger:
     held: int
 
 
+class Room:
+    """
+    The room that the buffers of one publisher share, one for each Region.
+
+    Attributes:
+        buffers: All of them.
+    """
+
+    def __init__(self) -> None:
+        self.buffers: tuple[Buffer[Any], ...] = ()
+
+    def held_besides(self, buffer: Buffer[Any]) -> tuple[int, int]:
+        """Return how many events the others hold, and their size."""
+        others = [other for other in self.buffers if other is not buffer]
+        return sum([one.held for one in others]), sum([one.held_bytes for one in others])
+
+
 class Buffer(Generic[W]):
     """
     Events without an outcome: they wait, or were taken to be sent.
@@ -163,6 +180,9 @@ class Buffer(Generic[W]):
     Args:
         settings: What bounds it.
         limits: How much goes into one batch.
+        room: That it shares with others; None for all of its own.
+        is_open: Tells of an event that is to be taken whether its source may be sent to. If not,
+            its lane is shut, until `open` or `refuse`. Called in the middle of a step.
 
     Attributes:
         taken: What was taken, by the index that its outcome will have.
@@ -170,7 +190,20 @@ class Buffer(Generic[W]):
         is_changing: Whether it is in the middle of a step that loops.
     """
 
-    def __init__(self, settings: BufferSettings, limits: BatchLimits) -> None:
+    def __init__(
+        self,
+        settings: BufferSettings,
+        limits: BatchLimits,
+        *,
+        room: Room | None = None,
+        is_open: Callable[[PartnerEvent], bool] | None = None,
+    ) -> None:
+        self._room = room
+        self._is_open = is_open
+        # Sources whose lanes are shut: nothing of them is ready.
+        self._shut: set[str] = set()
+        if room is not None:
+            room.buffers += (self,)
         self.taken: dict[int, W] = {}
         self.gone: deque[W] = deque()
         self.is_changing: bool = False
@@ -181,10 +214,10 @@ class Buffer(Generic[W]):
         self._easy_bytes = settings.max_bytes - settings.max_bytes // _SHARED
         # How many steps there were.
         self._changes = 0
-        # Whether a step was broken off; and what `decide` and `drop_oldest` were about to do.
+        # Whether a step was broken off; and what `decide` was about to do, and whoever ends a wait.
         self._is_torn = False
         self._deciding: Sequence[Outcome] = ()
-        self._dropping: tuple[W, Outcome] | None = None
+        self._ending: tuple[W, Outcome, bool] | None = None
         self._lanes: dict[str, Lane[W]] = {}
         # The first of them is next, and any of them can leave.
         self._ready: OrderedDict[str, Lane[W]] = OrderedDict()
@@ -220,7 +253,9 @@ class Buffer(Generic[W]):
             if is_new := lane is None:
                 lane = Lane(source)
             item.lane = lane
-            is_ready = lane.is_ready or lane.taken < self._settings.max_taken
+            is_ready = lane.is_ready or (
+                lane.taken < self._settings.max_taken and source not in self._shut
+            )
             self.is_changing = True
             if changes == self._changes:
                 break
@@ -251,19 +286,29 @@ class Buffer(Generic[W]):
 
     def _has_room(self, lane: Lane[W] | None, size: int) -> bool:
         settings = self._settings
-        events, size = self._held + 1, self._held_bytes + size
+        others, others_bytes = (0, 0) if self._room is None else self._room.held_besides(self)
+        events, event_size = others + self._held + 1, size
+        size += others_bytes + self._held_bytes
         if events <= self._easy_events and size <= self._easy_bytes:
             return True
         if events == 1:
             return True
         if events > settings.max_events or size > settings.max_bytes:
             return False
+        if self._room is not None and not self._leaves_a_part(
+            self._held + 1, size - others_bytes, events, size
+        ):
+            return False
         if lane is None:
             return True
         own = len(lane.waiting) + lane.taken + 1
-        own_bytes = size - self._held_bytes + lane.waiting_bytes + lane.taken_bytes
-        left = settings.max_events - (events - own)
-        left_bytes = settings.max_bytes - (size - own_bytes)
+        own_bytes = event_size + lane.waiting_bytes + lane.taken_bytes
+        return self._leaves_a_part(own, own_bytes, events, size)
+
+    def _leaves_a_part(self, own: int, own_bytes: int, events: int, size: int) -> bool:
+        """Tell whether what is one's own leaves a part of the room that the others leave."""
+        left = self._settings.max_events - (events - own)
+        left_bytes = self._settings.max_bytes - (size - own_bytes)
         return own <= left - left // _SHARED and own_bytes <= left_bytes - left_bytes // _SHARED
 
     def decide_at_once(self, outcome: Outcome) -> None:
@@ -301,20 +346,46 @@ class Buffer(Generic[W]):
                 item = lane.waiting[0]
             except IndexError:  # sent or dropped meanwhile
                 continue
-            size, leaving, dropping = item.size, (item,), (item, outcome(item))
-            is_last = len(lane.waiting) == 1
-            self.is_changing = True
-            if changes == self._changes:
-                break
+            if self._end_waiting(item, outcome(item), changes, is_dropped=True):
+                return item
+
+    def refuse(self, item: W, outcome: Outcome) -> bool:
+        """
+        Give the first that waits of its source its outcome, though it was not sent.
+
+        Returns:
+            Whether it was still the first, and without an outcome.
+        """
+        while True:
+            if self._is_torn:
+                self.mend()
+            changes = self._changes
+            if item.decided is not None or self.first_of(item.event.source) is not item:
+                return False
+            if self._end_waiting(item, outcome, changes, is_dropped=False):
+                return True
+
+    def _end_waiting(self, item: W, outcome: Outcome, changes: int, *, is_dropped: bool) -> bool:
+        """End the wait of the first of its lane, unless the buffer has changed; see `offer`."""
+        lane: Lane[W] = item.lane
+        size, leaving, ending = item.size, (item,), (item, outcome, is_dropped)
+        kind = type(outcome)
+        is_last = len(lane.waiting) == 1
+        self.is_changing = True
+        if changes != self._changes:
             self.is_changing = False
+            return False
         try:
             self._changes = changes + 1
-            self._dropping = dropping
-            item.decided = dropping[1]
+            self._ending = ending
+            item.decided = outcome
             lane.waiting_bytes -= size
             self._held -= 1
             self._held_bytes -= size
-            self._dropped += 1
+            if is_dropped:
+                self._dropped += 1
+            else:
+                self._decided_at_once[kind] += 1
             if lane.is_ready:
                 self._ready_events -= 1
                 self._ready_bytes -= size
@@ -325,14 +396,14 @@ class Buffer(Generic[W]):
                 del self._lanes[lane.source]
             del lane.waiting[0]  # not `popleft`: see `offer`
             self.gone += leaving
-            self._dropping = None
+            self._ending = None
         except BaseException:
             self._is_torn = True
             raise
         finally:
             self.is_changing = False
         self._note_oldest()
-        return item
+        return True
 
     def _longest(self) -> Lane[W] | None:
         """
@@ -406,6 +477,9 @@ class Buffer(Generic[W]):
                 size = item.size
                 if batch and batch_bytes + size > max_bytes:
                     break
+                if self._is_open is not None and not self._is_open(item.event):
+                    self._shut_lane(lane)
+                    continue
                 # First into where it goes, so that it is never nowhere.
                 self.taken[first + len(batch)] = item
                 waiting.popleft()
@@ -430,6 +504,51 @@ class Buffer(Generic[W]):
         finally:
             self.is_changing = False
         return batch
+
+    # ------------------------------------------------------------ lanes that are shut
+
+    def _shut_lane(self, lane: Lane[W]) -> None:
+        self._shut.add(lane.source)
+        if lane.is_ready:
+            del self._ready[lane.source]
+            lane.is_ready = False
+            self._ready_events -= len(lane.waiting)
+            self._ready_bytes -= lane.waiting_bytes
+
+    def shut(self, source: str) -> None:
+        """Let nothing that waits of a source be taken."""
+        self._change_lane(source, self._shut_lane)
+        self._shut.add(source)
+
+    def open(self, source: str) -> None:
+        """Let what waits of a source be taken again."""
+        self._shut.discard(source)
+        self._change_lane(source, self._open_lane)
+
+    def _open_lane(self, lane: Lane[W]) -> None:
+        if lane.waiting and not lane.is_ready and lane.taken < self._settings.max_taken:
+            self._make_ready(lane)
+
+    def _change_lane(self, source: str, change: Callable[[Lane[W]], None]) -> None:
+        if self._is_torn:
+            self.mend()
+        self.is_changing = True
+        try:
+            self._changes += 1
+            if (lane := self._lanes.get(source)) is not None:
+                change(lane)
+        except BaseException:
+            self._is_torn = True
+            raise
+        finally:
+            self.is_changing = False
+
+    def first_of(self, source: str) -> W | None:
+        """Return what has waited longest of a source; None if nothing waits."""
+        lane = self._lanes.get(source)
+        return lane.waiting[0] if lane is not None and lane.waiting else None
+
+    # ------------------------------------------------------------ outcomes
 
     def _note_oldest(self) -> None:
         """Look who came first, where that matters: few lanes are ready then."""
@@ -456,7 +575,8 @@ class Buffer(Generic[W]):
                 lane.taken -= 1
                 lane.taken_bytes -= size
                 if lane.waiting:
-                    if not lane.is_ready and lane.taken < max_taken:
+                    may_be_taken = lane.taken < max_taken and lane.source not in self._shut
+                    if may_be_taken and not lane.is_ready:
                         self._make_ready(lane)
                 elif not lane.taken:
                     del self._lanes[lane.source]
@@ -530,9 +650,9 @@ class Buffer(Generic[W]):
             if self._deciding:
                 self._deciding = [one for one in self._deciding if one.index in self.taken]
                 self._give_outcomes()
-            if self._dropping is not None:
-                dropped, outcome = self._dropping
-                dropped.decided = outcome
+            if self._ending is not None:
+                ended, outcome, _ = self._ending
+                ended.decided = outcome
             waiting = [item for lane in self._lanes.values() for item in lane.waiting]
             self.gone += [
                 item for item in (*waiting, *self.taken.values()) if item.decided is not None
@@ -551,9 +671,17 @@ class Buffer(Generic[W]):
             self._long, self._looks_left = [], 0
             self._held = sum(len(lane.waiting) + lane.taken for lane in lanes)
             self._held_bytes = sum(lane.waiting_bytes + lane.taken_bytes for lane in lanes)
+            if self._ending is not None:
+                # What is missing in the sum is what ended, unless it was counted already.
+                _, outcome, is_dropped = self._ending
+                decided = sum(self._decided.values()) + sum(self._decided_at_once.values())
+                missing = self._published - decided - self._dropped - self._held
+                if is_dropped:
+                    self._dropped += missing
+                else:
+                    self._decided_at_once[type(outcome)] += missing
+                self._ending = None
             decided = sum(self._decided.values()) + sum(self._decided_at_once.values())
-            if self._dropping is not None:
-                self._dropped, self._dropping = self._published - decided - self._held, None
             self._published = decided + self._dropped + self._held
             self._is_torn = False
         finally:
@@ -574,7 +702,11 @@ class Buffer(Generic[W]):
             item.lane.waiting.append(item)
             item.lane.waiting_bytes += item.size
         for lane in lanes.values():
-            lane.is_ready = bool(lane.waiting) and lane.taken < self._settings.max_taken
+            lane.is_ready = (
+                bool(lane.waiting)
+                and lane.taken < self._settings.max_taken
+                and lane.source not in self._shut
+            )
         return lanes, taken
 
     # ------------------------------------------------------------ what there is
@@ -587,7 +719,8 @@ class Buffer(Generic[W]):
     @property
     def room(self) -> int:
         """How many more events there is room for, by their number."""
-        return self._settings.max_events - self._held
+        others = 0 if self._room is None else self._room.held_besides(self)[0]
+        return self._settings.max_events - self._held - others
 
     @property
     def held(self) -> int:

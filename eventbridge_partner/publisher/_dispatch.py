@@ -20,9 +20,10 @@ from eventbridge_partner.errors import (
     PartnerEventsError,
     PublisherClosedError,
 )
-from eventbridge_partner.models import DeliveryReport, ResultEntry
+from eventbridge_partner.models import DeliveryReport, Outcome, ResultEntry
 from eventbridge_partner.pacing import Pace
-from eventbridge_partner.publisher._buffer import Buffer, BufferSettings
+from eventbridge_partner.publisher._buffer import Buffer, BufferSettings, Room
+from eventbridge_partner.publisher._gate import Gate
 from eventbridge_partner.publisher._receipts import (
     CUT_OFF,
     NOT_SENT,
@@ -69,6 +70,20 @@ def _nothing() -> None:
     pass
 
 
+@attrs.frozen(eq=False)
+class Shared:
+    """
+    What the dispatches of one publisher share, one for each Region.
+
+    Attributes:
+        lock: Of all their books.
+        room: For all their events.
+    """
+
+    lock: threading.RLock = attrs.field(factory=threading.RLock)
+    room: Room = attrs.field(factory=Room)
+
+
 class Dispatch:
     """
     A publisher's book, and the delivery that takes its events batch by batch.
@@ -84,9 +99,12 @@ class Dispatch:
         call: What calls a callback.
         on_room: Is called after outcomes have come, with the book's lock held.
         drops_oldest: Whether `admit_dropping_oldest` follows where there is no room.
+        gate: Decides which events may be sent; None if all may.
+        shared: What it shares with the dispatches of other Regions; None without those.
 
     Attributes:
         book: Its receipts.
+        look_up: Begins what the gate wants done. To be set by who does.
         wake: Wakes who waits as `next_step` said. To be set by who does.
     """
 
@@ -100,11 +118,22 @@ class Dispatch:
         call: Callable[[Callback, Receipt], None],
         on_room: Callable[[], None],
         drops_oldest: bool,
+        gate: Gate | None = None,
+        shared: Shared | None = None,
     ) -> None:
         limits = settings.limits
         per_round = settings.max_in_flight * limits.max_entries
         buffering = attrs.evolve(buffering, max_taken=_ROUNDS_OF_ONE * per_round)
-        self.book = Book(Buffer(buffering, limits), call, on_room, drops_oldest=drops_oldest)
+        buffer = Buffer[Receipt](
+            buffering,
+            limits,
+            room=None if shared is None else shared.room,
+            is_open=None if gate is None else gate.is_open,
+        )
+        lock = None if shared is None else shared.lock
+        self.book = Book(buffer, call, on_room, drops_oldest=drops_oldest, lock=lock)
+        self.look_up: Callable[[], None] = _nothing
+        self._gate = gate
         self.wake: Callable[[], None] = _nothing
         self._settings = settings
         self._quota = quota
@@ -242,6 +271,24 @@ class Dispatch:
             requests_per_second=self._pace.requests_per_second,
         )
 
+    # ------------------------------------------------------------ for those who look up
+
+    def let_through(self, source: str) -> None:
+        """Send what waits of a source."""
+        self.book.let_through(source)
+        self.wake()
+
+    def first_held_back(self, source: str) -> Receipt | None:
+        """Send nothing of a source, and return what has waited longest of it."""
+        return self.book.first_held_back(source)
+
+    def refuse(self, receipt: Receipt, outcome: Outcome) -> None:
+        """Give what was not sent its outcome."""
+        self.book.refuse_waiting(receipt, outcome)
+        self.book.tell()
+        if self.is_over:
+            self.wake()
+
     # ------------------------------------------------------------ for the one who sends
 
     def next_step(self, now: float) -> Send | Wait | None:
@@ -253,8 +300,19 @@ class Dispatch:
         """
         with self._turn:
             step = self._next_step(now)
-        self.book.tell()
+        self._after_turn()
         return step
+
+    def _after_turn(self) -> None:
+        self.book.tell()
+        if self._gate is not None and self._gate.todo:
+            self.look_up()
+
+    def _settle(self) -> None:
+        outcomes = self._delivery.outcomes()
+        self.book.settle(outcomes)
+        if self._gate is not None:
+            self._gate.hear(outcomes)
 
     def _next_step(self, now: float) -> Send | Wait | None:
         delivery = self._delivery
@@ -275,9 +333,11 @@ class Dispatch:
                 if self._linger >= _LEAST_LOOK:
                     self._looks_until = now + _LOOKING_SECONDS
                 taken = self.book.take(self._first)
+                if not taken:  # all of it waits for a look-up
+                    return None
                 delivery.take_all([receipt.event for receipt in taken])
                 self._first += len(taken)
-                self.book.settle(delivery.outcomes())
+                self._settle()
                 action = delivery.next_action(now, input_pauses=True)
                 return action if isinstance(action, Send) else None
             case Take() | Finished.FINISHED:
@@ -344,8 +404,8 @@ class Dispatch:
     def _tell(self, say: Callable[[Delivery], None]) -> None:
         with self._turn:
             say(self._delivery)
-            self.book.settle(self._delivery.outcomes())
-        self.book.tell()
+            self._settle()
+        self._after_turn()
 
 
 def closed_error() -> PublisherClosedError:

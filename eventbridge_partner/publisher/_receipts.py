@@ -24,6 +24,7 @@ from eventbridge_partner.models import (
     Unconfirmed,
     entry_size,
 )
+from eventbridge_partner.models._plain import plain_figures
 from eventbridge_partner.publisher._buffer import Buffer, Lane
 
 BUFFER_FULL: Final = "BufferFull"
@@ -233,6 +234,10 @@ class PublisherStats:
     throttled: int = 0
     requests_per_second: float | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, ready for JSON."""
+        return plain_figures(self)
+
 
 @attrs.frozen
 class FlushReport:
@@ -246,6 +251,10 @@ class FlushReport:
 
     sent: OutcomeCounts
     left: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, ready for JSON."""
+        return plain_figures(self)
 
 
 def _nothing() -> None:
@@ -278,9 +287,10 @@ class Book:
         on_room: Callable[[], None],
         *,
         drops_oldest: bool,
+        lock: threading.RLock | None = None,
     ) -> None:
         # One that its holder can enter again: a signal's handler may publish, and close.
-        self.lock: threading.RLock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock() if lock is None else lock
         self.buffer = buffer
         self.is_closed = False
         self.is_parents: bool = False
@@ -417,6 +427,34 @@ class Book:
             except BaseException:
                 gone.appendleft(receipt)  # for the others that wait for it
                 raise
+
+    # ------------------------------------------------------------ lanes that are shut
+
+    def let_through(self, source: str) -> None:
+        """Let what waits of a source be taken."""
+        with self.lock:
+            try:
+                self.buffer.open(source)
+            finally:
+                self._take_late()
+
+    def first_held_back(self, source: str) -> Receipt | None:
+        """Let nothing of a source be taken, and return what has waited longest."""
+        with self.lock:
+            try:
+                self.buffer.shut(source)
+                return self.buffer.first_of(source)
+            finally:
+                self._take_late()
+
+    def refuse_waiting(self, receipt: Receipt, outcome: Outcome) -> None:
+        """Give what waits its outcome, though it was not sent; `tell` is to be called then."""
+        with self.lock:
+            try:
+                self.buffer.refuse(receipt, outcome)
+            finally:
+                self._take_late()
+                self.on_room()
 
     def drop(self, receipt: Receipt) -> None:
         """Drop an event that was offered."""

@@ -160,6 +160,21 @@ class AsyncRegionRouter:
         return f"<AsyncRegionRouter of {self._client!r}>"
 
 
+def async_region_of(router: AsyncRegionRouter, source: str) -> str:
+    """
+    Return the Region of a source.
+
+    Raises:
+        ConfigurationError: None is known, or what is known is none.
+    """
+    return known_region(source, router._lookup)  # pyright: ignore[reportPrivateUsage]
+
+
+def async_sender_of(router: AsyncRegionRouter, region: str) -> AsyncSender:
+    """Return what sends to a Region."""
+    return router._sender(region)  # pyright: ignore[reportPrivateUsage]
+
+
 def _cancelled_call(routing: Routing) -> CallCancelledError:
     report = routing.report()
     return CallCancelledError(f"the call was cancelled after {len(report)} events", report)

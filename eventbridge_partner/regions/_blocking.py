@@ -163,6 +163,21 @@ class RegionRouter:
         return f"<RegionRouter of {self._client!r}>"
 
 
+def region_of(router: RegionRouter, source: str) -> str:
+    """
+    Return the Region of a source.
+
+    Raises:
+        ConfigurationError: None is known, or what is known is none.
+    """
+    return known_region(source, router._lookup)  # pyright: ignore[reportPrivateUsage]
+
+
+def sender_of(router: RegionRouter, region: str) -> Sender:
+    """Return what sends to a Region."""
+    return router._sender(region)  # pyright: ignore[reportPrivateUsage]
+
+
 def _start(send: Callable[[], None]) -> None:
     # A thread of its own costs little beside a Region's requests, and nothing is left of it. At
     # the end of an interpreter there may be no new ones: then one Region after the other.

@@ -140,7 +140,7 @@ class Routing:
         """Take that the sending to a Region was cancelled, with what had become of its events."""
         route = self.routes[region]
         self._has_report = True
-        decided = sent or ()
+        decided = () if sent is None else sent
         self._keep(route, decided)
         first = len(decided)
         for event, place in zip(route.given[first:], route.places[first:], strict=True):

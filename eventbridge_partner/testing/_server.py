@@ -64,7 +64,7 @@ class LocalServer:
     Attributes:
         host: The address it listens on.
         port: The port it listens on.
-        url: What clients take as `endpoint_url`.
+        url: What clients on this machine take as `endpoint_url`.
         page_url: The page to look at in a browser; None if there is none.
     """
 
@@ -95,7 +95,9 @@ class LocalServer:
         self.host: str = self._listener.getsockname()[0]
         self.port: int = self._listener.getsockname()[1]
         bracketed = f"[{self.host}]" if ":" in self.host else self.host
-        self.url: str = f"http://{bracketed}:{self.port}"
+        # Nobody can send to "any address": on this machine, loopback is one of them.
+        reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, bracketed)  # noqa: S104
+        self.url: str = f"http://{reached}:{self.port}"
         self.page_url: str | None = f"{self.url}{_page.PATH}" if page else None
         self._shared = _Shared(
             attrs.evolve(access, bound=f"{bracketed}:{self.port}"),

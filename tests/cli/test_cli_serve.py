@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,7 +50,7 @@ class Served:
     def settings(self) -> dict[str, str]:
         """The environment variables that it wants set."""
         exports = (re.fullmatch(r"export (\w+)=(.*)", line) for line in self.lines)
-        return {export[1]: export[2] for export in exports if export}
+        return {export[1]: shlex.split(export[2])[0] for export in exports if export}
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """End it; return its status and what it said on standard error."""
@@ -103,7 +105,7 @@ def test_it_verifies_the_credentials_that_it_was_given(serve, monkeypatch):
         *("--access-key-id", "AKIDX", "--secret-access-key", "s$e", "--session-token", "t"),
         *("--region", "eu-west-1", "--quiet"),
     )
-    assert served.settings["AWS_SECRET_ACCESS_KEY"] == "'s$e'"
+    assert served.settings["AWS_SECRET_ACCESS_KEY"] == "s$e"
     for name, value in served.settings.items():
         monkeypatch.setenv(name, value.strip("'"))
     assert send(1).counts.accepted == 1
@@ -213,3 +215,38 @@ def test_lines_tell_of_sources_and_drops(serve, monkeypatch):
         "request 0: 200, CreatePartnerEventSource",
         "request 1: 200, 2 of 2 entries accepted, 2 dropped",
     ]
+
+
+REACHABLE = pytest.param("0.0.0.0", socket.gethostname().lower(), id="any address")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("host", "name"), [REACHABLE, pytest.param("::1", "[::1]", id="v6")])
+def test_printed_settings_work_whatever_the_address(serve, monkeypatch, host, name):
+    """By the URL that it prints, this package and the AWS SDKs reach it, with its variables only."""
+    served = serve("--host", host)
+    for variable, value in served.settings.items():
+        monkeypatch.setenv(variable, value)
+    url = served.settings["AWS_ENDPOINT_URL_EVENTBRIDGE"]
+    assert url.startswith(f"http://{name}:")
+    assert ("for every machine" in served.lines[0]) == (host == "0.0.0.0")
+    assert url in served.lines[0]
+    assert send(2).ok
+    events = boto3.Session().client("events")
+    assert events.put_partner_events(Entries=[entry(Detail="{}")])["FailedEntryCount"] == 0
+    events.close()
+    status, err = served.end()
+    assert (status, err.splitlines()[-1]) == (0, "2 requests, 3 events accepted")
+
+
+def test_a_server_for_any_address_has_a_url_of_this_machine():
+    """Nobody can send to 0.0.0.0; what the server says is its URL works here."""
+    service = FakeEventBridge()
+    with service.serve("0.0.0.0") as server:
+        assert server.host == "0.0.0.0"
+        assert server.url == f"http://127.0.0.1:{server.port}"
+        assert server.page_url
+        assert requests.get(server.page_url, timeout=5).status_code == 200
+        assert send(
+            1, endpoint_url=server.url, region=service.region, credentials=service.credentials
+        ).ok

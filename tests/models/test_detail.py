@@ -263,7 +263,7 @@ HALF = '"\\ud800"'
 UTF_8 = "allowed: text that UTF-8 can express"
 TYPES = (
     "allowed: str, int, float, bool, None, mappings, lists, tuples, aware datetimes, dates, "
-    "times, UUIDs, Decimals, enums, attrs instances and dataclasses"
+    "times, UUIDs, Decimals, enums, attrs instances, dataclasses and pydantic models"
 )
 FINITE = "allowed: finite numbers"
 
@@ -350,7 +350,7 @@ def test_all_findings_at_once():
 )
 def test_details_of_other_types(detail, found):
     """A detail is a mapping, a record or text."""
-    allowed = "allowed: a mapping, an attrs instance or dataclass, or JSON text"
+    allowed = "allowed: a mapping, an attrs instance, dataclass or pydantic model, or JSON text"
     assert refusal(detail) == [f"detail {found}; {allowed}"]
 
 

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import copy
 import datetime
+import json
 import pickle
+from typing import Any
 
 import attrs
+import botocore.session
+import botocore.validate
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eventbridge_partner import Finding, InvalidEventError, PartnerEvent, SourceName, entry_size
+from eventbridge_partner.cli._entry import read_entry
+from eventbridge_partner.models._source_name import ALLOWED_SOURCE
 from tests.strategies import SOURCE, events
 
+MODEL: Any = botocore.session.Session().get_service_model("events")
 UTC = datetime.UTC
 NOON = datetime.datetime(2030, 1, 2, 12, tzinfo=UTC)
 TEXT = "allowed: text that UTF-8 can express"
 TYPE = "allowed: 1 to 128 characters"
-TIME = "allowed: a datetime with a time zone, or nothing at all"
+TIME = "allowed: an aware datetime, epoch seconds, or ISO 8601 text with an offset"
 LIST = "allowed: an iterable of str, one for each resource"
 
 
@@ -136,8 +143,10 @@ def test_resources_within_the_limit():
     [
         (datetime.datetime(2030, 1, 1), f"time has no time zone; {TIME}"),
         (datetime.date(2030, 1, 1), f"time is of type date; {TIME}"),
-        (1234567890, f"time is of type int; {TIME}"),
-        ("2030-01-01T00:00:00Z", f"time is of type str; {TIME}"),
+        (True, f"time is a bool; {TIME}"),
+        ("2030-01-01T00:00:00", f"time has no time zone; {TIME}"),
+        ("tomorrow", f"time is not ISO 8601 text; {TIME}"),
+        (1767225600_000, f"time is beyond what a datetime can say; {TIME}"),
     ],
     ids=str,
 )
@@ -194,10 +203,10 @@ def test_forms_of_time(time):
     """A datetime, epoch seconds or ISO 8601 text: all that boto3 takes and is no guess."""
     entry = {"Source": SOURCE, "DetailType": "t", "Detail": "{}", "Time": time}
     assert PartnerEvent.from_entry(entry).time == NOON
+    assert PartnerEvent(SOURCE, "t", {}, time=time).time == NOON
 
 
 MEMBERS = "allowed: Source, DetailType, Detail, Resources, Time"
-ALLOWED_TIME = "allowed: an aware datetime, epoch seconds, or ISO 8601 text with an offset"
 
 
 @pytest.mark.parametrize(
@@ -213,11 +222,11 @@ ALLOWED_TIME = "allowed: an aware datetime, epoch seconds, or ISO 8601 text with
         ({"DetailType": None}, [f"detail_type is None; {TYPE}"]),
         ({"Resources": None}, [f"resources is None; {LIST}"]),
         ({"Resources": "arn"}, [f"resources is of type str; {LIST}"]),
-        ({"Time": None}, [f"time is None; {ALLOWED_TIME}"]),
-        ({"Time": True}, [f"time is a bool; {ALLOWED_TIME}"]),
-        ({"Time": "yesterday"}, [f"time is not ISO 8601 text; {ALLOWED_TIME}"]),
-        ({"Time": 1e300}, [f"time is beyond what a datetime can say; {ALLOWED_TIME}"]),
-        ({"Time": float("nan")}, [f"time is beyond what a datetime can say; {ALLOWED_TIME}"]),
+        ({"Time": None}, [f"time is None; {TIME}"]),
+        ({"Time": True}, [f"time is a bool; {TIME}"]),
+        ({"Time": "yesterday"}, [f"time is not ISO 8601 text; {TIME}"]),
+        ({"Time": 1e300}, [f"time is beyond what a datetime can say; {TIME}"]),
+        ({"Time": float("nan")}, [f"time is beyond what a datetime can say; {TIME}"]),
         ({"Time": "2030-01-02T12:00:00"}, [f"time has no time zone; {TIME}"]),
         ({"Time": "2030-01-02"}, [f"time has no time zone; {TIME}"]),
     ],
@@ -233,6 +242,51 @@ def test_entries_that_are_no_mapping(entry):
     """What is no mapping is refused like any other bad entry."""
     with pytest.raises(InvalidEventError, match=r"entry is (None|of type)"):
         PartnerEvent.from_entry(entry)
+
+
+MISNAMED = {
+    "what a rule sees": (
+        {"source": SOURCE, "detail-type": "t", "detail": {}},
+        ["entry has source, detail-type and detail; write Source, DetailType and Detail"],
+    ),
+    "names of Python, and bad values": (
+        {"source": "x", "detail_type": "t", "detail": "{}", "resources": [], "time": "never"},
+        [
+            f"entry has source, detail_type, detail, resources and time; write {MEMBERS[9:-6]} and Time",
+            f"source is 'x'; {ALLOWED_SOURCE}",
+            f"time is not ISO 8601 text; {TIME}",
+        ],
+    ),
+    "names of other JSON, and another member": (
+        {"Source": SOURCE, "detailType": "t", "Detail": "{}", "id": "1"},
+        ["entry has detailType; write DetailType", f"id is not a member of an entry; {MEMBERS}"],
+    ),
+    "twice": (
+        {"Source": SOURCE, "source": "x", "DetailType": "t", "Detail": "{}"},
+        [f"source is not a member of an entry; {MEMBERS}"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("entry", "expected"), MISNAMED.values(), ids=MISNAMED)
+def test_members_with_other_names(entry, expected):
+    """One finding says which members were meant, and none that those are missing."""
+    with pytest.raises(InvalidEventError) as caught:
+        PartnerEvent.from_entry(entry)
+    assert [str(finding) for finding in caught.value.findings] == expected
+    with pytest.raises(InvalidEventError) as caught:
+        read_entry(json.dumps(entry).encode())
+    assert [str(finding) for finding in caught.value.findings] == expected
+
+
+@given(events)
+def test_entry_of_an_event(event):
+    """An event, its entry and the event of that say the same, and boto3 takes the entry."""
+    entry = event.to_entry()
+    assert PartnerEvent.from_entry(entry) == event
+    shape = MODEL.operation_model("PutPartnerEvents").input_shape
+    found = botocore.validate.ParamValidator().validate({"Entries": [entry]}, shape)
+    assert not found.has_errors(), found.generate_report()
 
 
 def test_bad_members_and_bad_values_together():

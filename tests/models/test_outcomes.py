@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import pickle
+from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given
 
 from eventbridge_partner import (
     Accepted,
@@ -17,8 +21,9 @@ from eventbridge_partner import (
     Unconfirmed,
 )
 from eventbridge_partner.models._outcomes import renumbered
-from tests.strategies import SOURCE
+from tests.strategies import SOURCE, events
 
+DAY = datetime.date(2030, 1, 2)
 CANARY = "s3cr3t-canary"
 GIVEN = {
     "event": PartnerEvent(SOURCE, "t", {"k": CANARY}, resources=[CANARY]),
@@ -87,3 +92,53 @@ def test_renumbering():
         assert (moved.index, moved.event) == (8, outcome.event)
         assert getattr(moved, "message", None) == message
         assert {found.index for found in getattr(moved, "findings", ())} <= {8}
+
+
+@pytest.mark.parametrize("event", GIVEN.values(), ids=GIVEN)
+@pytest.mark.parametrize("make", OUTCOMES.values(), ids=OUTCOMES)
+def test_plain_outcomes(make, event):
+    """JSON holds every attribute of an outcome and the names of its event, and no payload."""
+    outcome = make(event)
+    found = outcome.to_dict()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert CANARY not in str(found)
+    assert found["outcome"] == type(outcome).__name__.lower()
+    assert found["source"] == (None if isinstance(event, str) else SOURCE)
+    for field in attrs.fields(type(outcome)):
+        if field.name not in ("event", "findings"):
+            assert found[field.name] == getattr(outcome, field.name)
+    assert found.get("findings", []) in (
+        [],
+        [{"field": "f", "found": "x", "allowed": "y", "index": 4}],
+    )
+
+
+@given(events)
+def test_plain_outcomes_with_their_event(event):
+    """With `detail`, an outcome that went through JSON still has its event."""
+    written = json.dumps(Exhausted("C", "m", event, 4, 3).to_dict(detail=True), allow_nan=False)
+    assert PartnerEvent.from_entry(json.loads(written)["entry"]) == event
+
+
+class Breaks(dict[str, Any]):
+    def __getitem__(self, name):
+        raise RuntimeError(CANARY)
+
+
+@pytest.mark.parametrize(
+    ("given", "entry"),
+    [
+        ({"Source": SOURCE, "Time": DAY, "Detail": {"a": object()}}, {"Source": SOURCE, "Time": "2030-01-02"}),
+        ({"Source": 5, "DetailType": float("nan"), 7: 1}, {"Source": 5}),
+        (Breaks(Source=SOURCE), {}),
+        (None, {}),
+    ],
+    ids=["values", "types", "raises", "none"],
+)  # fmt: skip
+def test_what_json_cannot_hold_is_left_out(given, entry):
+    """What was given for an event may be anything; the outcome of it still has a plain form."""
+    found = Rejected("InvalidEvent", "m", given, 0, 0).to_dict(detail=True)
+    assert found["entry"] == entry
+    assert found["source"] == (SOURCE if entry.get("Source") == SOURCE else None)
+    assert found["detail_type"] is None
+    assert json.dumps(found, allow_nan=False)

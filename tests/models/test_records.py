@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import decimal
 import enum
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import attrs
 import cattrs
+import pydantic
 import pytest
 
 from eventbridge_partner import InvalidEventError, PartnerEvent
@@ -295,3 +299,71 @@ def test_what_a_converter_may_return():
     found = refusal(Money(1), converter=Gives(KeyError("canary")))
     assert "detail is a Money that cannot be read (KeyError)" in found
     assert "canary" not in found
+
+
+class Line(pydantic.BaseModel):
+    cents: decimal.Decimal
+    at: datetime.date
+
+
+class Order(pydantic.BaseModel):
+    lines: list[Line]
+    by: str = pydantic.Field(serialization_alias="placed_by")
+
+    @pydantic.computed_field
+    def count(self) -> int:
+        return len(self.lines)
+
+
+class Numbers(pydantic.RootModel[list[int]]):
+    pass
+
+
+ORDER = Order(lines=[Line(cents=decimal.Decimal("1.10"), at=DAY)], by="zoë")
+WRITTEN = {"lines": [{"cents": "1.10", "at": "2030-01-02"}], "by": "zoë", "count": 1}
+
+
+def test_pydantic_models():
+    """A model is what its own `model_dump` says in JSON, as a detail and anywhere inside of one."""
+    assert sent(ORDER) == WRITTEN == ORDER.model_dump(mode="json")
+    assert sent({"orders": [ORDER], (1.5).hex(): Numbers([1])}) == {
+        "orders": [WRITTEN],
+        (1.5).hex(): [1],
+    }
+    assert sent(Box(ORDER)) == {"content": WRITTEN, "more": []}
+    assert sent(ORDER, converter=cattrs.Converter()) == WRITTEN
+    assert "detail is a list from its model_dump" in refusal(Numbers([1]))
+
+
+class Dumps:
+    """A model as far as we know them."""
+
+    def __init__(self, found: Any) -> None:
+        self.found = found
+
+    def model_dump(self, *, mode: str) -> Any:
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+def test_what_a_model_may_dump():
+    """What a model says is checked like any mapping, and what it raises is a finding."""
+    assert "detail.a is NaN" in refusal(Dumps({"a": float("nan")}))
+    assert "detail is a Dumps that is dumped as another" in refusal(Dumps(Dumps({})))
+    assert "detail.a is a Dumps that is dumped as another" in refusal({"a": Dumps(Dumps({}))})
+    found = refusal(Dumps(KeyError("canary")))
+    assert "detail is a Dumps that cannot be read (KeyError)" in found
+    assert "canary" not in found
+    assert "detail is a ModelMetaclass" in refusal(Order)
+
+
+@pytest.mark.process
+def test_pydantic_is_not_imported():
+    """Who does not use pydantic does not load it."""
+    code = (
+        "import sys; from eventbridge_partner import PartnerEvent; "
+        f"PartnerEvent({SOURCE!r}, 't', {{'a': 1}}); "
+        "assert 'pydantic' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

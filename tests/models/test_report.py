@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import pickle
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,12 +15,15 @@ from eventbridge_partner import (
     Accepted,
     DeliveryReport,
     Exhausted,
+    FlushReport,
     OutcomeCounts,
     PartnerEvent,
+    PublisherStats,
     Rejected,
     Unconfirmed,
     UndeliveredError,
 )
+from eventbridge_partner.outbox import DrainReport, OutboxStats
 from tests.strategies import SOURCE
 
 EVENT = PartnerEvent(SOURCE, "t", {"k": "s3cr3t-canary"})
@@ -91,8 +97,51 @@ def test_empty_report():
     """No events, nothing undelivered."""
     report = DeliveryReport([])
     assert report.raise_for_undelivered() is report
-    assert not report
+    assert report.ok
+    assert len(report) == 0
     assert report.counts == OutcomeCounts(0, 0, 0, 0)
+
+
+@given(kinds)
+def test_ok_and_undelivered(kinds):
+    """A report is ok if nothing is undelivered; what is undelivered comes in the order given."""
+    report = DeliveryReport(outcomes_of(kinds))
+    failed = [index for index, kind in enumerate(kinds) if kind != "accepted"]
+    assert [report.outcomes.index(outcome) for outcome in report.undelivered] == failed
+    assert len(report.undelivered) == report.counts.undelivered
+    assert report.ok == (not failed)
+
+
+@given(kinds)
+def test_no_truth_value(kinds):
+    """A report in an `if` is a TypeError that names what to ask instead."""
+    with pytest.raises(TypeError, match=r"`ok`.*`len\(\)`"):
+        bool(DeliveryReport(outcomes_of(kinds)))
+
+
+@given(kinds)
+def test_plain_report(kinds):
+    """A report for JSON has what the report has."""
+    report = DeliveryReport(outcomes_of(kinds))
+    found = json.loads(json.dumps(report.to_dict()))
+    assert found["ok"] == report.ok
+    assert OutcomeCounts(**found["counts"]) == report.counts
+    assert [outcome["outcome"] for outcome in found["outcomes"]] == kinds
+    assert "s3cr3t" not in str(found)
+    assert str(report.to_dict(detail=True)).count("s3cr3t") == len(kinds)
+
+
+def test_plain_figures():
+    """Figures for JSON: numbers stay, times are ISO 8601 text, values inside are dicts."""
+    day = datetime.datetime(2030, 1, 2, tzinfo=datetime.UTC)
+    assert FlushReport(OutcomeCounts(1), 2).to_dict() == {
+        "sent": {"accepted": 1, "rejected": 0, "exhausted": 0, "unconfirmed": 0},
+        "left": 2,
+    }
+    assert PublisherStats(published=3).to_dict() == attrs.asdict(PublisherStats(published=3))
+    stats = OutboxStats(1, 1, 0, 0, 0, 0.5, held_back_since=day)
+    assert stats.to_dict() == attrs.asdict(stats) | {"held_back_since": "2030-01-02T00:00:00+00:00"}
+    assert DrainReport(accepted=1).to_dict() == attrs.asdict(DrainReport(accepted=1))
 
 
 def test_repr_is_a_summary():

@@ -101,6 +101,13 @@ def test_bad_segments(where, segment):
         SourceName(**parts)
 
 
+@pytest.mark.parametrize("parts", [["aws.partner/a/b"], ["aws.partner/a/b", "c"]], ids=len)
+def test_a_whole_name_in_place_of_a_partner(parts):
+    """The error names the method that takes a whole name."""
+    with pytest.raises(InvalidEventError, match=r"SourceName\.parse\(\) takes a whole name"):
+        SourceName(*parts)
+
+
 def test_all_bad_segments_are_listed():
     """Three bad segments, three findings."""
     with pytest.raises(InvalidEventError) as caught:

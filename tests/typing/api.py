@@ -16,6 +16,7 @@ import attrs
 import boto3
 import cattrs
 import psycopg
+import pydantic
 from botocore.credentials import Credentials
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -113,6 +114,12 @@ class Closing:
     number: int
 
 
+class Refund(pydantic.BaseModel):
+    """A detail as a pydantic model."""
+
+    cents: int
+
+
 source = SourceName("example.com", "acme", namespace=["tickets"])
 assert_type(SourceName.parse("aws.partner/example.com/acme"), SourceName)
 assert_type(source.namespace, tuple[str, ...])
@@ -130,6 +137,9 @@ event = PartnerEvent(
 PartnerEvent("aws.partner/example.com/tickets", "ticket.created", '{"id": 1}')
 PartnerEvent(source, "ticket.created", Ticket(1), converter=cattrs.Converter())
 PartnerEvent.from_entry({"Detail": Ticket(1)}, converter=cattrs.BaseConverter())
+PartnerEvent(source, "ticket.closed", Closing(1), time="2030-01-02T12:00:00Z")
+PartnerEvent(source, "ticket.refunded", Refund(cents=1), time=1_893_585_600)
+assert_type(event.to_entry(), dict[str, Any])
 PartnerEvent(source, "ticket.created", Ticket(1), resources=(name for name in ("a", "b")))
 assert_type(PartnerEvent.from_entry({"Source": "s", "DetailType": "t"}), PartnerEvent)
 assert_type(event.detail, str)
@@ -195,6 +205,10 @@ def by_kind(report: DeliveryReport) -> list[GivenEvent]:
     assert_type(report.rejected, tuple[Rejected, ...])
     assert_type(report.exhausted, tuple[Exhausted, ...])
     assert_type(report.unconfirmed, tuple[Unconfirmed, ...])
+    assert_type(report.undelivered, tuple[Rejected | Exhausted | Unconfirmed, ...])
+    assert_type(report.ok, bool)
+    assert_type(report[0].to_dict(detail=True), dict[str, Any])
+    assert_type(report.to_dict(), dict[str, Any])
     assert_type(report.counts, OutcomeCounts)
     assert_type(report.counts.undelivered, int)
     gone = {

@@ -1,0 +1,150 @@
+"""
+A guard in front of a publisher: which events wait until the state of their source is known.
+
+Events of a source that must be looked up wait in its lane; all others flow. Looking up, parking
+and telling of sources that are gone are work for others than those who publish and who send.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from eventbridge_partner._clock import monotonic
+from eventbridge_partner._logs import log
+from eventbridge_partner.guard._holding import Held
+from eventbridge_partner.guard._plan import Plan, Plans
+from eventbridge_partner.guard._states import Need
+from eventbridge_partner.models import Outcome, PartnerEvent, Rejected
+from eventbridge_partner.pacing import Pace
+from eventbridge_partner.publisher._receipts import Receipt
+
+MOST_LOOK_UPS: Final = 4
+"""
+So many look-ups go on at a time, at most.
+
+One would do for their pace. But one that hangs would then hold up those of all other sources.
+"""
+
+_PASS_SECONDS: Final = 1.0
+"""So long after a look-up without a result, the events of its source are sent."""
+
+
+class Lanes(Protocol):
+    """What a gate does with the events of a source: see `Dispatch`."""
+
+    def let_through(self, source: str) -> None:
+        """Send what waits."""
+        ...
+
+    def first_held_back(self, source: str) -> Receipt | None:
+        """Send nothing of a source, and return what has waited longest."""
+        ...
+
+    def refuse(self, receipt: Receipt, outcome: Outcome) -> None:
+        """Give what was not sent its outcome."""
+        ...
+
+
+class Gate:
+    """
+    Decides for one publisher which events may be sent, and knows what is to be looked up.
+
+    Args:
+        plans: Of the guard.
+        pace: Of look-ups.
+    """
+
+    def __init__(self, plans: Plans, pace: Pace) -> None:
+        self._plans = plans
+        self._watch = plans.watch
+        self._pace = pace
+        # What is to be done: sources to be looked up, and outcomes to be heard.
+        self._todo: deque[str | Outcome] = deque()
+        # Sources in there, or in the middle of a look-up.
+        self._asked: set[str] = set()
+        # Sources whose look-up had no result, and until when their events are sent all the same.
+        self._passes: dict[str, float] = {}
+
+    def is_open(self, event: PartnerEvent) -> bool:
+        """
+        Tell whether an event may be sent now.
+
+        It is called with locks held, and asks nobody. If the answer is no, or soon may be another,
+        the source is among what is to be done.
+        """
+        if self._watch.is_surely_open(event):
+            return True
+        source = event.source
+        if monotonic() < self._passes.get(source, -math.inf):
+            return True
+        need = self._watch.need(source)
+        if need is Need.NOTHING and self._watch.held(source) is None:
+            return True
+        if source not in self._asked:
+            self._asked.add(source)
+            self._todo.append(source)
+        return need is Need.REFRESH
+
+    def hear(self, outcomes: Sequence[Outcome]) -> None:
+        """Take outcomes, which may say that their source is gone."""
+        for outcome in outcomes:
+            if type(outcome) is Rejected and outcome.source_is_gone:
+                self._todo.append(outcome)
+
+    @property
+    def todo(self) -> int:
+        """How much is to be done that nobody has begun."""
+        return len(self._todo)
+
+    def work(self, lanes: Lanes) -> Plan[None]:
+        """Do the next thing that is to be done: a plan with the steps of the guard's."""
+        try:
+            what = self._todo.popleft()
+        except IndexError:  # somebody else was quicker
+            return
+        if not isinstance(what, str):
+            yield from self._plans.learn((what,))
+            return
+        is_done = False
+        try:
+            yield from self._look_up(what, lanes)
+            is_done = True
+        except Exception as error:  # noqa: BLE001  # events are sent where there is no answer
+            is_done = True
+            log(logging.ERROR, "a look-up of a publisher raised %s", type(error).__name__)
+        finally:
+            if is_done:
+                self._has_passed(what)
+                lanes.let_through(what)
+            else:  # its task was cancelled
+                self._todo.append(what)
+
+    def _look_up(self, source: str, lanes: Lanes) -> Plan[None]:
+        standing = yield from self._plans.standing(source, self._watch.budget(), self._pace)
+        while standing is not None:
+            receipt = lanes.first_held_back(source)
+            if receipt is None:
+                return
+            outcome = yield from self._plans.outcome(Held(0, receipt.event, standing))
+            lanes.refuse(receipt, outcome)
+            standing = self._watch.held(source)
+
+    def _has_passed(self, source: str) -> None:
+        self._asked.discard(source)
+        if self._watch.need(source) is Need.NOTHING:
+            self._passes.pop(source, None)
+        else:
+            self._passes[source] = monotonic() + _PASS_SECONDS
+
+    def give_up(self, lanes: Lanes) -> None:
+        """Send what waits, for nobody can look anything up any more."""
+        while self._todo:
+            what = self._todo.popleft()
+            if isinstance(what, str):
+                self._passes[what] = math.inf
+                self._asked.discard(what)
+                lanes.let_through(what)

@@ -1,0 +1,97 @@
+"""Which of a publisher's senders an event goes to, by the Region of its source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from eventbridge_partner._clock import monotonic
+from eventbridge_partner.delivery.batching import BatchLimits
+from eventbridge_partner.errors import ConfigurationError
+from eventbridge_partner.models import GivenEvent, Rejected
+from eventbridge_partner.publisher._buffer import Buffer, BufferSettings
+from eventbridge_partner.publisher._dispatch import Shared
+from eventbridge_partner.publisher._receipts import Book, Callback, PublisherStats, Receipt
+from eventbridge_partner.regions._routing import UNKNOWN_REGION
+
+_KNOWN_SECONDS: Final = 60.0
+"""So long the Region of a source is believed: a function that knows it may ask a database."""
+
+_MOST_KNOWN: Final = 100_000
+
+
+_COUNTED: Final = (
+    *("published", "accepted", "rejected", "exhausted", "unconfirmed", "dropped"),
+    *("buffered", "in_flight", "buffered_bytes", "throttled"),
+)
+
+
+class Routes:
+    """
+    Knows the Region of each source for a minute.
+
+    Args:
+        region_of: Returns the Region of a source, or raises a ConfigurationError.
+    """
+
+    def __init__(self, region_of: Callable[[str], str]) -> None:
+        self._region_of = region_of
+        self._known: dict[str, tuple[str, float]] = {}
+
+    def region(self, source: str) -> str | ConfigurationError:
+        """Return the Region of a source, or why there is none. Raises what the look-up raises."""
+        now = monotonic()
+        region, until = self._known.get(source, ("", -math.inf))
+        if now < until:
+            return region
+        try:
+            region = self._region_of(source)
+        except ConfigurationError as error:
+            return error
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[source] = region, now + _KNOWN_SECONDS
+        return region
+
+
+class Desk:
+    """
+    Where events of a router's publisher are read, and those that go to no Region are counted.
+
+    Args:
+        shared: What all its dispatches share.
+        call: What calls a callback.
+    """
+
+    def __init__(self, shared: Shared, call: Callable[[Callback, Receipt], None]) -> None:
+        buffer = Buffer[Receipt](BufferSettings(linger=0, max_events=1, max_bytes=1), BatchLimits())
+        self.book = Book(buffer, call, _nothing, drops_oldest=False, lock=shared.lock)
+
+    def refused(self, given: GivenEvent, error: ConfigurationError) -> Receipt:
+        """Return the receipt of an event for whose source no Region is known."""
+        receipt = self.book.read(given)
+        if receipt.decided is None:
+            receipt.decided = Rejected(UNKNOWN_REGION, str(error), given, 0, 0)
+        return receipt
+
+    def count(self, receipt: Receipt) -> None:
+        """Count an event that has its outcome."""
+        with self.book.lock:
+            self.book.count_undelivered(receipt)
+
+
+def _nothing() -> None:
+    pass
+
+
+def sum_of_stats(parts: list[PublisherStats]) -> PublisherStats:
+    """Return the figures of several Regions together."""
+    if len(parts) == 1:
+        return parts[0]
+    rates = [one.requests_per_second for one in parts if one.requests_per_second is not None]
+    return PublisherStats(
+        **{name: sum(getattr(one, name) for one in parts) for name in _COUNTED},
+        oldest_age=max((one.oldest_age for one in parts), default=0.0),
+        requests_per_second=sum(rates) if rates else None,
+    )

@@ -1,0 +1,403 @@
+"""Publishers in front of guards and routers: what waits for what, and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+from tenacity import stop_after_attempt, wait_none
+
+from eventbridge_partner import (
+    AsyncEventPublisher,
+    AsyncPartnerEventsClient,
+    AsyncRegionRouter,
+    AsyncSourceGuard,
+    EventPublisher,
+    PartnerEvent,
+    PartnerEventsClient,
+    RegionRouter,
+    Rejected,
+    RetryPolicy,
+    SourceGuard,
+    TransportError,
+)
+from eventbridge_partner.testing import FakeEventBridge
+
+PREFIX = "aws.partner/example.com/"
+ACCOUNT = "123456789012"
+REGIONS = ("us-east-1", "eu-west-1")
+SOON = 20
+AT_ONCE = RetryPolicy(wait=wait_none(), throttle_wait=wait_none(), stop=stop_after_attempt(2))
+
+
+def event(name="active", number=0):
+    return PartnerEvent(PREFIX + name, "t", {"number": number})
+
+
+class World:
+    """
+    The service in two Regions; a look-up of a source whose name begins with `hangs` hangs.
+
+    Attributes:
+        down: A Region that does not answer.
+        hanging: Is set as soon as a look-up hangs.
+        let_go: Set it to let those go on.
+    """
+
+    def __init__(self):
+        self.services = {region: FakeEventBridge(region) for region in REGIONS}
+        self.down = ""
+        self.hanging = threading.Event()
+        self.let_go = threading.Event()
+        for service in self.services.values():
+            names = [f"{one}{two}" for one in range(20) for two in (1, 2)]
+            for name in {"active", "pending", "gone", "hangs", *map(str, range(20)), *names}:
+                service.sources.create(PREFIX + name, ACCOUNT)
+                if name not in ("pending", "gone"):
+                    service.sources.associate(PREFIX + name, ACCOUNT)
+            service.sources.expire(PREFIX + "gone", ACCOUNT)
+
+    def send(self, request, timeouts):
+        region = (urlsplit(request.url).hostname or "").split(".")[1]
+        if region == self.down:
+            assert self.let_go.wait(SOON)
+            raise TransportError("no connection", may_have_been_sent=False)
+        if b"/hangs" in request.body and b"DetailType" not in request.body:
+            self.hanging.set()
+            assert self.let_go.wait(SOON)
+        return self.services[region].transport().send(request, timeouts)
+
+    def close(self):
+        pass
+
+    @property
+    def sent(self):
+        """How many events of each source were accepted, by any Region."""
+        return Counter(
+            entry.source.removeprefix(PREFIX)
+            for service in self.services.values()
+            for entry in service.accepted
+        )
+
+
+@pytest.fixture
+def world():
+    world = World()
+    yield world
+    world.let_go.set()
+
+
+@pytest.fixture
+def client(world):
+    with PartnerEventsClient(
+        "us-east-1",
+        credentials=world.services["us-east-1"].credentials,
+        transport=world,
+        retry=AT_ONCE,
+    ) as client:
+        yield client
+
+
+def codes(receipts):
+    return [getattr(receipt.result(SOON), "code", "accepted") for receipt in receipts]
+
+
+def balances(stats):
+    ended = stats.accepted + stats.rejected + stats.exhausted + stats.unconfirmed + stats.dropped
+    return stats.published == ended + stats.buffered + stats.in_flight
+
+
+EVENTS = [event("active"), event("pending", 1), event("gone", 2), event("active", 3)]
+HELD_BACK = ["accepted", "SourcePending", "SourceGone", "accepted"]
+
+
+def test_what_a_guard_holds_back_reaches_the_receipt(client, world):
+    """The outcomes are those of the guard, and nothing of it was sent."""
+    gone = []
+    with EventPublisher(SourceGuard(client, on_source_gone=gone.append), linger=0) as publisher:
+        assert codes(publisher.publish_many(EVENTS)) == HELD_BACK
+        assert codes(publisher.publish_many(EVENTS)) == HELD_BACK
+        assert publisher.stats().rejected == 4
+        assert balances(publisher.stats())
+    assert world.sent == {"active": 4}
+    assert gone == [PREFIX + "gone"]
+
+
+def test_what_a_guard_parks(client, world):
+    """The receipt says so, for each event that the function took, in their order."""
+    parked = []
+    with EventPublisher(SourceGuard(client, on_pending=parked.append), linger=0) as publisher:
+        receipts = publisher.publish_many([event("pending", number) for number in range(50)])
+        assert codes(receipts) == ["SourceParked"] * 50
+    assert parked == [receipt.event for receipt in receipts]
+    assert not world.sent
+
+
+def test_a_function_that_parks_may_raise_or_end_its_thread(client):
+    """The receipt says to send the event again, and others go on."""
+
+    def park(event):
+        raise SystemExit if "1" in event.detail else KeyError
+
+    with EventPublisher(SourceGuard(client, on_pending=park), linger=0) as publisher:
+        receipts = publisher.publish_many([event("pending", 0), event("pending", 1), event()])
+        assert codes(receipts) == ["SourcePending", "SourcePending", "accepted"]
+        assert receipts[1].outcome.message.startswith("the partner event source is PENDING, and")
+
+
+def test_a_look_up_that_hangs_holds_up_its_own_source_only(client, world):
+    """Events of all other sources have their outcomes meanwhile, known or not."""
+    with EventPublisher(SourceGuard(client), linger=0) as publisher:
+        held_up = publisher.publish(event("hangs"))
+        assert world.hanging.wait(SOON)
+        others = [event(str(number % 20), number) for number in range(400)]
+        assert codes(publisher.publish_many(others)) == ["accepted"] * 400
+        assert not held_up.done()
+        assert publisher.stats().buffered == 1
+        world.let_go.set()
+        assert codes([held_up]) == ["accepted"]
+        assert balances(publisher.stats())
+
+
+def test_close_holds_while_a_look_up_hangs(client, world):
+    """What waits for it is told that it was not sent, and is not sent later."""
+    publisher = EventPublisher(SourceGuard(client), linger=0)
+    held_up = [publisher.publish(event("hangs", number)) for number in range(30)]
+    assert world.hanging.wait(SOON)
+    report = publisher.close(0.05)
+    assert [one.code for one in report.exhausted] == ["PublisherClosed"] * 30
+    assert codes(held_up) == ["PublisherClosed"] * 30
+    world.let_go.set()
+    assert balances(publisher.stats())
+    assert not world.sent
+
+
+def test_one_source_that_waits_leaves_room(client, world):
+    """It holds nine tenths of the room at most."""
+    guard = SourceGuard(client)
+    with EventPublisher(
+        guard, linger=0, max_buffered_events=100, on_full="drop_newest"
+    ) as publisher:
+        held_up = [publisher.publish(event("hangs", number)) for number in range(120)]
+        assert sum(receipt.done() for receipt in held_up) == 30
+        assert codes([publisher.publish(event()) for _ in range(5)]) == ["accepted"] * 5
+        world.let_go.set()
+        assert Counter(codes(held_up)) == {"accepted": 90, "BufferFull": 30}
+
+
+def test_the_oldest_of_what_waits_is_dropped(client, world):
+    """Where `on_full` says so, an event that waits for a look-up is one of the oldest."""
+    guard = SourceGuard(client)
+    with EventPublisher(
+        guard, linger=0, max_buffered_events=10, on_full="drop_oldest"
+    ) as publisher:
+        held_up = [publisher.publish(event("hangs", number)) for number in range(12)]
+        assert [receipt.done() for receipt in held_up] == [True] * 3 + [False] * 9
+        world.let_go.set()
+        assert codes(held_up) == ["BufferFull"] * 3 + ["accepted"] * 9
+        assert balances(publisher.stats())
+
+
+def test_a_source_that_is_gone_is_learnt_from_a_result(client, world):
+    """After the service has said so, nothing more of it is sent."""
+    is_learnt = threading.Event()
+    guard = SourceGuard(client, on_source_gone=lambda _: is_learnt.set())
+    with EventPublisher(guard, linger=0) as publisher:
+        assert codes([publisher.publish(event())]) == ["accepted"]
+        world.services["us-east-1"].sources.delete(PREFIX + "active", ACCOUNT)
+        first = publisher.publish(event()).result(SOON)
+        assert isinstance(first, Rejected)
+        assert first.attempts == 1
+        assert first.source_is_gone
+        assert is_learnt.wait(SOON)
+        assert codes([publisher.publish(event())]) == ["SourceGone"]
+
+
+def by_region(source):
+    return None if source.endswith("nowhere") else REGIONS[source.endswith("1")]
+
+
+def test_a_router_sends_to_each_region(client, world):
+    """Each event goes to the Region of its source; one without a Region has its outcome at once."""
+    with EventPublisher(RegionRouter(client, by_region), linger=0) as publisher:
+        events = [event(str(number)) for number in range(20)] + [event("nowhere"), {"Source": 5}]
+        receipts = publisher.publish_many(events)
+        assert codes(receipts)[:20] == ["accepted"] * 20
+        assert codes(receipts)[20:] == ["UnknownRegion", "InvalidEvent"]
+        stats = publisher.stats()
+        assert (stats.published, stats.accepted, stats.rejected) == (22, 20, 2)
+        assert balances(stats)
+    assert [service.accepted_count for service in world.services.values()] == [18, 2]
+
+
+def test_guards_behind_a_router(client, world):
+    """Each Region has its guard."""
+    router = RegionRouter(client, by_region, in_front=SourceGuard)
+    with EventPublisher(router, linger=0) as publisher:
+        assert codes(publisher.publish_many(EVENTS)) == HELD_BACK
+    assert world.sent == {"active": 2}
+
+
+def test_a_region_that_is_down_delays_no_other(client, world):
+    """Its own events wait for their retries; the others' have their outcomes meanwhile."""
+    world.down = "eu-west-1"
+    router = RegionRouter(client, by_region)
+    with EventPublisher(router, linger=0, max_buffered_events=100, on_full="drop_newest") as it:
+        down = [it.publish(event(f"{number % 20}1", number)) for number in range(120)]
+        assert sum(receipt.done() for receipt in down) == 30
+        others = [it.publish(event(f"{number}2")) for number in range(5)]
+        assert codes(others) == ["accepted"] * 5
+        assert it.stats().buffered + it.stats().in_flight == 90
+        world.let_go.set()
+        assert Counter(codes(down)) == {"TransportError": 90, "BufferFull": 30}
+        assert balances(it.stats())
+
+
+def test_what_no_publisher_can_send_with(client):
+    """The error names what it can."""
+    for wrong in (object(), SourceGuard(object())):
+        with pytest.raises(
+            TypeError,
+            match=r"cannot send with an? object; allowed: a PartnerEventsClient, a SourceGuard",
+        ):
+            EventPublisher(wrong)
+
+
+# ---------------------------------------------------------------- asyncio
+
+
+class AsyncWorld:
+    """The same for event loops; what hangs there waits for a future."""
+
+    def __init__(self, world):
+        self.world = world
+        self.hanging = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def send(self, request, timeouts):
+        region = (urlsplit(request.url).hostname or "").split(".")[1]
+        if region == self.world.down:
+            await self.let_go.wait()
+            raise TransportError("no connection", may_have_been_sent=False)
+        if b"/hangs" in request.body and b"DetailType" not in request.body:
+            self.hanging.set()
+            await self.let_go.wait()
+        await asyncio.sleep(0)
+        return self.world.services[region].transport().send(request, timeouts)
+
+    async def close(self):
+        pass
+
+
+@pytest_asyncio.fixture
+async def async_world(world):
+    return AsyncWorld(world)
+
+
+@pytest_asyncio.fixture
+async def async_client(world, async_world):
+    async with AsyncPartnerEventsClient(
+        "us-east-1",
+        credentials=world.services["us-east-1"].credentials,
+        transport=async_world,
+        retry=AT_ONCE,
+    ) as client:
+        yield client
+
+
+async def async_codes(receipts):
+    async with asyncio.timeout(SOON):
+        return [getattr(await receipt, "code", "accepted") for receipt in receipts]
+
+
+@pytest.mark.asyncio
+async def test_what_a_guard_holds_back_reaches_the_receipt_on_a_loop(async_client, world):
+    """The same outcomes; functions may be asynchronous."""
+    gone, parked = [], []
+
+    async def park(event):
+        await asyncio.sleep(0)
+        parked.append(event)
+
+    guard = AsyncSourceGuard(async_client, on_source_gone=gone.append)
+    async with AsyncEventPublisher(guard, linger=0) as publisher:
+        assert await async_codes(await publisher.publish_many(EVENTS)) == HELD_BACK
+        assert await async_codes(await publisher.publish_many(EVENTS)) == HELD_BACK
+        assert balances(publisher.stats())
+    guard = AsyncSourceGuard(async_client, on_pending=park)
+    async with AsyncEventPublisher(guard, linger=0) as publisher:
+        assert await async_codes([await publisher.publish(event("pending"))]) == ["SourceParked"]
+    assert parked == [event("pending")]
+    assert gone == [PREFIX + "gone"]
+    assert world.sent == {"active": 4}
+
+
+@pytest.mark.asyncio
+async def test_a_look_up_that_hangs_on_a_loop(async_client, async_world):
+    """It holds up its own source, and no other, and no `close`."""
+    publisher = AsyncEventPublisher(AsyncSourceGuard(async_client), linger=0)
+    held_up = await publisher.publish(event("hangs"))
+    await asyncio.wait_for(async_world.hanging.wait(), SOON)
+    others = [event(str(number % 20), number) for number in range(400)]
+    assert await async_codes(await publisher.publish_many(others)) == ["accepted"] * 400
+    assert not held_up.done()
+    report = await publisher.close(0.05)
+    assert [one.code for one in report.exhausted] == ["PublisherClosed"]
+    assert balances(publisher.stats())
+    assert "hangs" not in async_world.world.sent
+
+
+@pytest.mark.asyncio
+async def test_a_look_up_that_ends_on_a_loop(async_client, async_world):
+    """What waited for it is sent."""
+    async with AsyncEventPublisher(AsyncSourceGuard(async_client), linger=0) as publisher:
+        held_up = await publisher.publish(event("hangs"))
+        await asyncio.wait_for(async_world.hanging.wait(), SOON)
+        async_world.let_go.set()
+        assert await async_codes([held_up]) == ["accepted"]
+
+
+@pytest.mark.asyncio
+async def test_a_router_on_a_loop(async_client, async_world, world):
+    """Regions are kept apart, and share the room."""
+    world.down = "eu-west-1"
+    router = AsyncRegionRouter(async_client, by_region, in_front=AsyncSourceGuard)
+    publisher = AsyncEventPublisher(
+        router, linger=0, max_buffered_events=100, on_full="drop_newest"
+    )
+    async with publisher:
+        down = [await publisher.publish(event(f"{n % 20}1", n)) for n in range(120)]
+        assert sum(receipt.done() for receipt in down) == 30
+        others = [await publisher.publish(one) for one in (*EVENTS, event("nowhere"))]
+        assert await async_codes(others) == [*HELD_BACK, "UnknownRegion"]
+        async_world.let_go.set()
+        assert Counter(await async_codes(down)) == {"TransportError": 90, "BufferFull": 30}
+        assert balances(publisher.stats())
+
+
+@pytest.mark.asyncio
+async def test_who_waits_for_room_of_another_region(async_client, async_world, world):
+    """Outcomes of one Region make room for events of another."""
+    world.down = "eu-west-1"
+    router = AsyncRegionRouter(
+        async_client, {PREFIX + "11": "eu-west-1", PREFIX + "2": "us-east-1"}
+    )
+    async with AsyncEventPublisher(router, linger=0, max_buffered_events=1) as publisher:
+        first = await publisher.publish(event("11"))
+        waiting = asyncio.create_task(publisher.publish(event("2"), timeout=SOON))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        async_world.let_go.set()
+        assert await async_codes([first, await waiting]) == ["TransportError", "accepted"]
+
+
+@pytest.mark.asyncio
+async def test_what_no_async_publisher_can_send_with(client):
+    """A client for threads, for example."""
+    for wrong in (client, SourceGuard(client), AsyncSourceGuard(client)):
+        with pytest.raises(TypeError, match="cannot send with a"):
+            AsyncEventPublisher(wrong)
