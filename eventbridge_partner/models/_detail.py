@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
 import msgspec
@@ -90,33 +90,86 @@ def read_detail(
 
 
 def _from_mapping(detail: dict[object, object]) -> tuple[bytes, tuple[Finding, ...]]:
-    # What orjson writes is less than 255 deep, and so strict about integers that none is too
-    # large. Only NaN is left, as null.
     try:
-        raw = orjson.dumps(detail, with_json_type, _OPTIONS)
-    except orjson.JSONEncodeError as error:
-        _pass_on(error.__cause__)
-        try:
-            # Ids of more than 53 bits are common, and fine.
-            raw = orjson.dumps(detail, with_json_type, _OPTIONS & ~orjson.OPT_STRICT_INTEGER)
-        except orjson.JSONEncodeError as again:
-            _pass_on(again.__cause__)
-            return thorough.written(detail)
-        if _has_large_integer(raw):
-            return thorough.written(detail)
-    if b"null" in raw and not _is_finite(detail):
+        is_safe = _SAFE.issuperset(map(type, detail.values())) or _is_safe(detail)
+        safe = detail if is_safe else _safe_members(detail)
+        raw = _dumped(safe)
+    except (orjson.JSONEncodeError, NoJsonFormError, RecursionError) as error:
+        let_pass(error)
+        return thorough.written(detail)
+    # orjson writes NaN and infinity as null.
+    if raw is None or (b"null" in raw and not _is_finite(safe)):
         return thorough.written(detail)
     return raw, ()
 
 
-def _pass_on(cause: BaseException | None) -> None:
-    """Raise what orjson wraps but no value is to blame for: a signal handler's exception."""
-    if cause is not None and not isinstance(cause, (NoJsonFormError, RecursionError)):
-        raise cause
+def _dumped(safe: dict[object, object]) -> bytes | None:
+    """Return JSON; None if an integer may be too large."""
+    try:
+        return orjson.dumps(safe, None, _OPTIONS)
+    except orjson.JSONEncodeError:
+        # Ids of more than 53 bits are common, and fine.
+        raw = orjson.dumps(safe, None, _OPTIONS & ~orjson.OPT_STRICT_INTEGER)
+    return None if _has_large_integer(raw) else raw
+
+
+# orjson (3.13) miscounts levels where tuples are among them, and writes out of bounds in their
+# depth; where the value of an enum cannot be read, it crashes. So it gets nothing but exact dicts
+# and lists, whose levels it counts right, of exactly these types.
+_SAFE: Final[frozenset[type]] = frozenset({str, int, float, bool, type(None)})
+_NO_FLOATS: Final = _SAFE - {float}
+_SAFE_DEPTH: Final = 100
+
+_MOST_LOOKED_AT: Final = 10_000
+"""Containers that are looked at before they are copied: one that holds itself has no end."""
+
+
+def _is_safe(detail: dict[object, object]) -> bool:
+    """Tell whether orjson can be given a mapping as it is."""
+    todo: list[Iterable[object]] = [detail.values()]
+    for values in todo:
+        for value in values:
+            kind = type(value)
+            if kind in _SAFE:
+                continue
+            if kind is dict:
+                todo.append(cast("dict[object, object]", value).values())
+            elif kind is list:
+                todo.append(cast("list[object]", value))
+            else:
+                return False
+        if len(todo) > _MOST_LOOKED_AT:
+            return False
+    return True
+
+
+def _safe_members(members: dict[object, object], room: int = _SAFE_DEPTH) -> dict[object, object]:
+    return {key: _safe(value, room) for key, value in members.items()}
+
+
+def _safe(value: object, room: int) -> object:
+    """
+    Return a value as something that orjson can be given.
+
+    Raises:
+        NoJsonFormError: There is no such form.
+        RecursionError: It is deeper than the quick way goes.
+    """
+    while (kind := type(value)) not in _SAFE:
+        if kind is dict or kind is list or kind is tuple:
+            if not room:
+                raise RecursionError
+            if kind is dict:
+                return _safe_members(cast("dict[object, object]", value), room - 1)
+            return [_safe(inner, room - 1) for inner in cast("Iterable[object]", value)]
+        value = with_json_type(value)
+    return value
 
 
 def _is_finite(detail: dict[object, object]) -> bool:
     """Tell whether what orjson wrote had no NaN and no infinity in it."""
+    if _NO_FLOATS.issuperset(map(type, detail.values())):
+        return True
     try:
         _finite_encoder().encode(detail)
     except Exception as error:  # noqa: BLE001  # json calls methods that nobody else calls

@@ -9,7 +9,7 @@ import enum
 import functools
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
 
 import attrs
 
@@ -73,7 +73,7 @@ def with_json_type(value: object) -> object:
 def _with_json_type(value: object) -> object:
     match value:
         case enum.Enum():
-            return value.value
+            return _enum_value(value)
         case str():
             return plain_text(value)
         case int():
@@ -98,6 +98,19 @@ def _with_json_type(value: object) -> object:
             return unstructured(value)
         case _:
             raise NoJsonFormError(f"is {kind_of(value)}")
+
+
+def _enum_value(member: enum.Enum) -> object:
+    value: object = member
+    for _ in range(_MOST_ENUMS):
+        if not isinstance(value, enum.Enum):
+            return value
+        value = value.value
+    raise NoJsonFormError(f"is {kind_of(member)} whose value is an enum over and over")
+
+
+_MOST_ENUMS: Final = 100
+"""How many enums may be the value of each other; one that is its own would have no end."""
 
 
 def _datetime_text(value: datetime.datetime) -> str:

@@ -171,10 +171,10 @@ values = st.recursive(
     max_leaves=10,
 )
 DEPTHS = st.sampled_from([0, 0, 0, 1, 120, 126, 127, 128, 250, 253, 254, 255, 980, 997, 998, 999])
-# No tuples: orjson 3.13 writes out of bounds for those in dicts far beyond its limit of depth.
 WRAPS = {
     "dict": (lambda value: {"k": value}, '{"k":', "}"),
     "list": (lambda value: [value], "[", "]"),
+    "tuple": (lambda value: (value,), "[", "]"),
     "dataclass": (Base, '{"one":', "}"),
     "attrs": (Frozen, '{"one":', ',"_two":null}'),
     "mapping": (lambda value: types.MappingProxyType({"k": value}), '{"k":', "}"),

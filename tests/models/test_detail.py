@@ -548,6 +548,87 @@ def test_depth_beyond_the_limit(depth, kind):
     assert len(of_text) < 200
 
 
+@attrs.frozen
+class Boxed:
+    k: Any
+
+
+WRAPS = {
+    "t": (lambda value: (value,), "[", "]"),
+    "l": (lambda value: [value], "[", "]"),
+    "d": (lambda value: {"k": value}, '{"k":', "}"),
+    "r": (Boxed, '{"k":', "}"),
+}
+MIXES = ["t", "tl", "tdd", "tddr", "ddt", "tr", "d"]
+
+
+def nested(wraps, depth):
+    """Return a date in tuples, lists, dicts and records in turn, and its text."""
+    value: Any = datetime.date(2030, 1, 2)
+    text = '"2030-01-02"'
+    for level in range(depth):
+        wrap, opening, closing = WRAPS[wraps[level % len(wraps)]]
+        value, text = wrap(value), opening + text + closing
+    return value, text
+
+
+@pytest.mark.parametrize("wraps", MIXES)
+@pytest.mark.parametrize("depth", [98, 99, 100, 101, 253, 254, 255, 256, 511, 980, 999])
+def test_tuples_are_written_at_any_depth(wraps, depth):
+    """Of some, orjson 3.13 writes out of bounds."""
+    value, text = nested(wraps, depth)
+    assert sent({"v": value}) == f'{{"v":{text}}}'
+
+
+@pytest.mark.parametrize("wraps", MIXES)
+@pytest.mark.parametrize("depth", [1000, 1023, 1024, 1280, 5000])
+def test_tuples_beyond_the_limit(wraps, depth):
+    """They count like lists."""
+    (found,) = refusal({"v": nested(wraps, depth)[0]})
+    assert found.endswith("is nested more than 1000 deep; the limit is 1000 levels")
+
+
+class Raising(enum.Enum):
+    ONE = 1
+
+    @property
+    def value(self):
+        raise ZeroDivisionError
+
+
+class Itself(enum.Enum):
+    ONE = 1
+
+    @property
+    def value(self):
+        return self
+
+
+@pytest.mark.parametrize("wraps", [*WRAPS, ""])
+@pytest.mark.parametrize(
+    ("member", "found"),
+    [
+        (Raising.ONE, "is a Raising that cannot be read (ZeroDivisionError)"),
+        (Itself.ONE, "is an Itself whose value is an enum over and over"),
+    ],
+)
+def test_enums_without_a_value(member, found, wraps):
+    """Where orjson reads one, it crashes."""
+    value = WRAPS[wraps][0](member) if wraps else member
+    (message,) = refusal({"v": value})
+    assert found in message
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize(
+    "wrap", [lambda value: value, lambda value: [value], lambda value: (value,)]
+)
+def test_a_null_hides_no_nan(number, wrap):
+    """It is looked for wherever there are floats."""
+    (message,) = refusal({"n": None, "v": wrap(number)})
+    assert "is NaN" in message or "is infinite" in message
+
+
 def test_wide_is_not_deep():
     """A thousand neighbours are no depth, nor are brackets in texts."""
     text = json.dumps({"a": [{"b": [[]]} for _ in range(5000)], "c": "[{" * 5000})
