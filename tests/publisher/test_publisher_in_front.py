@@ -17,6 +17,7 @@ from eventbridge_partner import (
     AsyncRegionRouter,
     AsyncSourceGuard,
     EventPublisher,
+    Exhausted,
     PartnerEvent,
     PartnerEventsClient,
     RegionRouter,
@@ -146,7 +147,9 @@ def test_a_function_that_parks_may_raise_or_end_its_thread(client):
     with EventPublisher(SourceGuard(client, on_pending=park), linger=0) as publisher:
         receipts = publisher.publish_many([event("pending", 0), event("pending", 1), event()])
         assert codes(receipts) == ["SourcePending", "SourcePending", "accepted"]
-        assert receipts[1].outcome.message.startswith("the partner event source is PENDING, and")
+        outcome = receipts[1].outcome
+        assert isinstance(outcome, Exhausted)
+        assert outcome.message.startswith("the partner event source is PENDING, and")
 
 
 def test_a_look_up_that_hangs_holds_up_its_own_source_only(client, world):
