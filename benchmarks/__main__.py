@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from benchmarks.bars import bars
 from benchmarks.cases import BATCH, CASES
 from benchmarks.certificates import write_certificates
 from benchmarks.contenders import CONTENDERS, Contender
+from benchmarks.environment import environment
 from benchmarks.figures import Result, SendingFigures
 from benchmarks.latency import DELAY, IN_FLIGHT, measure_latency
 from benchmarks.machine import machine
@@ -67,30 +67,6 @@ def _full_batches(text: str) -> int:
     if events < BATCH or events % BATCH:
         raise argparse.ArgumentTypeError(f"{events}; allowed: multiples of {BATCH}")
     return events
-
-
-def environment(directory: Path, trusted: Path) -> dict[str, str]:
-    """Return the environment of all processes: no setting of this machine's AWS use in it."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AWS_", "NODE_"))
-        and not name.upper().endswith(("_PROXY", "_CA_BUNDLE", "SSL_CERT_FILE"))
-        and not (name.startswith("PYTHON") and name != "PYTHONPATH")
-    }
-    root = str(Path(__file__).parents[1])
-    return kept | {
-        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "benchmark",
-        "AWS_SESSION_TOKEN": "benchmark" * 40,  # a role's, as most backends have
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": str(directory / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(directory / "none"),
-        "AWS_CA_BUNDLE": str(trusted),
-        "NODE_EXTRA_CA_CERTS": str(trusted),
-        "BENCHMARK_EVENTS": str(directory),
-        "PYTHONPATH": os.pathsep.join(filter(None, (root, kept.get("PYTHONPATH")))),
-    }
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.__main__ import environment
 from benchmarks.cases import CASES
 from benchmarks.certificates import write_certificates
 from benchmarks.contenders import CONTENDERS, Contender
+from benchmarks.environment import environment
 from benchmarks.figures import SendingFigures
 from benchmarks.sending import measure_sending
 from benchmarks.service import Service

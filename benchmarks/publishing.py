@@ -363,7 +363,7 @@ ROWS = (
 
 def plain_environment(directory: Path) -> dict[str, str]:
     """Return the environment of all processes; nothing is encrypted here."""
-    from benchmarks.__main__ import environment
+    from benchmarks.environment import environment
 
     here = environment(directory, directory / "none")
     del here["AWS_CA_BUNDLE"], here["NODE_EXTRA_CA_CERTS"]

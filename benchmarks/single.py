@@ -170,8 +170,8 @@ def table(figures: list[SingleFigures]) -> str:
 
 
 def main() -> None:
-    from benchmarks.__main__ import environment
     from benchmarks.certificates import write_certificates
+    from benchmarks.environment import environment
 
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.single",

@@ -186,8 +186,8 @@ def _figures(start: Start, measured: list[tuple[float, float, int | None]]) -> S
 
 def main() -> None:
     from benchmarks import bars, tables
-    from benchmarks.__main__ import environment
     from benchmarks.certificates import write_certificates
+    from benchmarks.environment import environment
     from benchmarks.figures import Result
     from benchmarks.machine import machine
 
