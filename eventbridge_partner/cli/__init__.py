@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from eventbridge_partner import (
     ConfigurationError,
@@ -105,6 +105,13 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         super().error(escaped(message, MOST_OF_A_LINE))
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # The parser of a command says itself what it does not know, with its own usage.
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown and self.prog != _PROGRAM:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:

@@ -9,11 +9,15 @@ but one entry is held at a time.
 from __future__ import annotations
 
 import contextlib
+import errno
+import gzip
+import io
 import re
 import sys
+import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 import attrs
 
@@ -46,6 +50,15 @@ _CHUNK_BYTES: Final = 64 * 1024
 _WHITE: Final = b" \t\r\n"
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+_GZIP: Final = b"\x1f\x8b"
+_OTHERS: Final = {
+    b"PK\x03\x04": "a ZIP archive",
+    b"BZh": "bzip2 data",
+    b"\xfd7zX": "xz data",
+    b"\x28\xb5\x2f\xfd": "zstd data",
+    b"PAR1": "a Parquet file",
+}
+"""How data begins that this program cannot read, and what it is."""
 
 # What opens a document that is not JSON Lines, and what may yet turn out to.
 _OPENING: Final = re.compile(rb'\[|\{\s*"Entries"\s*:\s*\[')
@@ -73,14 +86,39 @@ def open_input(file: str) -> Generator[BinaryIO, None, None]:
     if file == "-":
         if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]
             raise UsageError(f"cannot read {name_of(file)}: it is closed")
-        yield sys.stdin.buffer
+        yield _unzipped(sys.stdin.buffer, file)
         return
     try:
         stream = Path(file).open("rb")  # noqa: SIM115  # closed below
     except OSError as error:
         raise unreadable(file, error) from error
     with stream:
-        yield stream
+        yield _unzipped(stream, file)
+
+
+class UnzippedInput(gzip.GzipFile):
+    """An input that is gzip data, whatever its name."""
+
+    def read1(self, size: int = -1) -> bytes:
+        """Return what comes next, unzipped."""
+        try:
+            return super().read1(size)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            what = "cut off" if isinstance(error, EOFError) else "broken"
+            raise OSError(errno.EILSEQ, f"its gzip data is {what}") from error
+
+
+def _unzipped(stream: BinaryIO, file: str) -> BinaryIO:
+    """Return a stream that unzips what is gzip data."""
+    if not isinstance(stream, io.BufferedReader):
+        return stream
+    try:
+        opening = stream.peek(len(_GZIP))[: len(_GZIP)]
+    except OSError as error:
+        raise unreadable(file, error) from error
+    if opening != _GZIP:
+        return stream
+    return cast("BinaryIO", UnzippedInput(fileobj=stream, mode="rb"))
 
 
 def unreadable(file: str, error: OSError) -> UsageError:
@@ -133,10 +171,13 @@ class EntryReader:
         self._is_stopped = False
         self.bytes_read = 0
         self._source = _Source(self._chunks())
-        self._source.look_at(max(map(len, (_BOM, *_UTF_16))))
+        self._source.look_at(max(map(len, (_BOM, *_UTF_16, *_OTHERS))))
         start = self._source.take()
         if start.startswith(_UTF_16):
             raise UsageError("the input is UTF-16; needed: UTF-8")
+        for opening, kind in _OTHERS.items():
+            if start.startswith(opening):
+                raise UsageError(f"the input is {kind}; needed: text in UTF-8, or gzip data of it")
         self._source.put_back(start.removeprefix(_BOM))
 
     def __iter__(self) -> Iterator[InputEntry]:

@@ -266,10 +266,14 @@ def summary(tally: Tally, *, seconds: float, failed: Path | None) -> Iterable[st
     if counts.unconfirmed:
         yield "  unconfirmed: they may have arrived, and sending them again may duplicate them"
     if counts.undelivered:
+        todo = [
+            *["fixed"] * bool(counts.rejected),
+            *["sent again"] * bool(counts.exhausted or counts.unconfirmed),
+        ]
         if failed is None:
-            yield "  --failed FILE would keep what was not accepted, to be sent again"
+            yield f"  --failed FILE would keep what was not accepted, to be {' or '.join(todo)}"
         else:
-            yield f"  what was not accepted is in {failed}, to be sent again"
+            yield f"  what was not accepted is in {failed}, to be {' or '.join(todo)}"
 
 
 def amount(count: int, noun: str) -> str:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, TextIO
+
+from eventbridge_partner.cli._output import amount
 
 if TYPE_CHECKING:
     from typing import Self
 
 _INTERVAL: Final = 0.1
 """Seconds between two looks at the counts."""
+
+_SHORTEST: Final = 1.0
+"""Seconds before which nobody can say how fast it is."""
 
 
 class Progress(Protocol):
@@ -45,7 +51,7 @@ def open_progress(terminal: TextIO, total_bytes: int | None) -> Progress:
         total_bytes: The size of the input; None if nobody knows.
     """
     if importlib.util.find_spec("rich") is None:
-        return _Counter(terminal)
+        return _Counter(terminal, total_bytes)
     return _RichProgress(terminal, total_bytes)
 
 
@@ -63,21 +69,52 @@ class _Pace:
         return True
 
 
-def _text(decided: int, undelivered: int) -> str:
-    return f"{decided:,} events" + (f", {undelivered:,} not accepted" if undelivered else "")
+class _Figures:
+    """
+    Puts counts into words: how many events, how fast, how long it will still take.
+
+    Args:
+        total_bytes: The size of the input; None if nobody knows.
+    """
+
+    def __init__(self, total_bytes: int | None) -> None:
+        self._total_bytes = total_bytes
+        self._began = time.monotonic()
+
+    def text(self, decided: int, undelivered: int, bytes_read: int) -> str:
+        """Return the words for counts."""
+        words = [amount(decided, "event")]
+        if undelivered:
+            words.append(f"{undelivered:,} not accepted")
+        elapsed = time.monotonic() - self._began
+        if decided and elapsed >= _SHORTEST:
+            words.append(f"{decided / elapsed:,.0f} events/s")
+            if self._total_bytes and 0 < bytes_read < self._total_bytes:
+                left = elapsed * (self._total_bytes - bytes_read) / bytes_read
+                words.append(f"{_time(left)} left")
+        return ", ".join(words)
+
+
+def _time(seconds: float) -> str:
+    minutes, seconds = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
 
 
 class _Counter:
     """One line, written over and over."""
 
-    def __init__(self, terminal: TextIO) -> None:
+    def __init__(self, terminal: TextIO, total_bytes: int | None) -> None:
         self._terminal = terminal
         self._pace = _Pace()
+        self._figures = _Figures(total_bytes)
         self._shown = ""
 
     def show(self, *, decided: int, undelivered: int, bytes_read: int) -> None:
         if self._pace.lets_pass():
-            self._shown = _text(decided, undelivered)
+            self._shown = self._figures.text(decided, undelivered, bytes_read)
             self._write(f"\r{self._shown}\x1b[K")
 
     def write_above(self, line: str) -> None:
@@ -111,12 +148,13 @@ class _RichProgress:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._task = self._progress.add_task(_text(0, 0), total=total_bytes)
+        self._figures = _Figures(total_bytes)
+        self._task = self._progress.add_task(self._figures.text(0, 0, 0), total=total_bytes)
         self._pace = _Pace()
 
     def show(self, *, decided: int, undelivered: int, bytes_read: int) -> None:
         if self._pace.lets_pass():
-            text = _text(decided, undelivered)
+            text = self._figures.text(decided, undelivered, bytes_read)
             self._progress.update(self._task, description=text, completed=bytes_read)
 
     def write_above(self, line: str) -> None:

@@ -34,7 +34,13 @@ from eventbridge_partner.cli._exits import (
     UsageError,
     reason,
 )
-from eventbridge_partner.cli._input import EntryReader, InputEntry, open_input, unreadable
+from eventbridge_partner.cli._input import (
+    EntryReader,
+    InputEntry,
+    UnzippedInput,
+    open_input,
+    unreadable,
+)
 from eventbridge_partner.cli._interruption import Interrupted, Interruption
 from eventbridge_partner.cli._output import (
     LineFile,
@@ -59,10 +65,10 @@ _INTERRUPTED: Final = Unconfirmed("interrupted before its answer", _REFUSED, 0, 
 
 _EPILOG: Final = """\
 The file holds JSON Lines, one entry on each line, or the array (or the object with "Entries")
-that `aws events put-partner-events` takes. An entry has Source, DetailType and Detail, and
-Resources and Time if wanted. Detail is JSON text, which is sent to the letter, or an object,
-which is sent as it is written but for white space. From a pipe, events wait until 20 of them
-are there or the pipe is closed.
+that `aws events put-partner-events` takes; it may be gzip data. An entry has Source, DetailType
+and Detail, and Resources and Time if wanted. Detail is JSON text, which is sent to the letter, or
+an object, which is sent as it is written but for white space. From a pipe, events wait until 20 of
+them are there or the pipe is closed.
 
 Each result is a JSON line: `line` of the input, `outcome`, `source`, `attempts`, and
   accepted      event_id        nothing is left to do
@@ -397,7 +403,9 @@ def _reader(file: str, stream: BinaryIO) -> EntryReader:
 
 
 def _size(stream: BinaryIO) -> int | None:
-    """Return the size of an input that is a file."""
+    """Return the size of an input that is a file; what is unzipped has another."""
+    if isinstance(stream, UnzippedInput):
+        return None
     status = _status(stream)
     return status.st_size if status and stat.S_ISREG(status.st_mode) else None
 

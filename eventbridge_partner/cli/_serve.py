@@ -184,6 +184,9 @@ def _reached_by(server: LocalServer) -> tuple[str | None, str]:
 def _what_became(record: RequestRecord) -> str:
     if record.operation in SOURCE_OPERATIONS:
         return record.operation
+    if record.error_code == "UnknownOperationException":
+        known = "PutPartnerEvents and operations on partner event sources"
+        return f"{record.operation or 'no operation'} is not known here, only {known}"
     accepted = sum(result.event_id is not None for result in record.results)
     dropped = sum(bool(result.dropped_for) for result in record.results)
     what = f"{accepted} of {record.entry_count} entries accepted"

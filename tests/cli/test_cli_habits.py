@@ -1,0 +1,119 @@
+"""What people do with command-line programs without reading about this one."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+
+import pytest
+import requests
+
+from eventbridge_partner.cli._progress import _Counter, _Figures, open_progress
+from tests.cli.program import entry, json_lines
+
+
+@pytest.mark.parametrize("command", ["send", "check", "serve", "relay", "sources"])
+def test_the_usage_of_the_command_at_fault(run, command):
+    """An option that a command does not know is answered with that command's usage."""
+    ended = run(command, *{"sources": ["list"]}.get(command, []), "x", "--wrong")
+    assert ended.status == 2
+    assert ended.err.startswith(f"usage: eventbridge-partner {command}")
+
+
+@pytest.mark.parametrize("name", ["events.jsonl.gz", "events.jsonl", "-"])
+def test_gzip_data_by_its_content(run, endpoint, service, tmp_path, name):
+    """Whatever the file is called, and from a pipe as well."""
+    zipped = gzip.compress(json_lines(*[entry()] * 45).encode())
+    (tmp_path / "events.jsonl").write_bytes(zipped)
+    (tmp_path / "events.jsonl.gz").write_bytes(zipped)
+    ended = run("send", name, stdin=zipped)
+    assert (ended.status, ended.out) == (0, "")
+    assert service.accepted_count == 45
+
+
+def test_gzip_data_that_cannot_be_read(run, endpoint, service, tmp_path):
+    """What came before is sent, and a line says what is wrong with the rest."""
+    zipped = gzip.compress(
+        "".join(json_lines(entry(Detail={"n": n})) for n in range(20_000)).encode()
+    )
+    (tmp_path / "cut.gz").write_bytes(zipped[: len(zipped) // 2])
+    ended = run("send", "cut.gz")
+    assert ended.status == 1
+    assert "the input cannot be read further: its gzip data is cut off" in ended.err
+    (tmp_path / "broken.gz").write_bytes(zipped[:10] + b"\xff" * 50)
+    ended = run("check", "broken.gz")
+    assert ended.status
+    assert "its gzip data is broken" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"PK\x03\x04rest", "a ZIP archive"),
+        (b"BZh91AY", "bzip2 data"),
+        (b"\x28\xb5\x2f\xfdrest", "zstd data"),
+        (b"\xfd7zXZ\x00", "xz data"),
+        (b"PAR1rest", "a Parquet file"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_what_cannot_be_read_is_named(run, tmp_path, data, kind):
+    """Nobody has to find out from "not JSON on line 1"."""
+    (tmp_path / "events").write_bytes(data)
+    ended = run("send", "--local", "events")
+    assert ended.status == 2
+    assert f"the input is {kind}; needed: text in UTF-8, or gzip data of it" in ended.err
+
+
+def test_no_advice_to_send_again_what_was_rejected(run, endpoint, service, tmp_path):
+    """What is rejected is to be fixed; sending it again cannot help."""
+    (tmp_path / "bad.jsonl").write_text(json_lines("nonsense", entry()))
+    ended = run("send", "bad.jsonl")
+    assert "--failed FILE would keep what was not accepted, to be fixed\n" in ended.err
+    assert "sent again" not in ended.err
+    ended = run("send", "bad.jsonl", "--failed", "failed.jsonl")
+    assert "what was not accepted is in failed.jsonl, to be fixed\n" in ended.err
+    assert "sent again" not in ended.err
+
+
+def test_progress_in_words(monkeypatch):
+    """One event is no events; after a second, the rate, and how long it will still take."""
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    figures = _Figures(100_000)
+    assert figures.text(1, 0, 10) == "1 event"
+    assert figures.text(2, 1, 20) == "2 events, 1 not accepted"
+    now = 10.0
+    assert figures.text(20_000, 0, 25_000) == "20,000 events, 2,000 events/s, 30 s left"
+    assert figures.text(20_000, 0, 1_000) == "20,000 events, 2,000 events/s, 16 min 30 s left"
+    assert figures.text(20_000, 0, 20) == "20,000 events, 2,000 events/s, 13 h 53 min left"
+    assert figures.text(20_000, 0, 100_000) == "20,000 events, 2,000 events/s"
+    assert _Figures(None).text(5, 0, 100) == "5 events"
+
+
+def test_progress_without_rich(monkeypatch):
+    """The plain counter shows the same words."""
+    monkeypatch.setitem(sys.modules, "rich", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    terminal = io.StringIO()
+    progress = open_progress(terminal, 100)
+    assert isinstance(progress, _Counter)
+    with progress:
+        progress.show(decided=1, undelivered=0, bytes_read=10)
+    assert "\r1 event\x1b[K" in terminal.getvalue()
+
+
+def test_serve_names_an_unknown_operation(capsys):
+    """A line says which operation it was, and which ones there are."""
+    from eventbridge_partner.cli._serve import _RequestPrinter
+
+    service = _RequestPrinter(verify_signatures=False)
+    with service.serve() as server:
+        headers = {
+            "X-Amz-Target": "AWSEvents.PutEvents",
+            "Content-Type": "application/x-amz-json-1.1",
+        }
+        requests.post(server.url, b"{}", headers=headers, timeout=5)
+    err = capsys.readouterr().err
+    assert "PutEvents is not known here, only PutPartnerEvents and operations on" in err
