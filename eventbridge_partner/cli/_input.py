@@ -15,7 +15,7 @@ import io
 import re
 import sys
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -151,6 +151,10 @@ class InputEntry:
         return b" ".join(line.strip(b" \t") for line in _LINE_ENDS.split(self.text))
 
 
+class _StoppedError(Exception):
+    """Whoever waits for more input is not to wait any longer."""
+
+
 class EntryReader:
     """
     Reads entries: JSON Lines, or the array that `aws events put-partner-events` takes.
@@ -169,6 +173,7 @@ class EntryReader:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._is_stopped = False
+        self._is_reading = False
         self.bytes_read = 0
         self._source = _Source(self._chunks())
         self._source.look_at(max(map(len, (_BOM, *_UTF_16, *_OTHERS))))
@@ -182,6 +187,8 @@ class EntryReader:
 
     def __iter__(self) -> Iterator[InputEntry]:
         for piece in _pieces(self._source):
+            if self._is_stopped:  # what was read of it may be a part
+                return
             yield _read(piece)
             if self._is_stopped:
                 return
@@ -190,12 +197,32 @@ class EntryReader:
         """Read no further: what was handed out last is the last entry."""
         self._is_stopped = True
 
+    def stop_now(self) -> None:
+        """
+        Stop, in the handler of a signal, also where reading waits for more input.
+
+        Raises:
+            _StoppedError: Out of that.
+        """
+        self._is_stopped = True
+        if self._is_reading:
+            raise _StoppedError
+
     def _chunks(self) -> Iterator[bytes]:
         # What is there, however little: who pipes events in is not to wait for 64 KiB of them.
         read = getattr(self._stream, "read1", self._stream.read)
-        while chunk := read(_CHUNK_BYTES):
+        while chunk := self._read(read):
             self.bytes_read += len(chunk)
             yield chunk
+
+    def _read(self, read: Callable[[int], bytes]) -> bytes:
+        try:
+            self._is_reading = True
+            return b"" if self._is_stopped else read(_CHUNK_BYTES)
+        except _StoppedError:
+            return b""
+        finally:
+            self._is_reading = False
 
 
 # ---------------------------------------------------------------- cutting

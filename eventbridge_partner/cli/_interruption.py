@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,11 +35,15 @@ class Interruption:
 
     Attributes:
         patience: How many signals it takes to give up what is being finished.
+        first: What the first Ctrl-C does instead, if anything: finish what has begun. Then the
+            second one interrupts.
     """
 
     def __init__(self) -> None:
         self.patience: int = _PATIENCE
         self.allowed = _Allowed(self)
+        self.first: Callable[[], None] | None = None
+        self._is_finishing = False
         self._is_allowed = False
         self._signals: list[int] = []
         self._previous: dict[int, Any] = {}
@@ -67,11 +72,14 @@ class Interruption:
         self._signals.append(number)
         if len(self._signals) >= self.patience:
             os._exit(self.status)
-        if self._is_allowed:
+        if self.first is not None and number == signal.SIGINT and len(self._signals) == 1:
+            self._is_finishing = True
+            self.first()
+        elif self._is_allowed:
             self._strike()
 
     def _strike(self) -> None:
-        if self._signals and not self._has_struck:
+        if len(self._signals) > self._is_finishing and not self._has_struck:
             self._has_struck = True
             raise Interrupted
 

@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 _REFUSED: Final[Mapping[str, Any]] = {}
 """Given to the client in place of an entry that was refused, to hold its place in the order."""
 
+_FINISHING: Final = b"\ninterrupted: nothing more is read; Ctrl-C ends the wait for results\n"
+
 _INTERRUPTED: Final = Unconfirmed("interrupted before its answer", _REFUSED, 0, 0)
 
 _EPILOG: Final = """\
@@ -79,8 +81,9 @@ Each result is a JSON line: `line` of the input, `outcome`, `source`, `attempts`
 Without --results, standard output has the results of the events that were not accepted.
 
 Exit status: 0 all events were accepted; 1 some were not; 2 wrong usage; 3 credentials or
-configuration; 130 interrupted by Ctrl-C, 143 by SIGTERM. After an interruption, what was read
-but has no outcome yet is unconfirmed, and the summary says where reading ended.
+configuration; 130 interrupted by Ctrl-C, 143 by SIGTERM. The first Ctrl-C ends the reading: what
+was read is sent, and the summary says where reading ended. After the second, or SIGTERM, what has
+no outcome yet is unconfirmed.
 """
 
 
@@ -294,6 +297,7 @@ class _Sending:
             Interrupted: Before anything was read.
         """
         outcomes = client.stream_events(self._entries(), deadline=deadline)
+        interruption.first = self._finish
         try:
             while True:
                 with interruption.allowed:
@@ -312,9 +316,20 @@ class _Sending:
             self._problem = "interrupted"
             while self._undecided:
                 self._settle(_INTERRUPTED)
+        finally:
+            interruption.first = None
         if not self._has_begun:
             self._begin()
         return self._problem
+
+    def _finish(self) -> None:
+        """Read no further, and wait for the outcomes of what was read; in a signal's handler."""
+        self.was_interrupted = True
+        self._problem = self._problem or "interrupted"
+        # Not through a stream: the signal may have come in the middle of its write.
+        with contextlib.suppress(OSError):
+            os.write(sys.stderr.fileno(), _FINISHING)
+        self._reader.stop_now()
 
     @property
     def keeps_failed(self) -> bool:

@@ -126,7 +126,7 @@ def test_check_says_that_its_output_cannot_be_written(start, tmp_path, bad):
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("number", "times", "status"),
-    [(signal.SIGINT, 1, 130), (signal.SIGINT, 2, 130), (signal.SIGTERM, 1, 143)],
+    [(signal.SIGINT, 2, 130), (signal.SIGTERM, 1, 143)],
 )
 def test_interruption_is_prompt_and_loses_nothing(start, tmp_path, number, times, status):
     """All that was read has a result; what was not accepted is kept; no traceback."""
@@ -140,8 +140,10 @@ def test_interruption_is_prompt_and_loses_nothing(start, tmp_path, number, times
     results_file = tmp_path / "results.jsonl"
     wait_until(lambda: lines_of(results_file) >= 20)
     began = time.monotonic()
-    for _ in range(times):
+    for time_left in reversed(range(times)):
         process.send_signal(number)
+        if time_left:
+            wait_for_line(process, b"nothing more is read")
     _, err = process.communicate(timeout=10)
     assert time.monotonic() - began < 2
     assert process.returncode == status
@@ -155,6 +157,37 @@ def test_interruption_is_prompt_and_loses_nothing(start, tmp_path, number, times
     expected = [entries[each["line"] - 1] for each in results if each["outcome"] != "accepted"]
     assert kept == expected
     assert f"interrupted; the input was read up to the entry on line {len(results)}\n" in (
+        err.decode()
+    )
+
+
+def wait_for_line(process, text):
+    line = b"-"
+    while line and text not in line:
+        line = process.stderr.readline()
+    assert line
+
+
+@pytest.mark.process
+def test_the_first_ctrl_c_finishes_what_was_read(start, tmp_path):
+    """Nothing more is read, and what was read has its outcome from the service."""
+    entries = numbered(20_000)
+    (tmp_path / "events.jsonl").write_text(json_lines(*entries))
+    process = start(
+        *("send", "--local", "--slow", "0.05", "events.jsonl", "--results", "results.jsonl")
+    )
+    results_file = tmp_path / "results.jsonl"
+    wait_until(lambda: lines_of(results_file) >= 20)
+    process.send_signal(signal.SIGINT)
+    wait_for_line(process, b"nothing more is read; Ctrl-C ends the wait for results")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+    results = read_lines(results_file.read_bytes())
+    assert [each["line"] for each in results] == list(range(1, len(results) + 1))
+    assert len(results) < 20_000
+    assert {each["outcome"] for each in results} == {"accepted"}
+    assert f"interrupted; the input was read up to the entry on line {len(results):,}\n" in (
         err.decode()
     )
 
