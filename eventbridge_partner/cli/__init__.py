@@ -106,9 +106,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         super().error(escaped(message, MOST_OF_A_LINE))
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, *args: Any, **settings: Any) -> Any:
         # The parser of a command says itself what it does not know, with its own usage.
-        found, unknown = super().parse_known_args(args, namespace)
+        found, unknown = super().parse_known_args(*args, **settings)
         if unknown and self.prog != _PROGRAM:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found, unknown
