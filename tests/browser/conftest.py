@@ -74,7 +74,7 @@ def open_page(chromium: Any, server: LocalServer) -> Iterator[Any]:
         contexts.append(context)
         context.add_init_script(LONG_TASKS)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(45_000)
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(f"{server.page_url}{fragment}")

@@ -462,7 +462,7 @@ while time.monotonic() < until:
     for number in range(200):
         {interrupted}
 signal.setitimer(signal.ITIMER_REAL, 0)
-say(waits > 20, longest)
+say(waits > 5, longest)
 publisher.close(20)
 """,
     )
