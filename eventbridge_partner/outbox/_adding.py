@@ -219,9 +219,10 @@ class Adding:
         Raises:
             OutboxSchemaError: That is so.
         """
-        if hasattr(error, "hide_parameters"):
+        of_sqlalchemy: Any = error
+        if hasattr(of_sqlalchemy, "hide_parameters"):
             # SQLAlchemy's errors show a statement's parameters: an event's payload.
-            error.hide_parameters = True
+            of_sqlalchemy.hide_parameters = True
         if _has_no_table(error):
             raise _schema.missing(self._names) from error
 
