@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast
 
 from eventbridge_partner._clock import monotonic
+from eventbridge_partner._logs import log
 from eventbridge_partner.errors import ConfigurationError, OutboxUnavailableError
 from eventbridge_partner.outbox import _schema
 from eventbridge_partner.outbox._adding import Adding, Statement
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_log: Final = logging.getLogger("eventbridge_partner")
 
 _PAGE: Final = 500
 _PROBED_SOURCES: Final = 1000
@@ -149,7 +149,8 @@ class PostgresOutbox(Adding):
             case _ if callable(database):
                 connection = database()
             case _:
-                pooled = database.raw_connection()
+                engine: Any = database
+                pooled = engine.raw_connection()
                 connection = pooled.driver_connection
                 pooled.detach()
         connection.prepare_threshold = None  # PgBouncer forgets what was prepared
@@ -595,7 +596,8 @@ class _Listener:
                     connection.autocommit = True
                     _execute(connection, f'LISTEN "{self._channel}"')
                     if not self._hears(connection):
-                        _log.warning(
+                        log(
+                            logging.WARNING,
                             "no notification comes through to the outbox %s, as behind PgBouncer "
                             "in transaction mode: the relay polls",
                             self._channel,
@@ -609,8 +611,10 @@ class _Listener:
             except psycopg.Error as error:
                 if not is_told:
                     is_told = True
-                    _log.warning(
-                        "the relay polls until it can listen again: %s", type(error).__name__
+                    log(
+                        logging.WARNING,
+                        "the relay polls until it can listen again: %s",
+                        type(error).__name__,
                     )
                 time.sleep(1.0)
 

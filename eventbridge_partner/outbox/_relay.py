@@ -11,6 +11,7 @@ from typing import Final, cast
 
 from eventbridge_partner._bugs import log_bug
 from eventbridge_partner._clock import monotonic
+from eventbridge_partner._logs import log
 from eventbridge_partner._plans import Running
 from eventbridge_partner.outbox._bell import Bell
 from eventbridge_partner.outbox._fates import RegionOf, Rules
@@ -34,7 +35,6 @@ from eventbridge_partner.retry import Wait
 
 Observer = Callable[[ClaimSettled], object]
 
-_log: Final = logging.getLogger("eventbridge_partner")
 
 _SAID_AGAIN: Final = 60.0
 _SLACK: Final = 10.0
@@ -302,7 +302,7 @@ class Relay:
         if last is not None and now - last < _SAID_AGAIN and said.level > logging.INFO:
             return
         self._said[said.what] = now
-        _log.log(said.level, said.text, *said.values)
+        log(said.level, said.text, *said.values)
 
     def _tell(self, settled: ClaimSettled) -> None:
         if self._observe is None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
+from eventbridge_partner._logs import log
 from eventbridge_partner.errors import OutboxUnavailableError
 from eventbridge_partner.outbox import _schema
 from eventbridge_partner.outbox._adding import Adding, Statement
@@ -38,8 +39,6 @@ from eventbridge_partner.outbox._rows import (
     read_time,
 )
 from eventbridge_partner.outbox._selection import check_selector, selector
-
-_log: Final = logging.getLogger("eventbridge_partner")
 
 _OLDEST: Final = (3, 24)
 _BUSY_SECONDS: Final = 10.0
@@ -391,7 +390,7 @@ class SqliteOutbox(Adding):
         by = self._clock_was_set_back(connection, now)
         if not by:
             return
-        _log.warning("the clock was set back by %.0f s: the outbox follows it", by)
+        log(logging.WARNING, "the clock was set back by %.0f s: the outbox follows it", by)
         names = self._names
         for change in (
             f"UPDATE {names.outbox} SET due_at = due_at - ? WHERE due_at > ?",
