@@ -199,7 +199,7 @@ class all_of:  # noqa: N801  # reads as the function that it is used as
         self._observers = observers
         links = [link for observer in observers if (link := link_by(observer)) is not None]
         if links:
-            self.link = links[0]
+            self.link: Callable[[], str | None] = links[0]
 
     def __call__(self, observation: Observation) -> None:
         """Tell them."""

@@ -34,6 +34,7 @@ from eventbridge_partner.cli._exits import (
     UsageError,
     reason,
 )
+from eventbridge_partner.cli._held import HeldTexts
 from eventbridge_partner.cli._input import (
     EntryReader,
     InputEntry,
@@ -62,6 +63,8 @@ _REFUSED: Final[Mapping[str, Any]] = {}
 """Given to the client in place of an entry that was refused, to hold its place in the order."""
 
 _FINISHING: Final = b"\ninterrupted: nothing more is read; Ctrl-C ends the wait for results\n"
+_HELD: Final = b"held"
+"""This very object stands for a text that is held elsewhere."""
 
 _INTERRUPTED: Final = Unconfirmed("interrupted before its answer", _REFUSED, 0, 0)
 
@@ -197,6 +200,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
             kept = None if failed is None else stack.enter_context(LineFile(failed))
         shows_accepted = arguments.results is not None
         sending = _Sending(reader, shown, kept, progress, shows_accepted=shows_accepted)
+        stack.callback(sending.close)
         began = time.monotonic()
         with contextlib.nullcontext() if progress is None else progress:
             end = sending.send(client, arguments.deadline, interruption)
@@ -248,6 +252,7 @@ def _store(
                 None if failed is None else stack.enter_context(LineFile(failed)),
                 shows_stored=arguments.results is not None,
             )
+            stack.callback(storing.close)
             return storing.store()
     except OSError as error:
         say(f"the input cannot be read further: {reason(error)}; nothing was stored")
@@ -277,6 +282,8 @@ class _Sending:
         self._progress = progress
         self._shows_accepted = shows_accepted
         self._undecided: deque[InputEntry] = deque()
+        # Of entries that were refused: no bound keeps them from piling up behind a slow event.
+        self._refused_texts = HeldTexts()
         self._last_line = 0
         self._has_begun = False
         self._problem = ""
@@ -331,6 +338,10 @@ class _Sending:
             os.write(sys.stderr.fileno(), _FINISHING)
         self._reader.stop_now()
 
+    def close(self) -> None:
+        """Forget the texts that were not written."""
+        self._refused_texts.close()
+
     @property
     def keeps_failed(self) -> bool:
         """Whether the entries that were not accepted are where they should be."""
@@ -348,7 +359,11 @@ class _Sending:
             if not self._has_begun:
                 self._begin()
             # Its text is of use only where it is written if it was not accepted.
-            self._undecided.append(entry if self._failed else attrs.evolve(entry, text=b""))
+            if self._failed and entry.event is None and entry.text:
+                self._refused_texts.put(entry.text)
+                self._undecided.append(attrs.evolve(entry, text=_HELD))
+            else:
+                self._undecided.append(entry if self._failed else attrs.evolve(entry, text=b""))
             self._last_line = entry.line
             yield _REFUSED if entry.event is None else entry.event
 
@@ -361,6 +376,9 @@ class _Sending:
     def _settle(self, outcome: Outcome) -> None:
         """Write the result of the first entry that has none."""
         entry = self._undecided[0]
+        if entry.text is _HELD:
+            entry = attrs.evolve(entry, text=self._refused_texts.take())
+            self._undecided[0] = entry
         if entry.event is None:
             message = "; ".join(map(str, entry.findings))
             outcome = Rejected(entry.code, message, _REFUSED, 0, 0, entry.findings)

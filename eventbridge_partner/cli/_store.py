@@ -11,6 +11,7 @@ import orjson
 
 from eventbridge_partner import InvalidEventError, Rejected
 from eventbridge_partner.cli._exits import ALL_ACCEPTED, NOT_ALL_ACCEPTED
+from eventbridge_partner.cli._held import HeldTexts
 from eventbridge_partner.cli._input import EntryReader, InputEntry
 from eventbridge_partner.cli._output import LineFile, amount, result_line, say
 
@@ -48,7 +49,11 @@ class Storing:
         self._shows_stored = shows_stored
         self._counts: Counter[str] = Counter()
         self._lines: list[bytes] = []
-        self._refused: list[bytes] = []
+        self._refused = HeldTexts()
+
+    def close(self) -> None:
+        """Forget the texts that were not written."""
+        self._refused.close()
 
     def store(self) -> int:
         """
@@ -74,11 +79,13 @@ class Storing:
                     chunk = []
             if connection is not None:
                 self._add(connection, chunk)
-        for file, lines in ((self._results, self._lines), (self._failed, self._refused)):
-            if file is not None:
-                file.begin()
-                for line in lines:
-                    file.write(line)
+        self._results.begin()
+        for line in self._lines:
+            self._results.write(line)
+        if self._failed is not None:
+            self._failed.begin()
+            while self._refused:
+                self._failed.write(self._refused.take())
         stored, rejected = self._counts["stored"], self._counts["rejected"]
         said = f", {rejected:,} rejected, to be fixed or dropped" if rejected else ""
         say(
@@ -121,4 +128,4 @@ class Storing:
         rejected = Rejected(code, message, entry.event or {}, 0, 0, findings)
         self._lines.append(result_line(entry.line, entry.event, rejected))
         if self._failed is not None and entry.text:
-            self._refused.append(entry.text_on_one_line)
+            self._refused.put(entry.text_on_one_line)

@@ -73,7 +73,7 @@ class InputError(Exception):
 
     def __init__(self, error: BaseException) -> None:
         let_pass(error)
-        self.kind = type(error).__name__
+        self.kind: str = type(error).__name__
         super().__init__(self.kind)
 
     def interrupted(self, taken: int, outcomes: Sequence[Outcome]) -> InputInterruptedError:

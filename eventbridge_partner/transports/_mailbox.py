@@ -15,7 +15,7 @@ class Mailbox(Generic[T]):
     Takes letters from any thread, for one to collect.
 
     Not `queue.SimpleQueue`: its `get` with a timeout waits for ever where a signal's handler takes
-    longer than is left of that (CPython 3.11 to 3.13).
+    longer than is left of that (CPython 3.11 and 3.12; seen in 3.11.7 and 3.12.1, not in 3.13.0).
     """
 
     def __init__(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -115,6 +117,23 @@ def watch(**settings):
         "clock": lambda: now[0],
     }
     return Watch(**usual | settings), now
+
+
+def test_a_log_handler_that_raises_changes_no_decision():
+    """Not that a source is held back, nor that a look-up failed, nor what a hook raised."""
+    handler = logging.Handler()
+    handler.emit = mock.Mock(side_effect=ZeroDivisionError)
+    logger = logging.getLogger("eventbridge_partner")
+    logger.addHandler(handler)
+    watched, _ = watch(on_pending="warn")
+    try:
+        assert not watched.listed(NAME, [SourceAccount(NAME, "1", SourceState.PENDING)], None)
+        watched.failed(OUTAGE)
+        watched.tell_gone(NAME)
+        watched.hook_raised(NAME, KeyError())
+    finally:
+        logger.removeHandler(handler)
+    assert handler.emit.call_count == 4
 
 
 def test_look_ups_of_a_call_are_bounded():

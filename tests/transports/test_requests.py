@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import responses
 
-from eventbridge_partner._http import HttpRequest
+from eventbridge_partner._http import HttpRequest, Timeouts
 from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports.requests import RequestsTransport
 from tests.transports.servers import PATIENCE
@@ -63,12 +63,13 @@ def test_more_threads_than_idle_connections_are_no_reason_to_warn(
 ) -> None:
     """Connections beyond those that are kept are closed, without urllib3's warning."""
     transport = RequestsTransport(max_connections=2)
+    until_all_met = Timeouts(connect=SOON, read=2 * SOON)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Meeting) as server:
         serving = threading.Thread(target=server.serve_forever)
         serving.start()
         request = HttpRequest(f"http://127.0.0.1:{server.server_port}/", {}, b"{}")
         with ThreadPoolExecutor(8) as threads:
-            answers = list(threads.map(lambda _: transport.send(request, PATIENCE), range(8)))
+            answers = list(threads.map(lambda _: transport.send(request, until_all_met), range(8)))
         transport.close()
         server.shutdown()
         serving.join()
