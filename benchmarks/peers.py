@@ -2,8 +2,9 @@
 Peers that live in environments of their own, under the user's cache directory.
 
 aiobotocore allows three releases of botocore, so next to it boto3 and we would have to run on an
-old one; capo-eventbridge brings an HTTP stack of its own; and the AWS SDK for JavaScript is node's
-to install. Nothing is installed without being asked for.
+old one; capo-eventbridge brings an HTTP stack of its own, google-cloud-pubsub gRPC, and posthog
+libraries that nothing else here needs; and the AWS SDK for JavaScript is node's to install.
+Nothing is installed without being asked for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 
 AIOBOTOCORE = "3.10.0"
 CAPO = "0.18.0"
+POSTHOG = "7.91.1"
+PUBSUB = "2.44.0"
 HOW_TO_INSTALL = "python -m benchmarks --install-peers"
 
 _JAVASCRIPT = Path(__file__).parent / "javascript"
@@ -78,6 +81,45 @@ def without_capo() -> str | None:
 
 def _install_capo() -> None:
     _install(_capo_home(), f"capo-eventbridge=={CAPO}")
+
+
+# ---------------------------------------------------------------- publishers
+
+
+def _posthog_home() -> Path:
+    return _cache() / f"posthog-{POSTHOG}-{sys.implementation.cache_tag}"
+
+
+def posthog_python() -> Path:
+    """Return the interpreter that has posthog's client, if it is installed."""
+    return _python_of(_posthog_home())
+
+
+def without_posthog() -> str | None:
+    """Return what is needed for it, if it is not installed."""
+    return None if _is_complete(_posthog_home()) else HOW_TO_INSTALL
+
+
+def _install_posthog() -> None:
+    _install(_posthog_home(), f"posthog=={POSTHOG}")
+
+
+def _pubsub_home() -> Path:
+    return _cache() / f"google-cloud-pubsub-{PUBSUB}-{sys.implementation.cache_tag}"
+
+
+def pubsub_python() -> Path:
+    """Return the interpreter that has google-cloud-pubsub, if it is installed."""
+    return _python_of(_pubsub_home())
+
+
+def without_pubsub() -> str | None:
+    """Return what is needed for it, if it is not installed."""
+    return None if _is_complete(_pubsub_home()) else HOW_TO_INSTALL
+
+
+def _install_pubsub() -> None:
+    _install(_pubsub_home(), f"google-cloud-pubsub=={PUBSUB}")
 
 
 # ---------------------------------------------------------------- Python
@@ -152,6 +194,8 @@ def install_peers() -> None:
     for name, missing, install in (
         ("aiobotocore", without_aiobotocore, _install_aiobotocore),
         ("capo-eventbridge", without_capo, _install_capo),
+        ("posthog", without_posthog, _install_posthog),
+        ("google-cloud-pubsub", without_pubsub, _install_pubsub),
         ("the AWS SDK for JavaScript", without_javascript, _install_javascript),
     ):
         if (need := missing()) is None:

@@ -25,7 +25,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.cases import CASES
+from benchmarks import peers, publishers
+from benchmarks.cases import BATCH, CASES, PlainEvent
 from benchmarks.senders import REGION, our_settings
 
 _CASE = CASES["text-500"]
@@ -35,7 +36,7 @@ _LINGER = 0.01
 _DELAY = 0.005
 """Seconds added to each answer where throughput is measured. No service answers at once."""
 
-Figures = dict[str, float]
+Figures = publishers.Figures
 
 
 class Load(NamedTuple):
@@ -136,6 +137,27 @@ def _throughput(direct: list[float], published: list[float], walls: list[float])
         "published_per_second": _median(walls),
         "ratio": _median(ratios),
     }
+
+
+def plain_values(load: Load) -> Figures:
+    """CPU of an event from plain values to its outcome: its caller's, and the process's."""
+    from eventbridge_partner import EventPublisher, PartnerEvent, PartnerEventsClient
+
+    with (
+        PartnerEventsClient(REGION, **our_settings(load.transport, None)) as client,
+        EventPublisher(client, max_buffered_events=2 * load.events, linger=30) as publisher,
+    ):
+
+        def publish(given: list[PlainEvent]) -> list[Any]:
+            return [publisher.publish(PartnerEvent(*value)) for value in given]
+
+        def arrive(published: list[Any]) -> None:
+            for receipt in published:
+                receipt.result(60)
+
+        turns = [publishers.timed(publish, arrive, load.events) for _ in range(load.rounds + 1)]
+        assert publisher.stats().accepted == (load.rounds + 1) * load.events
+    return publishers.figures(turns, load.events)
 
 
 async def _throughput_async(load: Load) -> Figures:
@@ -339,6 +361,7 @@ _PARTS: Mapping[str, Callable[[Load], Figures]] = {
     "caller": caller_threads,
     "throughput": throughput_threads,
     "throughput-asyncio": throughput_asyncio,
+    "plain-values": plain_values,
     "latency": latency_threads,
     "memory": memory_threads,
     "fairness": fairness,
@@ -388,6 +411,48 @@ def table(columns: Mapping[str, Figures]) -> str:
     return "\n".join(lines)
 
 
+_BESIDE_OTHERS = (
+    ("caller_us", "CPU of the caller, an event"),
+    ("delivered_us", "CPU of the process, an event delivered"),
+)
+
+
+def others_table(columns: Mapping[str, Figures]) -> str:
+    """Show what events take beside other publishers; the first column is the one compared to."""
+    ours = next(iter(columns.values()))
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for key, title in _BESIDE_OTHERS:
+        cells = [f"{found[key]:.1f} µs" for found in columns.values()]
+        ratios = [f"{found[key] / ours[key]:.1f}x" for found in columns.values()]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+        lines.append("| it / the first | " + " | ".join(ratios) + " |")
+    shares = [f"{found['service']:.2f}" for found in columns.values()]
+    lines.append("| CPU of its service, a share of its own | " + " | ".join(shares) + " |")
+    return "\n".join(lines)
+
+
+def measure_beside_others(here: Mapping[str, str], events: int, rounds: int) -> dict[str, Figures]:
+    """Measure our publisher, and those of other services that are installed."""
+    from benchmarks.service import Service
+
+    columns: dict[str, Figures] = {}
+    for transport in ("requests", "curl"):
+        with Service(here, None) as service:
+            before = service.usage()
+            there = dict(here) | {"AWS_ENDPOINT_URL_EVENTBRIDGE": service.url}
+            found = measure("plain-values", Load(transport, events, rounds), there)
+            share = publishers.service_share(
+                found, before, service.usage(), events * (rounds + 1), BATCH
+            )
+            columns[f"publisher, {transport}"] = found | share
+    for name, publisher in publishers.PUBLISHERS.items():
+        if (need := publisher.missing()) is None:
+            columns[name] = publishers.measure(name, events, rounds, here)
+        else:
+            print(f"not measured: {name}; needs {need}")
+    return columns
+
+
 def _fairness_table(columns: Mapping[str, Figures]) -> str:
     heads = [f"{name}, {what}" for name in columns for what in ("median", "99 of 100", "worst")]
     lines = ["| another source is | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
@@ -401,6 +466,10 @@ def _fairness_table(columns: Mapping[str, Figures]) -> str:
     return "\n".join(lines)
 
 
+def _print_head(rounds: int) -> None:
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {rounds} rounds\n")
+
+
 def main() -> None:
     from benchmarks.service import Service
 
@@ -409,12 +478,31 @@ def main() -> None:
     parser.add_argument("--transport", default="requests", help=argparse.SUPPRESS)
     parser.add_argument("--events", type=int, default=8000, help="in a round (8,000)")
     parser.add_argument("--rounds", type=int, default=9, help="of each figure (9)")
+    parser.add_argument(
+        "--others", action="store_true", help="only what events take beside other publishers"
+    )
+    parser.add_argument(
+        "--install-peers", action="store_true", help="first install peers that are missing"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
     arguments = parser.parse_args()
     if arguments.part:
         load = Load(arguments.transport, arguments.events, arguments.rounds)
         found = _PARTS[arguments.part](load)
         print(json.dumps(found))
+        return
+    if arguments.events % BATCH:
+        parser.error(f"--events must be a multiple of {BATCH}, so that all batches are full")
+    if arguments.install_peers:
+        peers.install_peers()
+    with tempfile.TemporaryDirectory() as name:
+        here = plain_environment(Path(name))
+        others = measure_beside_others(here, arguments.events, arguments.rounds)
+    if arguments.others:
+        _print_head(arguments.rounds)
+        print(others_table(others))
+        if arguments.json:
+            arguments.json.write_text(json.dumps(others, indent=1) + "\n")
         return
     columns: dict[str, Figures] = {}
     beside: dict[str, Figures] = {}
@@ -440,11 +528,14 @@ def main() -> None:
         columns[f"boto3, {_POOL_THREADS} threads"] = of("boto3", "boto3", fitting)
         for transport in ("requests", "curl"):
             beside[transport] = of("fairness", transport, fitting)
-    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {arguments.rounds} rounds\n")
+    _print_head(arguments.rounds)
     print(table(columns))
+    print("\nfrom plain values to outcomes, beside other publishers\n")
+    print(others_table(others))
     print("\npublish to outcome of a quiet source, linger of 10 ms included, in ms\n")
     print(_fairness_table(beside))
     columns |= {f"fairness, {transport}": found for transport, found in beside.items()}
+    columns |= {f"plain values, {name}": found for name, found in others.items()}
     if arguments.json:
         arguments.json.write_text(json.dumps(columns, indent=1) + "\n")
 

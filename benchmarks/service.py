@@ -198,6 +198,8 @@ class Service:
         certificate: Of its TLS; None for none.
         delay: Seconds added to each answer.
         entries: How many each answer lists.
+        command: What starts another service, which speaks as this one does on stdin and stdout;
+            None for this one.
     """
 
     def __init__(
@@ -207,11 +209,13 @@ class Service:
         *,
         delay: float = 0.0,
         entries: int = BATCH,
+        command: list[str] | None = None,
     ) -> None:
-        command = [sys.executable, "-m", "benchmarks.service", "--delay", str(delay)]
-        command += ["--entries", str(entries)]
-        if certificate:
-            command.append(str(certificate))
+        if command is None:
+            command = [sys.executable, "-m", "benchmarks.service", "--delay", str(delay)]
+            command += ["--entries", str(entries)]
+            if certificate:
+                command.append(str(certificate))
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )

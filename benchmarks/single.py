@@ -49,6 +49,28 @@ _OUR_CALL = (
     ".raise_for_undelivered()"
 )
 
+_CAPO = "capo-eventbridge"
+_CAPO_CLIENT = """
+import os
+from capo_eventbridge import EventBridgeClient
+region, endpoint = os.environ['AWS_REGION'], os.environ['AWS_ENDPOINT_URL_EVENTBRIDGE']
+client = EventBridgeClient(region=region, endpoint=endpoint)
+"""
+_CAPO_CALL = (
+    f"answer = client.put_partner_events(entries=[{{'source': {_SOURCE!r}, "
+    "'detail_type': 'ticket.created', 'detail': json.dumps({'id': number})}])\n"
+    "        assert answer['failed_entry_count'] == 0"
+)
+_CAPO_WITHOUT_DELAY = "capo-eventbridge, TCP_NODELAY"
+_NO_DELAY = """
+import socket
+connect = socket.socket.connect
+def connect_without_delay(self, address):
+    self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connect(self, address)
+socket.socket.connect = connect_without_delay
+"""
+
 PROGRAMS = {
     "boto3": _LOOP.format(
         made="import boto3\nclient = boto3.client('events')",
@@ -56,14 +78,8 @@ PROGRAMS = {
         "'DetailType': 'ticket.created', 'Detail': json.dumps({'id': number})}])\n"
         "        assert answer['FailedEntryCount'] == 0",
     ),
-    "capo-eventbridge": _LOOP.format(
-        made="import os\nfrom capo_eventbridge import EventBridgeClient\n"
-        "client = EventBridgeClient(region=os.environ['AWS_REGION'],"
-        " endpoint=os.environ['AWS_ENDPOINT_URL_EVENTBRIDGE'])",
-        call=f"answer = client.put_partner_events(entries=[{{'source': {_SOURCE!r}, "
-        "'detail_type': 'ticket.created', 'detail': json.dumps({'id': number})}])\n"
-        "        assert answer['failed_entry_count'] == 0",
-    ),
+    _CAPO: _LOOP.format(made=_CAPO_CLIENT, call=_CAPO_CALL),
+    _CAPO_WITHOUT_DELAY: _LOOP.format(made=_NO_DELAY + _CAPO_CLIENT, call=_CAPO_CALL),
     "ours": _LOOP.format(made=_OURS.format(settings=""), call=_OUR_CALL),
     "ours, requests imported": _LOOP.format(
         made="import requests\n" + _OURS.format(settings=""), call=_OUR_CALL
@@ -99,7 +115,7 @@ def measure_single(
     programs = {
         name: program
         for name, program in PROGRAMS.items()
-        if name != "capo-eventbridge" or peers.without_capo() is None
+        if not name.startswith(_CAPO) or peers.without_capo() is None
     }
     taken: dict[str, list[list[float]]] = {name: [] for name in programs}
     with Service(environment, None, entries=1) as service:
@@ -114,7 +130,7 @@ def measure_single(
                 assert process.stdin is not None
                 assert process.stdout is not None
                 # 44 ms a call are long; a tenth of the calls says as much.
-                count = calls if name != "capo-eventbridge" else max(20, calls // 10)
+                count = calls if name != _CAPO else max(20, calls // 10)
                 print(count, file=process.stdin, flush=True)
                 found = json.loads(process.stdout.readline())
                 if turn:  # the first one warms up
@@ -128,7 +144,7 @@ def measure_single(
 
 
 def _started(name: str, program: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    python: Any = peers.capo_python() if name == "capo-eventbridge" else sys.executable
+    python: Any = peers.capo_python() if name.startswith(_CAPO) else sys.executable
     return subprocess.Popen(
         [str(python), "-c", program],
         env=environment,

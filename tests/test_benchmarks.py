@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import cattrs
 import pytest
 
-from benchmarks import page, peers, pieces, publishing, tables
+from benchmarks import page, peers, pieces, publishers, publishing, tables
 from benchmarks.bars import Bar, bars
 from benchmarks.cases import BATCH, CASES
 from benchmarks.contenders import CONTENDERS, Contender
@@ -35,7 +35,7 @@ from benchmarks.figures import (
 from benchmarks.pictures import cpu_picture, latency_picture
 from benchmarks.processes import Process, take_turns
 from benchmarks.sending import measure_sending
-from benchmarks.service import Service
+from benchmarks.service import Service, Usage
 from benchmarks.startup import CHECK, FIRST_ANSWER, FROM_FILES, IMPORT
 
 ROOT = Path(__file__).parents[1]
@@ -586,6 +586,47 @@ def test_parts_of_the_publishing_benchmark(tmp_path, part, transport, service):
     shown = publishing.table({"found": figures})
     assert all(value > 0 for key, value in figures.items() if not key.startswith("added"))
     assert shown.count(" - |") == len(publishing.ROWS) - len(figures)
+
+
+@pytest.mark.process
+def test_our_publisher_is_measured_beside_others(tmp_path, environment, capsys):
+    """Ours takes part on both transports; what the others need is said."""
+    here = publishing.plain_environment(tmp_path)
+    columns = publishing.measure_beside_others(here, 200, 1)
+    assert list(columns) == ["publisher, requests", "publisher, curl"]
+    for found in columns.values():
+        assert 0 < found["caller_us"] < found["delivered_us"]
+        assert found["service"] > 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"not measured: {name}; needs {peers.HOW_TO_INSTALL}" for name in publishers.PUBLISHERS
+    ]
+
+
+def test_other_publishers_are_compared_to_ours():
+    """Their ratios are those to the first column."""
+    ours = {"caller_us": 4.0, "delivered_us": 10.0, "service": 0.1}
+    theirs = {"caller_us": 20.0, "delivered_us": 25.0, "service": 0.05}
+    lines = publishing.others_table({"ours": ours, "theirs": theirs}).splitlines()
+    assert [line for line in lines if line.startswith("| it")] == [
+        "| it / the first | 1.0x | 5.0x |",
+        "| it / the first | 1.0x | 2.5x |",
+    ]
+    assert lines[-1].endswith("| 0.10 | 0.05 |")
+
+
+def test_lost_events_are_no_measurement():
+    """A publisher that sent fewer requests than its events fill has dropped some."""
+    before, found = Usage(cpu=1.0, requests=3), {"delivered_us": 10.0}
+    share = publishers.service_share(found, before, Usage(cpu=1.001, requests=5), 200, 100)
+    assert share == {"service": pytest.approx(0.5)}
+    with pytest.raises(RuntimeError, match="200 events arrived in 1 requests"):
+        publishers.service_share(found, before, Usage(cpu=1.001, requests=4), 200, 100)
+
+
+def test_messages_are_counted_without_parsing():
+    """The type by which the double counts messages is in each event once."""
+    for value in publishers.CASE.values(400):
+        assert json.dumps(value).encode().count(publishers.TYPE) == 1
 
 
 # ---------------------------------------------------------------- pictures and the page
