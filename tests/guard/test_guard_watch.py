@@ -122,7 +122,7 @@ def watch(**settings):
 def test_a_log_handler_that_raises_changes_no_decision():
     """Not that a source is held back, nor that a look-up failed, nor what a hook raised."""
     handler = logging.Handler()
-    handler.emit = mock.Mock(side_effect=ZeroDivisionError)
+    handler.emit = mock.Mock(side_effect=ZeroDivisionError)  # type: ignore[method-assign]
     logger = logging.getLogger("eventbridge_partner")
     logger.addHandler(handler)
     watched, _ = watch(on_pending="warn")
