@@ -111,15 +111,22 @@ class CredentialsKeeper:
         Raises:
             CredentialsError: There are none, or they could not be fetched or refreshed.
         """
-        with _WithoutText():
-            read = self._read()
-        access_key, secret_key = read.access_key, read.secret_key
         known = self._remembered
-        if known is not None and (known.access_key, known.secret_key, known.token) == (
-            access_key,
-            secret_key,
-            read.token or None,
+        lasting = self._lasting
+        if lasting is not None and lasting is self._source and known is not None:
+            # Of most requests: nobody waits for these, and no caller's code runs.
+            read = lasting.get_frozen_credentials()
+        else:
+            with _WithoutText():
+                read = self._read()
+        access_key, secret_key = read.access_key, read.secret_key
+        if (
+            known is not None
+            and known.access_key == access_key
+            and known.secret_key == secret_key
+            and known.token == (read.token or None)
         ):
+            self.may_block()  # which tells whether they last
             return known
         if not access_key or not secret_key:
             raise CredentialsError("the AWS credentials lack an access key id or a secret key")
