@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
@@ -11,7 +12,13 @@ import attrs
 
 from eventbridge_partner import PartnerEvent, entry_size, plan_batches
 from eventbridge_partner.cli._exits import ALL_ACCEPTED, NOT_ALL_ACCEPTED
-from eventbridge_partner.cli._input import EntryReader, name_of, open_input, unreadable
+from eventbridge_partner.cli._input import (
+    EntryReaders,
+    check_files,
+    name_of,
+    open_input,
+    unreadable,
+)
 from eventbridge_partner.cli._interruption import Interruption
 from eventbridge_partner.cli._output import amount, count_up, write_out
 
@@ -34,7 +41,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **settings,
     )
-    parser.add_argument("file", metavar="FILE", help="the events; - for standard input")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="the events; - for standard input")
     parser.set_defaults(run=run)
 
 
@@ -49,15 +56,19 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         UsageError: The file cannot be read.
         Interrupted: The user did not want to wait.
     """
-    with interruption.allowed, open_input(arguments.file) as stream:
+    files: list[str] = arguments.files
+    check_files(files)
+    with interruption.allowed, contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(open_input(file)) for file in files]
+        reader = EntryReaders([*zip(files, streams, strict=True)])
+        checking = _Checking(name_of(files[0]), reader)
         try:
-            checking = _Checking(name_of(arguments.file), EntryReader(stream))
             for _ in plan_batches(checking.good_events()):
                 checking.batches += 1
         except BrokenPipeError:
             raise  # of standard output
         except OSError as error:
-            raise unreadable(arguments.file, error) from error
+            raise unreadable(reader.file, error) from error
         for line in checking.summary():
             write_out(f"{line}\n")
     return NOT_ALL_ACCEPTED if checking.bad else ALL_ACCEPTED
@@ -68,13 +79,14 @@ class _Checking:
     """What was found so far."""
 
     name: str
-    reader: EntryReader
+    reader: EntryReaders
     good: int = 0
     bad: int = 0
     bytes: int = 0
     batches: int = 0
     largest: int = 0
     largest_line: int = 0
+    largest_file: str = ""
     sources: Counter[str] = attrs.Factory(Counter[str])
 
     def good_events(self) -> Iterator[PartnerEvent]:
@@ -83,13 +95,13 @@ class _Checking:
             if entry.event is None:
                 self.bad += 1
                 for finding in entry.findings:
-                    write_out(f"{self.name}:{entry.line}: {finding}\n")
+                    write_out(f"{entry.file or self.name}:{entry.line}: {finding}\n")
                 continue
             self.good += 1
             size = entry_size(entry.event)
             self.bytes += size
             if size > self.largest:
-                self.largest, self.largest_line = size, entry.line
+                self.largest, self.largest_line, self.largest_file = size, entry.line, entry.file
             source = entry.event.source
             count_up(self.sources, source, _COUNTED_SOURCES)
             yield entry.event
@@ -109,6 +121,7 @@ class _Checking:
             f"{of_these}{amount(self.bytes, 'byte')} as the service counts them, in "
             f"{amount(self.batches, 'request')}; "
             f"the largest has {self.largest:,}, on line {self.largest_line:,}"
+            f"{f' of {self.largest_file}' if self.largest_file else ''}"
         )
         yield f"{amount(len(self.sources), 'source')}:"
         for source, count in self.sources.most_common(_SHOWN_SOURCES):

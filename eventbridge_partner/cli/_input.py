@@ -15,7 +15,7 @@ import io
 import re
 import sys
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -137,6 +137,7 @@ class InputEntry:
         event: What it says; None if it was refused.
         code: Why it was refused, as outcomes name it.
         findings: All that is wrong with it.
+        file: What messages call its file, if there are several.
     """
 
     line: int
@@ -144,6 +145,7 @@ class InputEntry:
     event: PartnerEvent | None = attrs.field(repr=False)
     code: str = ""
     findings: tuple[Finding, ...] = ()
+    file: str = ""
 
     @property
     def text_on_one_line(self) -> bytes:
@@ -161,6 +163,7 @@ class EntryReader:
 
     Args:
         stream: What to read, from where it stands.
+        file: What messages call it, if there are several.
 
     Attributes:
         bytes_read: How much of the input was read.
@@ -170,8 +173,9 @@ class EntryReader:
         OSError: It cannot be read.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, file: str = "") -> None:
         self._stream = stream
+        self._file = file
         self._is_stopped = False
         self._is_reading = False
         self.bytes_read = 0
@@ -179,17 +183,19 @@ class EntryReader:
         self._source.look_at(max(map(len, (_BOM, *_UTF_16, *_OTHERS))))
         start = self._source.take()
         if start.startswith(_UTF_16):
-            raise UsageError("the input is UTF-16; needed: UTF-8")
+            raise UsageError(f"{file or 'the input'} is UTF-16; needed: UTF-8")
         for opening, kind in _OTHERS.items():
             if start.startswith(opening):
-                raise UsageError(f"the input is {kind}; needed: text in UTF-8, or gzip data of it")
+                what = f"{file or 'the input'} is {kind}"
+                raise UsageError(f"{what}; needed: text in UTF-8, or gzip data of it")
         self._source.put_back(start.removeprefix(_BOM))
 
     def __iter__(self) -> Iterator[InputEntry]:
         for piece in _pieces(self._source):
             if self._is_stopped:  # what was read of it may be a part
                 return
-            yield _read(piece)
+            entry = _read(piece)
+            yield attrs.evolve(entry, file=self._file) if self._file else entry
             if self._is_stopped:
                 return
 
@@ -223,6 +229,63 @@ class EntryReader:
             return b""
         finally:
             self._is_reading = False
+
+
+class EntryReaders:
+    """
+    Reads the entries of several inputs, one after the other.
+
+    Args:
+        inputs: The arguments `FILE`, at least one, and what is read for each.
+
+    Attributes:
+        file: The argument that is read at the moment.
+
+    Raises:
+        UsageError: One of them cannot be read.
+    """
+
+    def __init__(self, inputs: Sequence[tuple[str, BinaryIO]]) -> None:
+        self.file = inputs[0][0]
+        self._inputs: list[tuple[str, EntryReader]] = []
+        for file, stream in inputs:
+            try:
+                name = name_of(file) if len(inputs) > 1 else ""
+                self._inputs.append((file, EntryReader(stream, name)))
+            except OSError as error:
+                raise unreadable(file, error) from error
+
+    @property
+    def bytes_read(self) -> int:
+        """How much was read of all of them."""
+        return sum([reader.bytes_read for _, reader in self._inputs])
+
+    def __iter__(self) -> Iterator[InputEntry]:
+        for file, reader in self._inputs:
+            self.file = file
+            yield from reader
+
+    def stop(self) -> None:
+        """Read no further: what was handed out last is the last entry."""
+        for _, reader in self._inputs:
+            reader.stop()
+
+    def stop_now(self) -> None:
+        """Stop, in the handler of a signal, also where reading waits for more input."""
+        self.stop()
+        for _, reader in self._inputs:
+            reader.stop_now()
+
+
+def check_files(files: Sequence[str]) -> None:
+    """
+    Refuse arguments `FILE` that cannot be read one after the other.
+
+    Raises:
+        UsageError: Standard input is among them twice.
+    """
+    if files.count("-") > 1:
+        raise UsageError("- is given twice; allowed: standard input once")
 
 
 # ---------------------------------------------------------------- cutting

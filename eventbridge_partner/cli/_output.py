@@ -151,7 +151,7 @@ def forget_standard_output() -> None:
 # ---------------------------------------------------------------- results
 
 
-def result_line(line: int, event: PartnerEvent | None, outcome: Outcome) -> bytes:
+def result_line(line: int, event: PartnerEvent | None, outcome: Outcome, file: str = "") -> bytes:
     """
     Return an outcome as a JSON line: which event, what became of it and why, never its payload.
 
@@ -159,8 +159,10 @@ def result_line(line: int, event: PartnerEvent | None, outcome: Outcome) -> byte
         line: On which line of the input the event starts.
         event: The event; None if it was refused before it was one.
         outcome: Its outcome.
+        file: Of which file, if there are several.
     """
-    members: dict[str, object] = {"line": line, "outcome": type(outcome).__name__.lower()}
+    members: dict[str, object] = {"file": file} if file else {}
+    members |= {"line": line, "outcome": type(outcome).__name__.lower()}
     if event is not None:
         members["source"] = event.source
     match outcome:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -36,11 +36,11 @@ from eventbridge_partner.cli._exits import (
 )
 from eventbridge_partner.cli._held import HeldTexts
 from eventbridge_partner.cli._input import (
-    EntryReader,
+    EntryReaders,
     InputEntry,
     UnzippedInput,
+    check_files,
     open_input,
-    unreadable,
 )
 from eventbridge_partner.cli._interruption import Interrupted, Interruption
 from eventbridge_partner.cli._output import (
@@ -94,12 +94,12 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "send",
-        description="Deliver the events of a file to the partner event buses of your customers.",
+        description="Deliver the events of files to the partner event buses of your customers.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **settings,
     )
-    parser.add_argument("file", metavar="FILE", help="the events; - for standard input")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="the events; - for standard input")
     where = parser.add_argument_group("where to send")
     where.add_argument(
         "--local",
@@ -174,12 +174,13 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
     _check(arguments)
     with contextlib.ExitStack() as stack:
         with interruption.allowed:  # opening a FIFO takes until somebody writes to it
-            stream = stack.enter_context(open_input(arguments.file))
+            check_files(arguments.files)
+            streams = [stack.enter_context(open_input(file)) for file in arguments.files]
         results = None if arguments.results in (None, "-") else Path(arguments.results)
         failed = None if arguments.failed is None else Path(arguments.failed)
-        _check_paths(stream, {"--results": results, "--failed": failed})
+        _check_paths(streams, {"--results": results, "--failed": failed})
         if arguments.outbox is not None:
-            return _store(arguments, interruption, stack, stream, results, failed)
+            return _store(arguments, interruption, stack, streams, results, failed)
         with interruption.allowed:
             service = server = None
             if arguments.local:
@@ -189,10 +190,10 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
                 service = _local.local_service(arguments, FakeEventBridge, looked_at=looked_at)
                 server = stack.enter_context(service.serve(page=looked_at))
             client = stack.enter_context(_client(arguments, service, server))
-            reader = _reader(arguments.file, stream)
+            reader = EntryReaders([*zip(arguments.files, streams, strict=True)])
         progress = None
         if not (arguments.quiet or arguments.no_progress) and sys.stderr.isatty():
-            progress = open_progress(sys.stderr, _size(stream))
+            progress = open_progress(sys.stderr, _size(streams))
         is_shared = progress is not None and results is None and sys.stdout.isatty()
         through = progress.write_above if progress is not None and is_shared else None
         with interruption.allowed:  # likewise, until somebody reads
@@ -234,7 +235,7 @@ def _store(
     arguments: argparse.Namespace,
     interruption: Interruption,
     stack: contextlib.ExitStack,
-    stream: BinaryIO,
+    streams: Sequence[BinaryIO],
     results: Path | None,
     failed: Path | None,
 ) -> int:
@@ -247,7 +248,7 @@ def _store(
         with interruption.allowed:
             storing = Storing(
                 outbox,
-                _reader(arguments.file, stream),
+                EntryReaders([*zip(arguments.files, streams, strict=True)]),
                 stack.enter_context(LineFile(results)),
                 None if failed is None else stack.enter_context(LineFile(failed)),
                 shows_stored=arguments.results is not None,
@@ -269,7 +270,7 @@ class _Sending:
 
     def __init__(
         self,
-        reader: EntryReader,
+        reader: EntryReaders,
         results: LineFile,
         failed: LineFile | None,
         progress: Progress | None,
@@ -285,6 +286,7 @@ class _Sending:
         # Of entries that were refused: no bound keeps them from piling up behind a slow event.
         self._refused_texts = HeldTexts()
         self._last_line = 0
+        self._last_file = ""
         self._has_begun = False
         self._problem = ""
         self.tally = Tally()
@@ -352,7 +354,8 @@ class _Sending:
         """From where on the input was not read."""
         if not self._last_line:
             return "nothing of the input was read"
-        return f"the input was read up to the entry on line {self._last_line:,}"
+        where = f" of {self._last_file}" if self._last_file else ""
+        return f"the input was read up to the entry on line {self._last_line:,}{where}"
 
     def _entries(self) -> Iterator[GivenEvent]:
         for entry in self._reader:
@@ -364,7 +367,7 @@ class _Sending:
                 self._undecided.append(attrs.evolve(entry, text=_HELD))
             else:
                 self._undecided.append(entry if self._failed else attrs.evolve(entry, text=b""))
-            self._last_line = entry.line
+            self._last_line, self._last_file = entry.line, entry.file
             yield _REFUSED if entry.event is None else entry.event
 
     def _begin(self) -> None:
@@ -386,7 +389,7 @@ class _Sending:
         accepted = isinstance(outcome, Accepted)
         if self._results and (self._shows_accepted or not accepted):
             try:
-                self._results.write(result_line(entry.line, entry.event, outcome))
+                self._results.write(result_line(entry.line, entry.event, outcome, entry.file))
             except OutputError as error:
                 self._results = None
                 self._stop(error)
@@ -428,19 +431,16 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--failed needs a file: standard output has results")
 
 
-def _reader(file: str, stream: BinaryIO) -> EntryReader:
-    try:
-        return EntryReader(stream)
-    except OSError as error:
-        raise unreadable(file, error) from error
-
-
-def _size(stream: BinaryIO) -> int | None:
-    """Return the size of an input that is a file; what is unzipped has another."""
-    if isinstance(stream, UnzippedInput):
-        return None
-    status = _status(stream)
-    return status.st_size if status and stat.S_ISREG(status.st_mode) else None
+def _size(streams: Sequence[BinaryIO]) -> int | None:
+    """Return the size of inputs that are files; what is unzipped has another."""
+    total = 0
+    for stream in streams:
+        given: object = stream
+        status = None if isinstance(given, UnzippedInput) else _status(stream)
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return None
+        total += status.st_size
+    return total
 
 
 def _status(stream: BinaryIO) -> os.stat_result | None:
@@ -450,12 +450,12 @@ def _status(stream: BinaryIO) -> os.stat_result | None:
         return None
 
 
-def _check_paths(stream: BinaryIO, outputs: Mapping[str, Path | None]) -> None:
+def _check_paths(streams: Sequence[BinaryIO], outputs: Mapping[str, Path | None]) -> None:
     """Refuse to write over the input, or two outputs into one file."""
-    status = _status(stream)
     seen: dict[object, str] = {}
-    if status and stat.S_ISREG(status.st_mode):
-        seen[status.st_dev, status.st_ino] = "the input"
+    for status in map(_status, streams):
+        if status and stat.S_ISREG(status.st_mode):
+            seen[status.st_dev, status.st_ino] = "the input"
     for option, path in outputs.items():
         if path is None:
             continue

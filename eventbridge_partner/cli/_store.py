@@ -12,7 +12,7 @@ import orjson
 from eventbridge_partner import InvalidEventError, Rejected
 from eventbridge_partner.cli._exits import ALL_ACCEPTED, NOT_ALL_ACCEPTED
 from eventbridge_partner.cli._held import HeldTexts
-from eventbridge_partner.cli._input import EntryReader, InputEntry
+from eventbridge_partner.cli._input import EntryReaders, InputEntry
 from eventbridge_partner.cli._output import LineFile, amount, result_line, say
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Storing:
     def __init__(
         self,
         outbox: SqliteOutbox | PostgresOutbox,
-        reader: EntryReader,
+        reader: EntryReaders,
         results: LineFile,
         failed: LineFile | None,
         *,
@@ -118,7 +118,8 @@ class Storing:
         if entry.event is not None and error is None:
             self._counts["stored"] += 1
             if self._shows_stored:
-                members = {"line": entry.line, "outcome": "stored", "source": entry.event.source}
+                members: dict[str, object] = {"file": entry.file} if entry.file else {}
+                members |= {"line": entry.line, "outcome": "stored", "source": entry.event.source}
                 self._lines.append(orjson.dumps(members))
             return
         self._counts["rejected"] += 1
@@ -126,6 +127,6 @@ class Storing:
         message = "; ".join(map(str, findings))
         code = entry.code or "InvalidEvent"
         rejected = Rejected(code, message, entry.event or {}, 0, 0, findings)
-        self._lines.append(result_line(entry.line, entry.event, rejected))
+        self._lines.append(result_line(entry.line, entry.event, rejected, entry.file))
         if self._failed is not None and entry.text:
             self._refused.put(entry.text_on_one_line)

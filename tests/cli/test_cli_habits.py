@@ -117,3 +117,40 @@ def test_serve_names_an_unknown_operation(capsys):
         requests.post(server.url, b"{}", headers=headers, timeout=5)
     err = capsys.readouterr().err
     assert "PutEvents is not known here, only PutPartnerEvents and operations on" in err
+
+
+def test_several_files(run, endpoint, service, tmp_path):
+    """They are sent one after the other; results name the file."""
+    (tmp_path / "a.jsonl").write_text(json_lines(entry(), "nonsense"))
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(json_lines("nonsense", entry()).encode()))
+    ended = run("send", "a.jsonl", "b.jsonl.gz", "-", stdin=json_lines(entry()))
+    assert ended.status == 1
+    assert service.accepted_count == 3
+    assert [(each["file"], each["line"]) for each in ended.results] == [
+        ("a.jsonl", 2),
+        ("b.jsonl.gz", 1),
+    ]
+    assert "5 events in" in ended.err
+    ended = run("check", "a.jsonl", "b.jsonl.gz")
+    assert ended.status == 1
+    assert ended.out.startswith("a.jsonl:2: entry is not JSON")
+    assert "\nb.jsonl.gz:1: entry is not JSON" in ended.out
+    assert "4 events: 2 cannot be sent" in ended.out
+
+
+def test_several_files_of_which_one_cannot_be_read(run, endpoint, service, tmp_path):
+    """Nothing is sent, and the line names the file."""
+    (tmp_path / "a.jsonl").write_text(json_lines(entry()))
+    (tmp_path / "b.zip").write_bytes(b"PK\x03\x04rest")
+    for wrong, said in {
+        "missing": "cannot read missing: No such file",
+        "b.zip": "b.zip is a ZIP archive",
+    }.items():
+        ended = run("send", "a.jsonl", wrong)
+        assert ended.status == 2
+        assert said in ended.err
+    assert run("send", "-", "-").status == 2
+    (tmp_path / "c.jsonl").write_text(json_lines(entry()))
+    ended = run("send", "a.jsonl", "c.jsonl", "--failed", "a.jsonl")
+    assert "--failed is the same file as the input" in ended.err
+    assert service.request_count == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eventbridge_partner.cli import _send
+from eventbridge_partner.cli import _input
 from eventbridge_partner.cli._input import EntryReader, InputEntry
 from eventbridge_partner.testing import (
     FailEntries,
@@ -330,7 +330,7 @@ def test_memory_is_bounded_by_the_window(run, service, endpoint, monkeypatch):
                 ahead.append(len(read) - service.accepted_count)
                 yield item
 
-    monkeypatch.setattr(_send, "EntryReader", Watched)
+    monkeypatch.setattr(_input, "EntryReader", Watched)
     assert run("send", "-", stdin=numbered(4000)).status == 0
     assert len(read) == 4000
     assert max(ahead) <= 1100

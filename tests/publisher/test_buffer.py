@@ -21,7 +21,7 @@ from eventbridge_partner.models import (
     Unconfirmed,
     entry_size,
 )
-from eventbridge_partner.publisher._buffer import Buffer, BufferSettings, checked_on_full
+from eventbridge_partner.publisher._buffer import Buffer, BufferSettings, Room, checked_on_full
 
 SMALL = BatchLimits(max_entries=4, max_batch_bytes=400)
 
@@ -258,6 +258,58 @@ def test_nothing_under_way_is_dropped() -> None:
     waiting.offer(item())
     take(waiting)
     assert drop_oldest(waiting, "aws.partner/x/a") is None
+
+
+def rejected(one: Item) -> Outcome:
+    return Rejected("SourcePending", "", one.event, 0, 0)
+
+
+def test_a_lane_that_is_shut_waits_and_others_go_on() -> None:
+    """What its source may not be sent to stays in order, and is taken once the lane is open."""
+    open_ones = {"aws.partner/x/b"}
+    waiting = Buffer[Item](
+        BufferSettings(linger=1.0, max_events=100, max_bytes=10**6, max_taken=50),
+        SMALL,
+        is_open=lambda event: event.source in open_ones,
+    )
+    for source in "aabba":
+        assert waiting.offer(item(source))
+    assert names(take(waiting)) == "bb"
+    assert waiting.due_at() == math.inf
+    assert waiting.offer(item("a"))
+    assert waiting.ready_events == 0
+    open_ones.add("aws.partner/x/a")
+    waiting.open("aws.partner/x/a")
+    assert names(take(waiting)) == "aaaa"
+
+
+def test_what_is_refused_while_it_waits_is_counted_once() -> None:
+    """Only the first of its source can be; it has its outcome, and its room is free."""
+    waiting = buffer()
+    first, second = item("a"), item("a")
+    assert waiting.offer(first)
+    assert waiting.offer(second)
+    waiting.shut("aws.partner/x/a")
+    assert waiting.first_of("aws.partner/x/a") is first
+    assert not waiting.refuse(second, rejected(second))
+    assert waiting.refuse(first, rejected(first))
+    assert not waiting.refuse(first, rejected(first))
+    ledger = waiting.ledger()
+    assert (ledger.published, ledger.counts.rejected, ledger.held) == (2, 1, 1)
+    assert waiting.held_bytes == second.size
+    assert [one.decided for one in waiting.gone] == [rejected(first)]
+
+
+def test_buffers_share_a_room() -> None:
+    """Each holds nine tenths of what the others leave, whatever its sources."""
+    room = Room()
+    settings = BufferSettings(linger=1.0, max_events=100, max_bytes=10**6, max_taken=50)
+    one, other = (Buffer[Item](settings, SMALL, room=room) for _ in range(2))
+    assert sum(one.offer(item(f"{number}")) for number in range(200)) == 90
+    assert sum(other.offer(item(f"{number}")) for number in range(200)) == 9
+    assert one.room == other.room == 1
+    accept(one, take(one))
+    assert other.room == 5
 
 
 def test_settings_that_cannot_work() -> None:
