@@ -297,7 +297,8 @@ class _Connection:
 
     def _deliver(self, answer: Answer, keeps_alive: bool) -> bool:
         """Send an answer, or what its fault leaves of it; return whether the connection lives."""
-        if answer.delay and (self._closing.wait(answer.delay) or self._peer_has_left()):
+        # A busy machine delays answers too, and what is sent to a client that has left is no error.
+        if (answer.delay and self._closing.wait(answer.delay)) or self._peer_has_left():
             self._service.note_undelivered(answer)
             return False
         if answer.is_silent:
