@@ -89,7 +89,9 @@ def test_quick_requests_are_not_worth_a_thread(monkeypatch: pytest.MonkeyPatch) 
     transport = Slow(0)
     flights = flights_on(transport)
     with monkeypatch.context() as patch:
-        patch.setattr(f"{BlockingFlights.__module__}.monotonic", lambda: 0.0)  # at once, however busy the machine is
+        patch.setattr(
+            f"{BlockingFlights.__module__}.monotonic", lambda: 0.0
+        )  # at once, however busy the machine is
         flights.submit("first", request(), TIMEOUTS)
         flights.collect(None)
         for name in "abcd":
