@@ -126,7 +126,7 @@ _RETRIED: Final = frozenset({Verdict.TRANSIENT, Verdict.THROTTLED, Verdict.UNKNO
 
 def perform(control: Control, call: Call[T], deadline: float | None = None) -> Operation[T]:
     """
-    Send a request, at the pace of all of them, and again if it failed for a passing reason.
+    Send a request, at the pace of all of them, and retry transient failures.
 
     Args:
         control: What it shares with others.

@@ -110,7 +110,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         "--max-age",
         type=_types.duration,
         metavar="TIME",
-        help="after which an event that fails for a passing reason is a dead letter: 12h, 7d",
+        help="after which an event that still fails becomes a dead letter: 12h, 7d",
     )
     when.add_argument("--once", action="store_true", help="deliver what is due, and end")
     output = parser.add_argument_group("what to show")

@@ -78,7 +78,7 @@ them are there or the pipe is closed.
 Each result is a JSON line: `line` of the input, `outcome`, `source`, `attempts`, and
   accepted      event_id        nothing is left to do
   rejected      code, message   fix or drop it: sending it again cannot help
-  exhausted     code, message   it failed for a passing reason: send it again later
+  exhausted     code, message   each attempt failed transiently: send it again later
   unconfirmed   reason          it may have arrived: sending it again may duplicate it
   stored                        with --outbox: a relay will send it
 Without --results, standard output has the results of the events that were not accepted.

@@ -96,7 +96,7 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
         deadline: float | None = None,
     ) -> DeliveryReport:
         """
-        Send events, and send again those that failed for a passing reason.
+        Send events, and retry transient failures.
 
         Args:
             events: Any number of `PartnerEvent` or of mappings with an entry's member names; sent

@@ -82,7 +82,7 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
         self, events: Iterable[GivenEvent], *, deadline: float | None = None
     ) -> DeliveryReport:
         """
-        Send events, and send again those that failed for a passing reason.
+        Send events, and retry transient failures.
 
         Args:
             events: Any number of `PartnerEvent` or of mappings with an entry's member names; sent

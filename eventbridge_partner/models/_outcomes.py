@@ -121,7 +121,7 @@ class Rejected(_Told):
 @attrs.frozen
 class Exhausted(_Told):
     """
-    It failed for a passing reason up to the last attempt: send it again later.
+    Each attempt failed transiently: send it again later.
 
     Attributes:
         code: The last error code: the service's, or `DeadlineExceeded`, `TransportError`,

@@ -62,7 +62,7 @@ class Rules:
 
     Attributes:
         backoff: How long a row waits after so many tries.
-        max_age: Seconds after which what failed for a passing reason is a dead letter; None to
+        max_age: Seconds after which what still fails is a dead letter; None to
             go on.
         region_of: The Region of a source by its name, where there are several Regions.
     """

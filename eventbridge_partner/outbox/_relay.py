@@ -62,11 +62,11 @@ class Relay:
         claim_bytes: The size of one claim at most.
         lease: Seconds for which a claim is this relay's. Half of it is for sending.
         poll: Seconds between two looks where nothing is due, give or take a fifth.
-        backoff: How long an event waits after it failed for a passing reason: any of tenacity's
+        backoff: How long an event waits after a transient failure: any of tenacity's
             `wait` objects. The default is up to 1 s, then up to twice as long each time, up to 5
             minutes.
         pending_wait: Seconds for which the events of a source wait that a guard found PENDING.
-        max_age: Seconds after which an event that fails for a passing reason becomes a dead
+        max_age: Seconds after which an event that still fails becomes a dead
             letter. Without it, it is tried until it arrives. An outage makes none.
         observe: Told of each claim when it is settled, in the thread that did; see `observing`.
             Give it to the client too, which tells it of requests and outcomes.

@@ -25,8 +25,8 @@ class Sources:
     Partner event sources of one Region: `client.sources`. A client makes it.
 
     A source is one name in one customer's account and Region. All requests of a client's sources
-    go out at one pace, for they share a quota of 50 a second; what fails for a passing reason is
-    tried again by the client's `RetryPolicy`, also after a lost answer. Thread-safe.
+    go out at one pace, for they share a quota of 50 a second; transient failures are
+    retried by the client's `RetryPolicy`, also after a lost answer. Thread-safe.
 
     All methods raise:
 
