@@ -10,14 +10,13 @@ from typing import Final, Literal
 import attrs
 
 from eventbridge_partner._foreign_text import escaped, plain_text
+from eventbridge_partner._logs import log
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import PartnerEventsError
 from eventbridge_partner.guard._holding import source_of
 from eventbridge_partner.guard._states import Need, SourceStates, Standing, standing_of
 from eventbridge_partner.models import Outcome, PartnerEvent, Rejected, SourceAccount
 from eventbridge_partner.models._source_name import account_findings
-
-_log: Final = logging.getLogger("eventbridge_partner")
 
 OnPending = Literal["allow", "warn", "reject"]
 """What becomes of events whose source is PENDING, in a word."""
@@ -183,13 +182,13 @@ class Watch:
         except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
             let_pass(error)
             kind = type(error).__name__
-            _log.warning("account_of raised %s for source %s", kind, escaped(source))
+            log(logging.WARNING, "account_of raised %s for source %s", kind, escaped(source))
             return None
         if account is None:
             return None
         if findings := account_findings(account):
             # No source has such an account: all of them would be taken for gone.
-            _log.warning("account_of for source %s: %s", escaped(source), findings[0])
+            log(logging.WARNING, "account_of for source %s: %s", escaped(source), findings[0])
             return None
         return plain_text(account)
 
@@ -197,15 +196,18 @@ class Watch:
         """Take the answer to a look-up; return whether it is news that the source is gone."""
         standing = standing_of(accounts, account)
         if standing is Standing.PENDING and self._warns:
-            _log.warning(
-                "source %s is PENDING: the service accepts its events and drops them", source
+            log(
+                logging.WARNING,
+                "source %s is PENDING: the service accepts its events and drops them",
+                source,
             )
         return self._states.found(source, standing, self._clock())
 
     def failed(self, error: PartnerEventsError) -> None:
         """Take that a look-up failed."""
         rest = self._states.failed(self._clock())
-        _log.warning(
+        log(
+            logging.WARNING,
             "the states of sources cannot be looked up, events are sent; next try in %.0f s: %s",
             rest,
             error,
@@ -213,8 +215,8 @@ class Watch:
 
     def tell_gone(self, source: str) -> None:
         """Log that a source is gone."""
-        _log.warning("source %s does not exist any more", source)
+        log(logging.WARNING, "source %s does not exist any more", source)
 
     def hook_raised(self, source: str, error: Exception) -> None:
         """Log what a user's function raised: the events' outcomes come first."""
-        _log.warning("on_source_gone raised %s for source %s", type(error).__name__, source)
+        log(logging.WARNING, "on_source_gone raised %s for source %s", type(error).__name__, source)

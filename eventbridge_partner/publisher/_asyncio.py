@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import inspect
 import logging
 import math
 import threading
@@ -13,6 +14,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
+from eventbridge_partner._bugs import log_bug
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork
 from eventbridge_partner._logs import log
@@ -28,16 +30,19 @@ from eventbridge_partner.errors import (
 )
 from eventbridge_partner.line._asyncio import AsyncLine
 from eventbridge_partner.line._flight import Flight
-from eventbridge_partner.models import DeliveryReport, GivenEvent
+from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner.publisher._dispatch import (
     REST,
     Dispatch,
     checked_seconds,
     closed_error,
+    warn_of_left_out,
     warn_of_lost,
 )
+from eventbridge_partner.publisher._news import Handing, OnUndelivered
 from eventbridge_partner.publisher._receipts import (
+    Arrival,
     Callback,
     FlushReport,
     PublisherStats,
@@ -81,6 +86,10 @@ class AsyncEventPublisher:
             `BufferFull`.
         block_timeout: Seconds that `publish` waits for room, unless it is told otherwise.
         exit_timeout: Seconds for what is left when the loop ends without `close`.
+        on_undelivered: Is given the outcomes of all events that are not accepted, in lists of
+            1,000 at most, by a task, before `close` returns. It may be asynchronous. As many wait
+            for it as the buffer may hold; those that it is too slow for are left out, and the log
+            says how many. What it raises is logged.
 
     Raises:
         ValueError: A number or word that cannot work.
@@ -96,6 +105,7 @@ class AsyncEventPublisher:
         on_full: OnFull = "block",
         block_timeout: float = 5.0,
         exit_timeout: float = 5.0,
+        on_undelivered: OnUndelivered | None = None,
     ) -> None:
         self._client = client
         self._settings = BufferSettings(
@@ -106,6 +116,7 @@ class AsyncEventPublisher:
         self._on_full: OnFull = checked_on_full(on_full)
         self._block_timeout = checked_seconds("block_timeout", block_timeout)
         self._exit_timeout = checked_seconds("exit_timeout", exit_timeout)
+        self._on_undelivered = on_undelivered
         self._is_closed = False
         self._sender: _Sender | None = None
         after_fork(self, AsyncEventPublisher._leave_parent)
@@ -134,9 +145,12 @@ class AsyncEventPublisher:
                 not taken.
         """
         sender = self._current() or await self._begin()
-        receipt = sender.dispatch.book.read(event)
+        book = sender.dispatch.book
+        receipt = book.read(event)
         if not sender.dispatch.admit(receipt):
             await self._without_room(sender, receipt, timeout)
+        if book.buffer.gone:
+            book.tell()
         return receipt
 
     async def publish_many(
@@ -182,6 +196,8 @@ class AsyncEventPublisher:
             book.drop(receipt)
         except PublisherClosedError:
             book.refuse(receipt)
+        if book.buffer.gone:
+            book.tell()
         return receipt
 
     async def _without_room(self, sender: _Sender, receipt: Receipt, seconds: float | None) -> None:
@@ -268,6 +284,7 @@ class AsyncEventPublisher:
                 line,
                 self._settings,
                 self._exit_timeout,
+                self._on_undelivered,
                 drops_oldest=self._on_full == "drop_oldest",
             )
         return sender
@@ -304,6 +321,7 @@ class _Sender:
         line: AsyncLine,
         buffering: BufferSettings,
         exit_timeout: float,
+        on_undelivered: OnUndelivered | None,
         *,
         drops_oldest: bool,
     ) -> None:
@@ -318,8 +336,16 @@ class _Sender:
             buffering,
             call=self._call,
             on_room=self._make_way,
+            witness=line.witness,
             drops_oldest=drops_oldest,
         )
+        self._on_undelivered = on_undelivered
+        self._handing: Handing | None = None
+        self._handing_task: asyncio.Task[None] | None = None
+        if on_undelivered is not None:
+            self._handing = self.dispatch.news.handing = Handing(
+                self._hand_soon, buffering.max_events, buffering.max_bytes
+            )
         # Who waits for room, in line; and who had a turn for which there was no room of its kind,
         # and has its next one, before all others, when there are outcomes again.
         self._waiting_for_room: OrderedDict[asyncio.Future[None], None] = OrderedDict()
@@ -342,6 +368,50 @@ class _Sender:
             call_soon(run_callback, callback, receipt)
         except RuntimeError:  # the loop has ended
             run_callback(callback, receipt)
+
+    # ------------------------------------------------------------ to `on_undelivered`
+
+    def _hand_soon(self) -> None:
+        if threading.get_ident() == self._thread and self.loop.is_running():
+            self._handing_task = self.loop.create_task(self._hand())
+        else:
+            self._hand_now()
+
+    async def _hand(self) -> None:
+        while self._handing is not None and (outcomes := self._handing.take()):
+            result = self._call_undelivered(outcomes)
+            if inspect.isawaitable(result):
+                try:
+                    await result
+                except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+                    log_bug("on_undelivered", error)
+        if self._handing is not None:
+            warn_of_left_out(self._handing)
+
+    def _hand_now(self) -> None:
+        """Hand over what there is where no loop runs: what would have to be awaited is not."""
+        while self._handing is not None and (outcomes := self._handing.take()):
+            result = self._call_undelivered(outcomes)
+            if inspect.iscoroutine(result):
+                result.close()
+                self._handing.left_out += len(outcomes)
+        if self._handing is not None:
+            warn_of_left_out(self._handing)
+
+    def _call_undelivered(self, outcomes: list[Outcome]) -> object:
+        if self._on_undelivered is None:
+            return None
+        try:
+            return self._on_undelivered(outcomes)
+        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+            log_bug("on_undelivered", error)
+            return None
+
+    async def _finish_handing(self) -> None:
+        task = self._handing_task
+        if task is not None and not task.done():
+            await asyncio.wait([task])
+        await self._hand()
 
     # ------------------------------------------------------------ in any task
 
@@ -398,7 +468,7 @@ class _Sender:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 for receipt in receipts:
-                    await receipt
+                    await Arrival(receipt)
         return flush_report(receipts)
 
     async def close(self, seconds: float | None) -> DeliveryReport:
@@ -415,6 +485,7 @@ class _Sender:
         left = min(max(_TO_END, until - monotonic()), _LONGEST_WAIT)
         await asyncio.wait([self._task], timeout=left)
         self._task.cancel()
+        self.dispatch.news.sum_up()
         return close_report(receipts)
 
     def leave_to_parent(self) -> None:
@@ -429,8 +500,10 @@ class _Sender:
         self._waiting_for_room.clear()
         self._refused.clear()
         receipts = self.dispatch.retire()
-        self.dispatch.cut_off()
+        self.dispatch.cut_off(says_lost=True)
         warn_of_lost(close_report(receipts))
+        self._hand_now()
+        self.dispatch.news.sum_up()
 
     # ------------------------------------------------------------ in the task
 
@@ -460,11 +533,17 @@ class _Sender:
             with suppress(TimeoutError, asyncio.CancelledError):
                 async with asyncio.timeout(self._exit_timeout):
                     await self._go_on()
-            self.dispatch.cut_off()
+            self.dispatch.cut_off(says_lost=True)
             warn_of_lost(close_report(receipts))
+            with suppress(TimeoutError, asyncio.CancelledError):
+                async with asyncio.timeout(self._exit_timeout):
+                    await self._finish_handing()
             raise
+        else:
+            await self._finish_handing()
         finally:
             self.dispatch.note_others()
+            self.dispatch.news.sum_up()
             await self._close_flights()
 
     async def _go_on(self) -> None:
@@ -514,7 +593,8 @@ class _Sender:
 
     async def _send(self, batch: Batch, flights: AsyncFlights[Flight]) -> None:
         try:
-            await self._line.submit(flights, batch, self._line.timeouts)
+            origins = self.dispatch.origins
+            await self._line.submit(flights, batch, self._line.timeouts, origins)
         except CredentialsError as error:
             self.dispatch.not_sent(batch, error)
         except asyncio.CancelledError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import math
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
+from eventbridge_partner._bugs import log_bug
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._logs import log
@@ -32,8 +34,10 @@ from eventbridge_partner.publisher._dispatch import (
     Dispatch,
     checked_seconds,
     closed_error,
+    warn_of_left_out,
     warn_of_lost,
 )
+from eventbridge_partner.publisher._news import Handing, OnUndelivered
 from eventbridge_partner.publisher._receipts import (
     FlushReport,
     PublisherStats,
@@ -46,6 +50,9 @@ from eventbridge_partner.transports import Flights
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity."""
+
+_LAST_SECONDS: Final = 1.0
+"""So many seconds the thread has for telling of the last outcomes, which takes far less."""
 
 
 class EventPublisher:
@@ -70,6 +77,10 @@ class EventPublisher:
             that event the outcome `Exhausted` with the code `BufferFull`.
         block_timeout: Seconds that `publish` waits for room, unless it is told otherwise.
         exit_timeout: Seconds for what is left at the end of a process without `close`.
+        on_undelivered: Is given the outcomes of all events that are not accepted, in lists of
+            1,000 at most, on the thread of callbacks, before `close` returns. As many wait for it
+            as the buffer may hold; those that it is too slow for are left out, and the log says
+            how many. What it raises is logged.
 
     Raises:
         ValueError: A number or word that cannot work.
@@ -85,6 +96,7 @@ class EventPublisher:
         on_full: OnFull = "block",
         block_timeout: float = 5.0,
         exit_timeout: float = 5.0,
+        on_undelivered: OnUndelivered | None = None,
     ) -> None:
         self._client = client
         self._settings = BufferSettings(
@@ -95,6 +107,7 @@ class EventPublisher:
         self._on_full: OnFull = checked_on_full(on_full)
         self._block_timeout = checked_seconds("block_timeout", block_timeout)
         self._exit_timeout = checked_seconds("exit_timeout", exit_timeout)
+        self._on_undelivered = on_undelivered
         self._is_closed = False
         self._sender: _Sender | None = None
         after_fork(self, EventPublisher._leave_parent)
@@ -124,9 +137,12 @@ class EventPublisher:
         they get a receipt in any case; if there is no room, it has the code `BufferFull`.
         """
         sender = self._sender or self._begin()
-        receipt = sender.dispatch.book.read(event)
+        book = sender.dispatch.book
+        receipt = book.read(event)
         if not sender.dispatch.admit(receipt):
             self._without_room(sender, receipt, timeout)
+        if book.buffer.gone:
+            book.tell()
         return receipt
 
     def publish_many(
@@ -165,6 +181,8 @@ class EventPublisher:
                 sender.dispatch.book.drop(receipt)
             except PublisherClosedError:
                 sender.dispatch.book.refuse(receipt)
+            if sender.dispatch.book.buffer.gone:
+                sender.dispatch.book.tell()
         return receipts
 
     def _without_room(self, sender: _Sender, receipt: Receipt, timeout: float | None) -> None:
@@ -247,6 +265,7 @@ class EventPublisher:
                     line,
                     self._settings,
                     self._exit_timeout,
+                    self._on_undelivered,
                     drops_oldest=self._on_full == "drop_oldest",
                 )
                 if self._sender is not None:  # a signal's handler published meanwhile
@@ -285,7 +304,13 @@ class _Sender:
     """What of a publisher belongs to one process: its dispatch, and the thread that sends."""
 
     def __init__(
-        self, line: Line, buffering: BufferSettings, exit_timeout: float, *, drops_oldest: bool
+        self,
+        line: Line,
+        buffering: BufferSettings,
+        exit_timeout: float,
+        on_undelivered: OnUndelivered | None,
+        *,
+        drops_oldest: bool,
     ) -> None:
         self.exit_timeout = exit_timeout
         self._line = line
@@ -297,8 +322,15 @@ class _Sender:
             buffering,
             call=self._callbacks.run,
             on_room=self._make_way,
+            witness=line.witness,
             drops_oldest=drops_oldest,
         )
+        if on_undelivered is not None:
+            hand = functools.partial(self._hand, on_undelivered)
+            self.dispatch.news.handing = Handing(
+                lambda: self._callbacks.do(hand), buffering.max_events, buffering.max_bytes
+            )
+        self._has_ended = False
         self.dispatch.book.expect_calls = self._callbacks.expect
         self.dispatch.book.is_sending = is_sending
         self._room = threading.Condition(self.dispatch.book.lock)
@@ -355,20 +387,38 @@ class _Sender:
         receipts = self.dispatch.hurry()
         for receipt in receipts:
             try:
-                receipt.result(until - monotonic())
+                receipt.wait(until - monotonic())
             except TimeoutError:
                 break
         return flush_report(receipts)
 
-    def close(self, timeout: float | None) -> DeliveryReport:
-        """See `EventPublisher.close`."""
+    def close(self, timeout: float | None, *, says_lost: bool = False) -> DeliveryReport:
+        """See `EventPublisher.close`, and `Dispatch.cut_off`."""
         until = math.inf if timeout is None else monotonic() + timeout
         receipts = self.dispatch.retire()
         self._wait_until(lambda: self.dispatch.is_over, until)
-        self.dispatch.cut_off()
+        self.dispatch.cut_off(says_lost=says_lost)
+        self._wait_for_end(min(until, monotonic() + _LAST_SECONDS))
         self._callbacks.end()
         self._callbacks.join(until)
+        self.dispatch.news.sum_up()
         return close_report(receipts)
+
+    def _wait_for_end(self, until: float) -> None:
+        """Wait until the thread has told of all outcomes, with the lock released."""
+        with self.dispatch.book.lock:
+            while not self._has_ended and (left := until - monotonic()) > 0:
+                self._room.wait(left)
+
+    def _hand(self, on_undelivered: OnUndelivered) -> None:
+        handing = self.dispatch.news.handing
+        assert handing is not None  # noqa: S101  # it has this called
+        while outcomes := handing.take():
+            try:
+                on_undelivered(outcomes)
+            except BaseException as error:  # noqa: BLE001  # the caller's, on a thread of ours
+                log_bug("on_undelivered", error)
+        warn_of_left_out(handing)
 
     def leave_to_parent(self) -> None:
         """Be nothing to the child process that this is a copy in: its parent goes on."""
@@ -394,7 +444,11 @@ class _Sender:
                 time.sleep(REST)
         self._close_flights()
         dispatch.note_others()
+        dispatch.news.sum_up()
         self._callbacks.end()
+        with dispatch.book.lock:
+            self._has_ended = True
+            self._room.notify_all()
         _at_end.discard(self)
 
     def _close_flights(self) -> None:
@@ -426,7 +480,7 @@ class _Sender:
 
     def _send(self, batch: Batch, flights: Flights[Flight]) -> None:
         try:
-            self._line.submit(flights, batch, self._line.timeouts)
+            self._line.submit(flights, batch, self._line.timeouts, self.dispatch.origins)
         except CredentialsError as error:
             self.dispatch.not_sent(batch, error)
 
@@ -455,10 +509,10 @@ def _end_process() -> None:
             sender.dispatch.retire()
         for sender in senders:
             left = sender.exit_timeout - (monotonic() - started)
-            warn_of_lost(sender.close(max(0.0, left)))
+            warn_of_lost(sender.close(max(0.0, left), says_lost=True))
     except KeyboardInterrupt:  # who asks twice is not to wait
         for sender in senders:
-            warn_of_lost(sender.close(0.0))
+            warn_of_lost(sender.close(0.0, says_lost=True))
 
 
 atexit.register(_end_process)
