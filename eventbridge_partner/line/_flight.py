@@ -133,8 +133,7 @@ class Flight:
                 "a request of %d entries failed: %s",
                 len(self.batch),
                 error,
-                error_code=code_of(error),
-                **self._fields(arrived),
+                **self._fields(arrived, code_of(error)),
             )
             return error
         if results.note:
@@ -146,8 +145,9 @@ class Flight:
             recipient.answered(self.batch, results.results, monotonic())
         return results
 
-    def _fields(self, arrived: Answer) -> Fields:
+    def _fields(self, arrived: Answer, code: str | None = None) -> Fields:
         return {
+            "error_code": code,
             "request_id": request_id_of(arrived),
             "delivery": None if self.departure is None else self.departure.delivery,
             "entries": len(self.batch),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextvars
 import inspect
 import logging
 import math
@@ -508,7 +509,8 @@ class _Sender:
     # ------------------------------------------------------------ in the task
 
     def _begin(self) -> asyncio.Task[None]:
-        task = self.loop.create_task(self._run())
+        # Of no context: it goes on when whoever published first has long ended.
+        task = self.loop.create_task(self._run(), context=contextvars.Context())
         task.add_done_callback(self._ended)
         return task
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import attrs
@@ -129,12 +129,15 @@ def test_what_nobody_looked_at_is_in_the_log(
         )
     ]
     (record,) = [one for one in caplog.records if one.levelno == logging.WARNING]
-    assert (record.entries, record.error_code) == (100, "AccessDeniedException")
+    assert (vars(record)["entries"], vars(record)["error_code"]) == (
+        100,
+        "AccessDeniedException",
+    )
     assert CANARY not in "".join(said())
 
 
 def fire_and_forget(count: int) -> Use:
-    def use(publisher: Any) -> Iterator[Any]:
+    def use(publisher: Any) -> Generator[Any, Any, Any]:
         yield publisher.publish_many(event(number) for number in range(count))
 
     return use
@@ -146,7 +149,7 @@ def test_what_somebody_looked_at_is_not_in_the_log(
     """By a callback, by waiting, or by reading the outcome."""
     service.play(DENIED)
 
-    def use(publisher: Any) -> Iterator[Any]:
+    def use(publisher: Any) -> Generator[Any, Any, Any]:
         receipts = yield from published(publisher, 3)
         receipts[0].add_done_callback(lambda _: None)
         yield from outcome_of(receipts[1])
@@ -157,13 +160,13 @@ def test_what_somebody_looked_at_is_not_in_the_log(
     assert said() == []
 
 
-def published(publisher: Any, count: int) -> Iterator[Any]:
+def published(publisher: Any, count: int) -> Generator[Any, Any, Any]:
     """Publish events, in either world."""
     made = publisher.publish_many(map(event, range(count)))
     return (yield made)
 
 
-def outcome_of(receipt: Any) -> Iterator[Any]:
+def outcome_of(receipt: Any) -> Generator[Any, Any, Any]:
     return (yield Wait(receipt))
 
 
@@ -172,7 +175,7 @@ def test_events_that_break_a_limit(publishing: Any, service: FakeEventBridge, sa
     seen: list[Observation] = []
     given: list[Any] = []
 
-    def use(publisher: Any) -> Iterator[Any]:
+    def use(publisher: Any) -> Generator[Any, Any, Any]:
         yield publisher.publish_many([INVALID, event()])
 
     publishing(service, use, observe=seen.append, on_undelivered=given.extend)
@@ -194,7 +197,7 @@ def test_events_without_room(
     seen: list[Any] = []
     given: list[Any] = []
 
-    def use(publisher: Any) -> Iterator[Any]:
+    def use(publisher: Any) -> Generator[Any, Any, Any]:
         yield publisher.publish_many(map(event, range(40)))
 
     publishing(
@@ -285,7 +288,7 @@ def test_a_line_comes_while_the_publisher_goes_on(
     watch = Watch()
     logging.getLogger("eventbridge_partner").addHandler(watch)
 
-    def use(publisher: Any) -> Iterator[Any]:
+    def use(publisher: Any) -> Generator[Any, Any, Any]:
         yield publisher.publish_many([event()])
         yield publisher.flush()
         if isinstance(publisher, AsyncEventPublisher):
@@ -326,7 +329,7 @@ def test_requests_link_to_where_events_were_published(
     """Each place once."""
     observer = Tracing()
 
-    def use(publisher: Any) -> Iterator[Any]:
+    def use(publisher: Any) -> Generator[Any, Any, Any]:
         for place in ("a", "b", "b", None):
             observer.current = place
             yield publisher.publish(event())
@@ -350,7 +353,7 @@ def test_the_observer_is_told_while_no_lock_is_held(service: FakeEventBridge) ->
             other.join(5)
             free.append(not other.is_alive())
 
-    def use(publisher: EventPublisher) -> Iterator[Any]:
+    def use(publisher: EventPublisher) -> Generator[Any, Any, Any]:
         publisher_of.append(publisher)
         yield publisher.publish_many([INVALID, *map(event, range(30))])
 
