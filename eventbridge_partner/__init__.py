@@ -123,8 +123,8 @@ else:
     }
     _SUBMODULES = """
         aws cli client delivery error_codes errors guard handoff limits line models
-        observing outbox pacing publisher pytest_plugin regions retry sources testing transports
-        wire
+        observing otel outbox pacing publisher pytest_plugin regions retry sources testing
+        transports wire
     """
     __getattr__, __dir__ = face(__name__, _NAMES, _SUBMODULES)
 

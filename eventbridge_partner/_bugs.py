@@ -46,6 +46,11 @@ class Bugs:
             _write(*self._noted.popleft())
 
 
+def forget() -> None:
+    """Have logged nothing yet."""
+    _logged_at.clear()
+
+
 def _write(what: str, kind: str, frames: str) -> None:
     now = monotonic()
     last = _logged_at.get((what, kind))

@@ -16,12 +16,33 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner._threads import SendingThread, is_sending
 
 _logger: Final = logging.getLogger("eventbridge_partner")
+
+
+class Fields(TypedDict, total=False):
+    """
+    What a line says of a request or of events, as `extra=` of its record.
+
+    Each record has all of them, None where a line says nothing of that.
+    """
+
+    request_id: str | None
+    delivery: int | None
+    entries: int | None
+    error_code: str | None
+
+
+_NO_FIELDS: Final[Fields] = {
+    "request_id": None,
+    "delivery": None,
+    "entries": None,
+    "error_code": None,
+}
 
 _PATIENCE: Final = 0.1
 """So many seconds who sends waits for its line, so that it stands before what follows from it."""
@@ -89,7 +110,7 @@ _here: Final = _Here()
 _writer: Final = _Writer()
 
 
-def log(level: int, text: str, *args: object) -> None:
+def log(level: int, text: str, *args: object, **fields: Unpack[Fields]) -> None:
     """
     Log a line: on this thread, unless it is one that sends.
 
@@ -97,7 +118,7 @@ def log(level: int, text: str, *args: object) -> None:
     """
     if _here.is_writing or not _logger.isEnabledFor(level):
         return
-    write = functools.partial(_write, level, text, *args)
+    write = functools.partial(_write, level, text, args, fields)
     if is_sending() and _writer.write(write):
         return
     try:
@@ -106,10 +127,15 @@ def log(level: int, text: str, *args: object) -> None:
         let_pass(error)
 
 
-def _write(level: int, text: str, *args: object) -> None:
+def is_wanted(level: int) -> bool:
+    """Tell whether anybody wants lines of this level."""
+    return _logger.isEnabledFor(level)
+
+
+def _write(level: int, text: str, args: tuple[object, ...], fields: Fields) -> None:
     _here.is_writing = True
     try:
-        _logger.log(level, text, *args)
+        _logger.log(level, text, *args, extra={**_NO_FIELDS, **fields})
     finally:
         _here.is_writing = False
 

@@ -106,7 +106,7 @@ class OutcomesDecided:
     Attributes:
         delivery: Of the call; None for publishers, guards and routers.
         kind: What the events were given to.
-        region: The Region; None where a router knows none.
+        region: The Region; None of what a router decided, and where a guard knows none yet.
         outcomes: How many events came to which outcome: its name, such as `Rejected`, and its
             code, empty for `Accepted` and `Unconfirmed`.
     """
@@ -214,8 +214,9 @@ class all_of:  # noqa: N801  # reads as the function that it is used as
 
 
 def count_outcomes(outcomes: Iterable[Outcome]) -> Counter[tuple[str, str]]:
-    """Count outcomes by name and code."""
+    """Count outcomes by name and code, without those of what only stands in for an event."""
     return Counter(
         (type(outcome).__name__, outcome.code if isinstance(outcome, (Rejected, Exhausted)) else "")
         for outcome in outcomes
+        if not getattr(outcome.event, "is_stand_in", False)
     )

@@ -7,6 +7,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from eventbridge_partner import _bugs
+from eventbridge_partner.line import _undelivered
 from tests.browsers import NAMES, found_browser
 
 settings.register_profile(
@@ -41,3 +43,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             "no browser found: the tests of the local service's page were left out; "
             f"needed: playwright, and one of {', '.join(NAMES)}"
         )
+
+
+@pytest.fixture(autouse=True)
+def log_anew() -> None:
+    """Lines that are written once a minute have not been written by an earlier test."""
+    _bugs.forget()
+    _undelivered.forget()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Generator, Sequence
@@ -45,6 +46,9 @@ _COMMANDS: Final = {
 """Each in a module of its name, with what `--help` says of it."""
 
 
+_SILENT: Final = logging.NullHandler()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """
     Run the program.
@@ -61,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     arguments = _parser(argv).parse_args(argv)
+    # The program itself says what became of events; a warning would say it again.
+    logging.getLogger("eventbridge_partner").addHandler(_SILENT)
     with _open_outputs(), Interruption() as interruption:
         try:
             status: int = arguments.run(arguments, interruption)

@@ -39,6 +39,7 @@ from eventbridge_partner.line._asyncio import AsyncLine
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._off_loop import OffLoop
 from eventbridge_partner.line._setup import Setup
+from eventbridge_partner.line._undelivered import warn_of
 from eventbridge_partner.line._witness import Account
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
 from eventbridge_partner.transports import Answer, AsyncTransport
@@ -418,6 +419,7 @@ class _Call:
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Tell the observer of outcomes, if there is one."""
+        warn_of(outcomes)
         if self._account is not None:
             self._account.decided(outcomes)
 

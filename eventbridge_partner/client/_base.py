@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Generic, NoReturn, Protocol, Self, TypeVar
 
 from eventbridge_partner._forks import after_fork, first_use
@@ -13,7 +13,15 @@ from eventbridge_partner.errors import ConfigurationError
 from eventbridge_partner.limits import MAX_BATCH_BYTES, MAX_ENTRY_BYTES
 from eventbridge_partner.line._base import BaseLine
 from eventbridge_partner.line._setup import Setup
-from eventbridge_partner.observing import Observer
+from eventbridge_partner.line._undelivered import count_direct
+from eventbridge_partner.line._witness import tell
+from eventbridge_partner.models import Outcome
+from eventbridge_partner.observing import (
+    DeliveryKind,
+    Observer,
+    OutcomesDecided,
+    count_outcomes,
+)
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryPolicy
 from eventbridge_partner.transports import TransportFactory
@@ -212,6 +220,16 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
         """Start as if nothing had been used yet: a lock may be held for ever after a fork."""
         self._line = None
 
+    def _decided(self, kind: DeliveryKind, outcomes: Sequence[Outcome]) -> None:
+        observe = self._setup.observe
+        if observe is None:
+            return
+        region = None if self._line is None else self._line.configuration.region
+        if kind == "router":
+            region = None
+        counted = count_outcomes(outcomes)
+        tell(observe, OutcomesDecided(delivery=None, kind=kind, region=region, outcomes=counted))
+
     def _leave_parent(self) -> None:
         self._setup.shared.forget()
         self._setup.pace.after_fork()
@@ -230,6 +248,22 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
             return f"<{type(self).__name__}, not used yet>"
         configuration = self._line.configuration
         return f"<{type(self).__name__} {configuration.region} {configuration.url}>"
+
+
+def decided_by(client: object, kind: DeliveryKind, outcomes: Sequence[Outcome]) -> None:
+    """
+    Tell log and observer of a client of outcomes that were decided before anything got to it.
+
+    Args:
+        client: The client; where it is something else, only the log is told.
+        kind: What decided.
+        outcomes: Of which none is `Accepted`.
+    """
+    if not outcomes:
+        return
+    count_direct(outcomes)
+    if isinstance(client, BaseClient):
+        client._decided(kind, outcomes)  # pyright: ignore[reportPrivateUsage]
 
 
 def line_of(client: BaseClient[Any, LineT, Any]) -> LineT:

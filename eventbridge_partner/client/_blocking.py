@@ -29,6 +29,7 @@ from eventbridge_partner.errors import CredentialsError, PartnerEventsError
 from eventbridge_partner.line._blocking import Line
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._setup import Setup
+from eventbridge_partner.line._undelivered import warn_of
 from eventbridge_partner.line._witness import Account
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
 from eventbridge_partner.transports import Answer, Transport
@@ -338,7 +339,8 @@ class _Call:
         return delivery.outcomes()
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Tell the observer of outcomes, if there is one."""
+        """Tell the log of what was not accepted, and the observer, if there is one."""
+        warn_of(outcomes)
         if self._account is not None:
             self._account.decided(outcomes)
 

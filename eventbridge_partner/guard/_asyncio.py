@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import Protocol, TypeVar
 
 from eventbridge_partner._plans import Running
+from eventbridge_partner.client._base import decided_by
 from eventbridge_partner.delivery.given import check_deadline, refuse_single
 from eventbridge_partner.errors import InputInterruptedError
 from eventbridge_partner.guard._base import BaseGuard
@@ -100,6 +101,7 @@ class AsyncSourceGuard(BaseGuard[GuardedAsyncClient]):
                 plan = self._plans.select(events, merging, budget, self._client.sources.pace)
                 events = await self._run(plan)
         except asyncio.CancelledError as cancelled:
+            self._tell(merging)
             raise cancelled from cancelled_before_sending(merging)
         if deadline is not None:
             deadline = max(deadline - (self._clock() - began), 0.001)
@@ -112,6 +114,7 @@ class AsyncSourceGuard(BaseGuard[GuardedAsyncClient]):
             merging.settle(cancelled.__cause__)
             raise
         finally:
+            self._tell(merging)
             if passing is not None:
                 await passing.aclose()
         await self._run(self._plans.learn(report.rejected))
@@ -148,7 +151,9 @@ class AsyncSourceGuard(BaseGuard[GuardedAsyncClient]):
         standing = None if source is None else await self._held(source, self._watch.budget())
         if standing is None:
             return None
-        return await self._run(self._plans.outcome(Held(0, event, standing)))
+        outcome = await self._run(self._plans.outcome(Held(0, event, standing)))
+        decided_by(self._client, "guard", (outcome,))
+        return outcome
 
     async def learn(self, outcome: Outcome) -> None:
         """Take from an outcome whether its source is gone."""
@@ -165,6 +170,8 @@ class AsyncSourceGuard(BaseGuard[GuardedAsyncClient]):
                 async for outcome in sent:
                     if type(outcome) is Rejected:
                         await self.learn(outcome)
+                    if merging.untold:
+                        self._tell(merging)
                     if merging.held or merging.shift:
                         for placed in merging.place(outcome):
                             yield placed
@@ -177,6 +184,8 @@ class AsyncSourceGuard(BaseGuard[GuardedAsyncClient]):
         except asyncio.CancelledError as cancelled:
             merging.settle(cancelled.__cause__)
             raise
+        finally:
+            self._tell(merging)
         for held in merging.rest():
             yield held
 
@@ -201,7 +210,7 @@ class AsyncSourceGuard(BaseGuard[GuardedAsyncClient]):
                     yield event
                     continue
                 held = Held(index, event, standing)
-                merging.held[index] = await self._run(self._plans.outcome(held))
+                merging.hold(index, await self._run(self._plans.outcome(held)))
                 in_a_row += 1
                 if in_a_row == STAND_IN_AFTER:
                     in_a_row = 0

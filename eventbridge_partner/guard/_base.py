@@ -8,6 +8,8 @@ from typing import Any, Generic, TypeVar
 
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork
+from eventbridge_partner.client._base import decided_by
+from eventbridge_partner.guard._holding import Merging
 from eventbridge_partner.guard._plan import Plans
 from eventbridge_partner.guard._watch import OnPending, Watch
 from eventbridge_partner.models import GivenEvent
@@ -82,6 +84,11 @@ class BaseGuard(ABC, Generic[ClientT]):
     @abstractmethod
     def _forget_parent(self) -> None:
         """Start with a turn of one's own: a thread of the parent may have held the other."""
+
+    def _tell(self, merging: Merging) -> None:
+        """Tell of what was held back since the last time."""
+        untold, merging.untold = merging.untold, []
+        decided_by(self._client, "guard", untold)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} in front of {self._client!r}>"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from eventbridge_partner._plans import Running
+from eventbridge_partner.client._base import decided_by
 from eventbridge_partner.delivery.given import check_deadline, interrupted_call, refuse_single
 from eventbridge_partner.errors import InputInterruptedError
 from eventbridge_partner.guard._base import BaseGuard
@@ -85,6 +86,7 @@ class SourceGuard(BaseGuard[GuardedClient]):
             try:
                 events = self._run(plan)
             except BaseException as error:
+                self._tell(merging)
                 raise error from interrupted_call(merging.rest())
         if deadline is not None:
             deadline = max(deadline - (self._clock() - began), 0.001)
@@ -96,6 +98,8 @@ class SourceGuard(BaseGuard[GuardedClient]):
         except BaseException as error:
             merging.settle(error.__cause__)
             raise
+        finally:
+            self._tell(merging)
         self._run(self._plans.learn(report.rejected))
         return merging.report(report)
 
@@ -126,7 +130,9 @@ class SourceGuard(BaseGuard[GuardedClient]):
         standing = None if source is None else self._held(source, self._watch.budget())
         if standing is None:
             return None
-        return self._run(self._plans.outcome(Held(0, event, standing)))
+        outcome = self._run(self._plans.outcome(Held(0, event, standing)))
+        decided_by(self._client, "guard", (outcome,))
+        return outcome
 
     def learn(self, outcome: Outcome) -> None:
         """Take from an outcome whether its source is gone."""
@@ -137,6 +143,8 @@ class SourceGuard(BaseGuard[GuardedClient]):
             for outcome in sent:
                 if type(outcome) is Rejected:
                     self.learn(outcome)
+                if merging.untold:
+                    self._tell(merging)
                 if merging.held or merging.shift:
                     yield from merging.place(outcome)
                 else:
@@ -147,6 +155,8 @@ class SourceGuard(BaseGuard[GuardedClient]):
         except BaseException as error:
             merging.settle(error.__cause__)
             raise
+        finally:
+            self._tell(merging)
         yield from merging.rest()
 
     def _passing(
@@ -169,7 +179,7 @@ class SourceGuard(BaseGuard[GuardedClient]):
                     yield event
                     continue
                 held = Held(index, event, standing)
-                merging.held[index] = self._run(self._plans.outcome(held))
+                merging.hold(index, self._run(self._plans.outcome(held)))
                 in_a_row += 1
                 if in_a_row == STAND_IN_AFTER:
                     in_a_row = 0

@@ -40,6 +40,7 @@ class _StandIn:
     """No event, and nothing that a caller could give."""
 
     __slots__ = ()
+    is_stand_in: Final = True
 
 
 STAND_IN: Final[Any] = _StandIn()
@@ -142,12 +143,19 @@ class Merging:
             An event that was sent comes when all before it have been added here.
         shift: How many were held back before the newest outcome.
         taken: How many events the caller's iterable gave, when it is over.
+        untold: What was held back and not told of yet.
     """
 
     def __init__(self) -> None:
+        self.untold: list[Outcome] = []
         self.held: dict[int, Outcome] = {}
         self.shift = 0
         self.taken = 0
+
+    def hold(self, index: int, outcome: Outcome) -> None:
+        """Take the outcome of an event that is held back."""
+        self.held[index] = outcome
+        self.untold.append(outcome)
 
     def place(self, outcome: Outcome) -> list[Outcome]:
         """Take the next outcome of what was sent; return it behind what was held back before it."""

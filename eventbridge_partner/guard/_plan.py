@@ -92,7 +92,7 @@ class Plans:
             return events
         sent, held = select(events, standings)
         for one in held:
-            merging.held[one.index] = yield from self.outcome(one)
+            merging.hold(one.index, (yield from self.outcome(one)))
         return sent
 
     def standing(self, source: str, budget: Budget, pace: Pace) -> Plan[Standing | None]:

@@ -28,7 +28,7 @@ from eventbridge_partner.line._flight import (
     sign,
 )
 from eventbridge_partner.line._off_loop import OffLoop
-from eventbridge_partner.line._witness import Account, Departure
+from eventbridge_partner.line._witness import Departure, Origins
 from eventbridge_partner.transports import (
     Answer,
     AsyncFlights,
@@ -131,7 +131,7 @@ class AsyncLine(BaseLine[AsyncTransport]):
         flights: AsyncFlights[Flight],
         batch: Batch,
         timeouts: Timeouts,
-        account: Account | None = None,
+        origins: Origins | None = None,
     ) -> None:
         """
         Sign a batch and send it.
@@ -140,7 +140,7 @@ class AsyncLine(BaseLine[AsyncTransport]):
             flights: The flights of its delivery.
             batch: The batch.
             timeouts: Of its request.
-            account: Of the call that it belongs to, if an observer is told of that.
+            origins: Where its events come from, if an observer is told of that.
 
         Raises:
             CredentialsError: There is nothing to sign it with. Nothing was sent.
@@ -148,7 +148,7 @@ class AsyncLine(BaseLine[AsyncTransport]):
         credentials = self.credentials_at_hand() or await self.frozen()
         departure = None
         if self.witness is not None:
-            departure = self.witness.batch_departs(batch, account)
+            departure = self.witness.batch_departs(batch, origins)
         flight = Flight.of(batch, credentials, departure)
         flights.submit(flight, flight.request(self.edge), timeouts)
 
@@ -202,7 +202,7 @@ class AsyncLine(BaseLine[AsyncTransport]):
             return response, value
         except PartnerEventsError as error:
             landed = error
-            log_failure(call, error)
+            log_failure(call, error, response)
             remedied = await self._remedy(error, credentials)
             if remedied is error:
                 raise

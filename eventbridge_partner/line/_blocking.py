@@ -22,7 +22,7 @@ from eventbridge_partner.line._flight import (
     remedy,
     sign,
 )
-from eventbridge_partner.line._witness import Account, Departure
+from eventbridge_partner.line._witness import Departure, Origins
 from eventbridge_partner.transports import (
     Answer,
     Flights,
@@ -74,7 +74,7 @@ class Line(BaseLine[Transport]):
         flights: Flights[Flight],
         batch: Batch,
         timeouts: Timeouts,
-        account: Account | None = None,
+        origins: Origins | None = None,
     ) -> None:
         """
         Sign a batch and send it.
@@ -83,7 +83,7 @@ class Line(BaseLine[Transport]):
             flights: The flights of its delivery.
             batch: The batch.
             timeouts: Of its request.
-            account: Of the call that it belongs to, if an observer is told of that.
+            origins: Where its events come from, if an observer is told of that.
 
         Raises:
             CredentialsError: There is nothing to sign it with. Nothing was sent.
@@ -91,7 +91,7 @@ class Line(BaseLine[Transport]):
         credentials = self.credentials.frozen()
         departure = None
         if self.witness is not None:
-            departure = self.witness.batch_departs(batch, account)
+            departure = self.witness.batch_departs(batch, origins)
         flight = Flight.of(batch, credentials, departure)
         flights.submit(flight, flight.request(self.edge), timeouts)
 
@@ -151,7 +151,7 @@ class Line(BaseLine[Transport]):
         except PartnerEventsError as error:
             let_pass(error)
             landed = error
-            log_failure(call, error)
+            log_failure(call, error, response)
             remedied = remedy(error, credentials, self.credentials, self.edge)
             if remedied is error:
                 raise

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, Unpack
 
 import attrs
 
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpRequest
-from eventbridge_partner._logs import log
+from eventbridge_partner._logs import Fields, log
 from eventbridge_partner.aws.credentials import CredentialsKeeper
 from eventbridge_partner.aws.signing import SigningEdge
 from eventbridge_partner.delivery.entries import Batch
@@ -24,7 +24,7 @@ from eventbridge_partner.errors import (
     ServiceError,
     TransportError,
 )
-from eventbridge_partner.line._witness import Departure
+from eventbridge_partner.line._witness import Departure, code_of, request_id_of
 from eventbridge_partner.models import ResultEntry
 from eventbridge_partner.transports import Answer
 from eventbridge_partner.wire.calls import AllAccepted, Call, Results, answer, put_partner_events
@@ -44,18 +44,25 @@ def sign(
     return edge.request(call, credentials, invocation_id=_invocation_id(), attempt=attempt)
 
 
-def log_failure(call: Call[Any], error: PartnerEventsError) -> None:
+def log_failure(call: Call[Any], error: PartnerEventsError, arrived: object) -> None:
     """Log that a single request failed."""
-    log(logging.INFO, "%s failed: %s", call.operation, error)
+    log(
+        logging.INFO,
+        "%s failed: %s",
+        call.operation,
+        error,
+        request_id=request_id_of(arrived),
+        error_code=code_of(error),
+    )
 
 
-def log_info(text: str, *args: object) -> None:
+def log_info(text: str, *args: object, **fields: Unpack[Fields]) -> None:
     """Log what is to be known of the request of a batch."""
-    log(logging.INFO, text, *args)
+    log(logging.INFO, text, *args, **fields)
 
 
 Note = Callable[..., None]
-"""Takes a text and its arguments, as a logger does."""
+"""Takes a text, its arguments and fields, as `log` does."""
 
 
 class Recipient(Protocol):
@@ -122,15 +129,29 @@ class Flight:
                 raise arrived
             results = answer(self.call, arrived)
         except PartnerEventsError as error:
-            note("a request of %d entries failed: %s", len(self.batch), error)
+            note(
+                "a request of %d entries failed: %s",
+                len(self.batch),
+                error,
+                **self._fields(arrived, code_of(error)),
+            )
             return error
         if results.note:
-            note("an answer is odd, each result counts for its entry: %s", results.note)
+            text = "an answer is odd, each result counts for its entry: %s"
+            note(text, results.note, **self._fields(arrived))
         if isinstance(results, AllAccepted):
             recipient.accepted(self.batch, results.event_ids, monotonic())
         else:
             recipient.answered(self.batch, results.results, monotonic())
         return results
+
+    def _fields(self, arrived: Answer, code: str | None = None) -> Fields:
+        return {
+            "error_code": code,
+            "request_id": request_id_of(arrived),
+            "delivery": None if self.departure is None else self.departure.delivery,
+            "entries": len(self.batch),
+        }
 
 
 def remedy(

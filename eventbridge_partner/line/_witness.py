@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Protocol
 
 import attrs
 
 from eventbridge_partner._bugs import log_bug
+from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner._http import HttpResponse
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.delivery.entries import Batch
@@ -31,6 +32,7 @@ from eventbridge_partner.observing import (
 from eventbridge_partner.wire.calls import AllAccepted, Call, EachResult
 
 _numbers: Final = itertools.count(1)
+_MAX_ID_CHARACTERS: Final = 128
 
 
 @attrs.frozen
@@ -51,6 +53,15 @@ class Departure:
     links: Sequence[str] = ()
 
 
+def tell(observe: Observer, observation: Observation) -> None:
+    """Tell an observer; what it raises is logged and changes nothing."""
+    try:
+        observe(observation)
+    except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+        let_pass(error)
+        log_bug("the observer", error)
+
+
 @attrs.frozen
 class Witness:
     """
@@ -68,11 +79,20 @@ class Witness:
 
     def tell(self, observation: Observation) -> None:
         """Tell the observer; what it raises changes nothing."""
-        try:
-            self.observe(observation)
-        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
-            let_pass(error)
-            log_bug("the observer", error)
+        tell(self.observe, observation)
+
+    def decided(self, kind: DeliveryKind, outcomes: Iterable[Outcome]) -> None:
+        """Tell of outcomes that belong to no call."""
+        self.tell(
+            OutcomesDecided(
+                delivery=None, kind=kind, region=self.region, outcomes=count_outcomes(outcomes)
+            )
+        )
+
+    @property
+    def links(self) -> bool:
+        """Whether the observer can tell where events come from."""
+        return link_by(self.observe) is not None
 
     def link(self) -> str | None:
         """Return where events come from that are given to us now; None if nobody knows."""
@@ -86,12 +106,12 @@ class Witness:
             log_bug("the observer's link", error)
             return None
 
-    def batch_departs(self, batch: Batch, account: Account | None) -> Departure:
+    def batch_departs(self, batch: Batch, origins: Origins | None) -> Departure:
         """Take that a batch is sent."""
-        if account is None:
+        if origins is None:
             return Departure(time.time(), time.monotonic())
         return Departure(
-            time.time(), time.monotonic(), account.delivery, account.links_of(batch)[:MAX_LINKS]
+            time.time(), time.monotonic(), origins.delivery, origins.links_of(batch)[:MAX_LINKS]
         )
 
     def request_ended(
@@ -117,7 +137,7 @@ class Witness:
         codes: Counter[str] = Counter()
         entries = 0 if batch is None else len(batch)
         if isinstance(landed, PartnerEventsError):
-            codes[_code_of(landed)] = max(entries, 1)
+            codes[code_of(landed)] = max(entries, 1)
         elif isinstance(landed, AllAccepted):
             entries = len(landed.event_ids)
         elif isinstance(landed, EachResult):
@@ -129,9 +149,6 @@ class Witness:
                     codes[result.error_code] += 1
         failed = min(codes.total(), entries)
         sources = set() if batch is None else {event.source for event in batch.events}
-        request_id: str | None = None
-        if isinstance(arrived, HttpResponse):
-            request_id = arrived.headers.get("x-amzn-requestid")
         self.tell(
             RequestEnded(
                 delivery=departure.delivery,
@@ -145,7 +162,7 @@ class Witness:
                 failed=failed,
                 codes=codes,
                 status=arrived.status if isinstance(arrived, HttpResponse) else None,
-                request_id=request_id,
+                request_id=request_id_of(arrived),
                 source=sources.pop() if len(sources) == 1 else None,
                 links=departure.links,
                 started=departure.started,
@@ -153,9 +170,11 @@ class Witness:
             )
         )
 
-    def account(self, kind: DeliveryKind, links_of: LinksOf | None = None) -> Account:
+    def account(self, kind: DeliveryKind) -> Account:
         """Open the account of a call, and tell that it begins."""
-        account = Account(self, kind, next(_numbers), links_of or _no_links)
+        # What a stream sends later has no caller any more that it could be a part of.
+        link = self.link() if kind == "stream_events" else None
+        account = Account(self, kind, next(_numbers), () if link is None else (link,))
         self.tell(
             DeliveryBegan(
                 delivery=account.delivery, kind=kind, region=self.region, started=account.started
@@ -164,8 +183,22 @@ class Witness:
         return account
 
 
-LinksOf = Callable[[Batch], Sequence[str]]
-"""Tells where the events of a batch come from."""
+class Origins(Protocol):
+    """
+    Where the events of batches come from.
+
+    Attributes:
+        delivery: The number of the call that they belong to; None for none.
+    """
+
+    @property
+    def delivery(self) -> int | None:
+        """The number of the call that they belong to; None for none."""
+        ...
+
+    def links_of(self, batch: Batch) -> Sequence[str]:
+        """Return the `traceparent` texts of a batch."""
+        ...
 
 
 class Account:
@@ -175,25 +208,28 @@ class Account:
     Attributes:
         delivery: The call's number.
         started: When it began, in seconds since 1970.
-        links_of: Tells where the events of a batch come from.
     """
 
     def __init__(
-        self, witness: Witness, kind: DeliveryKind, delivery: int, links_of: LinksOf
+        self, witness: Witness, kind: DeliveryKind, delivery: int, links: Sequence[str]
     ) -> None:
-        self.delivery = delivery
+        self.delivery: int = delivery
         self.started: float = time.time()
-        self.links_of = links_of
+        self._links = links
         self._witness = witness
         self._kind: DeliveryKind = kind
         self._began = time.monotonic()
         self._outcomes: Counter[tuple[str, str]] = Counter()
 
+    def links_of(self, batch: Batch) -> Sequence[str]:
+        """Return where the call began, if its requests are not a part of that."""
+        return self._links
+
     def decided(self, outcomes: Sequence[Outcome]) -> None:
         """Tell of outcomes."""
-        if not outcomes:
-            return
         counted = count_outcomes(outcomes)
+        if not counted:
+            return
         self._outcomes += counted
         self._witness.tell(
             OutcomesDecided(
@@ -218,9 +254,14 @@ class Account:
         )
 
 
-def _no_links(_batch: Batch) -> Sequence[str]:
-    return ()
+def request_id_of(arrived: object) -> str | None:
+    """Return the service's id for a request, where there is an answer that has one."""
+    if not isinstance(arrived, HttpResponse):
+        return None
+    request_id = arrived.headers.get("x-amzn-requestid")
+    return None if request_id is None else escaped(request_id, _MAX_ID_CHARACTERS)
 
 
-def _code_of(error: PartnerEventsError) -> str:
+def code_of(error: PartnerEventsError) -> str:
+    """Return the service's code, or the name of the error."""
     return error.code if isinstance(error, ServiceError) else type(error).__name__

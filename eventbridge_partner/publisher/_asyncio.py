@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextvars
 import functools
+import inspect
 import logging
 import math
 import threading
@@ -14,6 +16,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
+from eventbridge_partner._bugs import log_bug
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork
 from eventbridge_partner._logs import log
@@ -32,7 +35,7 @@ from eventbridge_partner.guard._asyncio import AsyncSourceGuard
 from eventbridge_partner.guard._base import client_of, plans_of
 from eventbridge_partner.line._asyncio import AsyncLine
 from eventbridge_partner.line._flight import Flight
-from eventbridge_partner.models import DeliveryReport, GivenEvent, PartnerEvent
+from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome, PartnerEvent
 from eventbridge_partner.models._json_types import kind_of
 from eventbridge_partner.publisher._async_look_ups import AsyncLookUps
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
@@ -42,10 +45,13 @@ from eventbridge_partner.publisher._dispatch import (
     Shared,
     checked_seconds,
     closed_error,
+    warn_of_left_out,
     warn_of_lost,
 )
 from eventbridge_partner.publisher._gate import Gate
+from eventbridge_partner.publisher._news import Handing, News, OnUndelivered
 from eventbridge_partner.publisher._receipts import (
+    Arrival,
     Book,
     Callback,
     FlushReport,
@@ -98,6 +104,10 @@ class AsyncEventPublisher:
             `BufferFull`.
         block_timeout: Seconds that `publish` waits for room, unless it is told otherwise.
         exit_timeout: Seconds for what is left when the loop ends without `close`.
+        on_undelivered: Is given the outcomes of all events that are not accepted, in lists of
+            1,000 at most, by a task, before `close` returns. It may be asynchronous. As many wait
+            for it as the buffer may hold; those that it is too slow for are left out, and the log
+            says how many. What it raises is logged.
 
     Raises:
         ValueError: A number or word that cannot work.
@@ -114,6 +124,7 @@ class AsyncEventPublisher:
         on_full: OnFull = "block",
         block_timeout: float = 5.0,
         exit_timeout: float = 5.0,
+        on_undelivered: OnUndelivered | None = None,
     ) -> None:
         self._client = client
         if not isinstance(client, AsyncRegionRouter):
@@ -126,6 +137,7 @@ class AsyncEventPublisher:
         self._on_full: OnFull = checked_on_full(on_full)
         self._block_timeout = checked_seconds("block_timeout", block_timeout)
         self._exit_timeout = checked_seconds("exit_timeout", exit_timeout)
+        self._on_undelivered = on_undelivered
         self._is_closed = False
         self._fleet: _Fleet | None = None
         after_fork(self, AsyncEventPublisher._leave_parent)
@@ -155,8 +167,13 @@ class AsyncEventPublisher:
         """
         fleet = self._current() or await self._begin()
         sender, receipt = fleet.read(event) or await fleet.begin_for(event)
-        if sender is not None and not sender.dispatch.admit(receipt):
+        if sender is None:
+            return receipt
+        book = sender.dispatch.book
+        if not sender.dispatch.admit(receipt):
             await self._without_room(sender, receipt, timeout)
+        if book.buffer.gone:
+            book.tell()
         return receipt
 
     async def publish_many(
@@ -204,6 +221,8 @@ class AsyncEventPublisher:
             book.drop(receipt)
         except PublisherClosedError:
             book.refuse(receipt)
+        if book.buffer.gone:
+            book.tell()
         return receipt
 
     async def _without_room(self, sender: _Sender, receipt: Receipt, seconds: float | None) -> None:
@@ -293,6 +312,7 @@ class AsyncEventPublisher:
                 line,
                 self._settings,
                 self._exit_timeout,
+                self._on_undelivered,
                 drops_oldest=self._on_full == "drop_oldest",
             )
         return fleet
@@ -404,6 +424,73 @@ class _Waiters:
         self._refused.clear()
 
 
+class _Handover:
+    """
+    Hands outcomes to `on_undelivered`, in a task.
+
+    Args:
+        on_undelivered: Is given them; None for nobody.
+        news: Tells of outcomes.
+        loop: Where the task runs.
+        buffering: What bounds the outcomes that wait.
+    """
+
+    def __init__(
+        self,
+        on_undelivered: OnUndelivered | None,
+        news: News,
+        loop: asyncio.AbstractEventLoop,
+        buffering: BufferSettings,
+    ) -> None:
+        self._loop = loop
+        self._thread = threading.get_ident()
+        self._on_undelivered = on_undelivered
+        self._handing = Handing(self._soon, buffering.max_events, buffering.max_bytes)
+        self._task: asyncio.Task[None] | None = None
+        if on_undelivered is not None:
+            news.handing = self._handing
+
+    def _soon(self) -> None:
+        if threading.get_ident() == self._thread and self._loop.is_running():
+            self._task = self._loop.create_task(self._hand())
+        else:
+            self.now()
+
+    async def _hand(self) -> None:
+        while outcomes := self._handing.take():
+            result = self._call(outcomes)
+            if inspect.isawaitable(result):
+                try:
+                    await result
+                except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+                    log_bug("on_undelivered", error)
+        warn_of_left_out(self._handing)
+
+    def now(self) -> None:
+        """Hand over what there is where no loop runs: what would have to be awaited is not."""
+        while outcomes := self._handing.take():
+            result = self._call(outcomes)
+            if inspect.iscoroutine(result):
+                result.close()
+                self._handing.left_out += len(outcomes)
+        warn_of_left_out(self._handing)
+
+    def _call(self, outcomes: list[Outcome]) -> object:
+        if self._on_undelivered is None:
+            return None
+        try:
+            return self._on_undelivered(outcomes)
+        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+            log_bug("on_undelivered", error)
+            return None
+
+    async def finish(self) -> None:
+        """Hand over what is left."""
+        if self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+        await self._hand()
+
+
 class _Fleet:
     """What of a publisher belongs to one event loop: a sender for each Region."""
 
@@ -413,11 +500,13 @@ class _Fleet:
         line: AsyncLine | None,
         buffering: BufferSettings,
         exit_timeout: float,
+        on_undelivered: OnUndelivered | None,
         *,
         drops_oldest: bool,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._is_closed = False
+        self._on_undelivered = on_undelivered
         self._shared = Shared()
         self._waiters = _Waiters()
         self._buffering = buffering
@@ -429,6 +518,7 @@ class _Fleet:
             self._router = client
             self._routes = Routes(functools.partial(async_region_of, client))
             self._desk = Desk(self._shared, functools.partial(_call_on, self.loop))
+            self._handover = _Handover(on_undelivered, self._desk.book.news, self.loop, buffering)
         elif line is not None:
             self._only = self._senders[""] = self._new_sender(client, line, None)
 
@@ -444,6 +534,7 @@ class _Fleet:
             line,
             self._buffering,
             self._exit_timeout,
+            self._on_undelivered,
             drops_oldest=self._drops_oldest,
             gate=None if guard is None else Gate(plans_of(guard), client.sources.pace),
             sources=None if guard is None else client.sources,
@@ -516,7 +607,7 @@ class _Fleet:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 for receipt in receipts:
-                    await receipt
+                    await Arrival(receipt)
         return flush_report(receipts)
 
     async def close(self, seconds: float | None) -> DeliveryReport:
@@ -533,11 +624,17 @@ class _Fleet:
                 sender.cut_off()
         for sender in senders:
             await sender.end_task(until)
+        if self._only is None:
+            await self._handover.finish()
+            self._desk.book.news.sum_up()
         return close_report(receipts)
 
     def end(self) -> None:
         """End where there is no loop any more, and say what was lost."""
         self._is_closed = True
+        if self._only is None:
+            self._handover.now()
+            self._desk.book.news.sum_up()
         for sender in self._all():
             sender.end()
 
@@ -557,6 +654,7 @@ class _Sender:
         line: AsyncLine,
         buffering: BufferSettings,
         exit_timeout: float,
+        on_undelivered: OnUndelivered | None,
         *,
         drops_oldest: bool,
         gate: Gate | None,
@@ -576,6 +674,7 @@ class _Sender:
             buffering,
             call=self._call,
             on_room=self._make_way,
+            witness=line.witness,
             drops_oldest=drops_oldest,
             gate=gate,
             shared=shared,
@@ -584,6 +683,7 @@ class _Sender:
         if gate is not None and sources is not None:
             self._look_ups = AsyncLookUps(gate, self.dispatch, sources)
             self.dispatch.look_up = self._look_ups.begin
+        self._handover = _Handover(on_undelivered, self.dispatch.news, self.loop, buffering)
         self._over = asyncio.Event()
         self._flights: AsyncFlights[Flight] | None = None
         # Answers that the dispatch was not told of yet; the first may be in the middle of that.
@@ -636,6 +736,7 @@ class _Sender:
         left = min(max(_TO_END, until - monotonic()), _LONGEST_WAIT)
         await asyncio.wait([self._task], timeout=left)
         self._task.cancel()
+        self.dispatch.news.sum_up()
 
     def leave_to_parent(self) -> None:
         """Be nothing to the child process that this is a copy in: its parent goes on."""
@@ -648,13 +749,16 @@ class _Sender:
         self.dispatch.wake = _nothing
         self._waiters.clear()
         receipts = self.dispatch.retire()
-        self.dispatch.cut_off()
+        self.dispatch.cut_off(says_lost=True)
         warn_of_lost(close_report(receipts))
+        self._handover.now()
+        self.dispatch.news.sum_up()
 
     # ------------------------------------------------------------ in the task
 
     def _begin(self) -> asyncio.Task[None]:
-        task = self.loop.create_task(self._run())
+        # Of no context: it goes on when whoever published first has long ended.
+        task = self.loop.create_task(self._run(), context=contextvars.Context())
         task.add_done_callback(self._ended)
         return task
 
@@ -679,11 +783,17 @@ class _Sender:
             with suppress(TimeoutError, asyncio.CancelledError):
                 async with asyncio.timeout(self._exit_timeout):
                     await self._go_on()
-            self.dispatch.cut_off()
+            self.dispatch.cut_off(says_lost=True)
             warn_of_lost(close_report(receipts))
+            with suppress(TimeoutError, asyncio.CancelledError):
+                async with asyncio.timeout(self._exit_timeout):
+                    await self._handover.finish()
             raise
+        else:
+            await self._handover.finish()
         finally:
             self.dispatch.note_others()
+            self.dispatch.news.sum_up()
             await self._close_flights()
 
     async def _go_on(self) -> None:
@@ -733,7 +843,8 @@ class _Sender:
 
     async def _send(self, batch: Batch, flights: AsyncFlights[Flight]) -> None:
         try:
-            await self._line.submit(flights, batch, self._line.timeouts)
+            origins = self.dispatch.origins
+            await self._line.submit(flights, batch, self._line.timeouts, origins)
         except CredentialsError as error:
             self.dispatch.not_sent(batch, error)
         except asyncio.CancelledError:

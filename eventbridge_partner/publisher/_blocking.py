@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
+from eventbridge_partner._bugs import log_bug
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._logs import log
@@ -42,10 +43,12 @@ from eventbridge_partner.publisher._dispatch import (
     Shared,
     checked_seconds,
     closed_error,
+    warn_of_left_out,
     warn_of_lost,
 )
 from eventbridge_partner.publisher._gate import Gate
 from eventbridge_partner.publisher._look_ups import LookUps
+from eventbridge_partner.publisher._news import Handing, News, OnUndelivered
 from eventbridge_partner.publisher._receipts import (
     Book,
     FlushReport,
@@ -62,6 +65,9 @@ from eventbridge_partner.transports import Flights
 
 _LONGEST_WAIT: Final = 3600.0
 """A longer wait is one of several: no clock takes infinity."""
+
+_LAST_SECONDS: Final = 1.0
+"""So many seconds the thread has for telling of the last outcomes, which takes far less."""
 
 
 class EventPublisher:
@@ -92,6 +98,10 @@ class EventPublisher:
             that event the outcome `Exhausted` with the code `BufferFull`.
         block_timeout: Seconds that `publish` waits for room, unless it is told otherwise.
         exit_timeout: Seconds for what is left at the end of a process without `close`.
+        on_undelivered: Is given the outcomes of all events that are not accepted, in lists of
+            1,000 at most, on the thread of callbacks, before `close` returns. As many wait for it
+            as the buffer may hold; those that it is too slow for are left out, and the log says
+            how many. What it raises is logged.
 
     Raises:
         ValueError: A number or word that cannot work.
@@ -108,6 +118,7 @@ class EventPublisher:
         on_full: OnFull = "block",
         block_timeout: float = 5.0,
         exit_timeout: float = 5.0,
+        on_undelivered: OnUndelivered | None = None,
     ) -> None:
         self._client = client
         if not isinstance(client, RegionRouter):
@@ -120,6 +131,7 @@ class EventPublisher:
         self._on_full: OnFull = checked_on_full(on_full)
         self._block_timeout = checked_seconds("block_timeout", block_timeout)
         self._exit_timeout = checked_seconds("exit_timeout", exit_timeout)
+        self._on_undelivered = on_undelivered
         self._is_closed = False
         self._fleet: _Fleet | None = None
         after_fork(self, EventPublisher._leave_parent)
@@ -150,8 +162,13 @@ class EventPublisher:
         """
         fleet = self._fleet or self._begin()
         sender, receipt = fleet.read(event)
-        if sender is not None and not sender.dispatch.admit(receipt):
+        if sender is None:
+            return receipt
+        book = sender.dispatch.book
+        if not sender.dispatch.admit(receipt):
             self._without_room(sender, receipt, timeout)
+        if book.buffer.gone:
+            book.tell()
         return receipt
 
     def publish_many(
@@ -192,6 +209,8 @@ class EventPublisher:
                 sender.dispatch.book.drop(receipt)
             except PublisherClosedError:
                 sender.dispatch.book.refuse(receipt)
+            if sender.dispatch.book.buffer.gone:
+                sender.dispatch.book.tell()
         return receipts
 
     def _without_room(self, sender: _Sender, receipt: Receipt, timeout: float | None) -> None:
@@ -275,6 +294,7 @@ class EventPublisher:
                     self._client,
                     self._settings,
                     self._exit_timeout,
+                    self._on_undelivered,
                     drops_oldest=self._on_full == "drop_oldest",
                 )
                 if self._fleet is not None:  # a signal's handler published meanwhile
@@ -331,6 +351,29 @@ def _parts(sender: object) -> tuple[PartnerEventsClient, SourceGuard | None]:
     )
 
 
+def _hand_to(
+    on_undelivered: OnUndelivered | None,
+    news: News,
+    callbacks: Callbacks,
+    buffering: BufferSettings,
+) -> None:
+    """Have outcomes handed to `on_undelivered` on the thread of callbacks."""
+    if on_undelivered is None:
+        return
+
+    def hand() -> None:
+        while outcomes := handing.take():
+            try:
+                on_undelivered(outcomes)
+            except BaseException as error:  # noqa: BLE001  # the caller's, on a thread of ours
+                log_bug("on_undelivered", error)
+        warn_of_left_out(handing)
+
+    handing = news.handing = Handing(
+        lambda: callbacks.do(hand), buffering.max_events, buffering.max_bytes
+    )
+
+
 class _Waiters:
     """Those who wait for what can change with each outcome, in any Region."""
 
@@ -370,10 +413,12 @@ class _Fleet:
         client: _Sends | RegionRouter,
         buffering: BufferSettings,
         exit_timeout: float,
+        on_undelivered: OnUndelivered | None,
         *,
         drops_oldest: bool,
     ) -> None:
         self._is_closed = False
+        self._on_undelivered = on_undelivered
         self._shared = Shared()
         self._waiters = _Waiters(self._shared.lock)
         self._buffering = buffering
@@ -386,6 +431,7 @@ class _Fleet:
             self._routes = Routes(functools.partial(region_of, client))
             self._callbacks = Callbacks()
             self._desk = Desk(self._shared, self._callbacks.run)
+            _hand_to(on_undelivered, self._desk.book.news, self._callbacks, buffering)
         else:
             self._only = self._senders[""] = self._new_sender(client, None)
 
@@ -401,6 +447,7 @@ class _Fleet:
             line_of(client),
             self._buffering,
             self._exit_timeout,
+            self._on_undelivered,
             drops_oldest=self._drops_oldest,
             gate=None if guard is None else Gate(plans_of(guard), client.sources.pace),
             sources=client.sources if guard is not None else None,
@@ -463,7 +510,7 @@ class _Fleet:
         receipts = [receipt for sender in self._all() for receipt in sender.dispatch.hurry()]
         for receipt in receipts:
             try:
-                receipt.result(until - monotonic())
+                receipt.wait(until - monotonic())
             except TimeoutError:
                 break
         return flush_report(receipts)
@@ -483,6 +530,7 @@ class _Fleet:
         if self._only is None:
             self._callbacks.end()
             self._callbacks.join(until)
+            self._desk.book.news.sum_up()
         return close_report(receipts)
 
 
@@ -494,6 +542,7 @@ class _Sender:
         line: Line,
         buffering: BufferSettings,
         exit_timeout: float,
+        on_undelivered: OnUndelivered | None,
         *,
         drops_oldest: bool,
         gate: Gate | None = None,
@@ -511,6 +560,7 @@ class _Sender:
             buffering,
             call=self._callbacks.run,
             on_room=self._make_way,
+            witness=line.witness,
             drops_oldest=drops_oldest,
             gate=gate,
             shared=shared,
@@ -518,6 +568,8 @@ class _Sender:
         self._waiters = waiters or _Waiters(self.dispatch.book.lock)
         if gate is not None and sources is not None:
             self.dispatch.look_up = LookUps(gate, self.dispatch, sources).begin
+        _hand_to(on_undelivered, self.dispatch.news, self._callbacks, buffering)
+        self._has_ended = False
         self.dispatch.book.expect_calls = self._callbacks.expect
         self.dispatch.book.is_sending = is_sending
         self._flights: Flights[Flight] | None = None
@@ -553,19 +605,23 @@ class _Sender:
     def _make_way(self) -> None:
         self._waiters.notify()
 
-    def close(self, timeout: float | None) -> DeliveryReport:
-        """Take no more events, send what is here, and end; see `EventPublisher.close`."""
+    def close(self, timeout: float | None, *, says_lost: bool = False) -> DeliveryReport:
+        """Take no more events, send what is here, and end; see `Dispatch.cut_off`."""
         until = math.inf if timeout is None else monotonic() + timeout
         receipts = self.dispatch.retire()
-        self.close_until(until)
+        self.close_until(until, says_lost=says_lost)
         return close_report(receipts)
 
-    def close_until(self, until: float) -> None:
-        """Wait for what is here, and end."""
+    def close_until(self, until: float, *, says_lost: bool = False) -> None:
+        """Wait for what is here, and end; see `Dispatch.cut_off`."""
         self._wait_until(lambda: self.dispatch.is_over, until)
-        self.dispatch.cut_off()
+        self.dispatch.cut_off(says_lost=says_lost)
+        # Until the thread has told of all outcomes.
+        last = min(until, monotonic() + _LAST_SECONDS)
+        self._waiters.wait_until(lambda: self._has_ended, last, ())
         self._callbacks.end()
         self._callbacks.join(until)
+        self.dispatch.news.sum_up()
 
     def leave_to_parent(self) -> None:
         """Be nothing to the child process that this is a copy in: its parent goes on."""
@@ -591,7 +647,11 @@ class _Sender:
                 time.sleep(REST)
         self._close_flights()
         dispatch.note_others()
+        dispatch.news.sum_up()
         self._callbacks.end()
+        with dispatch.book.lock:
+            self._has_ended = True
+            self._waiters.notify()
         _at_end.discard(self)
 
     def _close_flights(self) -> None:
@@ -623,7 +683,7 @@ class _Sender:
 
     def _send(self, batch: Batch, flights: Flights[Flight]) -> None:
         try:
-            self._line.submit(flights, batch, self._line.timeouts)
+            self._line.submit(flights, batch, self._line.timeouts, self.dispatch.origins)
         except CredentialsError as error:
             self.dispatch.not_sent(batch, error)
 
@@ -652,10 +712,10 @@ def _end_process() -> None:
             sender.dispatch.retire()
         for sender in senders:
             left = sender.exit_timeout - (monotonic() - started)
-            warn_of_lost(sender.close(max(0.0, left)))
+            warn_of_lost(sender.close(max(0.0, left), says_lost=True))
     except KeyboardInterrupt:  # who asks twice is not to wait
         for sender in senders:
-            warn_of_lost(sender.close(0.0))
+            warn_of_lost(sender.close(0.0, says_lost=True))
 
 
 atexit.register(_end_process)

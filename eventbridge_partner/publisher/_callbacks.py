@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
+from collections.abc import Callable
 
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner.publisher._receipts import (
@@ -21,7 +23,7 @@ class Callbacks:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         # None where the thread is to end, if nothing else is due.
-        self._due: queue.SimpleQueue[tuple[Callback, Receipt] | None] = queue.SimpleQueue()
+        self._due: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_ended = False
 
@@ -33,14 +35,18 @@ class Callbacks:
 
     def run(self, callback: Callback, receipt: Receipt) -> None:
         """Call a callback soon; at once if the process ends and starts no more threads."""
+        self.do(functools.partial(run_callback, callback, receipt))
+
+    def do(self, call: Callable[[], None]) -> None:
+        """Call something soon; at once if the process ends and starts no more threads."""
         with self._lock:
             has_thread = self._has_thread()
             if has_thread:
-                self._due.put((callback, receipt))
+                self._due.put(call)
                 if self._is_ended:
                     self._due.put(None)
         if not has_thread:
-            run_callback(callback, receipt)
+            call()
 
     def _has_thread(self) -> bool:
         if self._thread is None:
@@ -60,7 +66,7 @@ class Callbacks:
             due = self._due.get()
             if due is not None:
                 try:
-                    run_callback(*due)
+                    due()
                 except BaseException as error:  # noqa: BLE001  # sys.exit ends this thread for nobody
                     note_raised(error)
                 del due  # an idle thread holds on to nothing

@@ -6,12 +6,12 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Unpack
 
 import attrs
 
 from eventbridge_partner._clock import monotonic
-from eventbridge_partner._logs import log
+from eventbridge_partner._logs import Fields, log
 from eventbridge_partner.delivery.actions import DeliverySettings, Finished, Send, Take, Wait
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.machine import Delivery
@@ -20,10 +20,12 @@ from eventbridge_partner.errors import (
     PartnerEventsError,
     PublisherClosedError,
 )
+from eventbridge_partner.line._witness import Witness
 from eventbridge_partner.models import DeliveryReport, Outcome, ResultEntry
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.publisher._buffer import Buffer, BufferSettings, Room
 from eventbridge_partner.publisher._gate import Gate
+from eventbridge_partner.publisher._news import LOOKED_AT, Handing, News, Origins
 from eventbridge_partner.publisher._receipts import (
     CUT_OFF,
     NOT_SENT,
@@ -98,6 +100,7 @@ class Dispatch:
         buffering: What bounds the buffer; how much of one source may be under way is set here.
         call: What calls a callback.
         on_room: Is called after outcomes have come, with the book's lock held.
+        witness: Tells the observer of outcomes; None if there is none.
         drops_oldest: Whether `admit_dropping_oldest` follows where there is no room.
         gate: Decides which events may be sent; None if all may.
         shared: What it shares with the dispatches of other Regions; None without those.
@@ -106,6 +109,8 @@ class Dispatch:
         book: Its receipts.
         look_up: Begins what the gate wants done. To be set by who does.
         wake: Wakes who waits as `next_step` said. To be set by who does.
+        news: Tells of outcomes.
+        origins: Where the events of its batches come from; None if nobody is to be told.
     """
 
     def __init__(
@@ -117,6 +122,7 @@ class Dispatch:
         *,
         call: Callable[[Callback, Receipt], None],
         on_room: Callable[[], None],
+        witness: Witness | None,
         drops_oldest: bool,
         gate: Gate | None = None,
         shared: Shared | None = None,
@@ -130,15 +136,25 @@ class Dispatch:
             room=None if shared is None else shared.room,
             is_open=None if gate is None else gate.is_open,
         )
-        lock = None if shared is None else shared.lock
-        self.book = Book(buffer, call, on_room, drops_oldest=drops_oldest, lock=lock)
         self.look_up: Callable[[], None] = _nothing
         self._gate = gate
         self.wake: Callable[[], None] = _nothing
+        self.news = News(witness, self._wake)
+        self.book = Book(
+            buffer,
+            call,
+            on_room,
+            news=self.news,
+            link=None if witness is None or not witness.links else witness.link,
+            drops_oldest=drops_oldest,
+            lock=None if shared is None else shared.lock,
+        )
+        self.origins = Origins(self.book.link_at) if self.book.link is not None else None
         self._settings = settings
         self._quota = quota
         self._pace = pace
         self._turn = threading.RLock()
+        self.book.outer = self._turn
         # With so many events ready, who waits wants to be woken; None if not for events.
         self._alarm_at: int | None = None
         self._throttled_before = 0
@@ -148,6 +164,9 @@ class Dispatch:
         self._noted_at = -math.inf
         self._looks_until = -math.inf
         self._begin_delivery()
+
+    def _wake(self) -> None:
+        self.wake()
 
     def _begin_delivery(self) -> None:
         self._delivery = Delivery(self._settings, self._quota, pace=self._pace, is_packed=True)
@@ -172,8 +191,6 @@ class Dispatch:
                 return False
             if self._alarm_at is not None:
                 self._wake_if_enough(self._alarm_at)
-        if book.buffer.gone:
-            book.tell()
         return True
 
     def _wake_if_enough(self, alarm_at: int) -> None:
@@ -226,10 +243,18 @@ class Dispatch:
         book = self.book
         return book.is_parents or (book.is_closed and not book.buffer.held)
 
-    def cut_off(self) -> None:
-        """Give everything that has no outcome one, and send nothing more of it."""
+    def cut_off(self, *, says_lost: bool = False) -> None:
+        """
+        Give everything that has no outcome one, and send nothing more of it.
+
+        Args:
+            says_lost: Whether the caller logs how many events are lost by that.
+        """
         with self._turn:
             if self.book.buffer.held:
+                if says_lost:
+                    for receipt in self.book.open_receipts():
+                        receipt.seen = LOOKED_AT
                 self._abandon(PUBLISHER_CLOSED, NOT_SENT, CUT_OFF)
                 # In the same turn: who sends would go on with what still waits.
                 self.book.give_back(self._first)
@@ -301,6 +326,7 @@ class Dispatch:
         with self._turn:
             step = self._next_step(now)
         self._after_turn()
+        self.news.say(now)
         return step
 
     def _after_turn(self) -> None:
@@ -359,6 +385,8 @@ class Dispatch:
                         self._alarm_at = 1
             if due_at < math.inf:
                 until = due_at if until is None else min(until, due_at)
+        if self.news.due_at < math.inf:
+            until = self.news.due_at if until is None else min(until, self.news.due_at)
         return Wait(until)
 
     def has_waited(self) -> None:
@@ -385,7 +413,7 @@ class Dispatch:
         """Take the failure of a whole request."""
         self._tell(lambda delivery: delivery.failed(batch, error, now))
 
-    def note(self, text: str, *args: object) -> None:
+    def note(self, text: str, *args: object, **fields: Unpack[Fields]) -> None:
         """Log something about a request: the first at once, and then one of many."""
         now = monotonic()
         if now < self._noted_at + _NOTE_SECONDS:
@@ -393,7 +421,7 @@ class Dispatch:
             return
         self.note_others()
         self._noted_at = now
-        log(logging.INFO, text, *args)
+        log(logging.INFO, text, *args, **fields)
 
     def note_others(self) -> None:
         """Log how many lines were left out."""
@@ -435,4 +463,17 @@ def warn_of_lost(report: DeliveryReport) -> None:
             "arrived",
             counts.exhausted,
             counts.unconfirmed,
+        )
+
+
+def warn_of_left_out(handing: Handing) -> None:
+    """Log how many outcomes `on_undelivered` was too slow for, if there are any."""
+    left_out, handing.left_out = handing.left_out, 0
+    if left_out:
+        log(
+            logging.WARNING,
+            "on_undelivered is too slow: it was not given %d outcomes of events that were not "
+            "accepted",
+            left_out,
+            entries=left_out,
         )

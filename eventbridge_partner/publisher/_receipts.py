@@ -26,6 +26,7 @@ from eventbridge_partner.models import (
 )
 from eventbridge_partner.models._plain import plain_figures
 from eventbridge_partner.publisher._buffer import Buffer, Lane
+from eventbridge_partner.publisher._news import LOOKED_AT, News
 
 BUFFER_FULL: Final = "BufferFull"
 PUBLISHER_CLOSED: Final = "PublisherClosed"
@@ -50,7 +51,7 @@ class Receipt:
         event: The event. Of a mapping, what was read from it.
     """
 
-    __slots__ = ("_book", "_wakes", "decided", "event", "lane", "since", "size")
+    __slots__ = ("_book", "_wakes", "decided", "event", "lane", "link", "seen", "since", "size")
 
     event: PartnerEvent
     lane: Lane[Receipt]
@@ -62,10 +63,12 @@ class Receipt:
         self.event = event
         self.since: float = since
         self.size: int = size
+        self.seen: int = 0
+        self.link: str | None = None
 
     def done(self) -> bool:
         """Tell whether there is an outcome."""
-        return self.outcome is not None
+        return self.found() is not None
 
     @property
     def outcome(self) -> Outcome | None:
@@ -75,6 +78,17 @@ class Receipt:
         In a child process that was forked meanwhile it is `Unconfirmed`, for the parent sends the
         event. Its `index` says nothing: a publisher makes no calls with several events.
         """
+        outcome = self.found()
+        if outcome is not None:
+            self._look()
+        return outcome
+
+    def _look(self) -> None:
+        if self.seen != LOOKED_AT:
+            self._book.news.looked_at(self)
+
+    def found(self) -> Outcome | None:
+        """Return the outcome, as our own code does: nobody has looked at it by that."""
         if self.decided is None and self._book.is_parents:
             self.decided = Unconfirmed(_FORKED, self.event, 0, 0)
         return self.decided
@@ -90,7 +104,12 @@ class Receipt:
             TimeoutError: There is none yet. The event goes on.
             RuntimeError: It would wait for the thread that calls it.
         """
-        outcome = self.outcome
+        self._look()
+        return self.wait(timeout)
+
+    def wait(self, timeout: float | None) -> Outcome:
+        """Wait for the outcome, as our own code does. See `result`."""
+        outcome = self.found()
         if outcome is not None:
             return outcome
         book = self._book
@@ -109,7 +128,7 @@ class Receipt:
                     decided.wait(None if timeout is None else for_lock(timeout))
                 finally:
                     self._forget(wake)
-        outcome = self.outcome
+        outcome = self.found()
         if outcome is None:
             raise TimeoutError(f"no outcome within {timeout} s")
         return outcome
@@ -126,15 +145,21 @@ class Receipt:
         def wake() -> None:
             self._book.call(callback, self)
 
+        self._look()
         if self._wake(wake):
             self._book.expect_calls()
         else:
             wake()
 
     def __await__(self) -> Generator[Any, None, Outcome]:
+        self._look()
+        return self.arrive()
+
+    def arrive(self) -> Generator[Any, None, Outcome]:
+        """Wait for the outcome on an event loop, as our own code does."""
         import asyncio
 
-        outcome = self.outcome
+        outcome = self.found()
         if outcome is None:
             loop = asyncio.get_running_loop()
             future: asyncio.Future[None] = loop.create_future()
@@ -152,19 +177,19 @@ class Receipt:
                     yield from future
                 finally:
                     self._forget(wake)
-            outcome = self.outcome
+            outcome = self.found()
             assert outcome is not None  # noqa: S101  # nobody else wakes
         return outcome
 
     def _wake(self, wake: Callable[[], object]) -> bool:
         """Let something be called when there is an outcome; False if there is one already."""
         with self._book.lock:
-            if self.outcome is not None:
+            if self.found() is not None:
                 return False
             if (wakes := self._wakes) is None:
                 wakes = self._wakes = []
             wakes.append(wake)
-            if self.outcome is None:
+            if self.found() is None:
                 return True
             # What interrupts this may have dropped the event, and told whom it found.
             try:
@@ -190,8 +215,18 @@ class Receipt:
             raise
 
     def __repr__(self) -> str:
-        outcome = self.outcome
+        outcome = self.found()
         return f"<Receipt of {self.event!r}: {outcome and type(outcome).__name__}>"
+
+
+@attrs.frozen
+class Arrival:
+    """Waits for the outcome of a receipt as our own code does: nobody looks at it by that."""
+
+    receipt: Receipt
+
+    def __await__(self) -> Generator[Any, None, Outcome]:
+        return self.receipt.arrive()
 
 
 def for_lock(seconds: float) -> float:
@@ -278,6 +313,9 @@ class Book:
         expect_calls: Is called when there will be a callback to call. May be set by who calls.
         on_room: Is called after outcomes have come.
         is_sending: Tells whether this thread is one that sends. May be set by who sends.
+        news: Tells of outcomes.
+        link: Tells where an event comes from that is read now; None if nobody is to be told.
+        outer: A lock that is held around this one's; set by who has one.
     """
 
     def __init__(
@@ -286,9 +324,15 @@ class Book:
         call: Callable[[Callback, Receipt], None],
         on_room: Callable[[], None],
         *,
+        news: News | None = None,
+        link: Callable[[], str | None] | None = None,
         drops_oldest: bool,
         lock: threading.RLock | None = None,
     ) -> None:
+        self.news: News = news or News(None, _nothing)
+        self.link = link
+        # What is to be told of when no lock is held.
+        self._told: deque[Receipt] = deque()
         # One that its holder can enter again: a signal's handler may publish, and close.
         self.lock: threading.RLock = threading.RLock() if lock is None else lock
         self.buffer = buffer
@@ -298,6 +342,7 @@ class Book:
         self.expect_calls: Callable[[], None] = _nothing
         self.on_room = on_room
         self.is_sending: Callable[[], bool] = _never
+        self.outer: threading.RLock | None = None
         self._drops_oldest = drops_oldest
         # What came in the middle of a step of the buffer, by code that interrupted it.
         self._late: deque[Receipt] = deque()
@@ -309,7 +354,10 @@ class Book:
         now = monotonic()
         event = given if type(given) is PartnerEvent else read(given, None)
         if isinstance(event, PartnerEvent):
-            return Receipt(self, event, now, entry_size(event))
+            receipt = Receipt(self, event, now, entry_size(event))
+            if self.link is not None:
+                receipt.link = self.link()
+            return receipt
         receipt = Receipt(self, given, now, 0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         receipt.decided = event
         return receipt
@@ -352,17 +400,21 @@ class Book:
                 self.offer_dropping_oldest(receipt)
             elif not buffer.offer(receipt):
                 self.drop(receipt)
-            if receipt.decided is not None:
-                buffer.gone.append(receipt)
 
     def count_undelivered(self, receipt: Receipt) -> bool:
         """Count an event that has its outcome already."""
-        outcome = receipt.outcome
+        outcome = receipt.found()
         if outcome is not None:
             self.buffer.decide_at_once(outcome)
+            self.buffer.gone.append(receipt)
         return True
 
     # ------------------------------------------------------------ out
+
+    def link_at(self, index: int) -> str | None:
+        """Return where an event comes from that was taken and has no outcome."""
+        receipt = self.buffer.taken.get(index)
+        return None if receipt is None else receipt.link
 
     def take(self, first: int) -> list[Receipt]:
         """Take a batch from the buffer, whose outcomes will have the indexes from `first` on."""
@@ -417,16 +469,34 @@ class Book:
     def tell(self) -> None:
         """Call whatever waits for outcomes that have come. The lock is not held."""
         gone = self.buffer.gone
-        while gone:
-            try:
-                receipt = gone.popleft()
-            except IndexError:  # another thread was quicker
-                return
-            try:
-                receipt.tell()
-            except BaseException:
-                gone.appendleft(receipt)  # for the others that wait for it
-                raise
+        try:
+            while gone:
+                try:
+                    receipt = gone.popleft()
+                except IndexError:  # another thread was quicker
+                    break
+                try:
+                    receipt.tell()
+                except BaseException:
+                    gone.appendleft(receipt)  # for the others that wait for it
+                    raise
+                self._told.append(receipt)
+        finally:
+            if self._told:
+                self._tell_news()
+
+    def _tell_news(self) -> None:
+        """Tell of outcomes, unless this thread holds a lock: then it comes again without it."""
+        if self.is_parents:
+            self._told.clear()
+            return
+        if _is_held(self.lock) or (self.outer is not None and _is_held(self.outer)):
+            return
+        told: list[Receipt] = []
+        with suppress(IndexError):  # another thread was quicker
+            while self._told:
+                told.append(self._told.popleft())
+        self.news.tell(told)
 
     # ------------------------------------------------------------ lanes that are shut
 
@@ -461,12 +531,14 @@ class Book:
         with self.lock:
             receipt.decided = _dropped(receipt)
             self.buffer.drop_newest()
+            self.buffer.gone.append(receipt)
 
     def refuse(self, receipt: Receipt) -> None:
         """Give an event its outcome that came too late to be taken."""
         with self.lock:
             receipt.decided = Exhausted(PUBLISHER_CLOSED, NOT_SENT, receipt.event, 0, 0)
             self.buffer.decide_at_once(receipt.decided)
+            self.buffer.gone.append(receipt)
 
     def leave_to_parent(self) -> None:
         """Be a copy in a child process: a thread of the parent may hold the lock for ever."""
@@ -524,13 +596,19 @@ class Book:
         )
 
 
+def _is_held(lock: threading.RLock) -> bool:
+    """Tell whether this thread holds a lock, as conditions ask it."""
+    is_owned: Callable[[], bool] = getattr(lock, "_is_owned", _never)
+    return is_owned()
+
+
 def _dropped(receipt: Receipt) -> Outcome:
     return Exhausted(BUFFER_FULL, _NO_ROOM, receipt.event, 0, 0)
 
 
 def flush_report(receipts: Iterable[Receipt]) -> FlushReport:
     """Say what came of receipts."""
-    outcomes = [receipt.outcome for receipt in receipts]
+    outcomes = [receipt.found() for receipt in receipts]
     decided = [outcome for outcome in outcomes if outcome is not None]
     return FlushReport(OutcomeCounts.of(decided), len(outcomes) - len(decided))
 
@@ -538,7 +616,7 @@ def flush_report(receipts: Iterable[Receipt]) -> FlushReport:
 def close_report(receipts: Iterable[Receipt]) -> DeliveryReport:
     """Report what came of receipts that all have their outcome."""
     return DeliveryReport(
-        outcome for receipt in receipts if (outcome := receipt.outcome) is not None
+        outcome for receipt in receipts if (outcome := receipt.found()) is not None
     )
 
 

@@ -79,6 +79,7 @@ class Desk:
         """Count an event that has its outcome."""
         with self.book.lock:
             self.book.count_undelivered(receipt)
+        self.book.tell()
 
 
 def _nothing() -> None:

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Protocol
 
 from eventbridge_partner.client._asyncio import AsyncPartnerEventsClient
+from eventbridge_partner.client._base import decided_by
 from eventbridge_partner.delivery.given import InputError, check_deadline, refuse_single
-from eventbridge_partner.errors import CallCancelledError
+from eventbridge_partner.errors import CallCancelledError, PartnerEventsError
 from eventbridge_partner.models import DeliveryReport, GivenEvent, SourceName
 from eventbridge_partner.regions._routing import Lookup, LookupRaisedError, Routing, known_region
 
@@ -114,6 +115,17 @@ class AsyncRegionRouter:
         return await self._send(routing, deadline)
 
     async def _send(self, routing: Routing, deadline: float | None) -> DeliveryReport:
+        try:
+            report = await self._send_all(routing, deadline)
+        except PartnerEventsError:
+            raise  # of which all events are the caller's again
+        except BaseException:
+            decided_by(self._client, "router", routing.own)
+            raise
+        decided_by(self._client, "router", routing.own)
+        return report
+
+    async def _send_all(self, routing: Routing, deadline: float | None) -> DeliveryReport:
         if not routing.routes:
             return routing.report()
         sending = [

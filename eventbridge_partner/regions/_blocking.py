@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from eventbridge_partner._signals import raised_by_handler
+from eventbridge_partner.client._base import decided_by
 from eventbridge_partner.client._blocking import PartnerEventsClient
 from eventbridge_partner.delivery.given import (
     InputError,
@@ -17,7 +18,7 @@ from eventbridge_partner.delivery.given import (
     interrupted_call,
     refuse_single,
 )
-from eventbridge_partner.errors import CallInterruptedError
+from eventbridge_partner.errors import CallInterruptedError, PartnerEventsError
 from eventbridge_partner.models import DeliveryReport, GivenEvent, SourceName
 from eventbridge_partner.regions._routing import Lookup, LookupRaisedError, Routing, known_region
 
@@ -112,6 +113,17 @@ class RegionRouter:
         return self._send(routing, deadline)
 
     def _send(self, routing: Routing, deadline: float | None) -> DeliveryReport:
+        try:
+            report = self._send_all(routing, deadline)
+        except PartnerEventsError:
+            raise  # of which all events are the caller's again
+        except BaseException:
+            decided_by(self._client, "router", routing.own)
+            raise
+        decided_by(self._client, "router", routing.own)
+        return report
+
+    def _send_all(self, routing: Routing, deadline: float | None) -> DeliveryReport:
         answers: queue.SimpleQueue[tuple[str, DeliveryReport | BaseException]]
         answers = queue.SimpleQueue()
         for region in routing.routes:

@@ -70,6 +70,7 @@ class Routing:
     Attributes:
         routes: What goes to which Region.
         count: How many events were taken.
+        own: The outcomes that were decided here, and by no client.
     """
 
     def __init__(self, lookup: Lookup) -> None:
@@ -80,6 +81,8 @@ class Routing:
         self._outcomes: dict[int, Outcome] = {}
         self._errors: list[Exception] = []
         self._has_report = False
+        # What is decided here, and by no client.
+        self.own: list[Outcome] = []
 
     def take(self, given: GivenEvent) -> None:
         """Take the next event; at once, for a mapping may be filled anew for the one after."""
@@ -87,11 +90,11 @@ class Routing:
         self.count += 1
         event = given if type(given) is PartnerEvent else read(given, index)
         if isinstance(event, Rejected):
-            self._outcomes[index] = event
+            self._decide(index, event)
             return
         region = self._region(event.source)
         if isinstance(region, ConfigurationError):
-            self._outcomes[index] = Rejected(UNKNOWN_REGION, str(region), given, index, 0)
+            self._decide(index, Rejected(UNKNOWN_REGION, str(region), given, index, 0))
             return
         route = self.routes.get(region)
         if route is None:
@@ -99,6 +102,10 @@ class Routing:
         route.events.append(event)
         route.given.append(given)
         route.places.append(index)
+
+    def _decide(self, place: int, outcome: Outcome) -> None:
+        self._outcomes[place] = outcome
+        self.own.append(outcome)
 
     def _region(self, source: str) -> str | ConfigurationError:
         region = self._regions.get(source)
@@ -134,7 +141,7 @@ class Routing:
                 said = f": {error}" if isinstance(error, PartnerEventsError) else ""
                 reason = f"the client of {region} raised {name}{said}"
                 outcome = Unconfirmed(reason, event, place, 0)
-            self._outcomes[place] = outcome
+            self._decide(place, outcome)
 
     def cancelled(self, region: str, sent: DeliveryReport | None) -> None:
         """Take that the sending to a Region was cancelled, with what had become of its events."""

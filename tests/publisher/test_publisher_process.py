@@ -198,7 +198,7 @@ time.sleep(0.3)
 def test_exit_after_close_says_nothing(
     run: Run, service: FakeEventBridge, silence: str, transport: str
 ) -> None:
-    """Who closed has the report."""
+    """Who closed has the report, and the log's word on what nobody looked at."""
     program = run(
         service,
         silence,
@@ -211,7 +211,10 @@ say(len(report), sum(receipt.done() for receipt in receipts))
 """,
     )
     assert program.said() == [100, 100]
-    assert program.end(seconds=20) == ""
+    lines = program.end(seconds=20).splitlines()
+    found = [re.match(r"(\d+) events of a publisher were not accepted: ", line) for line in lines]
+    assert sum(int(one[1]) for one in found if one) == 100
+    assert all(found)
 
 
 def test_exit_while_daemon_threads_publish(

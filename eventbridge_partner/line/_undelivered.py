@@ -1,0 +1,215 @@
+"""Says in the log how many events were not accepted: one line for each code and minute."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import math
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from eventbridge_partner._clock import monotonic
+from eventbridge_partner._foreign_text import escaped
+from eventbridge_partner._logs import is_wanted, log
+from eventbridge_partner.error_codes import THROTTLING
+from eventbridge_partner.models import Accepted, Outcome
+from eventbridge_partner.observing import count_outcomes
+
+EVERY_SECONDS: Final = 60.0
+
+_MAX_CODES: Final = 100
+_OTHERS: Final = "other codes"
+_MAX_CHARACTERS: Final = 100
+
+_AGAIN: Final = "send them again later"
+_CREDENTIALS: Final = "check the credentials; `eventbridge-partner doctor` shows which are used"
+_PERMISSION: Final = "allow events:PutPartnerEvents to whose credentials sign"
+
+_ADVICE: Final[Mapping[str, str]] = {
+    "AccessDenied": _PERMISSION,
+    "AccessDeniedException": _PERMISSION,
+    "BufferFull": "publish more slowly, or give the publisher a larger buffer",
+    "ConfigurationError": "correct the setting that the outcome names",
+    "CredentialsError": _CREDENTIALS,
+    "EntryTooLarge": "make them smaller",
+    "ExpiredToken": _CREDENTIALS,
+    "ExpiredTokenException": _CREDENTIALS,
+    "IncompleteSignature": _CREDENTIALS,
+    "InvalidClientTokenId": _CREDENTIALS,
+    "InvalidEvent": "correct them; the outcome names the field",
+    "InvalidSignatureException": _CREDENTIALS,
+    "MissingAuthenticationToken": _CREDENTIALS,
+    "NotAuthorizedForSourceException": "sign with the account that the source was created with",
+    "OptInRequired": "register the account that signs as a partner",
+    "PublisherClosed": "close publishers with more time, and send these again",
+    "ResourceNotFoundException": "stop sending to their sources, which do not exist any more",
+    "SignatureDoesNotMatch": _CREDENTIALS,
+    "SourceGone": "stop sending to their sources, which do not exist any more",
+    "SourceParked": "whoever parked them sends them again",
+    "SourcePending": "ask the customer to associate the source with an event bus",
+    "TlsError": "check the certificates of proxy and endpoint; the outcome says what is wrong",
+    "UnknownRegion": "give the router a Region for their sources",
+    "UnrecognizedClientException": _CREDENTIALS,
+}
+
+_BY_NAME: Final[Mapping[str, str]] = {
+    "Exhausted": _AGAIN,
+    "Rejected": "correct or drop them; the outcome says what is wrong",
+    "Unconfirmed": "they may have arrived: send them again if duplicates do no harm",
+}
+
+
+def _advice(name: str, code: str) -> str:
+    if code in THROTTLING:
+        return "send them again later; a Pace or a higher quota helps"
+    return _ADVICE.get(code, _BY_NAME.get(name, _AGAIN))
+
+
+@attrs.define
+class _Count:
+    """How many events came to one outcome and code."""
+
+    total: int = 0
+    unsaid: int = 0
+    window: int = 1
+    due_at: float = math.inf
+    said_at: float = -math.inf
+
+
+class Undelivered:
+    """
+    Counts events that were not accepted, and logs how many there were. Thread-safe.
+
+    Args:
+        of: Whose events they are, in the words of the line.
+        delay: Seconds from the first event of a code to its line.
+    """
+
+    def __init__(self, of: str, *, delay: float = 0.0) -> None:
+        self._of = of
+        self._delay = delay
+        self.due_at: float = math.inf
+        self.forget()
+
+    def forget(self) -> None:
+        """Have counted nothing: a thread of the parent may hold the lock for ever."""
+        self._lock = threading.RLock()
+        self._counts: dict[tuple[str, str], _Count] = {}
+        self.due_at = math.inf
+
+    def count(self, key: tuple[str, str], events: int, now: float) -> int:
+        """
+        Count events that came to an outcome and a code.
+
+        Returns:
+            The window that they are counted in; see `discount`.
+        """
+        with self._lock:
+            if key not in self._counts and len(self._counts) >= _MAX_CODES:
+                key = key[0], _OTHERS
+            count = self._counts.setdefault(key, _Count())
+            count.total += events
+            count.unsaid += events
+            if count.due_at == math.inf:
+                count.due_at = max(now + self._delay, count.said_at + EVERY_SECONDS)
+                self.due_at = min(self.due_at, count.due_at)
+            return count.window
+
+    def discount(self, key: tuple[str, str], window: int) -> None:
+        """Take that somebody looked at an event, which is not to be counted if it still can be."""
+        with self._lock:
+            count = self._counts.get(key) or self._counts.get((key[0], _OTHERS))
+            if count is not None and count.window == window and count.unsaid:
+                count.unsaid -= 1
+                count.total -= 1
+
+    def say(self, now: float) -> None:
+        """Write the lines that are due by now. No lock may be held."""
+        if now < self.due_at:
+            return
+        with self._lock:
+            lines = self._due(now)
+        self._write(lines)
+
+    def sum_up(self) -> None:
+        """Write what was not said yet; and if that is not all there was, how much was."""
+        with self._lock:
+            totals = [(key, count.total) for key, count in self._counts.items() if count.total]
+            lines = self._due(math.inf)
+            self._counts.clear()
+        self._write(lines)
+        if lines != totals:
+            in_all = sum(events for _, events in totals)
+            log(
+                logging.WARNING,
+                "in all, %d events of %s were not accepted: %s",
+                in_all,
+                self._of,
+                ", ".join(f"{events} {_shown(code or name)}" for (name, code), events in totals),
+                entries=in_all,
+            )
+
+    def _due(self, now: float) -> list[tuple[tuple[str, str], int]]:
+        lines: list[tuple[tuple[str, str], int]] = []
+        for key, count in self._counts.items():
+            if count.due_at > now:
+                continue
+            if count.unsaid:
+                lines.append((key, count.unsaid))
+                count.said_at = now
+            count.unsaid = 0
+            count.window += 1
+            count.due_at = math.inf
+        self.due_at = min([count.due_at for count in self._counts.values()], default=math.inf)
+        return lines
+
+    def _write(self, lines: Iterable[tuple[tuple[str, str], int]]) -> None:
+        for (name, code), events in lines:
+            log(
+                logging.WARNING,
+                "%d events of %s were not accepted: %s; %s",
+                events,
+                self._of,
+                f"{name}, {_shown(code)}" if code else name,
+                _advice(name, code),
+                entries=events,
+                error_code=code or name,
+            )
+
+
+def _shown(code: str) -> str:
+    return escaped(code, _MAX_CHARACTERS)
+
+
+_direct: Final = Undelivered("direct calls")
+
+
+def warn_of(outcomes: Sequence[Outcome]) -> None:
+    """Log how many events of a direct call were not accepted, if there are any."""
+    kinds = set(map(type, outcomes))
+    kinds.discard(Accepted)
+    if not kinds or not is_wanted(logging.WARNING):
+        return
+    count_direct(outcome for outcome in outcomes if type(outcome) is not Accepted)
+
+
+def count_direct(outcomes: Iterable[Outcome]) -> None:
+    """Log how many events there are, none of which was accepted."""
+    now = monotonic()
+    for key, events in count_outcomes(outcomes).items():
+        _direct.count(key, events, now)
+    _direct.say(now)
+
+
+def forget() -> None:
+    """Have counted no direct calls yet."""
+    _direct.forget()
+
+
+atexit.register(_direct.sum_up)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget)

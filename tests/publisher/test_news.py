@@ -1,0 +1,361 @@
+"""What is not accepted shows: in the log, on `on_undelivered`, and to the observer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Generator
+from typing import Any
+
+import attrs
+import pytest
+from tenacity import wait_none
+
+from eventbridge_partner import (
+    AsyncEventPublisher,
+    AsyncPartnerEventsClient,
+    EventPublisher,
+    PartnerEvent,
+    PartnerEventsClient,
+    Rejected,
+    RetryPolicy,
+)
+from eventbridge_partner.observing import Observation, OutcomesDecided, RequestEnded
+from eventbridge_partner.publisher import _news
+from eventbridge_partner.publisher._news import Handing
+from eventbridge_partner.testing import FailEntries, FailRequest, FakeEventBridge
+from tests.strategies import SOURCE
+
+AT_ONCE = RetryPolicy(wait=wait_none(), throttle_wait=wait_none())
+CANARY = "s3cr3t-canary"
+DENIED = FailRequest("AccessDeniedException", 400, message=CANARY, times=None)
+INVALID = {"Source": SOURCE, "DetailType": "", "Detail": "{}"}
+
+Use = Callable[[Any], Any]
+
+
+@attrs.frozen
+class Wait:
+    """Wait for this receipt."""
+
+    receipt: Any
+
+
+def event(number: int = 0) -> PartnerEvent:
+    return PartnerEvent(SOURCE, "t", {"n": number, "c": CANARY})
+
+
+def in_threads(service: FakeEventBridge, use: Use, *, observe: Any = None, **settings: Any) -> Any:
+    """Give a publisher to a function that yields what it would await elsewhere."""
+    with (
+        service.serve() as server,
+        PartnerEventsClient(
+            service.region,
+            endpoint_url=server.url,
+            credentials=service.credentials,
+            retry=AT_ONCE,
+            observe=observe,
+        ) as client,
+        EventPublisher(client, linger=0.01, **settings) as publisher,
+    ):
+        steps = use(publisher)
+        with contextlib.suppress(StopIteration):
+            step = next(steps)
+            while True:
+                if isinstance(step, Wait):
+                    step = step.receipt.result(10)
+                step = steps.send(step)
+
+
+def on_a_loop(service: FakeEventBridge, use: Use, *, observe: Any = None, **settings: Any) -> Any:
+    async def run(url: str) -> None:
+        async with (
+            AsyncPartnerEventsClient(
+                service.region,
+                endpoint_url=url,
+                credentials=service.credentials,
+                retry=AT_ONCE,
+                observe=observe,
+            ) as client,
+            AsyncEventPublisher(client, linger=0.01, **settings) as publisher,
+        ):
+            steps = use(publisher)
+            with contextlib.suppress(StopIteration):
+                step = next(steps)
+                while True:
+                    if isinstance(step, Wait):
+                        step = step.receipt
+                    step = steps.send(await step)
+
+    with service.serve() as server:
+        asyncio.run(run(server.url))
+
+
+@pytest.fixture(params=[in_threads, on_a_loop], ids=["threads", "asyncio"])
+def publishing(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    found: Callable[..., Any] = request.param
+    return found
+
+
+@pytest.fixture
+def service() -> FakeEventBridge:
+    return FakeEventBridge()
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    caplog.set_level(logging.DEBUG)
+
+    def warnings() -> list[str]:
+        return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+
+    return warnings
+
+
+def test_what_nobody_looked_at_is_in_the_log(
+    publishing: Any, service: FakeEventBridge, said: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line for all of it, with what to do, and no text of the service or of an event."""
+    service.play(DENIED)
+
+    publishing(service, fire_and_forget(100))
+
+    assert said() == [
+        (
+            "100 events of a publisher were not accepted: Rejected, AccessDeniedException; allow "
+            "events:PutPartnerEvents to whose credentials sign"
+        )
+    ]
+    (record,) = [one for one in caplog.records if one.levelno == logging.WARNING]
+    assert (vars(record)["entries"], vars(record)["error_code"]) == (
+        100,
+        "AccessDeniedException",
+    )
+    assert CANARY not in "".join(said())
+
+
+def fire_and_forget(count: int) -> Use:
+    def use(publisher: Any) -> Generator[Any, Any, Any]:
+        yield publisher.publish_many(event(number) for number in range(count))
+
+    return use
+
+
+def test_what_somebody_looked_at_is_not_in_the_log(
+    publishing: Any, service: FakeEventBridge, said: Any
+) -> None:
+    """By a callback, by waiting, or by reading the outcome."""
+    service.play(DENIED)
+
+    def use(publisher: Any) -> Generator[Any, Any, Any]:
+        receipts = yield from published(publisher, 3)
+        receipts[0].add_done_callback(lambda _: None)
+        yield from outcome_of(receipts[1])
+        yield publisher.flush()
+        assert isinstance(receipts[2].outcome, Rejected)
+
+    publishing(service, use)
+    assert said() == []
+
+
+def published(publisher: Any, count: int) -> Generator[Any, Any, Any]:
+    """Publish events, in either world."""
+    made = publisher.publish_many(map(event, range(count)))
+    return (yield made)
+
+
+def outcome_of(receipt: Any) -> Generator[Any, Any, Any]:
+    return (yield Wait(receipt))
+
+
+def test_events_that_break_a_limit(publishing: Any, service: FakeEventBridge, said: Any) -> None:
+    """They show too, though they have their outcome at once."""
+    seen: list[Observation] = []
+    given: list[Any] = []
+
+    def use(publisher: Any) -> Generator[Any, Any, Any]:
+        yield publisher.publish_many([INVALID, event()])
+
+    publishing(service, use, observe=seen.append, on_undelivered=given.extend)
+
+    assert [one.split(";")[0] for one in said()] == [
+        "1 events of a publisher were not accepted: Rejected, InvalidEvent"
+    ]
+    assert [type(one) for one in given] == [Rejected]
+    counted = [one.outcomes for one in seen if isinstance(one, OutcomesDecided)]
+    assert {("Rejected", "InvalidEvent"): 1} in counted
+    assert sum(sum(one.values()) for one in counted) == 2
+
+
+@pytest.mark.parametrize("on_full", ["drop_newest", "drop_oldest"])
+def test_events_without_room(
+    publishing: Any, service: FakeEventBridge, said: Any, on_full: str
+) -> None:
+    """They are told of where they are dropped."""
+    seen: list[Any] = []
+    given: list[Any] = []
+
+    def use(publisher: Any) -> Generator[Any, Any, Any]:
+        yield publisher.publish_many(map(event, range(40)))
+
+    publishing(
+        service,
+        use,
+        observe=seen.append,
+        on_undelivered=given.extend,
+        on_full=on_full,
+        max_buffered_events=5,
+    )
+
+    decided = [one for one in seen if isinstance(one, OutcomesDecided)]
+    dropped = sum(one.outcomes.get(("Exhausted", "BufferFull"), 0) for one in decided)
+    assert dropped == len(given) > 0
+    assert sum(sum(one.outcomes.values()) for one in decided) == 40
+    assert {one.kind for one in decided} == {"publisher"}
+    assert f"{dropped} events of a publisher were not accepted: Exhausted, BufferFull" in said()[0]
+
+
+def test_on_undelivered_is_done_when_close_returns(
+    publishing: Any, service: FakeEventBridge
+) -> None:
+    """It gets each outcome once, in lists."""
+    service.play(FailEntries("MalformedDetail", indexes=[1, 2], times=None))
+    given: list[list[Any]] = []
+
+    publishing(service, fire_and_forget(100), on_undelivered=given.append)
+
+    assert sum(map(len, given)) == 10
+    assert {one.code for outcomes in given for one in outcomes} == {"MalformedDetail"}
+
+
+def test_on_undelivered_may_be_asynchronous(service: FakeEventBridge) -> None:
+    """On an event loop, and `close` waits for it."""
+    service.play(DENIED)
+    given: list[Any] = []
+
+    async def keep(outcomes: list[Any]) -> None:
+        await asyncio.sleep(0)
+        given.extend(outcomes)
+
+    on_a_loop(service, fire_and_forget(30), on_undelivered=keep)
+    assert len(given) == 30
+
+
+def test_on_undelivered_that_raises(
+    publishing: Any, service: FakeEventBridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged without its text, and gets the others all the same."""
+    service.play(DENIED)
+    given: list[Any] = []
+
+    def strange(outcomes: list[Any]) -> None:
+        given.extend(outcomes)
+        raise ZeroDivisionError(CANARY)
+
+    publishing(service, fire_and_forget(60), on_undelivered=strange)
+    assert len(given) == 60
+    assert caplog.text.count("on_undelivered raised ZeroDivisionError") == 1
+    assert CANARY not in "".join(one.getMessage() for one in caplog.records if one.levelno > 20)
+
+
+def test_what_is_too_much_for_on_undelivered() -> None:
+    """It is counted, and what waits stays bounded by number and size."""
+    handing = Handing(lambda: None, max_events=2, max_bytes=2000)
+    outcome = Rejected("c", "m", event(), 0, 1)
+    for size in (1500, 600, *[0] * 1000):
+        handing.put(outcome, size)
+    assert len(handing.take()) == 1000
+    assert handing.left_out == 2
+    assert handing.take() == []
+    assert not handing.is_scheduled
+
+
+def test_a_line_comes_while_the_publisher_goes_on(
+    publishing: Any, service: FakeEventBridge, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without another event, and without a close."""
+    monkeypatch.setattr(_news, "_DELAY", 0.01)
+    service.play(DENIED)
+    written = threading.Event()
+
+    class Watch(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno == logging.WARNING:
+                written.set()
+
+    watch = Watch()
+    logging.getLogger("eventbridge_partner").addHandler(watch)
+
+    def use(publisher: Any) -> Generator[Any, Any, Any]:
+        yield publisher.publish_many([event()])
+        yield publisher.flush()
+        if isinstance(publisher, AsyncEventPublisher):
+            yield wait_for(written)
+        else:
+            assert written.wait(10)
+        written.clear()
+
+    try:
+        publishing(service, use)
+    finally:
+        logging.getLogger("eventbridge_partner").removeHandler(watch)
+    assert len(said()) == 2
+    assert said()[1].startswith("in all, 1 events of a publisher were not accepted: 1 AccessDenied")
+
+
+async def wait_for(written: threading.Event) -> None:
+    assert await asyncio.to_thread(written.wait, 10)
+
+
+class Tracing:
+    """An observer that knows where events come from."""
+
+    def __init__(self) -> None:
+        self.current: str | None = None
+        self.seen: list[Observation] = []
+
+    def __call__(self, observation: Observation) -> None:
+        self.seen.append(observation)
+
+    def link(self) -> str | None:
+        return self.current
+
+
+def test_requests_link_to_where_events_were_published(
+    publishing: Any, service: FakeEventBridge
+) -> None:
+    """Each place once."""
+    observer = Tracing()
+
+    def use(publisher: Any) -> Generator[Any, Any, Any]:
+        for place in ("a", "b", "b", None):
+            observer.current = place
+            yield publisher.publish(event())
+
+    publishing(service, use, observe=observer)
+    requests = [one for one in observer.seen if isinstance(one, RequestEnded)]
+    assert {link for one in requests for link in one.links} == {"a", "b"}
+    assert all(len(set(one.links)) == len(one.links) for one in requests)
+    assert {one.delivery for one in requests} == {None}
+
+
+def test_the_observer_is_told_while_no_lock_is_held(service: FakeEventBridge) -> None:
+    """Another thread may use the publisher meanwhile."""
+    free: list[bool] = []
+    publisher_of: list[EventPublisher] = []
+
+    def observe(observation: Observation) -> None:
+        if isinstance(observation, OutcomesDecided):
+            other = threading.Thread(target=publisher_of[0].stats)
+            other.start()
+            other.join(5)
+            free.append(not other.is_alive())
+
+    def use(publisher: EventPublisher) -> Generator[Any, Any, Any]:
+        publisher_of.append(publisher)
+        yield publisher.publish_many([INVALID, *map(event, range(30))])
+
+    in_threads(service, use, observe=observe, max_buffered_events=3)
+    assert free and all(free)
