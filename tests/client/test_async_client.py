@@ -1057,7 +1057,8 @@ except KeyboardInterrupt:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=15, check=False
     )
 
-    assert finished.stderr == ""
+    said = finished.stderr.splitlines()
+    assert all("events of direct calls were not accepted" in line for line in said)
     assert finished.stdout.split() == ["45", "interrupted"]
 
 
