@@ -55,6 +55,8 @@ nitpick_ignore = [
     ("py:class", "eventbridge_partner.models._json_types.Dataclass"),
     ("py:class", "eventbridge_partner.models._json_types.Model"),
     ("py:class", "eventbridge_partner.models._json_types.RecordConverter"),
+    ("py:class", "eventbridge_partner.otel.WatchedOutbox"),
+    ("py:class", "eventbridge_partner.otel.WatchedPublisher"),
     ("py:class", "eventbridge_partner.regions._asyncio.AsyncSender"),
     ("py:class", "eventbridge_partner.regions._blocking.Sender"),
     ("py:class", "eventbridge_partner.testing._faults.Visit"),
