@@ -119,6 +119,27 @@ def test_moto_intercepts_a_client_that_has_sent() -> None:
     assert printed(program) == ["1 False", "1 1", "1 2"]
 
 
+@pytest.mark.process
+@pytest.mark.slow
+def test_mocket_intercepts_at_the_socket() -> None:
+    """It imports no `requests`, and needs none; also in a program that has sent before."""
+    program = (
+        SEND
+        + """
+    import json, mocket
+    from mocket.mockhttp import Entry
+    regional = PartnerEventsClient("us-east-1", credentials=service.credentials)
+    answer = {"FailedEntryCount": 0, "Entries": [{"EventId": "mock"}]}
+    with mocket.Mocketizer(strict_mode=True):
+        Entry.single_register(
+            "POST", "https://events.us-east-1.amazonaws.com/", body=json.dumps(answer)
+        )
+        print(send(regional), len(service.requests), "requests" in sys.modules)
+    """
+    )
+    assert printed(program) == ["1 False", "1 1 False"]
+
+
 @responses.activate
 def test_responses_stands_in_after_the_first_request(
     transport: DefaultTransport, standing: Standing
