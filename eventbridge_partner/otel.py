@@ -37,10 +37,10 @@ try:
     from opentelemetry.context import Context
     from opentelemetry.metrics import CallbackOptions
     from opentelemetry.metrics import Observation as Measurement
-except ImportError as error:
+except ImportError as _missing:
     raise ConfigurationError(
         "OpenTelemetry is not installed: pip install 'eventbridge-partner[otel]'"
-    ) from error
+    ) from _missing
 
 # The semantic conventions' names, as in their pages of 1.37: the Python package of them differs.
 _SYSTEM: Final = "aws.eventbridge"

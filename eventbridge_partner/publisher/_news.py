@@ -56,8 +56,8 @@ class Handing:
     """
 
     def __init__(self, schedule: Callable[[], None], max_events: int, max_bytes: int) -> None:
-        self.is_scheduled = False
-        self.left_out = 0
+        self.is_scheduled: bool = False
+        self.left_out: int = 0
         self._schedule = schedule
         self._max_events = max(max_events, _MAX_GIVEN)
         self._max_bytes = max_bytes
