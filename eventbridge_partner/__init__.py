@@ -16,7 +16,7 @@ from eventbridge_partner._version import __version__ as __version__
 TYPE_CHECKING = False  # as in typing, whose import takes longer than this one
 if TYPE_CHECKING:
     from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
-    from eventbridge_partner.aws.credentials import Credentials, ReadCredentials
+    from eventbridge_partner.aws.credentials import Credentials, ReadCredentials, StaticCredentials
     from eventbridge_partner.client._asyncio import AsyncPartnerEventsClient
     from eventbridge_partner.client._blocking import PartnerEventsClient
     from eventbridge_partner.client._boto3_shape import (
@@ -89,7 +89,7 @@ else:
     # A name is loaded at its first use: a backend pays for what it uses, and for no more.
     _NAMES = {
         "_http": "HttpRequest HttpResponse Timeouts",
-        "aws.credentials": "Credentials ReadCredentials",
+        "aws.credentials": "Credentials ReadCredentials StaticCredentials",
         "client._asyncio": "AsyncPartnerEventsClient",
         "client._blocking": "PartnerEventsClient",
         "client._boto3_shape": "PutPartnerEventsResponse ResponseMetadata ResultMembers",
@@ -190,6 +190,7 @@ __all__ = [
     "SourceNotActiveError",
     "SourceState",
     "Sources",
+    "StaticCredentials",
     "ThrottledError",
     "Timeouts",
     "TlsError",

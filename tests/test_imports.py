@@ -18,7 +18,8 @@ from eventbridge_partner import PartnerEvent, PartnerEventsClient
 print(json.dumps(sorted(sys.modules)))
 """
 CLIENT = """
-client = PartnerEventsClient("us-east-1", credentials=object())
+Given = type("Given", (), {"get_frozen_credentials": None})
+client = PartnerEventsClient("us-east-1", credentials=Given())
 """
 LOOK_UP = "client.look_up()\n"
 TEST_TOOLS = {"boto3", "hypothesis", "moto", "pytest", "responses", "rich", "sybil"}

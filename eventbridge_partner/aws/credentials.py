@@ -8,12 +8,22 @@ import sys
 import threading
 from typing import Any, Final, Protocol
 
+import attrs
+
+from eventbridge_partner._arguments import wrong_type
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._logs import log
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.aws.environment import EnvironmentCredentials
 from eventbridge_partner.errors import CredentialsError
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
+
+
+def _text(_: object, attribute: attrs.Attribute[str], value: object) -> None:
+    if not isinstance(value, str):
+        raise wrong_type(attribute.name, value, "a str")
+    if not value:
+        raise ValueError(f"{attribute.name} is empty; allowed: what AWS gave you")
 
 
 class ReadCredentials(Protocol):
@@ -41,6 +51,28 @@ class Credentials(Protocol):
     def get_frozen_credentials(self) -> ReadCredentials:
         """Return what is to be signed with now."""
         ...
+
+
+@attrs.frozen
+class StaticCredentials:
+    """
+    Credentials that stay as they are. Prefer what the environment has: keys in code leak.
+
+    Attributes:
+        access_key_id: The access key ID.
+        secret_access_key: The secret access key. Never shown.
+        session_token: The session token; None for credentials that last. Never shown.
+    """
+
+    access_key_id: str = attrs.field(validator=_text)
+    secret_access_key: str = attrs.field(validator=_text, repr=False)
+    session_token: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_text), repr=False
+    )
+
+    def get_frozen_credentials(self) -> FrozenCredentials:
+        """Return them."""
+        return FrozenCredentials(self.access_key_id, self.secret_access_key, self.session_token)
 
 
 class CredentialsFinder(Protocol):
@@ -88,7 +120,7 @@ class CredentialsKeeper:
         if source is self._lasting:
             return False
         # Not derived classes, which may do as they like.
-        if type(source) is EnvironmentCredentials:
+        if type(source) in {EnvironmentCredentials, StaticCredentials}:
             self._lasting = source
             return False
         botocore: Any = sys.modules.get("botocore.credentials")

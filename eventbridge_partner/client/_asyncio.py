@@ -75,17 +75,24 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
     def _open_line(self) -> AsyncLine:
         return AsyncLine.open(self._setup, off_loop=self._off_loop)
 
-    async def look_up(self) -> Self:
+    async def look_up(self, *, credentials: bool = False) -> Self:
         """
         Look up now what the first call would look up: Region, endpoint and settings.
+
+        Args:
+            credentials: Whether to look up credentials too, which may ask the network. That there
+                are some does not say that the service takes them.
 
         Returns:
             This client.
 
         Raises:
             ConfigurationError: No Region, or a setting that cannot work.
+            CredentialsError: Credentials were to be looked up, and there are none.
         """
-        await self._here()
+        line = await self._here()
+        if credentials:
+            await line.frozen()
         return self
 
     # ------------------------------------------------------------ sending

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Generic, NoReturn, Protocol, Self, TypeVar
 
+from eventbridge_partner._arguments import wrong_type
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._http import Timeouts
 from eventbridge_partner.aws.credentials import Credentials
@@ -84,9 +85,10 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
                 `EVENTBRIDGE_PARTNER_INSECURE_HOSTS` names others, with commas between them.
             profile: A profile of AWS's config files.
             session: A boto3 or botocore session to take all settings from.
-            credentials: What to sign with, instead of what botocore finds: anything with
-                `get_frozen_credentials()`, such as botocore's `Credentials`. An asyncio client asks
-                those of other classes than botocore's on a thread, and keeps them for a second.
+            credentials: What to sign with, instead of what botocore finds: `StaticCredentials`, or
+                anything with `get_frozen_credentials()`, such as botocore's `Credentials`. An
+                asyncio client asks those of classes that are neither ours nor botocore's on a
+                thread, and keeps them for a second.
             retry: When to send failed entries again.
             timeout: Seconds that one request may take, for both connecting and reading, or
                 `Timeouts` for each. The default is 5 s to connect and 30 s for the answer.
@@ -108,6 +110,7 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
                 `eventbridge_partner.observing`.
 
         Raises:
+            TypeError: An argument of the wrong type.
             ConfigurationError: A Region or endpoint is given that cannot work. What is looked up,
                 and that no Region is found, is reported by the first call.
         """
@@ -264,6 +267,21 @@ def decided_by(client: object, kind: DeliveryKind, outcomes: Sequence[Outcome]) 
     count_direct(outcomes)
     if isinstance(client, BaseClient):
         client._decided(kind, outcomes)  # pyright: ignore[reportPrivateUsage]
+
+
+def check_client(client: object, kind: type[BaseClient[Any, Any, Any]]) -> None:
+    """
+    Refuse a client of the other world; what has the methods of one will do.
+
+    Args:
+        client: What was given.
+        kind: The client of this world.
+
+    Raises:
+        TypeError: It cannot be used here.
+    """
+    if isinstance(client, BaseClient) and not isinstance(client, kind):
+        raise wrong_type("client", client, f"a {kind.__name__}")
 
 
 def line_of(client: BaseClient[Any, LineT, Any]) -> LineT:

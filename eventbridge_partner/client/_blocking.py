@@ -64,17 +64,24 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
     def _open_line(self) -> Line:
         return Line.open(self._setup, workers=WorkerThreads())
 
-    def look_up(self) -> Self:
+    def look_up(self, *, credentials: bool = False) -> Self:
         """
         Look up now what the first call would look up: Region, endpoint and settings.
+
+        Args:
+            credentials: Whether to look up credentials too, which may ask the network. That there
+                are some does not say that the service takes them.
 
         Returns:
             This client.
 
         Raises:
             ConfigurationError: No Region, or a setting that cannot work.
+            CredentialsError: Credentials were to be looked up, and there are none.
         """
-        self._enter()
+        line = self._enter()
+        if credentials:
+            line.credentials.frozen()
         return self
 
     # ------------------------------------------------------------ sending

@@ -70,6 +70,8 @@ class AsyncSourceGuard(BaseGuard[GuardedAsyncClient]):
     number of tasks.
     """
 
+    _is_async = True
+
     def _forget_parent(self) -> None:
         # A lock belongs to the loop that it was waited for in.
         self._turns = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
+from eventbridge_partner._arguments import wrong_type
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork
-from eventbridge_partner.client._base import decided_by
+from eventbridge_partner.client._base import BaseClient, decided_by
 from eventbridge_partner.guard._holding import Merging
 from eventbridge_partner.guard._plan import Plans
 from eventbridge_partner.guard._watch import OnPending, Watch
@@ -19,6 +21,8 @@ ClientT = TypeVar("ClientT")
 
 class BaseGuard(ABC, Generic[ClientT]):
     """A guard in front of a client, whatever its world."""
+
+    _is_async: ClassVar[bool]
 
     def __init__(
         self,
@@ -62,9 +66,14 @@ class BaseGuard(ABC, Generic[ClientT]):
             clock: Tells seconds, from any beginning: for tests.
 
         Raises:
+            TypeError: The client is one of the other world.
             ValueError: A number or word that cannot work.
         """
-        self._client = client
+        self._client: ClientT = client
+        is_async = inspect.iscoroutinefunction(getattr(client, "put_events", None))
+        if is_async is not self._is_async and (is_async or isinstance(client, BaseClient)):
+            allowed = "an asynchronous client" if self._is_async else "a client for threads"
+            raise wrong_type("client", client, allowed)
         self._clock = clock
         self._watch = Watch(
             on_pending=on_pending,

@@ -60,6 +60,8 @@ class SourceGuard(BaseGuard[GuardedClient]):
     and safe to use on both sides of a fork.
     """
 
+    _is_async = False
+
     def _forget_parent(self) -> None:
         self._turn = threading.RLock()
 

@@ -7,6 +7,13 @@ from typing import Any, Self, TypeVar
 
 import attrs
 
+from eventbridge_partner._arguments import (
+    check_function,
+    check_instances,
+    check_number,
+    check_whole,
+    wrong_type,
+)
 from eventbridge_partner._http import Timeouts
 from eventbridge_partner.aws.configuration import (
     checked_endpoint,
@@ -83,8 +90,31 @@ class Setup:
 
         Raises:
             ConfigurationError: A Region, an endpoint or a session that cannot work.
+            TypeError: An argument of the wrong type.
             ValueError: A number that cannot work.
         """
+        check_instances(
+            {
+                "region": (region, str),
+                "endpoint_url": (endpoint_url, str),
+                "profile": (profile, str),
+                "retry": (retry, RetryPolicy),
+                "pace": (pace, Pace),
+                "sources_pace": (sources_pace, Pace),
+            }
+        )
+        if credentials is not None and not hasattr(credentials, "get_frozen_credentials"):
+            allowed = "StaticCredentials, anything with get_frozen_credentials(), or None"
+            raise wrong_type("credentials", credentials, allowed)
+        if transport is not None and not (callable(transport) or hasattr(transport, "send")):
+            raise wrong_type("transport", transport, "a transport, a class of them, or None")
+        if timeout is not None and not isinstance(timeout, Timeouts):
+            check_number("timeout", timeout, "a number of seconds, Timeouts, or None")
+        if max_in_flight is not None:
+            check_whole("max_in_flight", max_in_flight)
+        check_whole("max_batch_bytes", max_batch_bytes)
+        check_whole("max_entry_bytes", max_entry_bytes)
+        check_function("observe", observe)
         if max_in_flight is not None and max_in_flight < 1:
             raise ValueError(f"max_in_flight is {max_in_flight}; allowed: 1 or more")
         if timeout is None:

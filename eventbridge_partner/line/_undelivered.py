@@ -75,6 +75,7 @@ class _Count:
 
     total: int = 0
     unsaid: int = 0
+    last_line: int = 0
     window: int = 1
     due_at: float = math.inf
     said_at: float = -math.inf
@@ -140,9 +141,10 @@ class Undelivered:
         with self._lock:
             totals = [(key, count.total) for key, count in self._counts.items() if count.total]
             lines = self._due(math.inf)
+            says_more = any(count.total != count.last_line for count in self._counts.values())
             self._counts.clear()
         self._write(lines)
-        if lines != totals:
+        if says_more:
             in_all = sum(events for _, events in totals)
             log(
                 logging.WARNING,
@@ -161,6 +163,7 @@ class Undelivered:
             if count.unsaid:
                 lines.append((key, count.unsaid))
                 count.said_at = now
+                count.last_line = count.unsaid
             count.unsaid = 0
             count.window += 1
             count.due_at = math.inf

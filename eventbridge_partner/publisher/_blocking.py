@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
+from eventbridge_partner._arguments import check_function, check_number, check_whole, wrong_type
 from eventbridge_partner._bugs import log_bug
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork, first_use
@@ -34,7 +35,6 @@ from eventbridge_partner.guard._base import client_of, plans_of
 from eventbridge_partner.line._blocking import Line
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.models import DeliveryReport, GivenEvent, PartnerEvent
-from eventbridge_partner.models._json_types import kind_of
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner.publisher._callbacks import Callbacks
 from eventbridge_partner.publisher._dispatch import (
@@ -105,7 +105,7 @@ class EventPublisher:
 
     Raises:
         ValueError: A number or word that cannot work.
-        TypeError: `client` is nothing that a publisher can send with.
+        TypeError: An argument of the wrong type, such as a client of the other world.
     """
 
     def __init__(
@@ -120,6 +120,12 @@ class EventPublisher:
         exit_timeout: float = 5.0,
         on_undelivered: OnUndelivered | None = None,
     ) -> None:
+        check_number("linger", linger)
+        check_number("block_timeout", block_timeout)
+        check_number("exit_timeout", exit_timeout)
+        check_whole("max_buffered_events", max_buffered_events)
+        check_whole("max_buffered_bytes", max_buffered_bytes)
+        check_function("on_undelivered", on_undelivered)
         self._client = client
         if not isinstance(client, RegionRouter):
             _parts(client)
@@ -345,10 +351,8 @@ def _parts(sender: object) -> tuple[PartnerEventsClient, SourceGuard | None]:
         guard, client = sender, client_of(sender)
     if isinstance(client, PartnerEventsClient):
         return client, guard
-    raise TypeError(
-        f"a publisher cannot send with {kind_of(client)}; allowed: a PartnerEventsClient, a "
-        "SourceGuard in front of one, or a RegionRouter of these"
-    )
+    allowed = "a PartnerEventsClient, a SourceGuard in front of one, or a RegionRouter of these"
+    raise wrong_type("client", client, allowed)
 
 
 def _hand_to(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Protocol
 
 from eventbridge_partner.client._asyncio import AsyncPartnerEventsClient
-from eventbridge_partner.client._base import decided_by
+from eventbridge_partner.client._base import check_client, decided_by
 from eventbridge_partner.delivery.given import InputError, check_deadline, refuse_single
 from eventbridge_partner.errors import CallCancelledError, PartnerEventsError
 from eventbridge_partner.models import DeliveryReport, GivenEvent, SourceName
@@ -50,6 +50,7 @@ class AsyncRegionRouter:
         *,
         in_front: Callable[[AsyncPartnerEventsClient], AsyncSender] | None = None,
     ) -> None:
+        check_client(client, AsyncPartnerEventsClient)
         self._client = client
         self._lookup = lookup
         self._in_front = in_front

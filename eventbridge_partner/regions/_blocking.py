@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from eventbridge_partner._signals import raised_by_handler
-from eventbridge_partner.client._base import decided_by
+from eventbridge_partner.client._base import check_client, decided_by
 from eventbridge_partner.client._blocking import PartnerEventsClient
 from eventbridge_partner.delivery.given import (
     InputError,
@@ -57,6 +57,7 @@ class RegionRouter:
         *,
         in_front: Callable[[PartnerEventsClient], Sender] | None = None,
     ) -> None:
+        check_client(client, PartnerEventsClient)
         self._client = client
         self._lookup = lookup
         self._in_front = in_front

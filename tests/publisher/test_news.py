@@ -301,8 +301,7 @@ def test_a_line_comes_while_the_publisher_goes_on(
         publishing(service, use)
     finally:
         logging.getLogger("eventbridge_partner").removeHandler(watch)
-    assert len(said()) == 2
-    assert said()[1].startswith("in all, 1 events of a publisher were not accepted: 1 AccessDenied")
+    assert len(said()) == 1  # at the end there is no more to say
 
 
 async def wait_for(written: threading.Event) -> None:

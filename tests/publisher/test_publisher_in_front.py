@@ -265,7 +265,7 @@ def test_what_no_publisher_can_send_with(client):
     for wrong in (object(), SourceGuard(object())):
         with pytest.raises(
             TypeError,
-            match=r"cannot send with an? object; allowed: a PartnerEventsClient, a SourceGuard",
+            match=r"client is of type object; allowed: a PartnerEventsClient, a SourceGuard",
         ):
             EventPublisher(wrong)
 
@@ -401,6 +401,6 @@ async def test_who_waits_for_room_of_another_region(async_client, async_world, w
 @pytest.mark.asyncio
 async def test_what_no_async_publisher_can_send_with(client):
     """A client for threads, for example."""
-    for wrong in (client, SourceGuard(client), AsyncSourceGuard(client)):
-        with pytest.raises(TypeError, match="cannot send with a"):
+    for wrong in (client, SourceGuard(client), AsyncSourceGuard(object())):
+        with pytest.raises(TypeError, match="client is of type"):
             AsyncEventPublisher(wrong)
