@@ -70,7 +70,7 @@ class StaticCredentials:
         default=None, validator=attrs.validators.optional(_text), repr=False
     )
 
-    def get_frozen_credentials(self) -> FrozenCredentials:
+    def get_frozen_credentials(self) -> ReadCredentials:
         """Return them."""
         return FrozenCredentials(self.access_key_id, self.secret_access_key, self.session_token)
 
