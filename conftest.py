@@ -9,6 +9,7 @@ the mark `process` starts processes and sends signals.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -124,6 +125,11 @@ def _enter_empty_directory(namespace: dict[str, Any]) -> None:
     from eventbridge_partner import _bugs
     from eventbridge_partner.line import _undelivered
 
+    # What a test of a framework configures may disable every logger that there is.
+    logger = logging.getLogger("eventbridge_partner")
+    logger.disabled = False
+    logger.setLevel(logging.NOTSET)
+    logging.disable(logging.NOTSET)
     # Lines that are written once a minute have not been written by another page.
     _bugs.forget()
     _undelivered.forget()

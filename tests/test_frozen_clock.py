@@ -27,6 +27,7 @@ from eventbridge_partner import (
     RetryPolicy,
     SourceGuard,
     SourceNotActiveError,
+    Unconfirmed,
 )
 from eventbridge_partner.testing import FailEntries, FailRequest, FakeEventBridge, LocalServer
 from eventbridge_partner.transports.curl import CurlTransport
@@ -145,7 +146,8 @@ def test_a_deadline_passes(
             ) as client,
         ):
             [outcome] = client.put_events([EVENT], deadline=0.3)
-            assert isinstance(outcome, Exhausted)
+            # The deadline may pass while a request is in flight.
+            assert isinstance(outcome, (Exhausted, Unconfirmed))
 
     run_in_time(call)
 
