@@ -125,11 +125,8 @@ def _enter_empty_directory(namespace: dict[str, Any]) -> None:
     from eventbridge_partner import _bugs
     from eventbridge_partner.line import _undelivered
 
-    # What a test of a framework configures may disable every logger that there is.
-    logger = logging.getLogger("eventbridge_partner")
-    logger.disabled = False
-    logger.setLevel(logging.NOTSET)
-    logging.disable(logging.NOTSET)
+    # Celery, for one, raises the level of the root logger for those that follow.
+    logging.getLogger().setLevel(logging.WARNING)
     # Lines that are written once a minute have not been written by another page.
     _bugs.forget()
     _undelivered.forget()
