@@ -18,11 +18,11 @@ from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.session import get_session
 
 from eventbridge_partner import Pace, PartnerEvent, PartnerEventsClient, RetryPolicy
+from eventbridge_partner._mailbox import Mailbox
 from eventbridge_partner.aws.credentials import CredentialsKeeper
 from eventbridge_partner.errors import ConfigurationError, CredentialsError
 from eventbridge_partner.retry import RetryQuota, Verdict
 from eventbridge_partner.testing import FailEntries, FakeEventBridge
-from eventbridge_partner.transports._mailbox import Mailbox
 
 SOON = 10.0
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from eventbridge_partner.cli._exits import SIGNALLED
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _PATIENCE: Final = 3
+_SLICE: Final = 1.0
 
 
 class Interrupted(BaseException):
@@ -82,6 +84,19 @@ class Interruption:
         if len(self._signals) > self._is_finishing and not self._has_struck:
             self._has_struck = True
             raise Interrupted
+
+    def wait(self) -> NoReturn:
+        """
+        Wait for a signal.
+
+        In slices: a signal that comes just before a wait begins does not end that wait.
+
+        Raises:
+            Interrupted: It has come.
+        """
+        with self.allowed:
+            while True:
+                time.sleep(_SLICE)
 
     def allow(self, allowed: bool) -> None:
         """Say whether a signal may interrupt from here on; one that waits does so at once."""

@@ -7,7 +7,6 @@ import contextlib
 import os
 import stat
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -227,8 +226,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
 def _stay_open(page_url: str, interruption: Interruption) -> None:
     say(f"  what came is at {page_url} until Ctrl-C")
     flush_out()
-    with contextlib.suppress(Interrupted), interruption.allowed:
-        threading.Event().wait()
+    with contextlib.suppress(Interrupted):
+        interruption.wait()
 
 
 def _store(

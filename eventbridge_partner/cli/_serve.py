@@ -6,7 +6,6 @@ import argparse
 import ipaddress
 import shlex
 import socket
-import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -125,7 +124,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         try:
             with interruption.allowed:
                 _print_settings(service, server)
-                threading.Event().wait()
+            interruption.wait()
         except Interrupted:
             pass
     requests = amount(service.request_count, "request")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
-import queue
 import time
 from typing import Final, cast
 
 from eventbridge_partner._bugs import log_bug
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._logs import log
+from eventbridge_partner._mailbox import Mailbox
 from eventbridge_partner._plans import Running
 from eventbridge_partner._threads import SendingThread
 from eventbridge_partner.observing import ClaimSettled, Observer
@@ -36,7 +36,12 @@ from eventbridge_partner.retry import Wait
 
 _SAID_AGAIN: Final = 60.0
 _SLACK: Final = 10.0
+# A signal that comes just before a wait begins does not end it: its handler runs thereafter.
+_SLICE: Final = 1.0
 _MOST_SAID: Final = 100
+_STOPPING: Final = Say(
+    "stopping", logging.INFO, "the relay stops: what is under way is finished first"
+)
 
 
 @functools.cache
@@ -158,8 +163,7 @@ class Relay:
         May be called from any thread and in a signal handler. A relay that was stopped stays so.
         """
         self._is_stopped = True
-        self._bell.ring()
-        self._outbox.wake()
+        self._wake()
 
     @property
     def report(self) -> DrainReport:
@@ -187,44 +191,42 @@ class Relay:
         )
         ended = False
         self._control = control
-        ends: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        threads = [
-            SendingThread(self._work, "eventbridge-partner", (control, number, ends))
-            for number in range(self._workers)
-        ]
-        for thread in threads:
-            thread.start()
-        errors: list[BaseException] = []
-        waiting = len(threads)
+        begun: set[int] = set()
+        ends: list[BaseException | None] = []
+        news: Mailbox[None] = Mailbox()
+
+        def run(number: int) -> None:
+            nonlocal ended
+            begun.add(number)  # first of all: see below
+            error = self._work(control, number)
+            if error is not None:
+                ended = True
+                self._wake()
+            ends.append(error)
+            news.put(None)
+
         try:
-            while waiting:
-                if (error := ends.get()) is not None:
-                    errors.append(error)
-                    ended = True
-                    self._bell.ring()
-                waiting -= 1
+            for number in range(self._workers):
+                SendingThread(run, "eventbridge-partner", (number,)).start()
+            while len(ends) < self._workers:
+                news.collect(_SLICE)
         except BaseException:
-            # A signal handler raised on this thread: what is under way is finished first.
+            # A signal handler raised on this thread: what is under way is finished first. A worker
+            # that has not begun by now finds that all is over.
             ended = True
-            self._bell.ring()
-            self._outbox.wake()
-            while waiting:
-                ends.get()
-                waiting -= 1
+            self._wake()
+            self._say(_STOPPING)
+            while len(ends) < len(begun):
+                news.collect(_SLICE)
             raise
         finally:
             self._steps.clear()
-        if errors:
-            raise errors[0]
+        for error in ends:
+            if error is not None:
+                raise error
         return control.report
 
-    def _work(
-        self,
-        control: Control,
-        number: int,
-        ends: queue.SimpleQueue[BaseException | None],
-    ) -> None:
-        error: BaseException | None = None
+    def _work(self, control: Control, number: int) -> BaseException | None:
         try:
             while True:
                 try:
@@ -243,14 +245,13 @@ class Relay:
                     )
                     self._rest(1.0)
                 else:
-                    break
+                    return None
                 if control.is_over:
-                    break
+                    return None
         except BaseException as raised:  # noqa: BLE001  # who waits for it decides
-            error = raised
+            return raised
         finally:
             self._steps.pop(number, None)
-            ends.put(error)
 
     def _drive(self, control: Control, number: int) -> None:
         running = Running[Step, None](work(control))
@@ -287,6 +288,10 @@ class Relay:
             case Tell():
                 self._tell(step)
         return None
+
+    def _wake(self) -> None:
+        self._bell.ring()
+        self._outbox.wake()
 
     def _rest(self, seconds: float) -> None:
         since = self._bell.rings

@@ -12,12 +12,12 @@ from typing import Final, Generic, TypeVar
 
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
+from eventbridge_partner._mailbox import Mailbox
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner._threads import SendingThread
 from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports import Answer, Transport
 from eventbridge_partner.transports._faults import raised
-from eventbridge_partner.transports._mailbox import Mailbox
 
 K = TypeVar("K")
 Job = Callable[[], None]

@@ -292,6 +292,29 @@ def test_stop_before_run(outbox, client):
     assert outbox.stats().due == 1
 
 
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_signal_that_wakes_nobody(outbox, client):
+    """A signal that interrupts no wait, as one just before it, is seen all the same."""
+    put(outbox, event(1))
+
+    class Signalled:
+        def put_events(self, events, *, deadline=None):
+            # Taken by this thread, it leaves the main thread in its wait.
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+            return client.put_events(events, deadline=deadline)
+
+    relay = Relay(outbox, Signalled(), workers=1)
+    late = threading.Timer(20, relay.stop)
+    late.start()
+    with pytest.raises(KeyboardInterrupt):
+        relay.run()
+    assert late.is_alive()
+    late.cancel()
+    late.join()
+    assert outbox.stats().waiting == 0
+
+
 @pytest.mark.process
 def test_a_signal_in_the_middle(outbox, client, service):
     """What a signal handler raises passes through, after what is under way was settled."""
