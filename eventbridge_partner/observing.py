@@ -17,13 +17,10 @@ it raises is logged once a minute and changes no outcome. Observations hold no p
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, Protocol
 
 import attrs
-
-from eventbridge_partner.models import Exhausted, Outcome, Rejected
 
 DeliveryKind = Literal["put_events", "stream_events", "publisher", "guard", "router"]
 """What events were given to."""
@@ -211,12 +208,3 @@ class all_of:  # noqa: N801  # reads as the function that it is used as
                 errors.append(error)
         if errors:
             raise errors[0]
-
-
-def count_outcomes(outcomes: Iterable[Outcome]) -> Counter[tuple[str, str]]:
-    """Count outcomes by name and code, without those of what only stands in for an event."""
-    return Counter(
-        (type(outcome).__name__, outcome.code if isinstance(outcome, (Rejected, Exhausted)) else "")
-        for outcome in outcomes
-        if not getattr(outcome.event, "is_stand_in", False)
-    )

@@ -40,12 +40,12 @@ from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._off_loop import OffLoop
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.line._undelivered import warn_of
-from eventbridge_partner.line._witness import Account
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
 from eventbridge_partner.transports import Answer, AsyncTransport
 from eventbridge_partner.wire.calls import put_partner_events
 
 if TYPE_CHECKING:
+    from eventbridge_partner.line._witness import Account
     from eventbridge_partner.sources._asyncio import AsyncSources
 
 _LONGEST_WAIT: Final = 3600.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Generic, NoReturn, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, Self, TypeVar
 
 from eventbridge_partner._arguments import wrong_type
 from eventbridge_partner._forks import after_fork, first_use
@@ -15,17 +15,14 @@ from eventbridge_partner.limits import MAX_BATCH_BYTES, MAX_ENTRY_BYTES
 from eventbridge_partner.line._base import BaseLine
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.line._undelivered import count_direct
-from eventbridge_partner.line._witness import tell
 from eventbridge_partner.models import Outcome
-from eventbridge_partner.observing import (
-    DeliveryKind,
-    Observer,
-    OutcomesDecided,
-    count_outcomes,
-)
+from eventbridge_partner.models._outcomes import count_outcomes
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryPolicy
 from eventbridge_partner.transports import TransportFactory
+
+if TYPE_CHECKING:
+    from eventbridge_partner.observing import DeliveryKind, Observer
 
 TransportT = TypeVar("TransportT")
 LineT = TypeVar("LineT", bound=BaseLine[Any])
@@ -227,6 +224,9 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
         observe = self._setup.observe
         if observe is None:
             return
+        from eventbridge_partner.line._witness import tell
+        from eventbridge_partner.observing import OutcomesDecided
+
         region = None if self._line is None else self._line.configuration.region
         if kind == "router":
             region = None

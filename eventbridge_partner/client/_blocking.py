@@ -30,13 +30,13 @@ from eventbridge_partner.line._blocking import Line
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.line._undelivered import warn_of
-from eventbridge_partner.line._witness import Account
 from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
 from eventbridge_partner.transports import Answer, Transport
 from eventbridge_partner.transports.flights import WorkerThreads
 from eventbridge_partner.wire.calls import put_partner_events
 
 if TYPE_CHECKING:
+    from eventbridge_partner.line._witness import Account
     from eventbridge_partner.sources import Sources
 
 _LONGEST_WAIT: Final = 3600.0

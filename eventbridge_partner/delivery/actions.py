@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Final
+from typing import Final, NamedTuple
 
 import attrs
 
@@ -13,22 +13,19 @@ from eventbridge_partner.delivery.judging import Judge, OnBug, ignore_bug
 from eventbridge_partner.retry import RetryPolicy
 
 
-@attrs.frozen
-class Take:
-    """Bring up to `count` more events."""
+class Take(NamedTuple):
+    """Bring up to `events` more events."""
 
-    count: int
+    events: int
 
 
-@attrs.frozen
-class Send:
+class Send(NamedTuple):
     """Send a batch."""
 
     batch: Batch
 
 
-@attrs.frozen
-class Wait:
+class Wait(NamedTuple):
     """Wait for an answer, but no longer than `until`; None for as long as it takes."""
 
     until: float | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import attrs
 
@@ -71,8 +71,7 @@ class Packing(list[S]):
         self._bytes = packed_bytes
 
 
-@attrs.frozen
-class _SizedEvent:
+class _SizedEvent(NamedTuple):
     event: PartnerEvent
     size: int
 

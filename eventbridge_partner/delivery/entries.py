@@ -6,8 +6,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-import attrs
-
 from eventbridge_partner.models import (
     Accepted,
     GivenEvent,
@@ -17,7 +15,6 @@ from eventbridge_partner.models import (
 )
 
 
-@attrs.define(eq=False)
 class Trouble:
     """
     What went wrong with an entry so far.
@@ -32,13 +29,16 @@ class Trouble:
         doubt: Which attempt may have arrived without our knowing, and why.
     """
 
-    tries: int = 0
-    error: tuple[str, str] | None = None
-    tokens: float = 0.0
-    delay: float = 0.0
-    due_at: float = 0.0
-    waited: float = 0.0
-    doubt: tuple[int, str] | None = None
+    __slots__ = ("delay", "doubt", "due_at", "error", "tokens", "tries", "waited")
+
+    def __init__(self) -> None:
+        self.tries: int = 0
+        self.error: tuple[str, str] | None = None
+        self.tokens: float = 0.0
+        self.delay: float = 0.0
+        self.due_at: float = 0.0
+        self.waited: float = 0.0
+        self.doubt: tuple[int, str] | None = None
 
 
 class Group:

@@ -3,7 +3,7 @@ The state machine of one delivery: from events to outcomes, without I/O.
 
 It is told what happened and says what to do next. It never sees JSON, HTTP or a clock:
 
-    Take(count)     bring more events: `take_all(events)`, and `no_more_events()` at the end
+    Take(events)    bring more events: `take_all(events)`, and `no_more_events()` at the end
     Send(batch)     send these entries: then `accepted(...)`, `answered(...)` or `failed(...)`
     Wait(until)     nothing to do before that time, or before an answer comes
     Finished        every event has its outcome
@@ -17,9 +17,7 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Final, cast
-
-import attrs
+from typing import Final, NamedTuple, cast
 
 from eventbridge_partner.delivery.actions import (
     FINISHED,
@@ -715,8 +713,7 @@ class Delivery:
         return entries
 
 
-@attrs.frozen
-class _Fate:
+class _Fate(NamedTuple):
     """
     What a failure means for entries.
 

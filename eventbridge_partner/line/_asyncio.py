@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
@@ -28,7 +28,6 @@ from eventbridge_partner.line._flight import (
     sign,
 )
 from eventbridge_partner.line._off_loop import OffLoop
-from eventbridge_partner.line._witness import Departure, Origins
 from eventbridge_partner.transports import (
     Answer,
     AsyncFlights,
@@ -39,6 +38,9 @@ from eventbridge_partner.transports import (
 from eventbridge_partner.transports.tasks import TaskFlights
 from eventbridge_partner.wire.calls import Call, answer
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
+
+if TYPE_CHECKING:
+    from eventbridge_partner.line._witness import Origins
 
 T = TypeVar("T")
 
@@ -193,7 +195,7 @@ class AsyncLine(BaseLine[AsyncTransport]):
         credentials = await self.frozen()
         request = sign(self.edge, call, credentials, attempt)
         timeouts = self.timeouts if seconds is None else self.timeouts.within(seconds)
-        departure = Departure(time.time(), time.monotonic()) if self.witness else None
+        departure = None if self.witness is None else self.witness.departs()
         response: HttpResponse | None = None
         landed: object = _ENDED
         try:

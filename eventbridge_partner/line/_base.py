@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Final, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, cast
 
 import attrs
 
@@ -15,11 +15,13 @@ from eventbridge_partner.aws.signing import SigningEdge
 from eventbridge_partner.delivery.actions import DeliverySettings
 from eventbridge_partner.delivery.judging import Judge
 from eventbridge_partner.line._setup import Setup
-from eventbridge_partner.line._witness import Account, Witness
-from eventbridge_partner.observing import DeliveryKind
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryQuota
 from eventbridge_partner.transports import TransportFactory
+
+if TYPE_CHECKING:
+    from eventbridge_partner.line._witness import Account, Witness
+    from eventbridge_partner.observing import DeliveryKind, Observer
 
 TransportT = TypeVar("TransportT")
 
@@ -106,9 +108,7 @@ class BaseLine(ABC, Generic[TransportT]):
             quota=RetryQuota(setup.retry.tokens),
             pace=setup.pace,
             bugs=bugs,
-            witness=None
-            if setup.observe is None
-            else Witness(setup.observe, configuration.region, configuration.url),
+            witness=_witness(setup.observe, configuration),
             **own,
         )
 
@@ -135,3 +135,11 @@ class BaseLine(ABC, Generic[TransportT]):
     def account(self, kind: DeliveryKind) -> Account | None:
         """Open the account of a call for the observer; None if there is none."""
         return None if self.witness is None else self.witness.account(kind)
+
+
+def _witness(observe: Observer | None, configuration: AwsConfiguration) -> Witness | None:
+    if observe is None:
+        return None
+    from eventbridge_partner.line._witness import Witness
+
+    return Witness(observe, configuration.region, configuration.url)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
@@ -22,7 +21,6 @@ from eventbridge_partner.line._flight import (
     remedy,
     sign,
 )
-from eventbridge_partner.line._witness import Departure, Origins
 from eventbridge_partner.transports import (
     Answer,
     Flights,
@@ -32,6 +30,9 @@ from eventbridge_partner.transports import (
 )
 from eventbridge_partner.transports.flights import BlockingFlights, WorkerThreads
 from eventbridge_partner.wire.calls import Call, answer
+
+if TYPE_CHECKING:
+    from eventbridge_partner.line._witness import Origins
 
 T = TypeVar("T")
 
@@ -141,7 +142,7 @@ class Line(BaseLine[Transport]):
         credentials = self.credentials.frozen()
         request = sign(self.edge, call, credentials, attempt)
         timeouts = self.timeouts if seconds is None else self.timeouts.within(seconds)
-        departure = Departure(time.time(), time.monotonic()) if self.witness else None
+        departure = None if self.witness is None else self.witness.departs()
         response: HttpResponse | None = None
         landed: object = _ENDED
         try:

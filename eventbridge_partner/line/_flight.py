@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, Self, Unpack
-
-import attrs
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self, Unpack
 
 from eventbridge_partner._clock import monotonic
-from eventbridge_partner._http import HttpRequest
+from eventbridge_partner._foreign_text import escaped
+from eventbridge_partner._http import HttpRequest, HttpResponse
 from eventbridge_partner._logs import Fields, log
 from eventbridge_partner.aws.credentials import CredentialsKeeper
 from eventbridge_partner.aws.signing import SigningEdge
@@ -24,11 +23,15 @@ from eventbridge_partner.errors import (
     ServiceError,
     TransportError,
 )
-from eventbridge_partner.line._witness import Departure, code_of, request_id_of
 from eventbridge_partner.models import ResultEntry
 from eventbridge_partner.transports import Answer
 from eventbridge_partner.wire.calls import AllAccepted, Call, Results, answer, put_partner_events
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
+
+if TYPE_CHECKING:
+    from eventbridge_partner.line._witness import Departure
+
+_MAX_ID_CHARACTERS: Final = 128
 
 
 def _invocation_id() -> str:
@@ -81,8 +84,7 @@ class Recipient(Protocol):
         ...
 
 
-@attrs.frozen
-class Flight:
+class Flight(NamedTuple):
     """
     A batch in flight.
 
@@ -133,19 +135,19 @@ class Flight:
                 "a request of %d entries failed: %s",
                 len(self.batch),
                 error,
-                **self._fields(arrived, code_of(error)),
+                **self._log_fields(arrived, code_of(error)),
             )
             return error
         if results.note:
             text = "an answer is odd, each result counts for its entry: %s"
-            note(text, results.note, **self._fields(arrived))
+            note(text, results.note, **self._log_fields(arrived))
         if isinstance(results, AllAccepted):
             recipient.accepted(self.batch, results.event_ids, monotonic())
         else:
             recipient.answered(self.batch, results.results, monotonic())
         return results
 
-    def _fields(self, arrived: Answer, code: str | None = None) -> Fields:
+    def _log_fields(self, arrived: Answer, code: str | None = None) -> Fields:
         return {
             "error_code": code,
             "request_id": request_id_of(arrived),
@@ -176,3 +178,16 @@ def remedy(
         case _:
             pass
     return error
+
+
+def request_id_of(arrived: object) -> str | None:
+    """Return the service's id for a request, where there is an answer that has one."""
+    if not isinstance(arrived, HttpResponse):
+        return None
+    request_id = arrived.headers.get("x-amzn-requestid")
+    return None if request_id is None else escaped(request_id, _MAX_ID_CHARACTERS)
+
+
+def code_of(error: PartnerEventsError) -> str:
+    """Return the service's code, or the name of the error."""
+    return error.code if isinstance(error, ServiceError) else type(error).__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
 
@@ -25,9 +25,11 @@ from eventbridge_partner.aws.shared import SharedSession
 from eventbridge_partner.delivery.batching import BatchLimits
 from eventbridge_partner.errors import ConfigurationError
 from eventbridge_partner.limits import SOURCE_OPERATIONS_PER_SECOND
-from eventbridge_partner.observing import Observer
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from eventbridge_partner.observing import Observer
 
 T = TypeVar("T")
 

@@ -10,14 +10,12 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-import attrs
-
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner._logs import is_wanted, log
 from eventbridge_partner.error_codes import THROTTLING
 from eventbridge_partner.models import Accepted, Outcome
-from eventbridge_partner.observing import count_outcomes
+from eventbridge_partner.models._outcomes import count_outcomes
 
 EVERY_SECONDS: Final = 60.0
 
@@ -69,16 +67,16 @@ def _advice(name: str, code: str) -> str:
     return _ADVICE.get(code, _BY_NAME.get(name, _AGAIN))
 
 
-@attrs.define
 class _Count:
     """How many events came to one outcome and code."""
 
-    total: int = 0
-    unsaid: int = 0
-    last_line: int = 0
-    window: int = 1
-    due_at: float = math.inf
-    said_at: float = -math.inf
+    def __init__(self) -> None:
+        self.total: int = 0
+        self.unsaid: int = 0
+        self.last_line: int = 0
+        self.window: int = 1
+        self.due_at: float = math.inf
+        self.said_at: float = -math.inf
 
 
 class Undelivered:

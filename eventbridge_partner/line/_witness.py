@@ -11,12 +11,13 @@ from typing import Any, Final, Protocol
 import attrs
 
 from eventbridge_partner._bugs import log_bug
-from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner._http import HttpResponse
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.delivery.entries import Batch
-from eventbridge_partner.errors import PartnerEventsError, ServiceError
+from eventbridge_partner.errors import PartnerEventsError
+from eventbridge_partner.line._flight import code_of, request_id_of
 from eventbridge_partner.models import Outcome
+from eventbridge_partner.models._outcomes import count_outcomes
 from eventbridge_partner.observing import (
     MAX_LINKS,
     DeliveryBegan,
@@ -26,13 +27,11 @@ from eventbridge_partner.observing import (
     Observer,
     OutcomesDecided,
     RequestEnded,
-    count_outcomes,
     link_by,
 )
 from eventbridge_partner.wire.calls import AllAccepted, Call, EachResult
 
 _numbers: Final = itertools.count(1)
-_MAX_ID_CHARACTERS: Final = 128
 
 
 @attrs.frozen
@@ -106,10 +105,14 @@ class Witness:
             log_bug("the observer's link", error)
             return None
 
+    def departs(self) -> Departure:
+        """Take that a single request is sent."""
+        return Departure(time.time(), time.monotonic())
+
     def batch_departs(self, batch: Batch, origins: Origins | None) -> Departure:
         """Take that a batch is sent."""
         if origins is None:
-            return Departure(time.time(), time.monotonic())
+            return self.departs()
         return Departure(
             time.time(), time.monotonic(), origins.delivery, origins.links_of(batch)[:MAX_LINKS]
         )
@@ -252,16 +255,3 @@ class Account:
                 seconds=time.monotonic() - self._began,
             )
         )
-
-
-def request_id_of(arrived: object) -> str | None:
-    """Return the service's id for a request, where there is an answer that has one."""
-    if not isinstance(arrived, HttpResponse):
-        return None
-    request_id = arrived.headers.get("x-amzn-requestid")
-    return None if request_id is None else escaped(request_id, _MAX_ID_CHARACTERS)
-
-
-def code_of(error: PartnerEventsError) -> str:
-    """Return the service's code, or the name of the error."""
-    return error.code if isinstance(error, ServiceError) else type(error).__name__

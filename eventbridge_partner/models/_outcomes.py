@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import attrs
@@ -192,3 +193,12 @@ def renumbered(outcome: Outcome, index: int, event: GivenEvent | None = None) ->
         message = "; ".join(map(str, findings)) or outcome.message.replace(was, here, 1)
         return attrs.evolve(outcome, index=index, event=event, message=message, findings=findings)
     return attrs.evolve(outcome, index=index, event=event)
+
+
+def count_outcomes(outcomes: Iterable[Outcome]) -> Counter[tuple[str, str]]:
+    """Count outcomes by name and code, without those of what only stands in for an event."""
+    return Counter(
+        (type(outcome).__name__, outcome.code if isinstance(outcome, (Rejected, Exhausted)) else "")
+        for outcome in outcomes
+        if not getattr(outcome.event, "is_stand_in", False)
+    )

@@ -10,7 +10,7 @@ import datetime
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 import attrs
 import orjson
@@ -50,8 +50,7 @@ class Call(Generic[T_co]):
 # ---------------------------------------------------------------- requests
 
 
-@attrs.frozen
-class AllAccepted:
+class AllAccepted(NamedTuple):
     """
     The results of a request of which every entry was accepted.
 
@@ -64,8 +63,7 @@ class AllAccepted:
     note: str = ""
 
 
-@attrs.frozen
-class EachResult:
+class EachResult(NamedTuple):
     """
     The results of a request, entry by entry.
 
