@@ -8,9 +8,7 @@ import sys
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Protocol
-
-import attrs
+from typing import Final, NamedTuple, Protocol
 
 from eventbridge_partner._foreign_text import plain_text, quoted
 from eventbridge_partner._version import __version__
@@ -29,8 +27,7 @@ API_VERSION: Final = "2015-10-07"
 _MOST_OF_A_PATH: Final = 500
 
 
-@attrs.frozen(kw_only=True)
-class AwsConfiguration:
+class AwsConfiguration(NamedTuple):
     """
     What was resolved once for a client.
 
@@ -48,9 +45,12 @@ class AwsConfiguration:
     url: str
     host: str
     ca_bundle: str | bool
-    proxies: Mapping[str, str] = attrs.field(repr=False)
+    proxies: Mapping[str, str]
     user_agent: str
     max_attempts: int | None
+
+    def __repr__(self) -> str:
+        return f"<AwsConfiguration {self.region} {self.url}>"
 
 
 class Settings(Protocol):

@@ -55,7 +55,7 @@ side by side for far longer.
 """
 
 
-@attrs.define(kw_only=True, eq=False)
+@attrs.define(kw_only=True, eq=False, repr=False)
 class AsyncLine(BaseLine[AsyncTransport]):
     """
     All that a client sends with, in one process. For any number of tasks and event loops.

@@ -37,7 +37,7 @@ _STREAM_EVENTS: Final = 10_000
 _STREAM_BYTES: Final = 16 * 1024 * 1024
 
 
-@attrs.define(kw_only=True, eq=False)
+@attrs.define(kw_only=True, eq=False, repr=False)
 class BaseLine(ABC, Generic[TransportT]):
     """
     All that a client sends with, in one process.

@@ -39,7 +39,7 @@ T = TypeVar("T")
 _ENDED: Final = TransportError("the request was interrupted", may_have_been_sent=True)
 
 
-@attrs.define(kw_only=True, eq=False)
+@attrs.define(kw_only=True, eq=False, repr=False)
 class Line(BaseLine[Transport]):
     """
     All that a client sends with, in one process. Thread-safe.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Self, TypeVar
-
-import attrs
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from eventbridge_partner._arguments import (
     check_function,
@@ -34,8 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@attrs.frozen(kw_only=True)
-class Setup:
+class Setup(NamedTuple):
     """
     What a client was told, checked as far as that goes without looking anything up.
 
@@ -57,14 +54,14 @@ class Setup:
     region: str | None
     endpoint_url: str | None
     insecure_hosts: frozenset[str]
-    shared: SharedSession = attrs.field(repr=False)
+    shared: SharedSession
     retry: RetryPolicy
     limits: BatchLimits
     timeouts: Timeouts
     max_in_flight: int | None
     pace: Pace
     sources_pace: Pace
-    transport: Any = attrs.field(repr=False)
+    transport: Any
     observe: Observer | None
 
     @classmethod
@@ -152,8 +149,7 @@ class Setup:
         Raises:
             ConfigurationError: It is none.
         """
-        return attrs.evolve(
-            self,
+        return self._replace(
             region=checked_region(region),
             pace=self.pace.anew(),
             sources_pace=self.sources_pace.anew(),

@@ -15,13 +15,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
-import msgspec
 import orjson
 
 from eventbridge_partner._foreign_text import plain_text
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import Finding
 from eventbridge_partner.limits import MAX_DETAIL_DEPTH, MAX_INTEGER
+from eventbridge_partner.models import _reading as reading
 from eventbridge_partner.models import _thorough as thorough
 from eventbridge_partner.models._json_types import (
     NoJsonFormError,
@@ -189,23 +189,16 @@ def read_text(text: str) -> tuple[bytes, tuple[Finding, ...]]:
         raw = text.encode()
         # Each level takes two bytes, and a bracket opens it.
         if len(raw) <= 2 * MAX_DETAIL_DEPTH or _brackets(raw) <= MAX_DETAIL_DEPTH:
-            _read_object(raw)
+            reading.read_object(raw)
             is_sound = True
         else:
             is_sound = _is_one_object(orjson.loads(_ARRAYS + raw + _ARRAYS_END))
-    except (ValueError, RecursionError, msgspec.MsgspecError):
+    except reading.NOT_AN_OBJECT:
         is_sound = False
         raw = b""
     if is_sound and not _may_have_large_integer(raw):
         return raw, ()
     return _read_suspicious_text(text)
-
-
-class _Object(msgspec.Struct):
-    """Any JSON object: what a Struct has no member for is read, but nothing is made of it."""
-
-
-_read_object: Final = msgspec.json.Decoder(_Object).decode
 
 
 def _is_one_object(arrays: Any) -> bool:

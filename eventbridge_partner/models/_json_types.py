@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import decimal
 import enum
 import functools
+import sys
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeGuard, cast
 
 import attrs
 
@@ -17,6 +17,8 @@ from eventbridge_partner._foreign_text import escaped, plain_text
 from eventbridge_partner._signals import let_pass
 
 if TYPE_CHECKING:
+    import decimal
+
     import cattrs
 
 
@@ -86,7 +88,7 @@ def _with_json_type(value: object) -> object:
             return _iso_text(value)
         case uuid.UUID():
             return uuid.UUID.__str__(value)
-        case decimal.Decimal():
+        case _ if _is_decimal(value):
             return _decimal_text(value)
         case Mapping():
             return dict(cast("Mapping[object, object]", value))
@@ -127,7 +129,15 @@ def _iso_text(value: datetime.date | datetime.time) -> str:
     return plain_text(text)
 
 
+def _is_decimal(value: object) -> TypeGuard[decimal.Decimal]:
+    """Tell whether a value is a Decimal; where nobody has loaded `decimal`, there is none."""
+    module = sys.modules.get("decimal")
+    return module is not None and isinstance(value, module.Decimal)
+
+
 def _decimal_text(value: decimal.Decimal) -> str:
+    import decimal
+
     if not decimal.Decimal.is_finite(value):
         raise NoJsonFormError("is a Decimal that is not finite")
     return decimal.Decimal.__str__(value)

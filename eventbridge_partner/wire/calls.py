@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
-import attrs
 import orjson
 
 from eventbridge_partner._foreign_text import escaped
@@ -31,8 +30,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-@attrs.frozen
-class Call(Generic[T_co]):
+class Call(NamedTuple, Generic[T_co]):
     """
     One call of one operation.
 
@@ -43,8 +41,11 @@ class Call(Generic[T_co]):
     """
 
     operation: str
-    body: bytes = attrs.field(repr=False)
-    read: Callable[[bytes], T_co] = attrs.field(repr=False)
+    body: bytes
+    read: Callable[[bytes], T_co]
+
+    def __repr__(self) -> str:
+        return f"<Call of {self.operation}>"
 
 
 # ---------------------------------------------------------------- requests

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventbridge_partner import InvalidEventError, PartnerEvent
+from eventbridge_partner.models import _reading as reading
 from tests.strategies import SOURCE
 
 CANARY = "c4n4ry"
@@ -176,13 +178,50 @@ def check(text: str) -> None:
         assert event.detail == text
 
 
+@pytest.fixture(autouse=True)
+def reader() -> Iterator[None]:
+    """Each test ends with the reader that it began with."""
+    before = reading.read_object
+    yield
+    reading.read_object = before
+
+
 @pytest.mark.slow
-@given(texts, LENGTHS, DEPTHS, WIDTHS)
-@example('{"a":1E400}', 3000, 999, 0)
-@example('{"a":"\\ud800"}', 3000, 999, 1001)
-@example('{"a":1},{"b":2}', 2100, 1, 0)
-@example('{"a":--1E400}', 0, 0, 0)
-def test_texts(text: str, length: int, depth: int, width: int) -> None:
+@given(texts, LENGTHS, DEPTHS, WIDTHS, st.booleans())
+@example('{"a":1E400}', 3000, 999, 0, False)
+@example('{"a":1E400}', 0, 0, 0, True)
+@example('{"a":"\\ud800"}', 3000, 999, 1001, False)
+@example('{"a":1},{"b":2}', 2100, 1, 0, False)
+@example('{"a":--1E400}', 0, 0, 0, False)
+@example('{"a":--1E400}', 0, 0, 0, True)
+def test_texts(text: str, length: int, depth: int, width: int, is_first: bool) -> None:
     """Sent if and only if it is one object of at most 1,000 levels with integers of 64 bits."""
+    reading.load_msgspec()
+    if is_first:
+        reading.read_object = reading.read_first
     for variant in variants(text, length, depth, width):
         check(variant)
+
+
+def test_the_first_texts() -> None:
+    """The first texts of a process are read by orjson, all others by msgspec."""
+    reading.read_object = reading.read_first
+    for _ in range(reading.FIRST_TEXTS):
+        check('{"a":1}')
+        check('["a"]')
+    assert reading.read_object is not reading.read_first
+    check('{"a":1}')
+    check('["a"]')
+
+
+def test_msgspec_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no file descriptor is left, the next texts are read as the first ones were."""
+    reading.read_object = reading.read_first
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    for _ in range(reading.FIRST_TEXTS):
+        check('{"a":1}')
+    assert reading.read_object is reading.read_first
+    monkeypatch.undo()
+    for _ in range(reading.FIRST_TEXTS):
+        check('{"a":1}')
+    assert reading.read_object is not reading.read_first
