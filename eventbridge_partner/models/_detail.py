@@ -193,7 +193,7 @@ def read_text(text: str) -> tuple[bytes, tuple[Finding, ...]]:
             is_sound = True
         else:
             is_sound = _is_one_object(orjson.loads(_ARRAYS + raw + _ARRAYS_END))
-    except reading.NOT_AN_OBJECT:
+    except reading.not_an_object:
         is_sound = False
         raw = b""
     if is_sound and not _may_have_large_integer(raw):

@@ -17,12 +17,12 @@ import orjson
 FIRST_TEXTS: Final = 1000
 """So many texts are read before msgspec is loaded."""
 
-NOT_AN_OBJECT: tuple[type[Exception], ...] = (ValueError, RecursionError)
+not_an_object: tuple[type[Exception], ...] = (ValueError, RecursionError)
 """What `read_object` raises of a text that is none; to be looked up when something is raised."""
 
 
 def read_first(raw: bytes) -> None:
-    """Raise what `NOT_AN_OBJECT` names if a text is none; load msgspec if many have been read."""
+    """Raise what `not_an_object` names if a text is none; load msgspec if many have been read."""
     if next(_numbers) % FIRST_TEXTS == 0:
         load_msgspec()
     if type(orjson.loads(raw)) is not dict:
@@ -31,12 +31,12 @@ def read_first(raw: bytes) -> None:
 
 _numbers: Final = itertools.count(1)
 read_object: Callable[[bytes], object] = read_first
-"""Raises what `NOT_AN_OBJECT` names if a text is not one JSON object; replaced once."""
+"""Raises what `not_an_object` names if a text is not one JSON object; replaced once."""
 
 
 def load_msgspec() -> None:
     """Have msgspec read from now on, if it can be loaded; no file descriptor may be left."""
-    global NOT_AN_OBJECT, read_object  # noqa: PLW0603  # what is called for each event
+    global not_an_object, read_object  # noqa: PLW0603  # what is called for each event
     try:
         import msgspec
 
@@ -45,5 +45,5 @@ def load_msgspec() -> None:
 
     except (ImportError, OSError):
         return
-    NOT_AN_OBJECT = (ValueError, RecursionError, msgspec.MsgspecError)
+    not_an_object = (ValueError, RecursionError, msgspec.MsgspecError)
     read_object = msgspec.json.Decoder(AnyObject).decode
