@@ -47,7 +47,7 @@ def _judge(settings: DeliverySettings) -> Judge:
     return Judge(settings.retry, settings.on_bug)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class DeliverySettings:
     """
     What bounds a delivery.
