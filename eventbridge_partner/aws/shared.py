@@ -7,10 +7,11 @@ and opened only where the environment alone does not say everything.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
-from eventbridge_partner.aws.configuration import AwsConfiguration, resolve
+from eventbridge_partner.aws.configuration import AwsConfiguration, Examined, Reading, resolve
 from eventbridge_partner.aws.credentials import Credentials, CredentialsKeeper
 from eventbridge_partner.aws.endpoint_rules import NotUnderstoodError
 from eventbridge_partner.aws.environment import (
@@ -88,7 +89,25 @@ class SharedSession:
                     # gets in between.
                     self._opened()
                 return found
-        return self._opened().resolve(region, endpoint_url, insecure_hosts)
+        return resolve(
+            self._opened(),
+            region=region,
+            endpoint_url=endpoint_url,
+            insecure_hosts=insecure_hosts,
+        )
+
+    def examine(
+        self,
+        region: str | None,
+        endpoint_url: str | None,
+        insecure_hosts: frozenset[str] = frozenset(),
+    ) -> Examined:
+        """Read what `resolve` does, and go on behind what cannot work."""
+        if self._needs_no_session():
+            reading = Reading(EnvironmentSettings(), region, endpoint_url, insecure_hosts)
+            with contextlib.suppress(NotUnderstoodError):
+                return reading.examine()
+        return Reading(self._opened(), region, endpoint_url, insecure_hosts).examine()
 
     def find_credentials(self) -> Credentials | None:
         """Return the credentials there are, if there are any."""

@@ -257,8 +257,8 @@ class _PostingPool(urllib3.HTTPConnectionPool):
                 if is_kept and isinstance(error, (OSError, CutAnswerError)):
                     self._distrusted_until = started
                 if isinstance(error, TimeoutError):
-                    raise no_answer_in_time() from error
-                raise answer_lost(_why(error)) from error
+                    raise no_answer_in_time(self._place) from error
+                raise answer_lost(self._place, _why(error)) from error
             except BaseException:
                 # Not even an interrupt leaves a half-read connection to the next request.
                 connection.close()
