@@ -35,6 +35,14 @@ from eventbridge_partner.aws.settings import (
 from eventbridge_partner.errors import ConfigurationError
 
 _MOST_OF_A_MESSAGE: Final = 500
+_LOCAL: Final = frozenset({"env", "shared-credentials-file", "config-file"})
+"""Where credentials are that neither the network nor a process has to be asked for."""
+
+_OTHERS: Final = frozenset(
+    {"credential_process", "login_session", "role_arn", "sso_session", "sso_start_url"}
+)
+"""Settings of a profile that say where else to ask."""
+
 _SESSION: Final = "the session"
 _CLIENT_CONFIG: Final = "the session's default client config"
 
@@ -105,7 +113,32 @@ class BotocoreSession:
         found: Credentials | None = create_credential_resolver(self.session).load_credentials()
         return found
 
+    @_translated
+    def find_local_credentials(self) -> Credentials | None:
+        """
+        Return what is found without the network or a process, in the order of `find_credentials`.
+
+        None too where the profile has a role, IAM Identity Center or a process give some.
+        """
+        says_other = _OTHERS.intersection(self.session.get_scoped_config())
+        for provider in create_credential_resolver(self.session).providers:
+            if provider.METHOD in _LOCAL and (provider.METHOD == "env" or not says_other):
+                found: Credentials | None = provider.load()
+                if found is not None:
+                    return found
+        return None
+
     # ------------------------------------------------------------ settings
+
+    @_translated
+    def check_files(self) -> None:
+        """
+        Read AWS's files.
+
+        Raises:
+            ConfigurationError: One of them cannot be read, or there is no such profile.
+        """
+        self.session.get_scoped_config()
 
     @_translated
     def region(self) -> Setting[str] | None:
@@ -197,8 +230,7 @@ class BotocoreSession:
         ]
         profile = quoted(error.kwargs.get("profile"))
         return ConfigurationError(
-            f"{origin} is {profile}, and there is no such profile in {' or '.join(files)}; "
-            "`aws configure list-profiles` lists those that there are"
+            f"{origin} is {profile}, and there is no such profile in {' or '.join(files)}"
         )
 
     def _variable(self, name: str, variable: str) -> Setting[str] | None:

@@ -44,6 +44,11 @@ def add_options(parser: argparse.ArgumentParser, *, is_choice: bool = False) -> 
     )
 
 
+def is_named(arguments: argparse.Namespace) -> bool:
+    """Tell whether the command line or the environment names an outbox."""
+    return bool(arguments.outbox or os.environ.get(VARIABLE))
+
+
 def open_named(
     arguments: argparse.Namespace, *, listen: bool = False
 ) -> SqliteOutbox | PostgresOutbox:
