@@ -30,8 +30,8 @@ class ExaminedOutbox(Protocol):
 def unusable(error: PartnerEventsError) -> Finding:
     """Return what is to be said of an outbox that could not be looked at."""
     if isinstance(error, OutboxSchemaError):
-        message, _, mend = str(error).partition(": ")
-        return Finding("outbox", "fail", message, mend or None)
+        message, _, mend = str(error).rpartition(": ")
+        return Finding("outbox", "fail", message, mend)
     mend = "eventbridge-partner outbox stats --outbox URL, once its database can be used"
     return Finding("outbox", "fail", str(error), mend)
 

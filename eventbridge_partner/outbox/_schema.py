@@ -88,13 +88,13 @@ def check_version(found: int | None, names: Names, place: str = _PLACE) -> None:
         raise missing(names, place)
     if found < VERSION:
         raise OutboxSchemaError(
-            f"the outbox {names.outbox} in {place} has version {found}, and this release works with version "
-            f"{VERSION}: run `eventbridge-partner outbox upgrade`, or `upgrade()`"
+            f"the outbox {names.outbox} in {place} has version {found}, and this release works "
+            f"with version {VERSION}: run `eventbridge-partner outbox upgrade`, or `upgrade()`"
         )
     if found > VERSION:
         raise OutboxSchemaError(
-            f"the outbox {names.outbox} in {place} has version {found}, and this release knows versions up "
-            f"to {VERSION}: install a newer release of eventbridge-partner"
+            f"the outbox {names.outbox} in {place} has version {found}, and this release knows "
+            f"versions up to {VERSION}: install a newer release of eventbridge-partner"
         )
 
 

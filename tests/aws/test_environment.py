@@ -207,9 +207,7 @@ def test_every_region_has_botocores_endpoint(only, fips, dual_stack):
     regions = [*every_region(), "us-east-99", "xx-new-1"]
     assert len(regions) > 40
     for region in regions:
-        theirs = result(
-            lambda region=region: resolve(asked, region=region, endpoint_url=None)
-        )
+        theirs = result(lambda region=region: resolve(asked, region=region, endpoint_url=None))
         if isinstance(theirs, tuple):
             with pytest.raises(NotUnderstoodError):
                 EnvironmentSettings().endpoint(region)
