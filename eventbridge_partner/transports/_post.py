@@ -236,7 +236,6 @@ class _PostingPool(urllib3.HTTPConnectionPool):
         if self.proxy is not None and not tunnels:
             headers = {**headers, **self.proxy_headers}
         data = encoded(self._head(url), headers, request["body"])
-        place = self._place(url)
         while True:
             connection = self._take()
             is_kept = connection.sock is not None
@@ -246,7 +245,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
                 timeout.start_connect()
                 if not is_kept:
                     until = started + _seconds(timeout.connect_timeout)
-                    self._connect(connection, until, place, tunnels)
+                    self._connect(connection, until, self._place(url), tunnels)
                 seconds = _seconds(timeout.read_timeout)
                 return connection.post(data, monotonic() + seconds)
             except (OSError, GarbledAnswerError) as error:
@@ -256,12 +255,12 @@ class _PostingPool(urllib3.HTTPConnectionPool):
                     if is_kept:
                         timeout = timeout.clone()
                         continue  # it was dead, and nothing went out
-                    raise no_connection(place, _why(error)) from error
+                    raise no_connection(self._place(url), _why(error)) from error
                 if is_kept and isinstance(error, (OSError, CutAnswerError)):
                     self._distrusted_until = started
                 if isinstance(error, TimeoutError):
-                    raise no_answer_in_time(place) from error
-                raise answer_lost(place, _why(error)) from error
+                    raise no_answer_in_time(self._place(url)) from error
+                raise answer_lost(self._place(url), _why(error)) from error
             except BaseException:
                 # Not even an interrupt leaves a half-read connection to the next request.
                 connection.close()

@@ -68,9 +68,9 @@ PUTS: dict[str, Put] = {
 }
 
 
-@pytest.fixture(params=PUTS.values(), ids=PUTS)
+@pytest.fixture(params=list(PUTS))
 def put(request: pytest.FixtureRequest) -> Put:
-    return request.param  # type: ignore[no-any-return]
+    return PUTS[request.param]
 
 
 @pytest.fixture

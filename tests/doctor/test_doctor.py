@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any, get_args
 
@@ -41,7 +43,8 @@ PREFIX = "aws.partner/example.com/"
 NAME = PREFIX + "acme"
 ACCOUNT = "123456789012"
 
-Checked = dict[str, Finding]
+Checked = dict[str, Any]
+"""Findings by what was looked at."""
 
 
 def by_check(found: tuple[Finding, ...]) -> Checked:
@@ -126,7 +129,7 @@ def test_versions(look):
 
 def test_a_library_that_is_too_old(look, monkeypatch):
     """It is named, with the version that it takes."""
-    installed = doctor._versions.metadata.version
+    installed = metadata.version
     monkeypatch.setattr(
         "importlib.metadata.version",
         lambda name: "1.26.18" if name == "urllib3" else installed(name),
@@ -338,7 +341,7 @@ def test_what_hangs_without_a_time_out(hanging, what):
 
 def test_ten_seconds_at_most():
     """The default leaves room for starting and for the last word."""
-    assert doctor.check.__kwdefaults__["timeout"] <= 9
+    assert inspect.signature(doctor.check).parameters["timeout"].default <= 9
 
 
 def test_a_transport_that_raises_what_it_likes():
