@@ -74,10 +74,13 @@ def check(
     Raises:
         TypeError: An argument of the wrong type, such as a client for asyncio.
         InvalidEventError: `prefix` is none of a partner's.
+        ValueError: `timeout` is none.
     """
     check_client(client, PartnerEventsClient)
     check_instances({"client": (client, PartnerEventsClient), "prefix": (prefix, str)})
     check_number("timeout", timeout)
+    if not timeout > 0:
+        raise ValueError(f"timeout is {timeout!r}; allowed: seconds above 0")
     if prefix is not None and (wrong := prefix_findings(prefix)):
         raise InvalidEventError(wrong)
     examination = _Examination(client, prefix, timeout, clock)
@@ -140,11 +143,15 @@ class _Examination:
         try:
             opening: Task[Line] = Task(lambda: line_of(self._client))
             return opening.result(self.until)
-        except ConfigurationError as error:
-            if not any(finding.status == "fail" for finding in self.found.values()):
-                self.found["proxy"] = Finding("proxy", "fail", str(error))
         except TimeoutError:
-            self._missed("the settings could not be read")
+            self._missed("the settings were not read")
+        except ConfigurationError as error:
+            # What is wrong with a setting is told already.
+            if not any(finding.status == "fail" for finding in self.found.values()):
+                self.tell(Finding("transport", "fail", str(error)))
+        except Exception as error:  # noqa: BLE001  # what makes a transport raises what it likes
+            let_pass(error)
+            self.tell(Finding("transport", "fail", f"making it raised {type(error).__name__}"))
         return None
 
     def _look_for_local_credentials(self) -> None:
@@ -186,8 +193,6 @@ class _Examination:
             Task(asking.run).result(self.until)
         except TimeoutError:
             self._missed(f"no answer from {line.configuration.host}")
-        except CredentialsError as error:
-            self.tell(Finding("service", "fail", f"it could not be asked: {error}"))
         except Exception as error:  # noqa: BLE001  # a transport of the caller's raises what it likes
             let_pass(error)
             message = f"the transport raised {type(error).__name__}"

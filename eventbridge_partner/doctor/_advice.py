@@ -8,6 +8,7 @@ from eventbridge_partner.doctor._findings import Finding, Status
 from eventbridge_partner.error_codes import THROTTLING, TRANSIENT, UNKNOWN_CREDENTIALS
 from eventbridge_partner.errors import (
     ClockSkewError,
+    CredentialsError,
     ExpiredCredentialsError,
     PartnerEventsError,
     ServiceError,
@@ -66,6 +67,8 @@ def _told(error: PartnerEventsError, host: str, origin: str) -> tuple[str, str, 
                 f"{host} are allowed"
             )
             return "unreachable", str(error), mend
+        case CredentialsError():  # those that had expired could not be renewed
+            return "expired", str(error), renewal(origin)
         case ExpiredCredentialsError():
             return "expired", f"the credentials have expired ({error.code})", renewal(origin)
         case ClockSkewError():

@@ -18,6 +18,7 @@ CheckName = Literal[
     "proxy",
     "certificates",
     "attempts",
+    "transport",
     "credentials",
     "clock",
     "service",
@@ -29,7 +30,7 @@ CheckName = Literal[
 """
 What is looked at, in this order.
 
-`files`, which are AWS's own, and `attempts` are told of only where they are wrong.
+`files`, which are AWS's own, `attempts` and `transport` are told of only where they are wrong.
 """
 
 Fact = str | int | float | bool | None

@@ -75,7 +75,7 @@ def no_credentials(error: CredentialsError) -> Finding:
         "export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile that has some, or give "
         "the machine a role"
     )
-    if "SSO" in str(error) or "Login" in str(error):
+    if any(word in str(error) for word in ("SSO", "Login", "TokenRetrieval")):
         mend = "log in again: aws sso login, or aws login"
     return Finding("credentials", "fail", str(error), mend)
 

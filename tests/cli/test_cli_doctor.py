@@ -111,7 +111,7 @@ def test_an_outbox(run, endpoint, monkeypatch):
     monkeypatch.setenv("EVENTBRIDGE_PARTNER_OUTBOX", f"mysql://user:{CANARY}@host/db")
     ended = run("doctor")
     assert ended.status == 1
-    assert "fail  outbox        the outbox's URL begins with mysql://" in ended.out
+    assert "the URL of EVENTBRIDGE_PARTNER_OUTBOX begins with mysql://" in ended.out
     assert CANARY not in ended.out + ended.err
 
 

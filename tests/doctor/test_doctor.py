@@ -18,6 +18,8 @@ from botocore.credentials import RefreshableCredentials
 
 from eventbridge_partner import (
     AsyncPartnerEventsClient,
+    ConfigurationError,
+    CredentialsError,
     InvalidEventError,
     OutboxUnavailableError,
     PartnerEvent,
@@ -27,6 +29,7 @@ from eventbridge_partner import (
     doctor,
 )
 from eventbridge_partner.doctor import Finding
+from eventbridge_partner.doctor._advice import refused
 from eventbridge_partner.outbox import OutboxStats, PostgresOutbox, SqliteOutbox
 from eventbridge_partner.testing import (
     ExpireToken,
@@ -358,6 +361,36 @@ def test_a_transport_that_raises_what_it_likes():
     assert found.message == "the transport raised RuntimeError"
 
 
+def unfit(*, ca_bundle: Any, proxies: Any) -> Any:
+    raise ConfigurationError("it needs a library: pip install it")
+
+
+def broken(*, ca_bundle: Any, proxies: Any) -> Any:
+    raise RuntimeError(CANARY)
+
+
+@pytest.mark.parametrize(
+    ("transport", "message"),
+    [(unfit, "it needs a library: pip install it"), (broken, "making it raised RuntimeError")],
+)
+def test_a_transport_that_cannot_be_made(transport, message):
+    """It fails for itself, and credentials are looked at all the same."""
+    client = PartnerEventsClient(
+        "us-east-1", credentials=StaticCredentials("A", "S"), transport=transport
+    )
+    found = by_check(doctor.check(client))
+    assert (found["transport"].status, found["transport"].message) == ("fail", message)
+    assert found["credentials"].status == "pass"
+    assert "service" not in found
+
+
+def test_credentials_that_cannot_be_renewed():
+    """Those that the service called expired, where there are no others."""
+    error = CredentialsError("the AWS credentials have expired and there are no others")
+    found = refused(error, "events", "IAM Identity Center")
+    assert (found.facts["reason"], found.mend) == ("expired", "aws sso login")
+
+
 # ---------------------------------------------------------------- settings and credentials
 
 
@@ -570,3 +603,5 @@ def test_arguments():
         doctor.check("us-east-1")
     with pytest.raises(InvalidEventError, match="prefix is 'acme'"):
         doctor.check(PartnerEventsClient(), prefix="acme")
+    with pytest.raises(ValueError, match="timeout is 0; allowed"):
+        doctor.check(PartnerEventsClient(), timeout=0)
