@@ -115,8 +115,7 @@ def resolve(
     )
 
 
-@attrs.frozen(kw_only=True)
-class Examined:
+class Examined(NamedTuple):
     """
     What each setting says, or what is wrong with it; None where nothing says one.
 
@@ -128,10 +127,10 @@ class Examined:
         max_attempts: How often to try.
     """
 
-    region: Setting[str] | ConfigurationError
-    endpoint: Setting[str] | ConfigurationError | None
-    ca_bundle: Setting[str] | ConfigurationError | None
-    proxy: Setting[str] | ConfigurationError | None
+    region: Setting | ConfigurationError
+    endpoint: Setting | ConfigurationError | None
+    ca_bundle: Setting | ConfigurationError | None
+    proxy: Setting | ConfigurationError | None
     max_attempts: int | ConfigurationError | None
 
 
@@ -146,8 +145,7 @@ def _tried(read: Callable[[], T]) -> T | ConfigurationError:
         return error
 
 
-@attrs.frozen
-class Reading:
+class Reading(NamedTuple):
     """
     Settings as they are read one by one, each checked. See `resolve` for what it is made of.
 
@@ -159,10 +157,10 @@ class Reading:
     given_endpoint: str | None
     insecure_hosts: frozenset[str]
 
-    def region(self) -> Setting[str]:
+    def region(self) -> Setting:
         """Return the Region."""
         if self.given_region:
-            found: Setting[str] | None = Setting(self.given_region, "the argument region")
+            found: Setting | None = Setting(self.given_region, "the argument region")
         else:
             found = self.settings.region()
         if found is None:
@@ -181,7 +179,7 @@ class Reading:
             found = self.settings.endpoint(region)
         return *checked_endpoint(found.value, hosts, found.origin), found.origin
 
-    def ca_bundle(self) -> Setting[str] | None:
+    def ca_bundle(self) -> Setting | None:
         """Return the path of a file of trusted certificates; None for the usual ones."""
         # botocore falls back on what requests reads; Python's ssl and curl know SSL_CERT_FILE.
         found = self.settings.ca_bundle() or of_environment("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
@@ -198,7 +196,7 @@ class Reading:
             )
         return found
 
-    def proxy(self, url: str) -> Setting[str] | None:
+    def proxy(self, url: str) -> Setting | None:
         """Return the proxy for a URL; None for none."""
         # As botocore does, which takes the one for the URL's own scheme and knows no `ALL_PROXY`.
         found = self.settings.proxies(url).get(url.partition(":")[0])
@@ -210,7 +208,7 @@ class Reading:
         is_known = isinstance(region, Setting)
         where = region.value if isinstance(region, Setting) else _ANY_REGION
         found = _tried(lambda: self.endpoint(where))
-        endpoint: Setting[str] | ConfigurationError | None = None
+        endpoint: Setting | ConfigurationError | None = None
         if isinstance(found, ConfigurationError):
             endpoint = found
         elif is_known or found[2] != REGIONAL:

@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 import threading
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import attrs
 
@@ -90,8 +90,7 @@ class CredentialsFinder(Protocol):
         ...
 
 
-@attrs.frozen
-class CredentialsAccount:
+class CredentialsAccount(NamedTuple):
     """
     What may be told of credentials.
 

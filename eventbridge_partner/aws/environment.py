@@ -70,11 +70,11 @@ def _is_file(path: str) -> bool:
 class EnvironmentSettings:
     """The settings that environment variables hold. See `Settings`."""
 
-    def region(self) -> Setting[str] | None:
+    def region(self) -> Setting | None:
         """Return the Region to send to."""
         return of_environment("AWS_REGION", "AWS_DEFAULT_REGION")
 
-    def endpoint(self, region: str) -> Setting[str]:
+    def endpoint(self, region: str) -> Setting:
         """
         Return the endpoint that is configured, or else that of the Region.
 
@@ -92,11 +92,11 @@ class EnvironmentSettings:
         )
         return Setting(found, REGIONAL)
 
-    def ca_bundle(self) -> Setting[str] | None:
+    def ca_bundle(self) -> Setting | None:
         """Return the path of a file of trusted certificates."""
         return of_environment("AWS_CA_BUNDLE")
 
-    def proxies(self, url: str) -> Mapping[str, Setting[str]]:
+    def proxies(self, url: str) -> Mapping[str, Setting]:
         """Return the proxies through which a URL is to be reached, by scheme."""
         if not any(value and name.lower().endswith("_proxy") for name, value in os.environ.items()):
             return {}
@@ -106,7 +106,7 @@ class EnvironmentSettings:
         found = {} if proxy_bypass(urllib.parse.urlsplit(url).netloc) else getproxies()
         return proxies_of_environment(found)
 
-    def max_attempts(self) -> Setting[str] | None:
+    def max_attempts(self) -> Setting | None:
         """Return how often to try, as it is said."""
         found = os.environ.get("AWS_MAX_ATTEMPTS")
         return None if found is None else Setting(found, "AWS_MAX_ATTEMPTS")

@@ -141,7 +141,7 @@ class BotocoreSession:
         self.session.get_scoped_config()
 
     @_translated
-    def region(self) -> Setting[str] | None:
+    def region(self) -> Setting | None:
         """Return the Region to send to."""
         # botocore does not read AWS_REGION, which every newer SDK and Lambda itself sets. What was
         # said in code of this session goes before it.
@@ -153,7 +153,7 @@ class BotocoreSession:
         )
 
     @_translated
-    def endpoint(self, region: str) -> Setting[str]:
+    def endpoint(self, region: str) -> Setting:
         """Return the endpoint that is configured, or else that of the Region."""
         session = self.session
         if not self._setting("ignore_configured_endpoint_urls"):
@@ -173,12 +173,12 @@ class BotocoreSession:
         return Setting(str(endpoint.url), REGIONAL)
 
     @_translated
-    def ca_bundle(self) -> Setting[str] | None:
+    def ca_bundle(self) -> Setting | None:
         """Return the path of a file of trusted certificates."""
         return self._variable("ca_bundle", "AWS_CA_BUNDLE")
 
     @_translated
-    def proxies(self, url: str) -> Mapping[str, Setting[str]]:
+    def proxies(self, url: str) -> Mapping[str, Setting]:
         """Return the proxies through which a URL is to be reached, by scheme."""
         configured = self._client_setting("proxies")
         if configured is None:
@@ -186,7 +186,7 @@ class BotocoreSession:
         return {scheme: Setting(proxy, _CLIENT_CONFIG) for scheme, proxy in configured.items()}
 
     @_translated
-    def max_attempts(self) -> Setting[str] | None:
+    def max_attempts(self) -> Setting | None:
         """Return how often to try, as it is said."""
         found: object
         try:
@@ -233,7 +233,7 @@ class BotocoreSession:
             f"{origin} is {profile}, and there is no such profile in {' or '.join(files)}"
         )
 
-    def _variable(self, name: str, variable: str) -> Setting[str] | None:
+    def _variable(self, name: str, variable: str) -> Setting | None:
         found = self.session.get_config_variable(name)
         return Setting(str(found), self._origin(name, variable)) if found else None
 

@@ -5,15 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import Final, Generic, Protocol, TypeVar
-
-import attrs
-
-T = TypeVar("T")
+from typing import Final, NamedTuple, Protocol
 
 
-@attrs.frozen
-class Setting(Generic[T]):
+class Setting(NamedTuple):
     """
     A setting.
 
@@ -22,30 +17,33 @@ class Setting(Generic[T]):
         origin: What says so: `AWS_REGION`, or `region of profile dev in ~/.aws/config`.
     """
 
-    value: T = attrs.field(repr=False)
+    value: str
     origin: str
+
+    def __repr__(self) -> str:
+        return f"<Setting from {self.origin}>"
 
 
 class Settings(Protocol):
     """What says the settings: a botocore session, or the environment alone."""
 
-    def region(self) -> Setting[str] | None:
+    def region(self) -> Setting | None:
         """Return the Region to send to."""
         ...
 
-    def endpoint(self, region: str) -> Setting[str]:
+    def endpoint(self, region: str) -> Setting:
         """Return the endpoint that is configured, or else that of the Region."""
         ...
 
-    def ca_bundle(self) -> Setting[str] | None:
+    def ca_bundle(self) -> Setting | None:
         """Return the path of a file of trusted certificates."""
         ...
 
-    def proxies(self, url: str) -> Mapping[str, Setting[str]]:
+    def proxies(self, url: str) -> Mapping[str, Setting]:
         """Return the proxies through which a URL is to be reached, by scheme."""
         ...
 
-    def max_attempts(self) -> Setting[str] | None:
+    def max_attempts(self) -> Setting | None:
         """Return how often to try, as it is said."""
         ...
 
@@ -67,7 +65,7 @@ REGIONAL: Final = "the Region"
 """What says the endpoint where no setting does."""
 
 
-def of_environment(*names: str) -> Setting[str] | None:
+def of_environment(*names: str) -> Setting | None:
     """Return what the first of these variables says that says something."""
     for name in names:
         if value := os.environ.get(name):
@@ -75,7 +73,7 @@ def of_environment(*names: str) -> Setting[str] | None:
     return None
 
 
-def proxies_of_environment(found: Mapping[str, str]) -> dict[str, Setting[str]]:
+def proxies_of_environment(found: Mapping[str, str]) -> dict[str, Setting]:
     """Return proxies, as urllib finds them, with the variable that each comes from."""
     return {scheme: Setting(url, _proxy_variable(scheme)) for scheme, url in found.items()}
 

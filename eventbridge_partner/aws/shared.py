@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any
-
-import attrs
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eventbridge_partner.aws.configuration import AwsConfiguration, Examined, Reading, resolve
 from eventbridge_partner.aws.credentials import (
@@ -31,8 +29,7 @@ if TYPE_CHECKING:
     from eventbridge_partner.aws.session import BotocoreSession
 
 
-@attrs.frozen
-class _Found:
+class _Found(NamedTuple):
     """Finds what was found."""
 
     credentials: Credentials
@@ -40,7 +37,8 @@ class _Found:
     def find_credentials(self) -> Credentials:
         return self.credentials
 
-    find_other_credentials = find_credentials
+    def find_other_credentials(self) -> Credentials:
+        return self.credentials
 
 
 class SharedSession:

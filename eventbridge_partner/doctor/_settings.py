@@ -37,7 +37,7 @@ def _wrong(check: CheckName, error: ConfigurationError, mend: str) -> Finding:
     return Finding(check, "fail", str(error), mend)
 
 
-def _said(check: CheckName, said: Setting[str], shown: str) -> Finding:
+def _said(check: CheckName, said: Setting, shown: str) -> Finding:
     facts = {"value": shown, "origin": said.origin}
     return Finding(check, "pass", f"{shown}, from {said.origin}", facts=facts)
 
@@ -49,7 +49,7 @@ def _region(examined: Examined) -> Finding:
     return _said("region", examined.region, examined.region.value)
 
 
-def _endpoint(endpoint: Setting[str] | ConfigurationError) -> Finding:
+def _endpoint(endpoint: Setting | ConfigurationError) -> Finding:
     if isinstance(endpoint, ConfigurationError):
         mend = "set it to https://HOST, or leave it out: the Region has an endpoint of its own"
         return _wrong("endpoint", endpoint, mend)
@@ -82,7 +82,7 @@ def _proxy(examined: Examined) -> Finding:
     return _said("proxy", proxy, "" if checked is None else checked.url)
 
 
-def _certificates(bundle: Setting[str] | ConfigurationError | None) -> Finding:
+def _certificates(bundle: Setting | ConfigurationError | None) -> Finding:
     mend = "set it to a file of certificates in PEM, or leave it out: those of certifi are used"
     if isinstance(bundle, ConfigurationError):
         return _wrong("certificates", bundle, mend)
