@@ -122,7 +122,7 @@ else:
         "transports": "AsyncTransport Transport",
     }
     _SUBMODULES = """
-        aws cli client delivery error_codes errors guard handoff limits line models
+        aws cli client delivery doctor error_codes errors guard handoff limits line models
         observing otel outbox pacing publisher pytest_plugin regions retry sources testing
         transports wire
     """

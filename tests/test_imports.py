@@ -48,6 +48,7 @@ def with_package():
         "eventbridge_partner.transports.requests",
         "eventbridge_partner.testing",
         "eventbridge_partner.cli",
+        "eventbridge_partner.doctor",
     ],
 )
 def test_package_does_not_load(with_package, name):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, TypeVar
 
 from eventbridge_partner._foreign_text import plain_text, quoted
 from eventbridge_partner._version import __version__
@@ -19,12 +18,32 @@ from eventbridge_partner.aws.insecure_hosts import (
     plain_host,
     warn_of,
 )
+from eventbridge_partner.aws.settings import REGIONAL, Setting, Settings, of_environment
 from eventbridge_partner.errors import ConfigurationError
+
+T = TypeVar("T")
 
 SERVICE: Final = "events"
 API_VERSION: Final = "2015-10-07"
 
 _MOST_OF_A_PATH: Final = 500
+
+
+class Origins(NamedTuple):
+    """
+    What said each setting: an argument, a variable or a file.
+
+    Attributes:
+        region: Of the Region.
+        endpoint: Of the endpoint.
+        ca_bundle: Of the file of trusted certificates; None for the usual ones.
+        proxy: Of the proxy; None without one.
+    """
+
+    region: str
+    endpoint: str
+    ca_bundle: str | None
+    proxy: str | None
 
 
 class AwsConfiguration(NamedTuple):
@@ -39,6 +58,7 @@ class AwsConfiguration(NamedTuple):
         proxies: Proxy URLs by scheme; they may hold passwords.
         user_agent: The value of the `User-Agent` header.
         max_attempts: From `AWS_MAX_ATTEMPTS` or the config file; None if neither says.
+        origins: What said the settings that are not left as they usually are.
     """
 
     region: str
@@ -48,45 +68,10 @@ class AwsConfiguration(NamedTuple):
     proxies: Mapping[str, str]
     user_agent: str
     max_attempts: int | None
+    origins: Origins
 
     def __repr__(self) -> str:
         return f"<AwsConfiguration {self.region} {self.url}>"
-
-
-class Settings(Protocol):
-    """What says the settings: a botocore session, or the environment alone."""
-
-    def region(self) -> str | None:
-        """Return the Region to send to."""
-        ...
-
-    def endpoint(self, region: str) -> str:
-        """Return the endpoint that is configured, or else that of the Region."""
-        ...
-
-    def ca_bundle(self) -> str | None:
-        """Return the path of a file of trusted certificates."""
-        ...
-
-    def proxies(self, url: str) -> Mapping[str, str]:
-        """Return the proxies through which a URL is to be reached."""
-        ...
-
-    def max_attempts(self) -> int | None:
-        """Return how often to try."""
-        ...
-
-    def app_id(self) -> str | None:
-        """Return the application's name for the `User-Agent` header."""
-        ...
-
-    def user_agent_extra(self) -> str | None:
-        """Return what else to say in the `User-Agent` header."""
-        ...
-
-    def botocore_version(self) -> str:
-        """Return the version of the botocore whose rules are followed."""
-        ...
 
 
 def resolve(
@@ -108,37 +93,159 @@ def resolve(
     Raises:
         ConfigurationError: A setting is missing or cannot work.
     """
-    found = region or settings.region()
-    if not found:
-        raise ConfigurationError(
-            "region is not set; needed: the argument region, AWS_REGION, AWS_DEFAULT_REGION or "
-            "the region of a profile"
-        )
-    region = checked_region(found)
-    insecure_hosts |= hosts_of_environment()
-    endpoint = endpoint_url or settings.endpoint(region)
-    setting = _ENDPOINT if endpoint_url else _setting_of(endpoint)
-    url, host = checked_endpoint(endpoint, insecure_hosts, setting)
+    reading = Reading(settings, region, endpoint_url, insecure_hosts)
+    where = reading.region()
+    url, host, origin = reading.endpoint(where.value)
     _warn_if_insecure(url)
+    ca_bundle, proxy = reading.ca_bundle(), reading.proxy(url)
     return AwsConfiguration(
-        region=region,
+        region=where.value,
         url=url,
         host=host,
-        ca_bundle=_ca_bundle(settings),
-        proxies=_proxies(settings, url),
+        ca_bundle=True if ca_bundle is None else ca_bundle.value,
+        proxies={} if proxy is None else {url.partition(":")[0]: proxy.value},
         user_agent=_user_agent(settings),
-        max_attempts=settings.max_attempts(),
+        max_attempts=reading.max_attempts(),
+        origins=Origins(
+            region=where.origin,
+            endpoint=origin,
+            ca_bundle=None if ca_bundle is None else ca_bundle.origin,
+            proxy=None if proxy is None else proxy.origin,
+        ),
     )
+
+
+class Examined(NamedTuple):
+    """
+    What each setting says, or what is wrong with it; None where nothing says one.
+
+    Attributes:
+        region: The Region.
+        endpoint: The URL to post to; None too where that depends on a Region that is not known.
+        ca_bundle: The path of a file of trusted certificates.
+        proxy: The URL of the proxy, which may hold a password.
+        max_attempts: How often to try.
+    """
+
+    region: Setting | ConfigurationError
+    endpoint: Setting | ConfigurationError | None
+    ca_bundle: Setting | ConfigurationError | None
+    proxy: Setting | ConfigurationError | None
+    max_attempts: int | ConfigurationError | None
+
+
+_ANY_REGION: Final = "us-east-1"
+_ANY_URL: Final = "https://events.amazonaws.com/"
+
+
+def _tried(read: Callable[[], T]) -> T | ConfigurationError:
+    try:
+        return read()
+    except ConfigurationError as error:
+        return error
+
+
+class Reading(NamedTuple):
+    """
+    Settings as they are read one by one, each checked. See `resolve` for what it is made of.
+
+    All raise a `ConfigurationError` that names what says a setting that cannot work.
+    """
+
+    settings: Settings
+    given_region: str | None
+    given_endpoint: str | None
+    insecure_hosts: frozenset[str]
+
+    def region(self) -> Setting:
+        """Return the Region."""
+        if self.given_region:
+            found: Setting | None = Setting(self.given_region, "the argument region")
+        else:
+            found = self.settings.region()
+        if found is None:
+            raise ConfigurationError(
+                "region is not set; needed: the argument region, AWS_REGION, AWS_DEFAULT_REGION or "
+                "the region of a profile"
+            )
+        return Setting(checked_region(found.value, found.origin), found.origin)
+
+    def endpoint(self, region: str) -> tuple[str, str, str]:
+        """Return the URL to post to, its `Host`, and what says so."""
+        hosts = self.insecure_hosts | hosts_of_environment()
+        if self.given_endpoint:
+            found = Setting(self.given_endpoint, "the argument endpoint_url")
+        else:
+            found = self.settings.endpoint(region)
+        return *checked_endpoint(found.value, hosts, found.origin), found.origin
+
+    def ca_bundle(self) -> Setting | None:
+        """Return the path of a file of trusted certificates; None for the usual ones."""
+        # botocore falls back on what requests reads; Python's ssl and curl know SSL_CERT_FILE.
+        found = self.settings.ca_bundle() or of_environment("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+        if found is None:
+            return None
+        try:
+            exists = Path(found.value).exists()
+        except (OSError, ValueError):  # of a name that no file can have
+            exists = False
+        if not exists:
+            raise ConfigurationError(
+                f"{found.origin} is {quoted(found.value, _MOST_OF_A_PATH)}, which does not exist; "
+                "allowed: a file of trusted certificates"
+            )
+        return found
+
+    def proxy(self, url: str) -> Setting | None:
+        """Return the proxy for a URL; None for none."""
+        # As botocore does, which takes the one for the URL's own scheme and knows no `ALL_PROXY`.
+        found = self.settings.proxies(url).get(url.partition(":")[0])
+        return found if found is not None and found.value else None
+
+    def examine(self) -> Examined:
+        """Read all of them, and go on behind what cannot work."""
+        region = _tried(self.region)
+        is_known = isinstance(region, Setting)
+        where = region.value if isinstance(region, Setting) else _ANY_REGION
+        found = _tried(lambda: self.endpoint(where))
+        endpoint: Setting | ConfigurationError | None = None
+        if isinstance(found, ConfigurationError):
+            endpoint = found
+        elif is_known or found[2] != REGIONAL:
+            endpoint = Setting(found[0], found[2])
+        url = endpoint.value if isinstance(endpoint, Setting) else _ANY_URL
+        return Examined(
+            region=region,
+            endpoint=endpoint,
+            ca_bundle=_tried(self.ca_bundle),
+            proxy=_tried(lambda: self.proxy(url)),
+            max_attempts=_tried(self.max_attempts),
+        )
+
+    def max_attempts(self) -> int | None:
+        """Return how often to try, if anything says so."""
+        found = self.settings.max_attempts()
+        if found is None:
+            return None
+        try:
+            attempts = int(found.value)
+        except ValueError:
+            attempts = 0
+        if attempts < 1:
+            raise ConfigurationError(
+                f"{found.origin} is {quoted(found.value)}; allowed: a number from 1"
+            )
+        return attempts
 
 
 _REGION: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def checked_region(region: str) -> str:
+def checked_region(region: str, setting: str = "region") -> str:
     """Return a Region if it can stand in a host name and a signature."""
     if not _REGION.fullmatch(region):
         raise ConfigurationError(
-            f"region is {quoted(region)}; allowed: the code of a Region, such as us-east-1"
+            f"{setting} is {quoted(region)}; allowed: the code of a Region, such as us-east-1"
         )
     return plain_text(region)
 
@@ -160,15 +267,6 @@ _ADDRESS: Final = re.compile(r"[0-9a-f:.]+")
 
 
 _ENDPOINT: Final = "endpoint_url"
-_ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_EVENTBRIDGE", "AWS_ENDPOINT_URL")
-
-
-def _setting_of(endpoint: str) -> str:
-    """Return the name of the setting that an endpoint comes from."""
-    for name in _ENDPOINT_VARIABLES:
-        if os.environ.get(name) == endpoint:
-            return name
-    return _ENDPOINT
 
 
 def _warn_if_insecure(url: str) -> None:
@@ -225,35 +323,6 @@ def checked_endpoint(
     return f"{parts.scheme}://{shown}/", shown
 
 
-def _ca_bundle(settings: Settings) -> str | bool:
-    # botocore falls back on what requests reads; Python's ssl and curl know SSL_CERT_FILE.
-    path = (
-        settings.ca_bundle()
-        or os.environ.get("REQUESTS_CA_BUNDLE")
-        or os.environ.get("SSL_CERT_FILE")
-    )
-    if not path:
-        return True
-    try:
-        exists = Path(path).exists()
-    except (OSError, ValueError):  # of a name that no file can have
-        exists = False
-    if not exists:
-        raise ConfigurationError(
-            f"ca_bundle is {quoted(str(path), _MOST_OF_A_PATH)}, which does not exist; allowed: a "
-            "file of certificates (from AWS_CA_BUNDLE, a config file, REQUESTS_CA_BUNDLE or "
-            "SSL_CERT_FILE)"
-        )
-    return path
-
-
-def _proxies(settings: Settings, url: str) -> Mapping[str, str]:
-    found = settings.proxies(url)
-    # As botocore does, which takes the one for the URL's own scheme and knows no `ALL_PROXY`.
-    scheme = url.partition(":")[0]
-    return {scheme: found[scheme]} if found.get(scheme) else {}
-
-
 _NOT_IN_A_TOKEN: Final = re.compile(r"[^a-zA-Z0-9!$%&'*+\-.^_`|~,]")
 
 
@@ -268,23 +337,3 @@ def _user_agent(settings: Settings) -> str:
     if extra := settings.user_agent_extra():
         words.append(re.sub(r"[^\x20-\x7e]", "-", extra))
     return " ".join(words)
-
-
-def checked_attempts(found: object) -> int | None:
-    """
-    Return the number of attempts that a variable or a file says, if it says one.
-
-    Raises:
-        ConfigurationError: It is not a number from 1.
-    """
-    if found is None:
-        return None
-    try:
-        attempts = int(str(found))
-    except ValueError:
-        attempts = 0
-    if attempts < 1:
-        raise ConfigurationError(
-            f"AWS_MAX_ATTEMPTS or max_attempts is {quoted(str(found))}; allowed: a number from 1"
-        )
-    return attempts

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import math
 import sys
 import threading
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import attrs
 
 from eventbridge_partner._arguments import wrong_type
 from eventbridge_partner._clock import monotonic
+from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner._logs import log
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.aws.environment import EnvironmentCredentials
+from eventbridge_partner.aws.settings import of_environment
 from eventbridge_partner.errors import CredentialsError
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
 
@@ -85,6 +88,43 @@ class CredentialsFinder(Protocol):
     def find_other_credentials(self) -> Credentials | None:
         """Return those that there are now, whatever is kept or cached."""
         ...
+
+
+class CredentialsAccount(NamedTuple):
+    """
+    What may be told of credentials.
+
+    Attributes:
+        origin: What they are from.
+        is_temporary: Whether they have a session token.
+        expires: When they expire; None if nothing says so.
+    """
+
+    origin: str
+    is_temporary: bool
+    expires: datetime.datetime | None
+
+
+_PARTS: Final = {
+    "access key id": ("AWS_ACCESS_KEY_ID",),
+    "secret access key": ("AWS_SECRET_ACCESS_KEY",),
+    "session token": ("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
+}
+"""The parts of credentials, and the variables that hold them."""
+
+_ORIGINS: Final = {
+    "explicit": "the session",
+    "shared-credentials-file": "AWS's credentials file",
+    "config-file": "AWS's config file",
+    "assume-role": "an assumed role",
+    "assume-role-with-web-identity": "a role assumed with a web identity",
+    "custom-process": "a credential_process",
+    "sso": "IAM Identity Center",
+    "login": "aws login",
+    "container-role": "the role of the container",
+    "iam-role": "the role of the machine",
+}
+"""What botocore's words for where it found credentials mean."""
 
 
 class CredentialsKeeper:
@@ -161,16 +201,41 @@ class CredentialsKeeper:
             self.may_block()  # which tells whether they last
             return known
         if not access_key or not secret_key:
-            raise CredentialsError("the AWS credentials lack an access key id or a secret key")
-        for part in (access_key, secret_key, read.token or ""):
+            raise CredentialsError(
+                f"the AWS credentials from {self._origin()} lack an access key id or a secret key"
+            )
+        for name, part in zip(_PARTS, (access_key, secret_key, read.token or ""), strict=True):
             if not part.isascii() or not part.isprintable() or " " in part:
                 raise CredentialsError(
-                    "the AWS credentials hold a space, a line break or another character that no "
-                    "AWS credential has"
+                    f"the {name} from {self._origin(name)} holds a space, a line break or another "
+                    "character that no AWS credential has"
                 )
         frozen = FrozenCredentials(access_key, secret_key, read.token or None)
         self._remembered = frozen
         return frozen
+
+    def account(self) -> CredentialsAccount:
+        """
+        Tell where the credentials are from and how long they last, without anything of them.
+
+        Raises:
+            CredentialsError: There are none, or they could not be fetched or refreshed.
+        """
+        is_temporary = self.frozen().token is not None
+        expires = getattr(self._source, "_expiry_time", None)  # as botocore calls it
+        if not isinstance(expires, datetime.datetime):
+            expires = None
+        return CredentialsAccount(self._origin(), is_temporary, expires)
+
+    def _origin(self, part: str | None = None) -> str:
+        """Return what the credentials, or one part of them, are from."""
+        if self._given is not None:
+            return "the argument credentials"
+        method = str(getattr(self._source, "method", "a provider of your own"))
+        if method == EnvironmentCredentials.method:
+            found = of_environment(*_PARTS[part or "access key id"])
+            return found.origin if found else "the environment"
+        return _ORIGINS.get(method, escaped(method))
 
     def _read(self) -> ReadCredentials:
         """
@@ -349,8 +414,16 @@ class _WithoutText:
         if not isinstance(error, Exception) or isinstance(error, CredentialsError):
             return
         let_pass(error)
-        kind = type(error).__name__
-        failure = CredentialsError(f"the AWS credentials could not be fetched ({kind})")
+        why = type(error).__name__
+        if type(error).__module__ == "botocore.exceptions":
+            # Of all that these hold, the names of a provider and of a setting.
+            held: dict[str, object] = getattr(error, "kwargs", {})
+            provider, missing = held.get("provider"), held.get("cred_var")
+            if missing:
+                why = f"{why}: {escaped(str(missing))} is missing"
+            if provider:
+                why = f"{why}, provider {escaped(str(provider))}"
+        failure = CredentialsError(f"the AWS credentials could not be fetched ({why})")
         try:
             raise failure from None
         finally:

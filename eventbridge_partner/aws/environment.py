@@ -15,8 +15,14 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Final
 
-from eventbridge_partner.aws.configuration import checked_attempts
 from eventbridge_partner.aws.endpoint_rules import InstalledBotocore
+from eventbridge_partner.aws.settings import (
+    ENDPOINT_VARIABLES,
+    REGIONAL,
+    Setting,
+    of_environment,
+    proxies_of_environment,
+)
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
 
 _OTHER_SOURCES: Final = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_DATA_PATH")
@@ -64,11 +70,11 @@ def _is_file(path: str) -> bool:
 class EnvironmentSettings:
     """The settings that environment variables hold. See `Settings`."""
 
-    def region(self) -> str | None:
+    def region(self) -> Setting | None:
         """Return the Region to send to."""
-        return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        return of_environment("AWS_REGION", "AWS_DEFAULT_REGION")
 
-    def endpoint(self, region: str) -> str:
+    def endpoint(self, region: str) -> Setting:
         """
         Return the endpoint that is configured, or else that of the Region.
 
@@ -76,38 +82,34 @@ class EnvironmentSettings:
             NotUnderstoodError: Botocore has to be asked.
         """
         if not _is_true("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
-            configured = os.environ.get("AWS_ENDPOINT_URL_EVENTBRIDGE") or os.environ.get(
-                "AWS_ENDPOINT_URL"
-            )
-            if configured:
+            configured = of_environment(*ENDPOINT_VARIABLES)
+            if configured is not None:
                 return configured
-        return InstalledBotocore.find().endpoint(
+        found = InstalledBotocore.find().endpoint(
             region,
             use_fips=_is_true("AWS_USE_FIPS_ENDPOINT"),
             use_dual_stack=_is_true("AWS_USE_DUALSTACK_ENDPOINT"),
         )
+        return Setting(found, REGIONAL)
 
-    def ca_bundle(self) -> str | None:
+    def ca_bundle(self) -> Setting | None:
         """Return the path of a file of trusted certificates."""
-        return os.environ.get("AWS_CA_BUNDLE")
+        return of_environment("AWS_CA_BUNDLE")
 
-    def proxies(self, url: str) -> Mapping[str, str]:
-        """Return the proxies through which a URL is to be reached."""
+    def proxies(self, url: str) -> Mapping[str, Setting]:
+        """Return the proxies through which a URL is to be reached, by scheme."""
         if not any(value and name.lower().endswith("_proxy") for name, value in os.environ.items()):
             return {}
         # What botocore calls, too. Its import takes long, so only with a proxy.
         from urllib.request import getproxies, proxy_bypass
 
-        return {} if proxy_bypass(urllib.parse.urlsplit(url).netloc) else getproxies()
+        found = {} if proxy_bypass(urllib.parse.urlsplit(url).netloc) else getproxies()
+        return proxies_of_environment(found)
 
-    def max_attempts(self) -> int | None:
-        """
-        Return how often to try.
-
-        Raises:
-            ConfigurationError: It is not a number from 1.
-        """
-        return checked_attempts(os.environ.get("AWS_MAX_ATTEMPTS"))
+    def max_attempts(self) -> Setting | None:
+        """Return how often to try, as it is said."""
+        found = os.environ.get("AWS_MAX_ATTEMPTS")
+        return None if found is None else Setting(found, "AWS_MAX_ATTEMPTS")
 
     def app_id(self) -> str | None:
         """Return the application's name for the `User-Agent` header."""

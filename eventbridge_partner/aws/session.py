@@ -7,31 +7,63 @@ ours. A test holds the result against a client's.
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import attrs
 import botocore
 import botocore.session
+from botocore.configloader import raw_config_parse
 from botocore.configprovider import ConfiguredEndpointProvider
 from botocore.credentials import create_credential_resolver
 from botocore.endpoint_provider import EndpointProvider
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ConfigNotFound, ProfileNotFound
 from botocore.utils import get_environ_proxies
 
-from eventbridge_partner._foreign_text import escaped
-from eventbridge_partner.aws.configuration import (
-    API_VERSION,
-    SERVICE,
-    AwsConfiguration,
-    checked_attempts,
-    resolve,
-)
+from eventbridge_partner._foreign_text import escaped, quoted
+from eventbridge_partner.aws.configuration import API_VERSION, SERVICE
 from eventbridge_partner.aws.credentials import Credentials
+from eventbridge_partner.aws.settings import (
+    ENDPOINT_VARIABLES,
+    REGIONAL,
+    Setting,
+    of_environment,
+    proxies_of_environment,
+)
 from eventbridge_partner.errors import ConfigurationError
 
 _MOST_OF_A_MESSAGE: Final = 500
+_LOCAL: Final = frozenset({"env", "shared-credentials-file", "config-file"})
+"""Where credentials are that neither the network nor a process has to be asked for."""
+
+_OTHERS: Final = frozenset(
+    {"credential_process", "login_session", "role_arn", "sso_session", "sso_start_url"}
+)
+"""Settings of a profile that say where else to ask."""
+
+_SESSION: Final = "the session"
+_CLIENT_CONFIG: Final = "the session's default client config"
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_Method = Callable[Concatenate["BotocoreSession", P], T]
+
+
+def _translated(method: _Method[P, T]) -> _Method[P, T]:
+    """Have a method raise ConfigurationErrors where botocore raises errors of its own."""
+
+    @functools.wraps(method)
+    def translated(self: BotocoreSession, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(self, *args, **kwargs)
+        except BotoCoreError as error:
+            # Without the original as the cause: a traceback shows that as it is.
+            raise self.failure(error) from None
+
+    return translated
 
 
 @attrs.frozen
@@ -39,11 +71,15 @@ class BotocoreSession:
     """
     The settings and credentials of a botocore session. See `Settings`.
 
+    Its settings raise a `ConfigurationError` where a file cannot be read.
+
     Attributes:
         session: The session that is asked.
+        profile: The profile that was given, where the session was not.
     """
 
     session: botocore.session.Session
+    profile: str | None = None
 
     @classmethod
     def open(cls, profile: str | None, session: Any = None) -> BotocoreSession:
@@ -58,7 +94,7 @@ class BotocoreSession:
             ConfigurationError: It is neither.
         """
         if session is None:
-            return cls(botocore.session.Session(profile=profile))
+            return cls(botocore.session.Session(profile=profile), profile)
         # A boto3 session wraps a botocore one, and has no public way to it.
         session = getattr(session, "_session", session)
         if not isinstance(session, botocore.session.Session):
@@ -67,27 +103,6 @@ class BotocoreSession:
                 f"session is of type {found}; allowed: a botocore or boto3 session"
             )
         return cls(session)
-
-    def resolve(
-        self,
-        region: str | None,
-        endpoint_url: str | None,
-        insecure_hosts: frozenset[str] = frozenset(),
-    ) -> AwsConfiguration:
-        """
-        Resolve what a client needs to know but its credentials.
-
-        Raises:
-            ConfigurationError: A setting is missing or cannot work, or a file cannot be read.
-        """
-        try:
-            return resolve(
-                self, region=region, endpoint_url=endpoint_url, insecure_hosts=insecure_hosts
-            )
-        except BotoCoreError as error:
-            # Without the original as the cause: a traceback shows that as it is.
-            said = escaped(str(error), _MOST_OF_A_MESSAGE)
-            raise ConfigurationError(f"AWS's configuration cannot be used: {said}") from None
 
     def find_credentials(self) -> Credentials | None:
         """Return the session's credentials, if it has any."""
@@ -98,28 +113,55 @@ class BotocoreSession:
         found: Credentials | None = create_credential_resolver(self.session).load_credentials()
         return found
 
+    @_translated
+    def find_local_credentials(self) -> Credentials | None:
+        """
+        Return what is found without the network or a process, in the order of `find_credentials`.
+
+        None too where the profile has a role, IAM Identity Center or a process give some.
+        """
+        says_other = _OTHERS.intersection(self.session.get_scoped_config())
+        for provider in create_credential_resolver(self.session).providers:
+            if provider.METHOD in _LOCAL and (provider.METHOD == "env" or not says_other):
+                found: Credentials | None = provider.load()
+                if found is not None:
+                    return found
+        return None
+
     # ------------------------------------------------------------ settings
 
-    def region(self) -> str | None:
+    @_translated
+    def check_files(self) -> None:
+        """
+        Read AWS's files.
+
+        Raises:
+            ConfigurationError: One of them cannot be read, or there is no such profile.
+        """
+        self.session.get_scoped_config()
+
+    @_translated
+    def region(self) -> Setting | None:
         """Return the Region to send to."""
         # botocore does not read AWS_REGION, which every newer SDK and Lambda itself sets. What was
         # said in code of this session goes before it.
-        found = (
-            self._client_setting("region_name")
-            or self.session.instance_variables().get("region")
-            or os.environ.get("AWS_REGION")
-            or self.session.get_config_variable("region")
+        if said := self._client_setting("region_name"):
+            return Setting(str(said), _CLIENT_CONFIG)
+        said = self.session.instance_variables().get("region")
+        return (Setting(str(said), _SESSION) if said else of_environment("AWS_REGION")) or (
+            self._variable("region", "AWS_DEFAULT_REGION")
         )
-        return str(found) if found else None
 
-    def endpoint(self, region: str) -> str:
+    @_translated
+    def endpoint(self, region: str) -> Setting:
         """Return the endpoint that is configured, or else that of the Region."""
         session = self.session
         if not self._setting("ignore_configured_endpoint_urls"):
             profile = session.get_scoped_config()
             configured = ConfiguredEndpointProvider(session.full_config, profile, SERVICE).provide()
             if configured:
-                return str(configured)
+                in_file = Setting(str(configured), self._in_file("endpoint_url"))
+                return of_environment(*ENDPOINT_VARIABLES) or in_file
         loader = session.get_component("data_loader")
         # By its path: looking for the newest version lists the folders of all services.
         rules = loader.load_data(f"{SERVICE}/{API_VERSION}/endpoint-rule-set-1")
@@ -128,25 +170,24 @@ class BotocoreSession:
             UseFIPS=bool(self._setting("use_fips_endpoint")),
             UseDualStack=bool(self._setting("use_dualstack_endpoint")),
         )
-        return str(endpoint.url)
+        return Setting(str(endpoint.url), REGIONAL)
 
-    def ca_bundle(self) -> str | None:
+    @_translated
+    def ca_bundle(self) -> Setting | None:
         """Return the path of a file of trusted certificates."""
-        path = self.session.get_config_variable("ca_bundle")
-        return str(path) if path else None
+        return self._variable("ca_bundle", "AWS_CA_BUNDLE")
 
-    def proxies(self, url: str) -> Mapping[str, str]:
-        """Return the proxies through which a URL is to be reached."""
+    @_translated
+    def proxies(self, url: str) -> Mapping[str, Setting]:
+        """Return the proxies through which a URL is to be reached, by scheme."""
         configured = self._client_setting("proxies")
-        return dict(configured if configured is not None else get_environ_proxies(url))
+        if configured is None:
+            return proxies_of_environment(get_environ_proxies(url))
+        return {scheme: Setting(proxy, _CLIENT_CONFIG) for scheme, proxy in configured.items()}
 
-    def max_attempts(self) -> int | None:
-        """
-        Return how often to try.
-
-        Raises:
-            ConfigurationError: It is not a number from 1.
-        """
+    @_translated
+    def max_attempts(self) -> Setting | None:
+        """Return how often to try, as it is said."""
         found: object
         try:
             found = self.session.get_config_variable("max_attempts")
@@ -154,13 +195,17 @@ class BotocoreSession:
             found = os.environ.get(
                 "AWS_MAX_ATTEMPTS", self.session.get_scoped_config().get("max_attempts")
             )
-        return checked_attempts(found)
+        if found is None:
+            return None
+        return Setting(str(found), self._origin("max_attempts", "AWS_MAX_ATTEMPTS"))
 
+    @_translated
     def app_id(self) -> str | None:
         """Return the application's name for the `User-Agent` header."""
         found = self._setting("user_agent_appid")
         return str(found) if found else None
 
+    @_translated
     def user_agent_extra(self) -> str | None:
         """Return what else to say in the `User-Agent` header."""
         found = self.session.user_agent_extra or self._client_setting("user_agent_extra")
@@ -169,6 +214,47 @@ class BotocoreSession:
     def botocore_version(self) -> str:
         """Return botocore's version."""
         return botocore.__version__
+
+    def failure(self, error: BotoCoreError) -> ConfigurationError:
+        """Return what an error of botocore's means, and name the setting at fault."""
+        if not isinstance(error, ProfileNotFound):
+            said = escaped(str(error), _MOST_OF_A_MESSAGE)
+            return ConfigurationError(f"AWS's configuration cannot be used: {said}")
+        named = of_environment("AWS_DEFAULT_PROFILE", "AWS_PROFILE")
+        origin = _SESSION if named is None else named.origin
+        if self.profile is not None:
+            origin = "the argument profile"
+        files = [
+            escaped(str(self.session.get_config_variable(name)), _MOST_OF_A_MESSAGE)
+            for name in ("config_file", "credentials_file")
+        ]
+        profile = quoted(error.kwargs.get("profile"))
+        return ConfigurationError(
+            f"{origin} is {profile}, and there is no such profile in {' or '.join(files)}"
+        )
+
+    def _variable(self, name: str, variable: str) -> Setting | None:
+        found = self.session.get_config_variable(name)
+        return Setting(str(found), self._origin(name, variable)) if found else None
+
+    def _origin(self, name: str, variable: str) -> str:
+        """Return what says a variable of the session's that is said."""
+        if name in self.session.instance_variables():
+            return _SESSION
+        return variable if variable in os.environ else self._in_file(name)
+
+    def _in_file(self, name: str) -> str:
+        """Return where a setting stands that AWS's files say."""
+        profile = self.session.profile or "default"
+        file = self.session.get_config_variable("credentials_file")
+        try:
+            # What stands in both files is taken from this one.
+            found = name in raw_config_parse(file).get(profile, {})
+        except ConfigNotFound:
+            found = False
+        if not found:
+            file = self.session.get_config_variable("config_file")
+        return f"{name} of profile {escaped(profile)} in {escaped(str(file), _MOST_OF_A_MESSAGE)}"
 
     def _setting(self, name: str) -> Any:
         """Return a setting of the session's default client configuration, else of AWS's files."""

@@ -7,11 +7,17 @@ and opened only where the environment alone does not say everything.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eventbridge_partner.aws.configuration import AwsConfiguration, resolve
-from eventbridge_partner.aws.credentials import Credentials, CredentialsKeeper
+from eventbridge_partner.aws.configuration import AwsConfiguration, Examined, Reading, resolve
+from eventbridge_partner.aws.credentials import (
+    Credentials,
+    CredentialsAccount,
+    CredentialsKeeper,
+    StaticCredentials,
+)
 from eventbridge_partner.aws.endpoint_rules import NotUnderstoodError
 from eventbridge_partner.aws.environment import (
     EnvironmentCredentials,
@@ -21,6 +27,18 @@ from eventbridge_partner.aws.environment import (
 
 if TYPE_CHECKING:
     from eventbridge_partner.aws.session import BotocoreSession
+
+
+class _Found(NamedTuple):
+    """Finds what was found."""
+
+    credentials: Credentials
+
+    def find_credentials(self) -> Credentials:
+        return self.credentials
+
+    def find_other_credentials(self) -> Credentials:
+        return self.credentials
 
 
 class SharedSession:
@@ -88,7 +106,55 @@ class SharedSession:
                     # gets in between.
                     self._opened()
                 return found
-        return self._opened().resolve(region, endpoint_url, insecure_hosts)
+        return resolve(
+            self._opened(),
+            region=region,
+            endpoint_url=endpoint_url,
+            insecure_hosts=insecure_hosts,
+        )
+
+    def examine(
+        self,
+        region: str | None,
+        endpoint_url: str | None,
+        insecure_hosts: frozenset[str] = frozenset(),
+    ) -> Examined:
+        """
+        Read what `resolve` does, and go on behind what cannot work.
+
+        Raises:
+            ConfigurationError: A file cannot be read, or there is no such profile.
+        """
+        if self._needs_no_session():
+            reading = Reading(EnvironmentSettings(), region, endpoint_url, insecure_hosts)
+            with contextlib.suppress(NotUnderstoodError):
+                return reading.examine()
+        session = self._opened()
+        session.check_files()
+        return Reading(session, region, endpoint_url, insecure_hosts).examine()
+
+    def local_account(self) -> CredentialsAccount | None:
+        """
+        Tell of the credentials that there are without asking the network or a process.
+
+        Returns:
+            What may be told of them; None if there are none, or if finding out takes one of these.
+
+        Raises:
+            ConfigurationError: A file cannot be read, or there is no such profile.
+            CredentialsError: They cannot be used.
+        """
+        given = self._given_credentials
+        if given is None:
+            given = self._of_the_environment() or self._opened().find_local_credentials()
+            if given is None:
+                return None
+            keeper = CredentialsKeeper(_Found(given), None)
+        elif isinstance(given, StaticCredentials):
+            keeper = self._keeper
+        else:
+            return None
+        return keeper.account()
 
     def find_credentials(self) -> Credentials | None:
         """Return the credentials there are, if there are any."""

@@ -35,6 +35,7 @@ _PROGRAM = "eventbridge-partner"
 _COMMANDS: Final = {
     "send": "deliver the events of a file",
     "check": "validate and size the events of a file, without sending",
+    "doctor": "find out whether a set-up can deliver, and what mends it",
     "sources": "create, find, watch and delete partner event sources",
     "relay": "deliver what an outbox has",
     "outbox": "make an outbox, look at it, deal with its dead letters",

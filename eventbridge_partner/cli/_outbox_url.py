@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from eventbridge_partner import ConfigurationError
 from eventbridge_partner.cli._exits import UsageError
 from eventbridge_partner.outbox import open_outbox
 from eventbridge_partner.outbox._schema import TABLE
@@ -44,6 +45,11 @@ def add_options(parser: argparse.ArgumentParser, *, is_choice: bool = False) -> 
     )
 
 
+def is_named(arguments: argparse.Namespace) -> bool:
+    """Tell whether the command line or the environment names an outbox."""
+    return bool(arguments.outbox or os.environ.get(VARIABLE))
+
+
 def open_named(
     arguments: argparse.Namespace, *, listen: bool = False
 ) -> SqliteOutbox | PostgresOutbox:
@@ -57,4 +63,8 @@ def open_named(
     url = arguments.outbox or os.environ.get(VARIABLE, "")
     if not url:
         raise UsageError(f"which outbox? Give --outbox URL or set {VARIABLE}")
-    return open_outbox(url, table=arguments.table, schema=arguments.schema, listen=listen)
+    try:
+        return open_outbox(url, table=arguments.table, schema=arguments.schema, listen=listen)
+    except ConfigurationError as error:
+        named = f"the URL of {'--outbox' if arguments.outbox else VARIABLE}"
+        raise ConfigurationError(str(error).replace("the outbox's URL", named, 1)) from error

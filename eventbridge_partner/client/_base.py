@@ -292,3 +292,8 @@ def line_of(client: BaseClient[Any, LineT, Any]) -> LineT:
         ConfigurationError: No Region, or a setting that cannot work.
     """
     return client._enter()  # pyright: ignore[reportPrivateUsage]
+
+
+def setup_of(client: BaseClient[Any, Any, Any]) -> Setup:
+    """Return what a client was told."""
+    return client._setup  # pyright: ignore[reportPrivateUsage]

@@ -14,6 +14,7 @@ from eventbridge_partner.aws.credentials import CredentialsKeeper
 from eventbridge_partner.aws.signing import SigningEdge
 from eventbridge_partner.delivery.actions import DeliverySettings
 from eventbridge_partner.delivery.judging import Judge
+from eventbridge_partner.errors import ConfigurationError
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryQuota
@@ -35,6 +36,19 @@ MAX_MULTIPLEXED: Final = 32
 # waits up to 3 s in all. So many events can go by meanwhile.
 _STREAM_EVENTS: Final = 10_000
 _STREAM_BYTES: Final = 16 * 1024 * 1024
+
+
+def _made(factory: TransportFactory[TransportT], configuration: AwsConfiguration) -> TransportT:
+    try:
+        return factory(ca_bundle=configuration.ca_bundle, proxies=configuration.proxies)
+    except ConfigurationError as error:
+        origins = configuration.origins
+        named = {"proxy": origins.proxy, "certificates": origins.ca_bundle}
+        said = [f"the {what} by {origin}" for what, origin in named.items() if origin]
+        if not said:
+            raise
+        # Transports do not know where what they are given comes from.
+        raise ConfigurationError(f"{error}; set: {', '.join(said)}") from error
 
 
 @attrs.define(kw_only=True, eq=False, repr=False)
@@ -91,7 +105,7 @@ class BaseLine(ABC, Generic[TransportT]):
         transport = cast("TransportT", given)
         if owns_transport:
             factory: TransportFactory[TransportT] = given or cls.default_transport()
-            transport = factory(ca_bundle=configuration.ca_bundle, proxies=configuration.proxies)
+            transport = _made(factory, configuration)
         return cls(
             configuration=configuration,
             settings=DeliverySettings(

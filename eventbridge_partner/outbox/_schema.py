@@ -18,6 +18,7 @@ TABLE: Final = "eventbridge_outbox"
 MAX_CLAIMS: Final = 3
 """A row of which so many claims were never settled is claimed alone from then on."""
 
+_PLACE: Final = "this database"
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 
 
@@ -71,31 +72,36 @@ class Names:
         )
 
 
-def check_version(found: int | None, names: Names) -> None:
+def check_version(found: int | None, names: Names, place: str = _PLACE) -> None:
     """
     Refuse tables of another version.
+
+    Args:
+        found: The version that is there; None for no tables.
+        names: Of the tables.
+        place: Where they are, for the error.
 
     Raises:
         OutboxSchemaError: There are none, or not those of this release.
     """
     if found is None:
-        raise missing(names)
+        raise missing(names, place)
     if found < VERSION:
         raise OutboxSchemaError(
-            f"the outbox {names.outbox} has version {found}, and this release works with version "
-            f"{VERSION}: run `eventbridge-partner outbox upgrade`, or `upgrade()`"
+            f"the outbox {names.outbox} in {place} has version {found}, and this release works "
+            f"with version {VERSION}: run `eventbridge-partner outbox upgrade`, or `upgrade()`"
         )
     if found > VERSION:
         raise OutboxSchemaError(
-            f"the outbox {names.outbox} has version {found}, and this release knows versions up "
-            f"to {VERSION}: install a newer release of eventbridge-partner"
+            f"the outbox {names.outbox} in {place} has version {found}, and this release knows "
+            f"versions up to {VERSION}: install a newer release of eventbridge-partner"
         )
 
 
-def missing(names: Names) -> OutboxSchemaError:
+def missing(names: Names, place: str = _PLACE) -> OutboxSchemaError:
     """Return the error that there are no tables."""
     return OutboxSchemaError(
-        f"there is no outbox {names.outbox} in this database, or not all of it: run "
+        f"there is no outbox {names.outbox} in {place}, or not all of it: run "
         "`eventbridge-partner outbox create`, or `create()`"
     )
 

@@ -98,10 +98,10 @@ class SqliteOutbox(Adding):
 
     def _connect(self) -> sqlite3.Connection:
         if not self._path.exists():  # else SQLite would make one
-            raise _schema.missing(self._names)
+            raise _schema.missing(self._names, str(self._path))
         connection = self._open("rw")
         try:
-            _schema.check_version(self._version(connection), self._names)
+            _schema.check_version(self._version(connection), self._names, str(self._path))
         except BaseException:
             connection.close()
             raise
@@ -148,7 +148,7 @@ class SqliteOutbox(Adding):
             yield
         except sqlite3.Error as error:
             if str(error).startswith("no such table"):
-                raise _schema.missing(self._names) from error
+                raise _schema.missing(self._names, str(self._path)) from error
             # Messages of SQLite have names in them, but no values.
             what = f"the outbox in {self._path} cannot be used: {error}"
             raise OutboxUnavailableError(what) from error
@@ -197,7 +197,7 @@ class SqliteOutbox(Adding):
             OutboxUnavailableError: The file cannot be written.
         """
         if not self._path.exists():
-            raise _schema.missing(self._names)
+            raise _schema.missing(self._names, str(self._path))
         with (
             self._translated(),
             contextlib.closing(self._open("rw")) as connection,

@@ -25,7 +25,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner._signals import let_pass
-from eventbridge_partner.transports._faults import no_connection, not_trusted, place_of
+from eventbridge_partner.transports._faults import no_certificates, no_connection, place_of
 from eventbridge_partner.transports._post import OUT_OF_FILES, POOLS
 from eventbridge_partner.transports._reasons import words
 
@@ -169,7 +169,7 @@ class _Pools:
             let_pass(error)
             if error.errno in OUT_OF_FILES:
                 raise no_connection(place_of(url), words(error)) from error
-            raise not_trusted(place_of(url), "there are no trusted certificates") from error
+            raise no_certificates(place_of(url), self._ca_bundle) from error
         parts = urllib.parse.urlsplit(url)
         path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
         self._found[url] = found = pool, path

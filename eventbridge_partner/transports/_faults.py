@@ -23,14 +23,20 @@ def not_trusted(place: str, why: str) -> TlsError:
     return TlsError(f"{place} could not be trusted ({why})")
 
 
-def answer_lost(why: str) -> TransportError:
+def no_certificates(place: str, ca_bundle: str | bool) -> TlsError:
+    """Return the error of a request before which no trusted certificate could be read."""
+    named = f" in {ca_bundle}" if isinstance(ca_bundle, str) else ""
+    return not_trusted(place, f"there are no trusted certificates{named}")
+
+
+def answer_lost(place: str, why: str) -> TransportError:
     """Return the error of a request of which a byte may have left, and that has no answer."""
-    return TransportError(f"the answer was lost ({why})", may_have_been_sent=True)
+    return TransportError(f"the answer from {place} was lost ({why})", may_have_been_sent=True)
 
 
-def no_answer_in_time() -> TransportError:
+def no_answer_in_time(place: str) -> TransportError:
     """Return the error of a request that was given up."""
-    return TransportError("no answer in time", may_have_been_sent=True)
+    return TransportError(f"no answer from {place} in time", may_have_been_sent=True)
 
 
 def raised(error: BaseException, *, may_have_been_sent: bool) -> TransportError:

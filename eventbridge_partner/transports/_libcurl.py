@@ -345,6 +345,11 @@ class Transfers:
         """Return what there is to say of what is under way if nobody waits for it any more."""
         return [(one.key, one.failure(words)) for one in self._under_way.values()]
 
+    def forked(self) -> list[tuple[Any, Answer]]:
+        """Return the same in a child process: all of it may be sent, by the parent."""
+        words = "the process was forked"
+        return [(one.key, answer_lost(one.place, words)) for one in self._under_way.values()]
+
     def close(self) -> None:
         """End what is under way, and close all connections."""
         _all.pop(id(self), None)
@@ -394,7 +399,7 @@ class _Transfer:
         self._body = io.BytesIO()
         self._body_bytes = 0
         self._url = ""
-        self._place = ""
+        self.place = ""
         self._connect_seconds = 0.0
         self._is_fresh = False
         easy.setopt(pycurl.HEADERFUNCTION, self._lines.append)
@@ -430,9 +435,9 @@ class _Transfer:
         if proxy and proxy.user is not None:
             self.easy.setopt(pycurl.PROXYUSERNAME, proxy.user.encode("latin-1"))
             self.easy.setopt(pycurl.PROXYPASSWORD, proxy.password.encode("latin-1"))
-        self._url, self._place = url, place_of(url)
+        self._url, self.place = url, place_of(url)
         if proxy:
-            self._place += f" through the proxy {proxy.place}"
+            self.place += f" through the proxy {proxy.place}"
 
     def may_go_again(self, number: int) -> bool:
         """Tell whether it was sent over a kept connection that was dead, and nothing went out."""
@@ -483,7 +488,7 @@ class _Transfer:
             head = _without_others(self._lines, is_tunneled=is_tunneled)
             answer = reader.feed(head + body) or reader.end()
         except GarbledAnswerError as error:
-            return answer_lost(str(error)), True
+            return answer_lost(self.place, str(error)), True
         return answer, reader.ends_connection
 
     def error(self, number: int) -> TransportError:
@@ -491,27 +496,27 @@ class _Transfer:
         told = self.easy.errstr()
         words = _WORDS.get(number) or f"libcurl's error {number}"
         if self.may_have_been_sent():
-            return (
-                no_answer_in_time() if number == pycurl.E_OPERATION_TIMEDOUT else answer_lost(words)
-            )
+            if number == pycurl.E_OPERATION_TIMEDOUT:
+                return no_answer_in_time(self.place)
+            return answer_lost(self.place, words)
         if number == pycurl.E_SSL_CACERT_BADFILE and self._settings.can_trust():
             # It could be opened now. There was no file left, or somebody is just writing it.
-            return no_connection(self._place, "the trusted certificates could not be read")
+            return no_connection(self.place, "the trusted certificates could not be read")
         if number in _UNTRUSTED and not _WAS_CUT.search(told):
-            return not_trusted(self._place, told or words)
+            return not_trusted(self.place, told or words)
         system = self.easy.getinfo(pycurl.OS_ERRNO)
         if number == pycurl.E_COULDNT_CONNECT and system:
             words = os.strerror(system)
         refused = _REFUSED_TUNNEL.search(told)
         if refused is not None:
             words = f"the proxy answered {refused[1]}"
-        return no_connection(self._place, words)
+        return no_connection(self.place, words)
 
     def failure(self, words: str) -> TransportError:
         """Say that nobody waits any more."""
         if self.may_have_been_sent():
-            return answer_lost(words)
-        return no_connection(self._place, words)
+            return answer_lost(self.place, words)
+        return no_connection(self.place, words)
 
     def may_have_been_sent(self) -> bool:
         """Tell whether a byte of the request has left."""

@@ -36,6 +36,7 @@ from eventbridge_partner.transports._faults import (
     no_answer_in_time,
     no_connection,
     not_trusted,
+    place_of,
 )
 from eventbridge_partner.transports._reading import (
     AnswerReader,
@@ -243,7 +244,8 @@ class _PostingPool(urllib3.HTTPConnectionPool):
             try:
                 timeout.start_connect()
                 if not is_kept:
-                    self._connect(connection, started + _seconds(timeout.connect_timeout), tunnels)
+                    until = started + _seconds(timeout.connect_timeout)
+                    self._connect(connection, until, self._place(url), tunnels)
                 seconds = _seconds(timeout.read_timeout)
                 return connection.post(data, monotonic() + seconds)
             except (OSError, GarbledAnswerError) as error:
@@ -253,12 +255,12 @@ class _PostingPool(urllib3.HTTPConnectionPool):
                     if is_kept:
                         timeout = timeout.clone()
                         continue  # it was dead, and nothing went out
-                    raise no_connection(self._place, _why(error)) from error
+                    raise no_connection(self._place(url), _why(error)) from error
                 if is_kept and isinstance(error, (OSError, CutAnswerError)):
                     self._distrusted_until = started
                 if isinstance(error, TimeoutError):
-                    raise no_answer_in_time() from error
-                raise answer_lost(_why(error)) from error
+                    raise no_answer_in_time(self._place(url)) from error
+                raise answer_lost(self._place(url), _why(error)) from error
             except BaseException:
                 # Not even an interrupt leaves a half-read connection to the next request.
                 connection.close()
@@ -278,10 +280,11 @@ class _PostingPool(urllib3.HTTPConnectionPool):
         is_usual = self.port == urllib3.connection.port_by_scheme[str(self.scheme)]
         return host if is_usual else f"{host}:{self.port}"
 
-    @property
-    def _place(self) -> str:
+    def _place(self, url: str) -> str:
+        """Return what errors call the host, which for a proxy that forwards is that of the URL."""
+        host = place_of(url) if "://" in url else self._host_and_port
         proxy = self._proxy_place
-        return f"{self._host_and_port} through the proxy {proxy}" if proxy else self._host_and_port
+        return f"{host} through the proxy {proxy}" if proxy else host
 
     @property
     def _proxy_place(self) -> str:
@@ -299,7 +302,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
         except urllib3.exceptions.ClosedPoolError as error:
             raise TransportError("the client was closed", may_have_been_sent=False) from error
 
-    def _connect(self, connection: Any, until: float, tunnels: bool) -> None:
+    def _connect(self, connection: Any, until: float, place: str, tunnels: bool) -> None:
         """Open a connection; whatever goes wrong here, nothing was sent."""
         connection.until = until
         connection.timeout = max(0.001, until - monotonic())
@@ -311,15 +314,15 @@ class _PostingPool(urllib3.HTTPConnectionPool):
         except ssl.SSLEOFError as error:
             # The network's doing, not a matter of trust.
             why = "it was closed in the TLS handshake"
-            raise no_connection(self._place, why) from error
+            raise no_connection(place, why) from error
         except (ssl.SSLError, urllib3.exceptions.SSLError, CertificateError) as error:
             root = _root(error)
             if isinstance(root, OSError) and root.errno in OUT_OF_FILES:
-                raise no_connection(self._place, words(root)) from error
-            raise not_trusted(self._place, words(root)) from error
+                raise no_connection(place, words(root)) from error
+            raise not_trusted(place, words(root)) from error
         except Exception as error:  # what stands between us and the network raises what it likes
             let_pass(error)
-            raise no_connection(self._place, _why(error)) from error
+            raise no_connection(place, _why(error)) from error
 
 
 class _TlsPostingPool(_PostingPool, urllib3.HTTPSConnectionPool):  # pyright: ignore[reportIncompatibleMethodOverride]

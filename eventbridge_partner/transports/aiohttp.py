@@ -418,7 +418,7 @@ class _Connection(asyncio.Protocol):
         What does, the loop brings in its next turns. An answer is bounded, and so are those.
         """
         if self.expires_at <= now and not _has_input(self._transport):
-            self._fail(no_answer_in_time())
+            self._fail(no_answer_in_time(self.target.place))
             self._distrust_others()
 
     def _distrust_others(self) -> None:
@@ -436,7 +436,7 @@ class _Connection(asyncio.Protocol):
         try:
             answer = self._reader.feed(data)
         except GarbledAnswerError as error:
-            self._fail(answer_lost(str(error)))
+            self._fail(answer_lost(self.target.place, str(error)))
         else:
             if answer is not None:
                 self._finish(answer, keep=not self._reader.ends_connection)
@@ -448,12 +448,12 @@ class _Connection(asyncio.Protocol):
         try:
             self._finish(self._reader.end(), keep=False)
         except CutAnswerError as error:
-            self._fail(answer_lost(str(error)))
+            self._fail(answer_lost(self.target.place, str(error)))
             self._distrust_others()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._flights is not None:
-            self._fail(answer_lost(words(exc)))
+            self._fail(answer_lost(self.target.place, words(exc)))
             self._distrust_others()
         self._pool.forget(self)
         if not self.lost.done():

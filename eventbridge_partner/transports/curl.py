@@ -23,7 +23,7 @@ from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports import Answer
-from eventbridge_partner.transports._faults import answer_lost, no_connection, place_of, raised
+from eventbridge_partner.transports._faults import no_connection, place_of, raised
 from eventbridge_partner.transports._libcurl import (
     TIMEOUT,
     LibcurlError,
@@ -509,9 +509,7 @@ class CurlFlights(Generic[K]):
         if connections is None:
             return
         if connections.transfers.is_parents:
-            # Some may have been sent, and all may be: by the parent.
-            lost = answer_lost("the process was forked")
-            self._ended += [(key, lost) for key, _ in connections.transfers.lost("")]
+            self._ended += connections.transfers.forked()
             self._connections = None
             return
         connections.come_back()

@@ -29,6 +29,7 @@ from eventbridge_partner.errors import ConfigurationError, TransportError
 from eventbridge_partner.transports._faults import (
     answer_lost,
     no_answer_in_time,
+    no_certificates,
     no_connection,
     not_trusted,
     place_of,
@@ -96,7 +97,7 @@ class RequestsTransport:
             raise _translated(error, place_of(request.url)) from error
         if isinstance(answer, HttpResponse):
             return answer
-        return _whole(answer, monotonic() + timeouts.read)
+        return _whole(answer, place_of(request.url), monotonic() + timeouts.read)
 
     def close(self) -> None:
         """Close all idle connections. Sending again opens new ones."""
@@ -172,8 +173,7 @@ class _ResolvedAdapter(requests.adapters.HTTPAdapter):
             try:
                 super().cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
             except OSError as error:
-                why = "there are no trusted certificates"
-                raise not_trusted(place_of(url), why) from error
+                raise no_certificates(place_of(url), verify) from error
             self._pools[url] = pool
         return pool
 
@@ -223,7 +223,7 @@ def _schemes_of_proxies(proxies: Mapping[str, str]) -> frozenset[str]:
     return _OF_HTTP | _OF_SOCKS
 
 
-def _whole(answer: requests.Response, until: float) -> HttpResponse:
+def _whole(answer: requests.Response, place: str, until: float) -> HttpResponse:
     """Read an answer that a mock made."""
     try:
         body = read(answer.raw, until)
@@ -235,9 +235,9 @@ def _whole(answer: requests.Response, until: float) -> HttpResponse:
     ) as error:
         answer.raw.close()
         if isinstance(error, TimeoutError):
-            raise no_answer_in_time() from error
+            raise no_answer_in_time(place) from error
         why = str(error) if isinstance(error, GarbledAnswerError) else words(error)
-        raise answer_lost(why) from error
+        raise answer_lost(place, why) from error
     except BaseException:
         answer.raw.close()
         raise
@@ -254,5 +254,5 @@ def _translated(error: Exception, place: str) -> TransportError:
     if isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
         return no_connection(place, kind)
     if isinstance(error, requests.ReadTimeout):
-        return no_answer_in_time()
-    return answer_lost(kind)
+        return no_answer_in_time(place)
+    return answer_lost(place, kind)

@@ -119,6 +119,9 @@ def _seconds(milliseconds: str) -> float | None:
 _ECHOES: Final = (("Value '", "' at '"), ("{", "}"))
 
 
+_WHAT_WAS_SIGNED: Final = "The Canonical String"
+"""How an InvalidSignatureException begins to repeat it; "for this request should have been …"."""
+
 _MAX_MESSAGE_CHARACTERS: Final = 500
 _MAX_ID_CHARACTERS: Final = 200
 
@@ -127,10 +130,13 @@ def without_echo(message: object) -> str:
     """
     Return a service's message without what it echoes of the request.
 
-    A ValidationException repeats every Detail of the request, and messages are logged.
+    A ValidationException repeats every Detail of the request, an InvalidSignatureException what was
+    signed, with the session token; and messages are logged.
     """
     if not isinstance(message, str):
         return ""
+    message, signed, _ = message.partition(_WHAT_WAS_SIGNED)
+    message += f"{signed} …" if signed else ""
     for opening, closing in _ECHOES:
         before, found, rest = message.partition(opening)
         if found:

@@ -153,13 +153,15 @@ def compare(endpoint_url):
     if not speaks_alone():
         return set()
     read = {"settings"}
-    theirs = result(lambda: session().resolve(None, endpoint_url))
+    theirs = result(lambda: resolve(session(), region=None, endpoint_url=endpoint_url))
     try:
         ours = result(
             lambda: resolve(EnvironmentSettings(), region=None, endpoint_url=endpoint_url)
         )
     except NotUnderstoodError:
-        assert isinstance(theirs, tuple)  # an error, in words that are botocore's
+        assert not isinstance(
+            theirs, AwsConfiguration
+        )  # but an error, in words that are botocore's
     else:
         assert ours == theirs
         read.add("configuration" if isinstance(ours, AwsConfiguration) else "error")
@@ -207,8 +209,8 @@ def test_every_region_has_botocores_endpoint(only, fips, dual_stack):
     regions = [*every_region(), "us-east-99", "xx-new-1"]
     assert len(regions) > 40
     for region in regions:
-        theirs = result(lambda region=region: asked.resolve(region, None))
-        if isinstance(theirs, tuple):
+        theirs = result(lambda region=region: resolve(asked, region=region, endpoint_url=None))
+        if not isinstance(theirs, AwsConfiguration):
             with pytest.raises(NotUnderstoodError):
                 EnvironmentSettings().endpoint(region)
         else:

@@ -7,7 +7,7 @@ import inspect
 
 import pytest
 
-from eventbridge_partner.aws import configuration, environment
+from eventbridge_partner.aws import configuration, environment, settings
 from tests.aws import variables
 
 
@@ -32,7 +32,9 @@ def test_a_new_variable_is_noticed(tmp_path, line):
 
 def test_what_is_said_to_be_read_is_read():
     """The table says of each variable what the package does about it."""
-    source = "\n".join(inspect.getsource(module) for module in (environment, configuration))
+    source = "\n".join(
+        inspect.getsource(module) for module in (environment, configuration, settings)
+    )
     named = {
         node.value
         for node in ast.walk(ast.parse(source))

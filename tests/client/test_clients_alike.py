@@ -558,6 +558,7 @@ def test_raw_calls_are_alike() -> None:
                 else:
                     with pytest.raises(error) as caught:
                         way.put_raw(settings, entries)
+                    said = str(caught.value).replace(server.url.partition("://")[2], "it")
                     # What follows is the library's word for how a connection ended.
-                    seen.append(str(caught.value).partition(" (")[0])
+                    seen.append(said.partition(" (")[0])
         assert seen[0] == seen[1]

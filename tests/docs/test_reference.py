@@ -31,7 +31,18 @@ def help_of(*command: str) -> str:
 @pytest.mark.process
 @pytest.mark.parametrize(
     "command",
-    ["send", "check", "sources", "relay", "outbox", "serve", "customer", "sample", "match"],
+    [
+        "send",
+        "check",
+        "doctor",
+        "sources",
+        "relay",
+        "outbox",
+        "serve",
+        "customer",
+        "sample",
+        "match",
+    ],
 )
 def test_options_of_the_command_line_are_described(command: str) -> None:
     """Each option that `--help` shows stands on the page, and no other does."""

@@ -119,7 +119,7 @@ def test_httpretty_does_not_answer() -> None:
         outcome = put()
         assert httpretty.latest_requests()
     assert isinstance(outcome, Unconfirmed)
-    assert "the answer was lost" in outcome.reason
+    assert "the answer from events.us-east-1.amazonaws.com was lost (" in outcome.reason
 
 
 @pytest.mark.filterwarnings("ignore:A test tried to use socket")

@@ -73,6 +73,7 @@ from eventbridge_partner import (
     Unconfirmed,
     UndeliveredError,
     Verdict,
+    doctor,
     entry_size,
     plan_batches,
     stamp,
@@ -465,6 +466,15 @@ def stored(
     Relay(outbox, RegionRouter(PartnerEventsClient(), {})).stop()
     assert_type(relay.drain(seconds=5), DrainReport)
     return relay.run()
+
+
+def checked(client: PartnerEventsClient) -> bool:
+    """A set-up is looked at with an outbox of either kind."""
+    found = doctor.check(client, prefix="aws.partner/example.com/", outbox=SqliteOutbox("shop.db"))
+    assert_type(found, tuple[doctor.Finding, ...])
+    doctor.check(client, outbox=PostgresOutbox("postgresql://"), offline=True, timeout=3)
+    assert_type([finding.mend for finding in found], list[str | None])
+    return all(finding.status != "fail" for finding in found)
 
 
 async def stored_later(

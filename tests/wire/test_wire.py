@@ -434,6 +434,8 @@ ECHOES = {
     "object": f'Detail {{"a": {{"b": "{CANARY}"}}}} is malformed',
     "object without end": f'Detail {{"a": {{"b": "{CANARY}',
     "two objects": f"{{{CANARY}}} and {{{CANARY}}} and {{{CANARY}",
+    "what was signed": "The request signature we calculated does not match the signature you "
+    f"provided. The Canonical String for this request should have been 'POST\n/\n{CANARY}'",
     "braces in the value": f"Value '}}{{{CANARY}' at 'x'",
 }
 

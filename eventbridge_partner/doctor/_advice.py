@@ -1,0 +1,117 @@
+"""What a refusal of the service means for a set-up, and what mends it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from eventbridge_partner.doctor._findings import Finding, Status
+from eventbridge_partner.error_codes import THROTTLING, TRANSIENT, UNKNOWN_CREDENTIALS
+from eventbridge_partner.errors import (
+    ClockSkewError,
+    CredentialsError,
+    ExpiredCredentialsError,
+    PartnerEventsError,
+    ServiceError,
+    ThrottledError,
+    TlsError,
+    TransportError,
+)
+
+_WRONG_SIGNATURE: Final = frozenset(
+    {"IncompleteSignature", "IncompleteSignatureException", "InvalidSignatureException",
+     "MissingAuthenticationToken", "MissingAuthenticationTokenException", "SignatureDoesNotMatch"}
+)  # fmt: skip
+_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException"})
+_NO_PARTNER: Final = frozenset(
+    {"NotAuthorized", "NotAuthorizedForDetailTypeException", "NotAuthorizedForSourceException",
+     "OperationDisabledException", "OptInRequired"}
+)  # fmt: skip
+
+RENEW: Final = {
+    "IAM Identity Center": "aws sso login",
+    "aws login": "aws login",
+    "the role of the machine": "see that the machine still has its role",
+    "the role of the container": "see that the task or pod still has its role",
+}
+"""What renews credentials, by what they are from."""
+
+
+def renewal(origin: str) -> str:
+    """Return what renews credentials that have expired."""
+    return RENEW.get(origin, f"put fresh credentials where these are from: {origin}")
+
+
+def refused(error: PartnerEventsError, host: str, origin: str) -> Finding:
+    """
+    Return what is to be said of a request that came to nothing.
+
+    Args:
+        error: Why.
+        host: Where it went.
+        origin: What the credentials are from.
+    """
+    kind, message, mend = _told(error, host, origin)
+    code = error.code if isinstance(error, ServiceError) else None
+    status: Status = "warn" if isinstance(error, ThrottledError) else "fail"
+    return Finding("service", status, message, mend, facts={"reason": kind, "code": code})
+
+
+def _told(error: PartnerEventsError, host: str, origin: str) -> tuple[str, str, str]:
+    match error:
+        case TlsError():
+            mend = "set AWS_CA_BUNDLE to the certificates of the proxy that opens TLS, if one does"
+            return "untrusted", str(error), mend
+        case TransportError():
+            mend = (
+                "check Region, endpoint and proxy above, DNS, and that outgoing connections to "
+                f"{host} are allowed"
+            )
+            return "unreachable", str(error), mend
+        case CredentialsError():  # those that had expired could not be renewed
+            return "expired", str(error), renewal(origin)
+        case ExpiredCredentialsError():
+            return "expired", f"the credentials have expired ({error.code})", renewal(origin)
+        case ClockSkewError():
+            # Its text repeats the times of a signature.
+            mend = "set this machine's clock: timedatectl set-ntp true"
+            return "clock", f"the signature's time is refused ({error.code})", mend
+        case ServiceError():
+            return _refusal(error, host, origin)
+        case _:
+            mend = f"see what answers at {host}: a proxy, or something other than EventBridge"
+            return "unreadable", str(error), mend
+
+
+def _refusal(error: ServiceError, host: str, origin: str) -> tuple[str, str, str]:
+    code = error.code
+    if code in UNKNOWN_CREDENTIALS:
+        mend = (
+            f"use a key that there is: check {origin}; temporary keys need their session token, "
+            "and those of another AWS partition are unknown here"
+        )
+        return "unknown key", f"AWS does not know the access key ({code})", mend
+    if code in _WRONG_SIGNATURE:
+        # Not the service's message: it repeats the request that was signed, token and all.
+        mend = (
+            f"check the secret access key in {origin}, and that nothing on the way alters headers"
+        )
+        return "wrong secret", f"the signature does not match ({code})", mend
+    if code in _DENIED:
+        mend = (
+            "allow events:ListPartnerEventSources, events:ListPartnerEventSourceAccounts and "
+            "events:PutPartnerEvents on * in the IAM policy of this identity; if it does, ask AWS "
+            "whether the account is registered as a partner"
+        )
+        return "denied", f"the request is denied ({error})", mend
+    if code in _NO_PARTNER:
+        mend = (
+            "register the account as an EventBridge partner with AWS, use the account that is, or "
+            "a Region in which partner operations are available"
+        )
+        return "no partner", f"partner operations are not open to this account ({error})", mend
+    if code in THROTTLING:
+        return "throttled", f"throttled ({code}): credentials are accepted", "try again later"
+    if code in TRANSIENT or error.status >= 500:
+        mend = "try again later; see https://health.aws.amazon.com/health/status"
+        return "unavailable", f"{host} cannot answer at the moment ({code})", mend
+    return "refused", f"the request is refused ({error})", "see what the message says"

@@ -1,0 +1,607 @@
+"""`doctor.check` tells what is wrong with a set-up and what mends it, and changes nothing."""
+
+from __future__ import annotations
+
+import datetime
+import inspect
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from botocore.credentials import RefreshableCredentials
+
+from eventbridge_partner import (
+    AsyncPartnerEventsClient,
+    ConfigurationError,
+    CredentialsError,
+    InvalidEventError,
+    OutboxUnavailableError,
+    PartnerEvent,
+    PartnerEventsClient,
+    StaticCredentials,
+    Timeouts,
+    doctor,
+)
+from eventbridge_partner.doctor import Finding
+from eventbridge_partner.doctor._advice import refused
+from eventbridge_partner.outbox import OutboxStats, PostgresOutbox, SqliteOutbox
+from eventbridge_partner.testing import (
+    ExpireToken,
+    FailRequest,
+    FakeEventBridge,
+    GarbleAnswer,
+    LocalServer,
+    WrongClock,
+)
+from tests.transports.servers import served, silent
+
+CANARY = "s3cr3tCanary"
+PREFIX = "aws.partner/example.com/"
+NAME = PREFIX + "acme"
+ACCOUNT = "123456789012"
+
+Checked = dict[str, Any]
+"""Findings by what was looked at."""
+
+
+def by_check(found: tuple[Finding, ...]) -> Checked:
+    return {finding.check: finding for finding in found}
+
+
+@pytest.fixture
+def look(service: FakeEventBridge, server: LocalServer) -> Callable[..., Checked]:
+    """Check a client of the local service over HTTP; arguments of a client go to the client."""
+
+    def look(*, credentials: Any = service.credentials, **settings: Any) -> Checked:
+        with PartnerEventsClient(
+            service.region, endpoint_url=server.url, credentials=credentials
+        ) as client:
+            return by_check(doctor.check(client, **settings))
+
+    return look
+
+
+@pytest.fixture
+def service() -> FakeEventBridge:
+    return FakeEventBridge()
+
+
+@pytest.fixture
+def server(service: FakeEventBridge) -> Any:
+    with service.serve() as server:
+        yield server
+
+
+# ---------------------------------------------------------------- a set-up that can deliver
+
+
+def test_a_set_up_that_can_deliver(service, look):
+    """All pass, in the order of the names, and the service was asked once and changed in nothing."""
+    service.sources.create(NAME, ACCOUNT)
+    service.sources.associate(NAME, ACCOUNT)
+    found = look(prefix=PREFIX)
+    assert {finding.status for finding in found.values()} == {"pass"}
+    assert all(finding.mend is None for finding in found.values())
+    order = get_args(doctor.CheckName)
+    assert sorted(found, key=order.index) == list(found)
+    assert [record.operation for record in service.requests] == [
+        "ListPartnerEventSources",
+        "ListPartnerEventSourceAccounts",
+    ]
+    assert service.sources.get(NAME, ACCOUNT).state == "ACTIVE"
+
+
+def test_without_a_prefix(service, look):
+    """IAM and signature are tried with any prefix; that sources were not looked at is said."""
+    found = look()
+    assert found["service"].status == "pass"
+    assert found["sources"].status == "warn"
+    assert "--prefix" in found["sources"].mend
+    assert service.request_count == 1
+
+
+def test_offline(service, look):
+    """Neither is the service asked, nor is anything said of it."""
+    found = look(offline=True, credentials=StaticCredentials("AKID", CANARY))
+    assert service.request_count == 0
+    assert found["credentials"].message == "lasting credentials, from the argument credentials"
+    assert not {"service", "clock", "sources"} & set(found)
+
+
+def test_findings_as_plain_values(look):
+    """Each is ready for JSON."""
+    for finding in look().values():
+        plain = finding.to_dict()
+        assert json.loads(json.dumps(plain)) == plain
+        assert set(plain) == {"check", "status", "message", "mend", "facts"}
+
+
+def test_versions(look):
+    """Of the package, Python and the libraries."""
+    facts = look(offline=True)["versions"].facts
+    assert {"eventbridge-partner", "Python", "botocore", "urllib3", "aiohttp", "pycurl"} <= set(
+        facts
+    )
+
+
+def test_a_library_that_is_too_old(look, monkeypatch):
+    """It is named, with the version that it takes."""
+    installed = metadata.version
+    monkeypatch.setattr(
+        "importlib.metadata.version",
+        lambda name: "1.26.18" if name == "urllib3" else installed(name),
+    )
+    found = look(offline=True)["versions"]
+    assert found.status == "warn"
+    assert found.message.startswith("urllib3 1.26.18 is older than 2.")
+
+
+# ---------------------------------------------------------------- what the service says
+
+REFUSALS = {
+    "denied": (FailRequest("AccessDeniedException", message="User x is not authorized"), "IAM"),
+    "no partner": (FailRequest("OperationDisabledException"), "register"),
+    "unknown key": (FailRequest("UnrecognizedClientException"), "check"),
+    "wrong secret": (
+        FailRequest(
+            "InvalidSignatureException",
+            message=f"The Canonical String for this request should have been '{CANARY}'",
+        ),
+        "secret",
+    ),
+    "unavailable": (FailRequest("InternalFailure", status=500), "again"),
+    "unreadable": (GarbleAnswer(), "what answers"),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_refusals_are_told_apart(service, look, reason):
+    """Each names what mends it, and repeats nothing of what was signed."""
+    fault, mend = REFUSALS[reason]
+    service.play(fault)
+    found = look()["service"]
+    assert (found.status, found.facts["reason"]) == ("fail", reason)
+    assert mend in found.mend
+    assert CANARY not in str(found)
+
+
+def test_throttling_is_a_warning(service, look):
+    """The credentials were accepted."""
+    service.play(FailRequest("ThrottlingException"))
+    found = look()["service"]
+    assert (found.status, found.facts["reason"]) == ("warn", "throttled")
+
+
+def test_a_wrong_key_and_a_wrong_secret(service, look):
+    """The local service, as AWS, tells them apart; the doctor does too."""
+    key = str(service.credentials.access_key)
+    assert look(credentials=StaticCredentials("AKIDOTHER", "x"))["service"].facts["reason"] == (
+        "unknown key"
+    )
+    assert look(credentials=StaticCredentials(key, "x"))["service"].facts["reason"] == (
+        "wrong secret"
+    )
+
+
+def test_a_token_that_has_expired(service, look):
+    """The service says so."""
+    service.play(ExpireToken())
+    found = look()
+    assert found["service"].facts["reason"] == "expired"
+    assert "fresh credentials" in found["service"].mend
+
+
+@pytest.mark.parametrize(("offset", "status"), [(-7200, "fail"), (100, "warn"), (10, "pass")])
+def test_the_clock(service, look, offset, status):
+    """It is held against the service's Date header."""
+    found = look(clock=lambda: time.time() + offset)["clock"]
+    assert found.status == status
+    assert found.facts["ahead"] == pytest.approx(offset, abs=3)
+    assert (found.mend is None) == (status == "pass")
+
+
+def test_a_clock_that_the_service_refuses(service, look):
+    """The client signs with the service's time, so events go out; the clock fails."""
+    service.play(WrongClock(7200))
+    found = look()
+    assert found["clock"].status == "fail"
+    assert found["clock"].facts["ahead"] == pytest.approx(-7200, abs=3)
+    assert found["service"].status == "pass"
+
+
+# ---------------------------------------------------------------- sources
+
+
+def test_pending_sources(service, look):
+    """Their names, how many expire soon, and how to hand them off."""
+    for number in range(8):
+        service.sources.create(f"{NAME}-{number}", ACCOUNT)
+    found = look(prefix=PREFIX)["sources"]
+    assert found.status == "warn"
+    assert f"8 of 8 ({NAME}-0 in {ACCOUNT}, " in found.message
+    assert "and 3 more" in found.message
+    assert "sources handoff" in found.mend
+    assert found.facts == {"looked_at": 8, "all": True, "pending": 8, "expiring": 0}
+
+
+def test_sources_about_to_expire():
+    """They are named first."""
+    now = time.time()
+    service = FakeEventBridge(pending_seconds=86400, clock=lambda: now)
+    service.sources.create(NAME, ACCOUNT)
+    with (
+        service.serve() as server,
+        PartnerEventsClient(
+            service.region, endpoint_url=server.url, credentials=service.credentials
+        ) as client,
+    ):
+        found = by_check(doctor.check(client, prefix=PREFIX))["sources"]
+    assert found.facts["expiring"] == 1
+    assert "1 expire within 3 days" in found.message
+
+
+def test_many_sources_are_not_all_looked_at(service, look):
+    """Fifty at most, over several pages."""
+    for number in range(60):
+        service.sources.create(f"{NAME}-{number:02}", ACCOUNT)
+    found = look(prefix=PREFIX)["sources"]
+    assert (found.facts["looked_at"], found.facts["all"]) == (50, False)
+    assert service.request_count == 51
+
+
+def test_no_sources(look):
+    """A prefix that none has may be a wrong one."""
+    assert look(prefix=PREFIX)["sources"].status == "warn"
+
+
+def test_states_that_may_not_be_looked_at(service, look):
+    """The permission is named; what delivers events is well."""
+    service.sources.create(NAME, ACCOUNT)
+    service.play(FailRequest("AccessDeniedException", operations="ListPartnerEventSourceAccounts"))
+    found = look(prefix=PREFIX)
+    assert found["service"].status == "pass"
+    assert "events:ListPartnerEventSourceAccounts" in found["sources"].mend
+
+
+# ---------------------------------------------------------------- nothing answers
+
+
+def test_a_host_that_refuses_connections():
+    """It is named, and told apart from a refusal of the service."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with PartnerEventsClient(
+        "us-east-1",
+        endpoint_url=f"http://127.0.0.1:{port}",
+        credentials=StaticCredentials("A", "S"),
+    ) as client:
+        found = by_check(doctor.check(client))["service"]
+    assert (found.status, found.facts["reason"]) == ("fail", "unreachable")
+    assert f"no connection to 127.0.0.1:{port} (" in found.message
+    assert f"outgoing connections to 127.0.0.1:{port}" in found.mend
+
+
+class Hanging:
+    """Credentials, an outbox and a transport that do not come back until they are let go."""
+
+    def __init__(self) -> None:
+        self.end = threading.Event()
+
+    def get_frozen_credentials(self, *_: object) -> Any:
+        self.end.wait()
+        raise RuntimeError
+
+    send = stats = get_frozen_credentials
+
+    def describe(self) -> str:
+        return "the outbox"
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture
+def hanging():
+    hanging = Hanging()
+    yield hanging
+    hanging.end.set()
+
+
+def test_a_silent_server_and_a_silent_database(hanging):
+    """All of it ends in time, and names what did not answer."""
+    with (
+        served(silent) as port,
+        PartnerEventsClient(
+            "us-east-1",
+            endpoint_url=f"http://127.0.0.1:{port}",
+            credentials=StaticCredentials("A", "S"),
+            timeout=Timeouts(connect=60, read=60),
+        ) as client,
+    ):
+        started = time.monotonic()
+        found = by_check(doctor.check(client, outbox=hanging, timeout=0.2))
+        assert time.monotonic() - started < 2
+    assert f"no answer from 127.0.0.1:{port}" in found["service"].message
+    assert found["service"].facts["reason"] == "unreachable"
+    assert found["outbox"].message == "the outbox gave no answer within 0.2 s"
+
+
+@pytest.mark.parametrize("what", ["credentials", "transport"])
+def test_what_hangs_without_a_time_out(hanging, what):
+    """A host name, a process or a role may take as long as it likes: nobody waits for it."""
+    given = {"credentials": StaticCredentials("A", "S")} | {what: hanging}
+    found = by_check(doctor.check(PartnerEventsClient("us-east-1", **given), timeout=0.2))
+    failed = found["credentials" if what == "credentials" else "service"]
+    assert failed.status == "fail"
+    assert "0.1 s" in failed.message or "0.2 s" in failed.message
+
+
+def test_ten_seconds_at_most():
+    """The default leaves room for starting and for the last word."""
+    assert inspect.signature(doctor.check).parameters["timeout"].default <= 9
+
+
+def test_a_transport_that_raises_what_it_likes():
+    """Its class is named, and its text is not."""
+
+    class Raising(Hanging):
+        def send(self, *_: Any) -> Any:
+            raise RuntimeError(CANARY)
+
+    client = PartnerEventsClient(
+        "us-east-1", credentials=StaticCredentials("A", "S"), transport=Raising()
+    )
+    found = by_check(doctor.check(client))["service"]
+    assert found.message == "the transport raised RuntimeError"
+
+
+def unfit(*, ca_bundle: Any, proxies: Any) -> Any:
+    raise ConfigurationError("it needs a library: pip install it")
+
+
+def broken(*, ca_bundle: Any, proxies: Any) -> Any:
+    raise RuntimeError(CANARY)
+
+
+@pytest.mark.parametrize(
+    ("transport", "message"),
+    [(unfit, "it needs a library: pip install it"), (broken, "making it raised RuntimeError")],
+)
+def test_a_transport_that_cannot_be_made(transport, message):
+    """It fails for itself, and credentials are looked at all the same."""
+    client = PartnerEventsClient(
+        "us-east-1", credentials=StaticCredentials("A", "S"), transport=transport
+    )
+    found = by_check(doctor.check(client))
+    assert (found["transport"].status, found["transport"].message) == ("fail", message)
+    assert found["credentials"].status == "pass"
+    assert "service" not in found
+
+
+def test_credentials_that_cannot_be_renewed():
+    """Those that the service called expired, where there are no others."""
+    error = CredentialsError("the AWS credentials have expired and there are no others")
+    found = refused(error, "events", "IAM Identity Center")
+    assert (found.facts["reason"], found.mend) == ("expired", "aws sso login")
+
+
+# ---------------------------------------------------------------- settings and credentials
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """AWS's config file, to be written by a test."""
+
+    def write(config: str) -> Path:
+        path = tmp_path / "config"
+        path.write_text(config)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(path))
+        return path
+
+    return write
+
+
+def offline(*arguments: Any, **settings: Any) -> Checked:
+    return by_check(doctor.check(PartnerEventsClient(*arguments, **settings), offline=True))
+
+
+def test_an_empty_environment():
+    """Region and credentials are missing, and the rest is looked at all the same."""
+    found = by_check(doctor.check(PartnerEventsClient()))
+    failed = {name for name, finding in found.items() if finding.status == "fail"}
+    assert failed == {"region", "credentials"}
+    assert "service" not in found
+    assert "AWS_REGION" in found["region"].mend
+    assert "AWS_ACCESS_KEY_ID" in found["credentials"].mend
+
+
+def test_which_setting_won(monkeypatch, files, tmp_path):
+    """Of argument, variable and file."""
+    assert offline("eu-west-1")["region"].facts["origin"] == "the argument region"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-2")
+    assert offline()["region"].message == "eu-west-2, from AWS_DEFAULT_REGION"
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    assert offline()["region"].message == "eu-west-3, from AWS_REGION"
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    path = files("[profile dev]\nregion = eu-north-1\nendpoint_url = https://own.example.com\n")
+    found = offline(profile="dev")
+    assert found["region"].message == f"eu-north-1, from region of profile dev in {path}"
+    assert found["endpoint"].facts["origin"] == f"endpoint_url of profile dev in {path}"
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:{CANARY}@proxy.example.com:3128")
+    found = offline(profile="dev")
+    assert found["proxy"].message == "http://proxy.example.com:3128, from HTTPS_PROXY"
+
+
+def test_a_profile_that_does_not_exist(files, monkeypatch):
+    """What names it, and the files that were read; nothing else can be said."""
+    path = files("[profile dev]\n")
+    found = by_check(doctor.check(PartnerEventsClient(profile="nope")))
+    assert list(found) == ["versions", "files"]
+    assert found["files"].message.startswith("the argument profile is 'nope', and there is no such")
+    assert str(path) in found["files"].message
+    monkeypatch.setenv("AWS_PROFILE", "gone")
+    assert offline()["files"].message.startswith("AWS_PROFILE is 'gone', ")
+
+
+def test_settings_that_cannot_work(monkeypatch, tmp_path):
+    """All are told at once, each by the name of its variable, and no password is."""
+    (tmp_path / "ca.pem").write_text("none")
+    monkeypatch.setenv("AWS_REGION", "us east 1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://user:{CANARY}@own.example.com")
+    monkeypatch.setenv("https_proxy", f"ftp://user:{CANARY}@proxy")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "many")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{CANARY} ")
+    found = by_check(doctor.check(PartnerEventsClient()))
+    variables = {
+        "region": "AWS_REGION",
+        "endpoint": "AWS_ENDPOINT_URL",
+        "proxy": "https_proxy",
+        "certificates": "AWS_CA_BUNDLE",
+        "attempts": "AWS_MAX_ATTEMPTS",
+        "credentials": "AWS_SECRET_ACCESS_KEY",
+    }
+    for check, variable in variables.items():
+        assert found[check].status == "fail", check
+        assert variable in found[check].message
+        assert found[check].mend
+    assert CANARY not in str(found)
+
+
+def test_a_proxy_variable_that_is_not_read(monkeypatch):
+    """ALL_PROXY is ignored, which nobody expects who set it."""
+    monkeypatch.setenv("ALL_PROXY", f"http://user:{CANARY}@proxy")
+    found = offline("us-east-1")["proxy"]
+    assert found.status == "warn"
+    assert "HTTPS_PROXY" in found.mend
+    assert CANARY not in str(found)
+
+
+def test_clear_text(monkeypatch):
+    """http to a host that was allowed by name is a warning, and to this machine it is not."""
+    found = offline("us-east-1", endpoint_url="http://box:4566", insecure_hosts=["box"])
+    assert found["endpoint"].status == "warn"
+    assert offline("us-east-1", endpoint_url="http://127.0.0.1:1")["endpoint"].status == "pass"
+
+
+def refreshable(seconds: float) -> RefreshableCredentials:
+    expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+    metadata = {
+        "access_key": "AKID",
+        "secret_key": CANARY,
+        "token": CANARY,
+        "expiry_time": expires.isoformat(),
+    }
+    return RefreshableCredentials.create_from_metadata(metadata, lambda: metadata, "sso")
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(86400, "pass"), (700, "warn")])
+def test_credentials_that_expire(look, seconds, status):
+    """When, and by which command there are others; never what they are."""
+    found = look(credentials=refreshable(seconds))["credentials"]
+    assert found.status == status
+    assert found.facts["temporary"] is True
+    assert found.facts["expires"] is not None
+    assert CANARY not in str(found)
+
+
+def test_keys_of_files_are_found_offline(files, monkeypatch, tmp_path):
+    """What a role or a process would give is not asked for, and that is said."""
+    path = files(
+        "[default]\nregion = us-east-1\naws_access_key_id = A\naws_secret_access_key = S\n"
+    )
+    assert offline()["credentials"].message == "lasting credentials, from AWS's config file"
+    path.write_text("[default]\nregion = us-east-1\ncredential_process = /nonexistent\n")
+    found = offline()["credentials"]
+    assert found.status == "warn"
+    assert "--offline" in found.mend
+
+
+# ---------------------------------------------------------------- an outbox
+
+
+def test_an_outbox(look, tmp_path):
+    """No tables, an empty one, one with a backlog, one with dead letters."""
+    now = [time.time()]
+    with SqliteOutbox(tmp_path / "shop.db", clock=lambda: now[0]) as outbox:
+        found = look(outbox=outbox)["outbox"]
+        assert found.status == "fail"
+        assert str(tmp_path / "shop.db") in found.message
+        assert "eventbridge-partner outbox create" in found.mend
+        outbox.create()
+        found = look(outbox=outbox)
+        assert found["outbox"].facts == {"version": 1}
+        assert found["backlog"].status == found["dead letters"].status == "pass"
+        with outbox.transaction() as connection:
+            outbox.add(connection, PartnerEvent(NAME, "t", {"canary": CANARY}))
+        now[0] += 3600
+        found = look(outbox=outbox)["backlog"]
+        assert found.status == "warn"
+        assert found.message == "1 waiting, 1 due, the oldest for 3600 s"
+        assert "eventbridge-partner relay" in found.mend
+
+
+class Standing:
+    """An outbox that has given figures, or fails so."""
+
+    def __init__(self, found: OutboxStats | Exception) -> None:
+        self.found = found
+
+    def stats(self) -> OutboxStats:
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+    def describe(self) -> str:
+        return "the outbox"
+
+
+def test_dead_letters_and_old_transactions(look):
+    """Each says what deals with it."""
+    since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
+    stats = OutboxStats(2, 1, 0, dead=3, held=1, oldest_age=5.0, held_back_since=since)
+    found = look(outbox=Standing(stats), offline=True)
+    assert found["dead letters"].message == "3"
+    assert "outbox dead list" in found["dead letters"].mend
+    assert "1 held sources" in found["backlog"].message
+    assert "transaction" in found["backlog"].mend
+
+
+def test_a_database_that_cannot_be_used(look):
+    """Its error is told."""
+    found = look(outbox=Standing(OutboxUnavailableError("gone away")), offline=True)["outbox"]
+    assert (found.status, found.message) == ("fail", "gone away")
+
+
+def test_no_password_of_a_database(look):
+    """Neither of one that refuses connections."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    outbox = PostgresOutbox(f"postgresql://user:{CANARY}@127.0.0.1:{port}/shop")
+    found = look(outbox=outbox, offline=True)["outbox"]
+    assert found.status == "fail"
+    assert str(port) in found.message
+    assert CANARY not in str(found)
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def test_arguments():
+    """A client of the other world and a prefix that is none are refused at once."""
+    with pytest.raises(TypeError, match=r"client is of type .*AsyncPartnerEventsClient; allowed"):
+        doctor.check(AsyncPartnerEventsClient())
+    with pytest.raises(TypeError, match="client is of type str"):
+        doctor.check("us-east-1")
+    with pytest.raises(InvalidEventError, match="prefix is 'acme'"):
+        doctor.check(PartnerEventsClient(), prefix="acme")
+    with pytest.raises(ValueError, match="timeout is 0; allowed"):
+        doctor.check(PartnerEventsClient(), timeout=0)
