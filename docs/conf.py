@@ -49,6 +49,7 @@ nitpick_ignore = [
     ("py:class", "LocalService"),
     ("py:class", "Observer"),
     ("py:class", "Stop"),
+    ("py:class", "TransportT"),
     ("py:class", "Wait"),
     ("py:class", "_Connection"),
     ("py:class", "eventbridge_partner.aws.credentials.Credentials"),
