@@ -21,6 +21,8 @@ html_theme = "furo"
 html_title = f"eventbridge-partner {release}"
 html_show_sphinx = False
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["wrapped.css"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -47,6 +49,7 @@ nitpick_ignore = [
     ("py:class", "LocalService"),
     ("py:class", "Observer"),
     ("py:class", "Stop"),
+    ("py:class", "TransportT"),
     ("py:class", "Wait"),
     ("py:class", "_Connection"),
     ("py:class", "eventbridge_partner.aws.credentials.Credentials"),

@@ -151,7 +151,7 @@ FAULTS: dict[str, Callable[[str], list[tuple[str, Make]]]] = {
         *entry_codes(what),
         ("NeverHeardOf", failing_entry("NeverHeardOf", "Event Bus Not Found")),
     ],
-    "Entry: a code that nobody": lambda _: [("NeverHeardOf", failing_entry("NeverHeardOf"))],
+    "Entry: an unknown code": lambda _: [("NeverHeardOf", failing_entry("NeverHeardOf"))],
     "Request: a transient code": lambda _: [
         *[(code, failing_request(code)) for code in TRANSIENT],
         *[("NeverHeardOf", failing_request("NeverHeardOf", status)) for status in STATUSES],
@@ -178,7 +178,7 @@ FAULTS: dict[str, Callable[[str], list[tuple[str, Make]]]] = {
     "Request: another status": lambda _: [
         (f"HTTP {status}", without_code(status)) for status in (301, 307, 401, 403, 404)
     ],
-    "Request: status 400 with a code": lambda _: [
+    "Request: status 400 with an unknown": lambda _: [
         ("NeverHeardOf", failing_request("NeverHeardOf"))
     ],
     "The connection closes without": lambda _: [("", LoseAnswer), ("", CloseConnection)],
@@ -234,7 +234,7 @@ def _() -> Any:
     return raised(TypeError, lambda: client.put_events(events()[0]))  # type: ignore[arg-type]
 
 
-@story("`PartnerEvent(…)` is given")
+@story("A `PartnerEvent(…)`")
 def _() -> Any:
     return raised(InvalidEventError, lambda: PartnerEvent("nobody", "t", {}))
 
@@ -360,7 +360,7 @@ def _() -> Any:
     return described(outcome)
 
 
-@story("Kept connections were forgotten")
+@story("A gateway has forgotten")
 def _() -> Any:
     opened: list[socket.socket] = []
 
@@ -487,7 +487,7 @@ class BrokenTransport:
     def close(self) -> None: ...
 
 
-@story("A transport of yours raises")
+@story("A transport of your own raises")
 def _() -> Any:
     client = client_of(FakeEventBridge(), transport=BrokenTransport())
     with pytest.raises(ZeroDivisionError):
@@ -570,7 +570,7 @@ class CredentialsThatEnd:
         return self._credentials.get_frozen_credentials()
 
 
-@story("The credentials cannot be fetched")
+@story("Credentials can no longer be fetched")
 def _() -> Any:
     service = FakeEventBridge()
     credentials = CredentialsThatEnd(service, 2)

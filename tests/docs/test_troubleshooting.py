@@ -1,0 +1,82 @@
+"""What the page on troubleshooting quotes is what the package says."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/how-to/troubleshooting.md").read_text()
+QUOTES = [
+    line.strip()
+    for block in re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+# What the local service, the system and OpenSSL say, which a line of ours repeats.
+FOREIGN = [
+    "The request was refused.",
+    "Connection refused",
+    "unable to get local issuer certificate",
+    ".py:12 in",
+]
+# Arguments and members that a line is about, and a reader's value.
+NAMES = {"account", "client", "source", "support", "time", "wait"}
+VALUE = "\0"
+
+
+@cache
+def templates() -> tuple[tuple[str, ...], ...]:
+    """Return each text of the source that has two words or more, split at its values."""
+    found: set[tuple[str, ...]] = set()
+    for file in (ROOT / "eventbridge_partner").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(tuple(re.split(r"%(?:s|d|g|\.0f)", node.value)))
+            elif isinstance(node, ast.JoinedStr):
+                parts = [
+                    part.value if isinstance(part, ast.Constant) else VALUE for part in node.values
+                ]
+                found.add(tuple("".join(map(str, parts)).split(VALUE)))
+    return tuple(parts for parts in found if len(words_of(" ".join(parts))) > 1)
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a sentence: names, numbers and types are values and none."""
+    return [word for word in re.findall(r"[^\s,;:()\[\]]+", text) if re.fullmatch("[a-z'`]+", word)]
+
+
+def left_of(quote: str) -> list[str]:
+    """Return the words of a quote that no text of the source has put there."""
+    for words in FOREIGN:
+        quote = quote.replace(words, VALUE)
+    left = list(quote)
+    for parts in templates():
+        if not all(part in quote for part in parts):
+            continue
+        if match := re.search("(.+?)".join(f"({re.escape(part)})" for part in parts), quote):
+            for group in range(1, len(match.groups()) + 1, 2):
+                left[slice(*match.span(group))] = " " * len(match[group])
+    return [word for word in words_of("".join(left)) if word not in NAMES]
+
+
+@pytest.mark.parametrize("quote", QUOTES)
+def test_quotes_are_messages_of_the_package(quote):
+    """Each word of each line is of a text in the source, but for names and numbers."""
+    assert left_of(quote) == []
+
+
+def test_other_words_are_not_taken_for_messages():
+    """A word that was changed shows."""
+    assert left_of("region was not set; needed: the argument region") != []
+    line = "3 events of direct calls were not accepted: Rejected, InvalidEvent"
+    assert left_of(f"{line}; mend them") == ["mend", "them"]
+
+
+def test_the_page_quotes_enough():
+    """The blocks were found."""
+    assert len(QUOTES) > 50
