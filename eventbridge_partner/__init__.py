@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         Outcome,
         OutcomeCounts,
         PartnerEvent,
+        Readiness,
         Rejected,
         ResultEntry,
         SourceAccount,
@@ -107,8 +108,8 @@ else:
         "guard._asyncio": "AsyncSourceGuard",
         "models": """
             Accepted DeliveryReport EventSource Exhausted GivenEvent Outcome OutcomeCounts
-            PartnerEvent Rejected ResultEntry SourceAccount SourceName SourceState Unconfirmed
-            entry_size stamp
+            PartnerEvent Readiness Rejected ResultEntry SourceAccount SourceName SourceState
+            Unconfirmed entry_size stamp
         """,
         "pacing": "Pace",
         "publisher._asyncio": "AsyncEventPublisher",
@@ -174,6 +175,7 @@ __all__ = [
     "PublisherStats",
     "PutPartnerEventsResponse",
     "ReadCredentials",
+    "Readiness",
     "Receipt",
     "RegionRouter",
     "Rejected",

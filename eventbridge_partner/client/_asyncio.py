@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
+    Awaitable,
     Iterable,
     Iterator,
     Mapping,
@@ -24,6 +25,7 @@ from eventbridge_partner.client._boto3_shape import (
     read_entries,
     to_response,
 )
+from eventbridge_partner.client._probe import check_seconds, late
 from eventbridge_partner.delivery.actions import Finished, Send, Take, Wait
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.given import (
@@ -40,7 +42,7 @@ from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._off_loop import OffLoop
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.line._undelivered import warn_of
-from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
+from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome, Readiness
 from eventbridge_partner.transports import Answer, AsyncTransport
 from eventbridge_partner.wire.calls import put_partner_events
 
@@ -94,6 +96,22 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
         if credentials:
             await line.frozen()
         return self
+
+    async def readiness(self, *, timeout: float = 1.0) -> Readiness:  # noqa: ASYNC109  # as the other client
+        """
+        Tell whether it could send now: there are settings and credentials. It sends nothing.
+
+        For a readiness probe, which may ask each second; see the how-to "Probe readiness".
+
+        Args:
+            timeout: Seconds to wait for what has to be looked up; longer ones go on by themselves.
+
+        Raises:
+            TypeError: `timeout` is no number.
+            ValueError: It is not above 0.
+        """
+        check_seconds(timeout=timeout)
+        return Readiness(await reasons_within(self.look_up(credentials=True), timeout))
 
     # ------------------------------------------------------------ sending
 
@@ -441,3 +459,15 @@ class _Call:
             if self._account is not None and not self._is_closed:
                 self._account.ended()
             self._is_closed = True
+
+
+async def reasons_within(looking_up: Awaitable[object], seconds: float) -> tuple[str, ...]:
+    """Return why nothing can be sent; await the look-up for so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await looking_up
+    except TimeoutError:
+        return (late(seconds),)
+    except PartnerEventsError as error:
+        return (str(error),)
+    return ()

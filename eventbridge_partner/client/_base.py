@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, Self,
 from eventbridge_partner._arguments import wrong_type
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._http import Timeouts
-from eventbridge_partner.aws.credentials import Credentials
+from eventbridge_partner.aws.credentials import Credentials, CredentialsKeeper
 from eventbridge_partner.errors import ConfigurationError
 from eventbridge_partner.limits import MAX_BATCH_BYTES, MAX_ENTRY_BYTES
 from eventbridge_partner.line._base import BaseLine
@@ -282,6 +282,11 @@ def check_client(client: object, kind: type[BaseClient[Any, Any, Any]]) -> None:
     """
     if isinstance(client, BaseClient) and not isinstance(client, kind):
         raise wrong_type("client", client, f"a {kind.__name__}")
+
+
+def credentials_of(client: BaseClient[Any, Any, Any]) -> CredentialsKeeper:
+    """Return what a client and its siblings sign with."""
+    return client._setup.shared.credentials  # pyright: ignore[reportPrivateUsage]
 
 
 def line_of(client: BaseClient[Any, LineT, Any]) -> LineT:

@@ -30,12 +30,13 @@ from eventbridge_partner.line._blocking import Line
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.line._undelivered import warn_of
-from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
+from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome, Readiness
 from eventbridge_partner.transports import Answer, Transport
 from eventbridge_partner.transports.flights import WorkerThreads
 from eventbridge_partner.wire.calls import put_partner_events
 
 if TYPE_CHECKING:
+    from eventbridge_partner.client._probe import Probe
     from eventbridge_partner.line._witness import Account
     from eventbridge_partner.sources import Sources
 
@@ -55,6 +56,8 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
     and its credentials are worth keeping. What is not given is looked up at the first use, so
     making one is cheap and reads no file.
     """
+
+    _probe: Probe | None
 
     def _make_sources(self, setup: Setup) -> Sources:
         from eventbridge_partner.sources import Sources
@@ -83,6 +86,35 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
         if credentials:
             line.credentials.frozen()
         return self
+
+    def readiness(self, *, timeout: float = 1.0) -> Readiness:
+        """
+        Tell whether it could send now: there are settings and credentials. It sends nothing.
+
+        For a readiness probe, which may ask each second; see the how-to "Probe readiness".
+
+        Args:
+            timeout: Seconds to wait for what has to be looked up; longer ones go on by themselves.
+
+        Raises:
+            TypeError: `timeout` is no number.
+            ValueError: It is not above 0.
+        """
+        from eventbridge_partner.client._probe import Probe, check_seconds, reasons_now
+
+        check_seconds(timeout=timeout)
+        if self._line is not None and not self._line.credentials.may_block():
+            return Readiness(reasons_now(self._line.credentials.frozen))
+        if self._probe is None:
+            self._probe = Probe()
+        return Readiness(self._probe.reasons(self._look_up_all, timeout))
+
+    def _look_up_all(self) -> None:
+        self.look_up(credentials=True)
+
+    def _forget_process(self) -> None:
+        super()._forget_process()
+        self._probe = None
 
     # ------------------------------------------------------------ sending
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         ResultEntry,
         Unconfirmed,
     )
+    from eventbridge_partner.models._readiness import Readiness
     from eventbridge_partner.models._report import DeliveryReport, OutcomeCounts
     from eventbridge_partner.models._source_name import SourceName
     from eventbridge_partner.models._sources import EventSource, SourceAccount, SourceState
@@ -24,6 +25,7 @@ else:
     _NAMES = {
         "_event": "PartnerEvent entry_size",
         "_outcomes": "Accepted Exhausted GivenEvent Outcome Rejected ResultEntry Unconfirmed",
+        "_readiness": "Readiness",
         "_report": "DeliveryReport OutcomeCounts",
         "_source_name": "SourceName",
         "_sources": "EventSource SourceAccount SourceState",
@@ -40,6 +42,7 @@ __all__ = [
     "Outcome",
     "OutcomeCounts",
     "PartnerEvent",
+    "Readiness",
     "Rejected",
     "ResultEntry",
     "SourceAccount",

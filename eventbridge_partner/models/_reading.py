@@ -17,14 +17,20 @@ import orjson
 FIRST_TEXTS: Final = 1000
 """So many texts are read before msgspec is loaded."""
 
+_LARGE: Final = 64 * 1024
+"""A text of more bytes has it loaded at once, for it takes memory to make something of that."""
+
 not_an_object: tuple[type[Exception], ...] = (ValueError, RecursionError)
 """What `read_object` raises of a text that is none; to be looked up when something is raised."""
 
 
 def read_first(raw: bytes) -> None:
     """Raise what `not_an_object` names if a text is none; load msgspec if many have been read."""
-    if next(_numbers) % FIRST_TEXTS == 0:
+    if next(_numbers) % FIRST_TEXTS == 0 or len(raw) > _LARGE:
         load_msgspec()
+        if read_object is not read_first:
+            read_object(raw)
+            return
     if type(orjson.loads(raw)) is not dict:
         raise ValueError
 

@@ -21,7 +21,13 @@ from eventbridge_partner._bugs import log_bug
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork
 from eventbridge_partner._logs import log
-from eventbridge_partner.client._asyncio import AsyncPartnerEventsClient, async_line_of
+from eventbridge_partner.client._asyncio import (
+    AsyncPartnerEventsClient,
+    async_line_of,
+    reasons_within,
+)
+from eventbridge_partner.client._base import credentials_of
+from eventbridge_partner.client._probe import check_seconds
 from eventbridge_partner.delivery.actions import Send, Wait
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.given import read, refuse_single
@@ -36,7 +42,14 @@ from eventbridge_partner.guard._asyncio import AsyncSourceGuard
 from eventbridge_partner.guard._base import client_of, plans_of
 from eventbridge_partner.line._asyncio import AsyncLine
 from eventbridge_partner.line._flight import Flight
-from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome, PartnerEvent
+from eventbridge_partner.line._off_loop import OffLoop
+from eventbridge_partner.models import (
+    DeliveryReport,
+    GivenEvent,
+    Outcome,
+    PartnerEvent,
+    Readiness,
+)
 from eventbridge_partner.publisher._async_look_ups import AsyncLookUps
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner.publisher._dispatch import (
@@ -59,11 +72,13 @@ from eventbridge_partner.publisher._receipts import (
     Receipt,
     close_report,
     flush_report,
+    reasons_against,
     run_callback,
 )
 from eventbridge_partner.publisher._routes import Desk, Routes, sum_of_stats
 from eventbridge_partner.regions._asyncio import (
     AsyncRegionRouter,
+    async_client_behind,
     async_region_of,
     async_sender_of,
 )
@@ -146,6 +161,7 @@ class AsyncEventPublisher:
         self._on_undelivered = on_undelivered
         self._is_closed = False
         self._fleet: _Fleet | None = None
+        self._off_loop = OffLoop()
         after_fork(self, AsyncEventPublisher._leave_parent)
 
     # ------------------------------------------------------------ publishing
@@ -284,6 +300,41 @@ class AsyncEventPublisher:
         fleet = self._fleet
         return PublisherStats() if fleet is None else fleet.stats()
 
+    async def readiness(self, *, max_age: float = 60.0, timeout: float = 1.0) -> Readiness:  # noqa: ASYNC109  # as the other publisher
+        """
+        Tell whether it can take and send events now. It sends nothing.
+
+        For a readiness probe, which may ask each second; see the how-to "Probe readiness".
+
+        Args:
+            max_age: Seconds for which the oldest event may have been without an outcome.
+            timeout: Seconds to wait for what has to be looked up; longer ones go on by themselves.
+
+        Returns:
+            Every reason against it: it is closed, what sends has ended, the oldest event is too
+            old, or the client lacks settings or credentials.
+
+        Raises:
+            TypeError: A number of seconds is none.
+            ValueError: It is not above 0.
+        """
+        check_seconds(max_age=max_age, timeout=timeout)
+        fleet = self._fleet
+        age = 0.0 if fleet is None else fleet.stats().oldest_age
+        own = reasons_against(
+            is_closed=self._is_closed,
+            has_ended=fleet is not None and not fleet.is_alive,
+            age=age,
+            max_age=max_age,
+        )
+        if isinstance(self._client, AsyncRegionRouter):
+            # Its Regions share them; which Regions there will be nobody knows.
+            frozen = credentials_of(async_client_behind(self._client)).frozen
+            reasons = await reasons_within(self._off_loop.run(frozen), timeout)
+        else:
+            reasons = (await _parts(self._client)[0].readiness(timeout=timeout)).reasons
+        return Readiness((*own, *reasons), age)
+
     # ------------------------------------------------------------ life
 
     def _current(self) -> _Fleet | None:
@@ -325,6 +376,7 @@ class AsyncEventPublisher:
 
     def _leave_parent(self) -> None:
         self._fleet = None
+        self._off_loop = OffLoop()
 
     async def __aenter__(self) -> Self:
         return self
@@ -597,6 +649,11 @@ class _Fleet:
         return [*self._senders.values()]
 
     @property
+    def is_alive(self) -> bool:
+        """Whether the loop and each task that sends go on, or have ended because they were to."""
+        return all(sender.is_alive for sender in self._all())
+
+    @property
     def held(self) -> int:
         """How many events have no outcome."""
         return sum([sender.dispatch.book.buffer.held for sender in self._all()])
@@ -710,6 +767,13 @@ class _Sender:
             run_callback(callback, receipt)
 
     # ------------------------------------------------------------ in any task
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its task goes on, or has ended because it was to."""
+        if self.dispatch.is_over:
+            return True
+        return not (self._task.done() or self.loop.is_closed())
 
     async def admit_within(self, receipt: Receipt, seconds: float) -> bool:
         """

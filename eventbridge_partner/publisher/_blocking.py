@@ -19,8 +19,9 @@ from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._logs import log
 from eventbridge_partner._threads import SendingThread, is_sending
-from eventbridge_partner.client._base import line_of
+from eventbridge_partner.client._base import credentials_of, line_of
 from eventbridge_partner.client._blocking import PartnerEventsClient
+from eventbridge_partner.client._probe import Probe, check_seconds
 from eventbridge_partner.delivery.actions import Send, Wait
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.given import read, refuse_single
@@ -34,7 +35,7 @@ from eventbridge_partner.guard import SourceGuard
 from eventbridge_partner.guard._base import client_of, plans_of
 from eventbridge_partner.line._blocking import Line
 from eventbridge_partner.line._flight import Flight
-from eventbridge_partner.models import DeliveryReport, GivenEvent, PartnerEvent
+from eventbridge_partner.models import DeliveryReport, GivenEvent, PartnerEvent, Readiness
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner.publisher._callbacks import Callbacks
 from eventbridge_partner.publisher._dispatch import (
@@ -57,9 +58,10 @@ from eventbridge_partner.publisher._receipts import (
     close_report,
     flush_report,
     for_lock,
+    reasons_against,
 )
 from eventbridge_partner.publisher._routes import Desk, Routes, sum_of_stats
-from eventbridge_partner.regions._blocking import RegionRouter, region_of, sender_of
+from eventbridge_partner.regions._blocking import RegionRouter, client_behind, region_of, sender_of
 from eventbridge_partner.sources import Sources
 from eventbridge_partner.transports import Flights
 
@@ -140,6 +142,7 @@ class EventPublisher:
         self._on_undelivered = on_undelivered
         self._is_closed = False
         self._fleet: _Fleet | None = None
+        self._probe = Probe()
         after_fork(self, EventPublisher._leave_parent)
 
     # ------------------------------------------------------------ publishing
@@ -284,6 +287,41 @@ class EventPublisher:
         fleet = self._fleet
         return PublisherStats() if fleet is None else fleet.stats()
 
+    def readiness(self, *, max_age: float = 60.0, timeout: float = 1.0) -> Readiness:
+        """
+        Tell whether it can take and send events now. It sends nothing.
+
+        For a readiness probe, which may ask each second; see the how-to "Probe readiness".
+
+        Args:
+            max_age: Seconds for which the oldest event may have been without an outcome.
+            timeout: Seconds to wait for what has to be looked up; longer ones go on by themselves.
+
+        Returns:
+            Every reason against it: it is closed, what sends has ended, the oldest event is too
+            old, or the client lacks settings or credentials.
+
+        Raises:
+            TypeError: A number of seconds is none.
+            ValueError: It is not above 0.
+        """
+        check_seconds(max_age=max_age, timeout=timeout)
+        fleet = self._fleet
+        age = 0.0 if fleet is None else fleet.stats().oldest_age
+        own = reasons_against(
+            is_closed=self._is_closed,
+            has_ended=fleet is not None and not fleet.is_alive,
+            age=age,
+            max_age=max_age,
+        )
+        if isinstance(self._client, RegionRouter):
+            # Its Regions share them; which Regions there will be nobody knows.
+            look_up = credentials_of(client_behind(self._client)).frozen
+            reasons = self._probe.reasons(look_up, timeout)
+        else:
+            reasons = _parts(self._client)[0].readiness(timeout=timeout).reasons
+        return Readiness((*own, *reasons), age)
+
     # ------------------------------------------------------------ life
 
     def _begin(self) -> _Fleet:
@@ -313,6 +351,7 @@ class EventPublisher:
 
     def _leave_parent(self) -> None:
         self._fleet = None
+        self._probe = Probe()
 
     def __enter__(self) -> Self:
         return self
@@ -497,6 +536,11 @@ class _Fleet:
         return [*self._senders.values()]
 
     @property
+    def is_alive(self) -> bool:
+        """Whether each thread that sends goes on, or has ended because it was to."""
+        return all(sender.is_alive for sender in self._all())
+
+    @property
     def held(self) -> int:
         """How many events have no outcome."""
         return sum([sender.dispatch.book.buffer.held for sender in self._all()])
@@ -579,7 +623,8 @@ class _Sender:
         self._flights: Flights[Flight] | None = None
         self._open_flights()
         try:
-            SendingThread(self._run, "eventbridge-partner-publisher").start()
+            self._thread = SendingThread(self._run, "eventbridge-partner-publisher")
+            self._thread.start()
         except RuntimeError as error:
             self._close_flights()
             raise PublisherClosedError("the process ends, and starts no more threads") from error
@@ -591,6 +636,11 @@ class _Sender:
         after_fork(self, _Sender.leave_to_parent)
 
     # ------------------------------------------------------------ in any thread
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread goes on, or has ended because it was to."""
+        return self._has_ended or self._thread.is_alive()
 
     def admit_within(self, receipt: Receipt, timeout: float) -> bool:
         """

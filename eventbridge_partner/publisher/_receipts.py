@@ -292,6 +292,20 @@ class FlushReport:
         return plain_figures(self)
 
 
+def reasons_against(
+    *, is_closed: bool, has_ended: bool, age: float, max_age: float
+) -> tuple[str, ...]:
+    """Return why a publisher is not ready, apart from what its client says."""
+    reasons: list[str] = []
+    if is_closed:
+        reasons.append("the publisher is closed")
+    if has_ended:
+        reasons.append("what sends has ended")
+    if age > max_age:
+        reasons.append(f"the oldest event has waited for {age:.0f} s; allowed: {max_age:g} s")
+    return tuple(reasons)
+
+
 def _nothing() -> None:
     pass
 

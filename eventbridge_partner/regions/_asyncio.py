@@ -183,6 +183,11 @@ def async_region_of(router: AsyncRegionRouter, source: str) -> str:
     return known_region(source, router._lookup)  # pyright: ignore[reportPrivateUsage]
 
 
+def async_client_behind(router: AsyncRegionRouter) -> AsyncPartnerEventsClient:
+    """Return the client whose siblings send to the Regions."""
+    return router._client  # pyright: ignore[reportPrivateUsage]
+
+
 def async_sender_of(router: AsyncRegionRouter, region: str) -> AsyncSender:
     """Return what sends to a Region."""
     return router._sender(region)  # pyright: ignore[reportPrivateUsage]

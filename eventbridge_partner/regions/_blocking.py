@@ -186,6 +186,11 @@ def region_of(router: RegionRouter, source: str) -> str:
     return known_region(source, router._lookup)  # pyright: ignore[reportPrivateUsage]
 
 
+def client_behind(router: RegionRouter) -> PartnerEventsClient:
+    """Return the client whose siblings send to the Regions."""
+    return router._client  # pyright: ignore[reportPrivateUsage]
+
+
 def sender_of(router: RegionRouter, region: str) -> Sender:
     """Return what sends to a Region."""
     return router._sender(region)  # pyright: ignore[reportPrivateUsage]

@@ -56,6 +56,7 @@ from eventbridge_partner import (
     PartnerEventsError,
     PublisherStats,
     PutPartnerEventsResponse,
+    Readiness,
     Receipt,
     RegionRouter,
     Rejected,
@@ -408,6 +409,7 @@ with EventPublisher(opened, linger=0.1, max_buffered_events=100, on_full="raise"
     assert_type(publisher.publish_many([event, {"Source": "s"}]), list[Receipt])
     assert_type(publisher.flush(1.0).sent, OutcomeCounts)
     assert_type(publisher.stats(), PublisherStats)
+    assert_type(publisher.readiness(max_age=60, timeout=1), Readiness)
     assert_type(publisher.close(timeout=None), DeliveryReport)
 
 
