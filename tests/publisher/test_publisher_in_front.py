@@ -27,11 +27,11 @@ from eventbridge_partner import (
     TransportError,
 )
 from eventbridge_partner.testing import FakeEventBridge
+from tests.patience import SOON
 
 PREFIX = "aws.partner/example.com/"
 ACCOUNT = "123456789012"
 REGIONS = ("us-east-1", "eu-west-1")
-SOON = 20
 AT_ONCE = RetryPolicy(wait=wait_none(), throttle_wait=wait_none(), stop=stop_after_attempt(2))
 
 

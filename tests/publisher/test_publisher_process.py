@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from eventbridge_partner.testing import FakeEventBridge, LocalServer, SlowAnswer
+from tests.patience import SOON
 
 pytestmark = [
     pytest.mark.process,
@@ -50,9 +51,6 @@ def wait_until(is_so):
     while not is_so():
         time.sleep(0.002)
 """
-
-SOON = 60.0
-"""Seconds within which a busy machine does what is expected; a program that takes more hangs."""
 
 
 @pytest.fixture
