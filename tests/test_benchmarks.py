@@ -9,14 +9,16 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import attrs
 import cattrs
 import pytest
 
-from benchmarks import page, peers, pieces, publishers, publishing, tables
+from benchmarks import page, peers, pieces, publishers, publishing, publishing_apart, tables
 from benchmarks.bars import Bar, bars
 from benchmarks.cases import BATCH, CASES
 from benchmarks.contenders import CONTENDERS, Contender
@@ -37,6 +39,7 @@ from benchmarks.processes import Process, take_turns
 from benchmarks.sending import measure_sending
 from benchmarks.service import Service, Usage
 from benchmarks.startup import CHECK, FIRST_ANSWER, FROM_FILES, IMPORT
+from eventbridge_partner import PublisherStats
 
 ROOT = Path(__file__).parents[1]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -627,6 +630,35 @@ def test_messages_are_counted_without_parsing():
     """The type by which the double counts messages is in each event once."""
     for value in publishers.CASE.values(400):
         assert json.dumps(value).encode().count(publishers.TYPE) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", publishing_apart.WORLDS)
+def test_an_outage_is_measured_in_both_worlds(monkeypatch, capsys, world):
+    """Each round has its line and each promise its verdict; every event is accounted for."""
+    monkeypatch.setattr(publishing_apart, "CLOSE_SECONDS", 0.2)
+    publishing_apart.main(["--events", "800", "--rounds", "1", "--world", world])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[3:5] for line in lines if line.startswith(f"| {world}")] == [
+        ["999", "999"],
+        ["999", str(999 - 250 - 4)],
+    ]
+    assert f"PASS  {world}: the ledger balances" in lines
+    assert [line.split()[0] in {"PASS", "MISS"} for line in lines[-3:]] == [True] * 3
+
+
+def test_an_outage_that_delays_others_misses():
+    """Each promise is held against the figures of all rounds, the ratio round by round."""
+    stats = PublisherStats(published=3, accepted=2, exhausted=1)
+    calm = publishing_apart.Round((0.01,) * 9, Counter(Accepted=2, Exhausted=1), stats, 3, 1, 2, 1)
+    late = attrs.evolve(calm, latencies=(0.0149,) * 9, close_seconds=5.4)
+    assert [*publishing_apart.Found([calm], [late]).verdicts().values()] == [True] * 3
+    for wrong in (
+        {"latencies": (0.016,) * 9, "accepted": 1, "close_seconds": 5.6},
+        {"latencies": (0.016,) * 9, "decided": 2, "close_seconds": 5.6},
+    ):
+        missed = publishing_apart.Found([calm], [attrs.evolve(calm, **wrong)])
+        assert [*missed.verdicts().values()] == [False] * 3
 
 
 # ---------------------------------------------------------------- pictures and the page

@@ -17,10 +17,9 @@ from eventbridge_partner import (
     OutboxUnavailableError,
     Pace,
     PartnerEventsClient,
-    RetryPolicy,
     SourceGuard,
 )
-from eventbridge_partner.cli import _outbox_url, _types
+from eventbridge_partner.cli import _client, _outbox_url, _types
 from eventbridge_partner.cli._exits import ALL_ACCEPTED, NOT_ALL_ACCEPTED, UsageError, reason
 from eventbridge_partner.cli._interruption import Interrupted, Interruption
 from eventbridge_partner.cli._output import amount, say
@@ -53,9 +52,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     )
     _outbox_url.add_options(parser)
     where = parser.add_argument_group("where to send")
-    where.add_argument("--region", help="the Region of the event sources")
-    where.add_argument("--endpoint-url", metavar="URL", help="instead of the Region's endpoint")
-    where.add_argument("--profile", help="a profile of AWS's config files")
+    _client.add_options(where)
     how = parser.add_argument_group("how to send")
     how.add_argument(
         "--workers",
@@ -142,7 +139,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
             outbox: SqliteOutbox | PostgresOutbox
             outbox = _outbox_url.open_named(arguments, listen=arguments.listen)
             stack.callback(outbox.close)
-            client = stack.enter_context(_client(arguments))
+            client = stack.enter_context(_open_client(arguments))
             client.look_up()
             # A relay waits for a database that is away; one without an outbox is a mistake.
             if not arguments.once:
@@ -170,10 +167,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
     return NOT_ALL_ACCEPTED if arguments.once and failed else ALL_ACCEPTED
 
 
-def _client(arguments: argparse.Namespace) -> PartnerEventsClient:
-    retry = RetryPolicy()
-    if arguments.max_attempts is not None:
-        retry = retry.with_max_attempts(arguments.max_attempts)
+def _open_client(arguments: argparse.Namespace) -> PartnerEventsClient:
     settings: dict[str, Any] = {}
     if arguments.curl:
         try:
@@ -181,11 +175,8 @@ def _client(arguments: argparse.Namespace) -> PartnerEventsClient:
         except ImportError as error:
             raise UsageError(f"--curl: {error}") from error
         settings["transport"] = CurlTransport
-    return PartnerEventsClient(
-        arguments.region,
-        endpoint_url=arguments.endpoint_url,
-        profile=arguments.profile,
-        retry=retry,
+    return _client.open_named(
+        arguments,
         max_in_flight=arguments.max_in_flight,
         pace=Pace(arguments.max_rate),
         **settings,

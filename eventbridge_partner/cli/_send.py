@@ -23,10 +23,9 @@ from eventbridge_partner import (
     Pace,
     PartnerEventsClient,
     Rejected,
-    RetryPolicy,
     Unconfirmed,
 )
-from eventbridge_partner.cli import _local, _outbox_url, _types
+from eventbridge_partner.cli import _client, _local, _outbox_url, _types
 from eventbridge_partner.cli._exits import (
     ALL_ACCEPTED,
     NOT_ALL_ACCEPTED,
@@ -110,9 +109,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         action="store_true",
         help="with --local: serve the page that shows what comes, until interrupted",
     )
-    where.add_argument("--region", help="the Region of the event sources")
-    where.add_argument("--endpoint-url", metavar="URL", help="instead of the Region's endpoint")
-    where.add_argument("--profile", help="a profile of AWS's config files")
+    _client.add_options(where)
     _outbox_url.add_options(parser, is_choice=True)
     how = parser.add_argument_group("how to send")
     how.add_argument(
@@ -188,7 +185,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
                 looked_at = arguments.page
                 service = _local.local_service(arguments, FakeEventBridge, looked_at=looked_at)
                 server = stack.enter_context(service.serve(page=looked_at))
-            client = stack.enter_context(_client(arguments, service, server))
+            client = stack.enter_context(_open_client(arguments, service, server))
             reader = EntryReaders([*zip(arguments.files, streams, strict=True)])
         progress = None
         if not (arguments.quiet or arguments.no_progress) and sys.stderr.isatty():
@@ -471,30 +468,20 @@ def _check_paths(streams: Sequence[BinaryIO], outputs: Mapping[str, Path | None]
         seen[key] = option
 
 
-def _client(
+def _open_client(
     arguments: argparse.Namespace,
     service: FakeEventBridge | None,
     server: LocalServer | None,
 ) -> PartnerEventsClient:
-    retry = RetryPolicy()
-    if arguments.max_attempts is not None:
-        retry = retry.with_max_attempts(arguments.max_attempts)
     pace = Pace(arguments.max_rate)
     if service is None or server is None:
-        return PartnerEventsClient(
-            arguments.region,
-            endpoint_url=arguments.endpoint_url,
-            profile=arguments.profile,
-            retry=retry,
-            max_in_flight=arguments.max_in_flight,
-            pace=pace,
-        )
+        return _client.open_named(arguments, max_in_flight=arguments.max_in_flight, pace=pace)
     with _local.without_aws_settings():
         client = PartnerEventsClient(
             service.region,
             endpoint_url=server.url,
             credentials=service.credentials,
-            retry=retry,
+            retry=_client.retry_policy(arguments),
             max_in_flight=arguments.max_in_flight,
             pace=pace,
         )

@@ -16,10 +16,9 @@ from eventbridge_partner import (
     InvalidEventError,
     PartnerEventsClient,
     PartnerEventsError,
-    RetryPolicy,
     SourceAccount,
 )
-from eventbridge_partner.cli import _types
+from eventbridge_partner.cli import _client, _types
 from eventbridge_partner.cli._exits import ALL_ACCEPTED, NOT_ALL_ACCEPTED, UsageError
 from eventbridge_partner.cli._interruption import Interruption
 from eventbridge_partner.cli._output import amount, json_line, say, write_out
@@ -115,9 +114,7 @@ def _add_options(name: str, parser: argparse.ArgumentParser) -> None:
             pass
     parser.add_argument("--json", action="store_true", help="write a line of JSON for each item")
     where = parser.add_argument_group("where")
-    where.add_argument("--region", help="the Region of the event sources")
-    where.add_argument("--endpoint-url", metavar="URL", help="instead of the Region's endpoint")
-    where.add_argument("--profile", help="a profile of AWS's config files")
+    _client.add_options(where)
     where.add_argument(
         "--max-attempts",
         type=_types.positive_int,
@@ -139,18 +136,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         ConfigurationError: Nothing was sent.
         Interrupted: The user did not want to wait.
     """
-    retry = RetryPolicy()
-    if arguments.max_attempts is not None:
-        retry = retry.with_max_attempts(arguments.max_attempts)
-    with (
-        interruption.allowed,
-        PartnerEventsClient(
-            arguments.region,
-            endpoint_url=arguments.endpoint_url,
-            profile=arguments.profile,
-            retry=retry,
-        ) as client,
-    ):
+    with interruption.allowed, _client.open_named(arguments) as client:
         try:
             status: int = arguments.run_action(client, arguments)
         except InvalidEventError as error:

@@ -11,6 +11,7 @@ import requests
 
 from eventbridge_partner.cli._progress import _Counter, _Figures, open_progress
 from tests.cli.program import entry, json_lines
+from tests.patience import SOON
 
 
 @pytest.mark.parametrize("command", ["send", "check", "serve", "relay", "sources"])
@@ -114,7 +115,7 @@ def test_serve_names_an_unknown_operation(capsys):
             "X-Amz-Target": "AWSEvents.PutEvents",
             "Content-Type": "application/x-amz-json-1.1",
         }
-        requests.post(server.url, b"{}", headers=headers, timeout=5)
+        requests.post(server.url, b"{}", headers=headers, timeout=SOON)
     err = capsys.readouterr().err
     assert "PutEvents is not known here, only PutPartnerEvents and operations on" in err
 

@@ -19,6 +19,7 @@ import pytest
 from eventbridge_partner.outbox import Dead, SqliteOutbox
 from eventbridge_partner.testing import FailEntries, FailRequest
 from tests.cli.program import SOURCE, entry, json_lines, read_lines
+from tests.patience import SOON, until
 
 URL = "sqlite:///shop.db"
 
@@ -310,13 +311,6 @@ def program(endpoint):
             process.stderr.close()
 
 
-def until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -328,7 +322,7 @@ def test_a_signal_ends_a_relay(run, outbox, service, program, number):
     first = Path("beat").stat().st_mtime_ns
     until(lambda: Path("beat").stat().st_mtime_ns > first)
     relay.send_signal(number)
-    assert relay.wait(30) == 0
+    assert relay.wait(SOON) == 0
     assert "30 events accepted" in relay.stderr.read()
     assert outbox.stats().waiting == 0
 
@@ -347,7 +341,7 @@ def test_a_second_signal_ends_it_at_once(run, outbox, program):
         said = iter(relay.stderr.readline, "")
         assert any("the relay stops: what is under way is finished first" in line for line in said)
         relay.send_signal(signal.SIGTERM)
-        assert relay.wait(30) == 128 + signal.SIGTERM
+        assert relay.wait(SOON) == 128 + signal.SIGTERM
     assert outbox.stats().leased == 30
 
 
@@ -359,7 +353,7 @@ def test_systemd_is_told(run, outbox, program, tmp_path):
     heard: list[str] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
         service.bind(str(path))
-        service.settimeout(20)
+        service.settimeout(SOON)
         relay = program("relay", "--outbox", URL, NOTIFY_SOCKET=str(path))
         heard.append(service.recv(4096).decode())
         heard.append(service.recv(4096).decode())
@@ -368,7 +362,7 @@ def test_systemd_is_told(run, outbox, program, tmp_path):
             heard.append(service.recv(4096).decode())
     assert heard[0] == "READY=1"
     assert heard[1].startswith("WATCHDOG=1\nSTATUS=0 events accepted")
-    assert relay.wait(20) == 0
+    assert relay.wait(SOON) == 0
 
 
 @pytest.mark.slow
@@ -383,13 +377,13 @@ def test_counters_on_a_terminal(run, outbox, service, endpoint):
     )
     os.close(follower)
     shown = b""
-    timer = threading.Timer(30, relay.kill)
+    timer = threading.Timer(SOON, relay.kill)
     timer.start()
     while b"\r5 events accepted" not in shown:
         shown += os.read(leader, 4096)
     timer.cancel()
     relay.terminate()
-    assert relay.wait(20) == 0
+    assert relay.wait(SOON) == 0
     os.close(leader)
 
 

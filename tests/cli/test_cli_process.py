@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,9 @@ import pytest
 import requests
 
 from eventbridge_partner.cli._interruption import Interrupted, Interruption
+from eventbridge_partner.testing import SlowAnswer
 from tests.cli.program import entry, json_lines, read_lines
+from tests.patience import SOON, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,13 +55,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for process in started:
         process.kill()
         process.communicate()
-
-
-def wait_until(holds: Callable[[], Any], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)
 
 
 def numbered(count: int) -> list[dict[str, Any]]:
@@ -128,24 +122,25 @@ def test_check_says_that_its_output_cannot_be_written(start, tmp_path, bad):
     ("number", "times", "status"),
     [(signal.SIGINT, 2, 130), (signal.SIGTERM, 1, 143)],
 )
-def test_interruption_is_prompt_and_loses_nothing(start, tmp_path, number, times, status):
-    """All that was read has a result; what was not accepted is kept; no traceback."""
+def test_interruption_is_prompt_and_loses_nothing(
+    start, tmp_path, service, endpoint, number, times, status
+):
+    """All that was read has a result; what was not accepted is kept; no answer is waited for."""
+    service.play(SlowAnswer(1000, after=1, times=None))
     entries = numbered(400)
     entries[5] = {"Source": "bad"}
     (tmp_path / "events.jsonl").write_text(json_lines(*entries))
     process = start(
-        *("send", "--local", "--slow", "0.4", "events.jsonl"),
+        *("send", "events.jsonl", "--max-in-flight", "1"),
         *("--results", "results.jsonl", "--failed", "failed.jsonl"),
     )
     results_file = tmp_path / "results.jsonl"
-    wait_until(lambda: lines_of(results_file) >= 20)
-    began = time.monotonic()
+    until(lambda: lines_of(results_file) >= 20 and service.request_count > 1)
     for time_left in reversed(range(times)):
         process.send_signal(number)
         if time_left:
             wait_for_line(process, b"nothing more is read")
-    _, err = process.communicate(timeout=10)
-    assert time.monotonic() - began < 2
+    _, err = process.communicate(timeout=SOON)
     assert process.returncode == status
     assert b"Traceback" not in err
     results = read_lines(results_file.read_bytes())
@@ -177,10 +172,10 @@ def test_the_first_ctrl_c_finishes_what_was_read(start, tmp_path):
         *("send", "--local", "--slow", "0.05", "events.jsonl", "--results", "results.jsonl")
     )
     results_file = tmp_path / "results.jsonl"
-    wait_until(lambda: lines_of(results_file) >= 20)
+    until(lambda: lines_of(results_file) >= 20)
     process.send_signal(signal.SIGINT)
     wait_for_line(process, b"nothing more is read; Ctrl-C ends the wait for results")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=SOON)
     assert process.returncode == 130
     assert b"Traceback" not in err
     results = read_lines(results_file.read_bytes())
@@ -192,7 +187,17 @@ def test_the_first_ctrl_c_finishes_what_was_read(start, tmp_path):
     )
 
 
+waits_are_shown = pytest.mark.skipif(
+    sys.platform != "linux", reason="asks Linux what the process waits in"
+)
+
+
+def what_it_waits_in(process):
+    return Path(f"/proc/{process.pid}/wchan").read_text()
+
+
 @pytest.mark.process
+@waits_are_shown
 def test_interruption_while_standard_input_is_silent(start):
     """Ctrl-C is heard while the program waits for more input, and nothing read is lost."""
     reading, writing = os.pipe()
@@ -201,10 +206,10 @@ def test_interruption_while_standard_input_is_silent(start):
     with os.fdopen(writing, "wb") as pipe:
         pipe.write(json_lines(*numbered(3)).encode())
         pipe.flush()
-        wait_until(lambda: not unread_bytes(pipe.fileno()))
-        time.sleep(0.5)  # what it took in is not yet read as entries
+        until(lambda: not unread_bytes(pipe.fileno()))
+        until(lambda: "pipe_read" in what_it_waits_in(process))  # for more
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=SOON)
     assert process.returncode == 130
     assert len(read_lines(out)) == 3
     assert b"line 3" in err
@@ -213,7 +218,7 @@ def test_interruption_while_standard_input_is_silent(start):
 
 @pytest.mark.slow
 @pytest.mark.process
-@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what the process waits in")
+@waits_are_shown
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     "arguments",
@@ -230,10 +235,9 @@ def test_interruption_while_a_fifo_has_no_other_end(start, tmp_path, arguments, 
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "events.jsonl").write_text(json_lines(entry()))
     process = start(*arguments)
-    waits_in = Path(f"/proc/{process.pid}/wchan")
-    wait_until(lambda: waits_in.read_text() == "wait_for_partner")
+    until(lambda: what_it_waits_in(process) == "wait_for_partner")
     process.send_signal(number)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=SOON)
     assert process.returncode == 128 + number
     assert err.decode() == f"eventbridge-partner {arguments[0]}: interrupted\n"
 
@@ -248,10 +252,10 @@ def test_a_page_stays_open_after_sending(start, tmp_path):
     while "until Ctrl-C" not in said[-1]:
         said.append(process.stderr.readline().decode())
     url = said[-1].split()[4]
-    events = requests.get(url.replace("_page/", "_control/events"), timeout=5).json()["events"]
+    events = requests.get(url.replace("_page/", "_control/events"), timeout=SOON).json()["events"]
     assert [event["outcome"] for event in events] == ["accepted"] * 3
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=SOON)
     assert process.returncode == 1
     assert b"Traceback" not in err
 
@@ -273,7 +277,7 @@ def test_reader_that_leaves_ends_the_sending(start, tmp_path):
     process.stdout.readline()
     process.stdout.close()
     err = process.stderr.read().decode()
-    assert process.wait(timeout=10) == 1
+    assert process.wait(timeout=SOON) == 1
     assert "cannot write standard output: Broken pipe; the input was read up to" in err
     assert "Traceback" not in err
     assert "Exception ignored" not in err
@@ -289,7 +293,7 @@ def test_check_survives_a_reader_that_leaves(start, tmp_path):
     process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == b""
-    assert process.wait(timeout=10) == 1
+    assert process.wait(timeout=SOON) == 1
 
 
 WITHOUT_RICH = """\
@@ -304,9 +308,9 @@ sys.exit(main())
 def read_terminal(terminal: int, process: subprocess.Popen[bytes]) -> str:
     shown = b""
     with contextlib.suppress(OSError):  # the other end has closed
-        while select.select([terminal], [], [], 10)[0] and (chunk := os.read(terminal, 65536)):
+        while select.select([terminal], [], [], SOON)[0] and (chunk := os.read(terminal, 65536)):
             shown += chunk
-    process.wait(timeout=10)
+    process.wait(timeout=SOON)
     return shown.decode()
 
 

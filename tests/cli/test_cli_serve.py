@@ -20,6 +20,7 @@ import requests
 from eventbridge_partner import PartnerEventsClient, RetryPolicy
 from eventbridge_partner.testing import FakeEventBridge
 from tests.cli.program import entry
+from tests.patience import SOON
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +56,7 @@ class Served:
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """End it; return its status and what it said on standard error."""
         self.process.send_signal(number)
-        _, err = self.process.communicate(timeout=10)
+        _, err = self.process.communicate(timeout=SOON)
         return self.process.returncode, err
 
 
@@ -144,7 +145,7 @@ def test_it_serves_a_page_unless_told_otherwise(serve):
     url = re.search(r"http://127\.0\.0\.1:\d+/_page/", served.lines[1])
     assert served.lines[1].startswith("# ")
     assert url
-    assert requests.get(url[0], timeout=5).status_code == 200
+    assert requests.get(url[0], timeout=SOON).status_code == 200
     assert not any("_page" in line for line in serve("--no-page").lines)
 
 
@@ -155,7 +156,7 @@ def test_what_is_sent_again_has_a_line(serve):
     url = served.settings["AWS_ENDPOINT_URL_EVENTBRIDGE"]
     settings = {"endpoint_url": url, "region": "us-east-1"}
     send(1, credentials=FakeEventBridge().credentials, **settings)
-    requests.post(f"{url}/_control/resend", json={"event": 1}, timeout=5).raise_for_status()
+    requests.post(f"{url}/_control/resend", json={"event": 1}, timeout=SOON).raise_for_status()
     _, err = served.end()
     assert err.splitlines()[1] == "request 1: 200, 1 of 1 entries accepted"
 
@@ -169,7 +170,7 @@ def test_trust_is_given_by_options(serve):
     )
     url = f"{served.settings['AWS_ENDPOINT_URL_EVENTBRIDGE']}/_control/health"
     for host, status in (("b.test:2", 200), ("c.test:2", 403)):
-        assert requests.get(url, headers={"Host": host}, timeout=5).status_code == status
+        assert requests.get(url, headers={"Host": host}, timeout=SOON).status_code == status
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_a_server_for_any_address_has_a_url_of_this_machine():
         assert server.host == "0.0.0.0"
         assert server.url == f"http://127.0.0.1:{server.port}"
         assert server.page_url
-        assert requests.get(server.page_url, timeout=5).status_code == 200
+        assert requests.get(server.page_url, timeout=SOON).status_code == 200
         assert send(
             1, endpoint_url=server.url, region=service.region, credentials=service.credentials
         ).ok

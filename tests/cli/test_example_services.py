@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.patience import SOON
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 COMPOSE: dict[str, Any] = yaml.safe_load((EXAMPLES / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
@@ -39,7 +41,7 @@ def running(command: list[str], folder: Path, settings: dict[str, str]) -> Itera
         yield next(line for line in process.stdout if re.search(r"port \d|:\d", line))
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=SOON)
     assert process.returncode == 0
 
 
@@ -49,7 +51,7 @@ def port_in(line: str) -> int:
 
 def posted(port: int, document: object) -> dict[str, Any]:
     request = urllib.request.Request(f"http://127.0.0.1:{port}/", json.dumps(document).encode())
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=SOON) as answer:
         assert answer.status == 202
         return json.load(answer)
 

@@ -11,6 +11,7 @@ import json
 import logging
 import pickle
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -43,6 +44,7 @@ from eventbridge_partner import (
     TransportError,
     Unconfirmed,
 )
+from eventbridge_partner.observing import Observation, RequestEnded
 from eventbridge_partner.testing import (
     FailEntries,
     FailRequest,
@@ -50,6 +52,8 @@ from eventbridge_partner.testing import (
     LocalServer,
     SlowAnswer,
 )
+from tests.patience import SOON
+from tests.patience import until as wait_until
 
 T = TypeVar("T")
 
@@ -117,7 +121,7 @@ def numbers(service: FakeEventBridge) -> list[int]:
 
 async def until(reached: Callable[[], bool]) -> None:
     """Let the loop go on until something is so; it comes to pass on the service's threads."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SOON):
         while not reached():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -270,11 +274,13 @@ def test_a_deadline_passes_while_the_input_pauses(
         async def pausing() -> AsyncIterator[PartnerEvent]:
             for one in events(25):
                 yield one
-            await asyncio.sleep(0.4)
+            await until(lambda: service.accepted_count == 21)
+            await asyncio.sleep(2.1)
             yield event(25)
 
         async with client_of(service, server) as client:
-            return list(await client.put_events(pausing(), deadline=0.2))
+            await client.put_events(events(1))  # connects
+            return list(await client.put_events(pausing(), deadline=2))
 
     outcomes = run(main())
     assert [type(outcome) for outcome in outcomes] == [Accepted] * 20 + [Exhausted] * 6
@@ -400,6 +406,11 @@ def test_a_stream_grows_no_memory() -> None:
 # ---------------------------------------------------------------- cancellation
 
 
+async def pass_once_sent(service: FakeEventBridge, limit: asyncio.Timeout) -> None:
+    await until(lambda: service.request_count == 1)
+    limit.reschedule(asyncio.get_running_loop().time())
+
+
 def report_of(cancelled: BaseException) -> Any:
     assert isinstance(cancelled.__cause__, CallCancelledError)
     return cancelled.__cause__.report
@@ -412,28 +423,32 @@ def test_a_cancelled_call_tells_what_became_of_its_events(
     """Accepted, in flight, waiting for a retry, taken and not sent; in order, and at once."""
     service.play(
         FailEntries("InternalFailure", indexes=[0]),
-        SlowAnswer(5, after=1, times=None),
+        SlowAnswer(SOON, after=1, times=None),
     )
-    patient = RetryPolicy(wait=wait_fixed(60))
+    patient = RetryPolicy(wait=wait_fixed(SOON))
+    told: list[Observation] = []
 
     async def main() -> list[Outcome]:
+        pauses = asyncio.Event()
+
         async def pausing() -> AsyncIterator[PartnerEvent]:
             for one in events(20):
                 yield one
-            await until(lambda: service.request_count == 1)
+            await until(lambda: any(isinstance(one, RequestEnded) for one in told))
             for number in range(20, 47):
                 yield event(number)
-            await asyncio.sleep(60)
+            pauses.set()
+            await asyncio.sleep(SOON)
 
-        async with client_of(service, server, retry=patient) as client:
+        async with client_of(service, server, retry=patient, observe=told.append) as client:
             sending = asyncio.ensure_future(client.put_events(pausing()))
+            await pauses.wait()
             await until(lambda: service.request_count == 2)
-            await asyncio.sleep(0.05)
             started = time.monotonic()
             sending.cancel()
             with pytest.raises(asyncio.CancelledError) as caught:
                 await sending
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < SOON / 2
             return list(report_of(caught.value))
 
     outcomes = run(main())
@@ -454,13 +469,16 @@ def test_a_timeout_around_a_call_has_its_report(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
     """As the cause of its cause."""
-    service.play(SlowAnswer(5, times=None))
+    service.play(SlowAnswer(SOON, times=None))
 
     async def main() -> None:
         async with client_of(service, server, max_in_flight=1) as client:
+            limit = asyncio.timeout(None)
+            watching = asyncio.create_task(pass_once_sent(service, limit))
             with pytest.raises(TimeoutError) as caught:
-                async with asyncio.timeout(0.2):
+                async with limit:
                     await client.put_events(events(45))
+            await watching
         assert caught.value.__cause__ is not None
         report = report_of(caught.value.__cause__)
         assert [type(outcome) for outcome in report] == [Unconfirmed] * 20
@@ -495,7 +513,7 @@ def test_a_cancelled_stream_tells_what_it_had_not_handed_out(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
     """Together with what it had, that is everything."""
-    service.play(SlowAnswer(5, after=2, times=None))
+    service.play(SlowAnswer(SOON, after=2, times=None))
 
     async def main() -> None:
         outcomes: list[Outcome] = []
@@ -506,8 +524,7 @@ def test_a_cancelled_stream_tells_what_it_had_not_handed_out(
 
         async with client_of(service, server, max_in_flight=1) as client:
             sending = asyncio.ensure_future(send(client))
-            await until(lambda: len(outcomes) == 40)
-            await asyncio.sleep(0.05)
+            await until(lambda: len(outcomes) == 40 and service.request_count == 3)
             sending.cancel()
             with pytest.raises(asyncio.CancelledError) as caught:
                 await sending
@@ -583,12 +600,14 @@ def test_a_stream_that_is_left_leaves_nothing_behind(
     """Neither a task nor a connection, whether it is closed or forgotten."""
     service.play(SlowAnswer(0.5, after=1, times=None))
     left: list[str] = []
+    pauses: list[bool] = []
 
     async def pausing() -> AsyncIterator[PartnerEvent]:
         try:
             for one in events(45):
                 yield one
-            await asyncio.sleep(60)
+            pauses.append(True)
+            await asyncio.sleep(SOON)
         except asyncio.CancelledError:
             left.append("cancelled")
             raise
@@ -598,14 +617,14 @@ def test_a_stream_that_is_left_leaves_nothing_behind(
             stream = client.stream_events(pausing())
             async for _ in stream:
                 break
-            await asyncio.sleep(0.02)
+            await until(lambda: bool(pauses))
             if closes:
                 await stream.aclose()
+                assert len(asyncio.all_tasks()) == 1
             else:
                 del stream
                 gc.collect()
-                await asyncio.sleep(0.05)
-            assert len(asyncio.all_tasks()) == 1
+                await until(lambda: len(asyncio.all_tasks()) == 1)
             assert left == ["cancelled"]
             service.clear_faults()
             (await client.put_events(events(20))).raise_for_undelivered()
@@ -633,16 +652,18 @@ def test_a_stream_that_is_left_at_the_end_of_a_loop_ends_with_it(
 
 
 class Counted:
-    """Credentials of one's own: slow, and asked on which threads."""
+    """Credentials of one's own: there when they may come, and asked on which threads."""
 
-    def __init__(self, credentials: Any, seconds: float = 0.0) -> None:
+    def __init__(self, credentials: Any, *, come_at_once: bool = True) -> None:
         self.credentials = credentials
-        self.seconds = seconds
+        self.may_come = threading.Event()
         self.threads: list[threading.Thread] = []
+        if come_at_once:
+            self.may_come.set()
 
     def get_frozen_credentials(self) -> Any:
         self.threads.append(threading.current_thread())
-        time.sleep(self.seconds)
+        assert self.may_come.wait(SOON)
         return self.credentials.get_frozen_credentials()
 
 
@@ -651,16 +672,13 @@ def test_credentials_are_fetched_off_the_loop_and_once_for_all_who_wait(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
     """And then kept for a while, rather than fetched for each request."""
-    counted = Counted(service.credentials, seconds=0.2)
+    counted = Counted(service.credentials, come_at_once=False)
 
     async def main() -> None:
         async with client_of(service, server, credentials=counted) as client:
-            turns = 0
             sending = asyncio.gather(*(client.put_events(events(60)) for _ in range(10)))
-            while not sending.done():
-                await asyncio.sleep(0.01)
-                turns += 1
-            assert turns > 5
+            await until(lambda: bool(counted.threads))
+            counted.may_come.set()  # by the loop, which they do not hold up
             for report in await sending:
                 report.raise_for_undelivered()
             await client.put_partner_events(
@@ -790,31 +808,33 @@ def test_a_cancelled_wait_for_credentials_is_prompt(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
     """It takes them from nobody else, and keeps neither the loop nor the program from ending."""
-    counted = Counted(service.credentials, seconds=1)
+    counted = Counted(service.credentials, come_at_once=False)
+    never = Counted(service.credentials, come_at_once=False)
 
     async def main() -> None:
         client = client_of(service, server, credentials=counted)
         await client.look_up()
         first = asyncio.ensure_future(client.put_events(events(1)))
         second = asyncio.ensure_future(client.put_events(events(1)))
-        await asyncio.sleep(0.05)
+        await until(lambda: bool(counted.threads))
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
+        counted.may_come.set()
         (await second).raise_for_undelivered()
         assert len(counted.threads) == 1
-        counted.seconds = 3
         third = asyncio.ensure_future(
-            client_of(service, server, credentials=counted).put_events(events(1))
+            client_of(service, server, credentials=never).put_events(events(1))
         )
-        await asyncio.sleep(0.2)
+        await until(lambda: bool(never.threads))
         third.cancel()
         await asyncio.wait([third])
         await client.close()
 
     started = time.monotonic()
     run(main())
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < SOON / 2
+    never.may_come.set()
 
 
 # ---------------------------------------------------------------- life
@@ -933,9 +953,10 @@ def test_it_runs_on_uvloop(service: FakeEventBridge, server: LocalServer) -> Non
                 async for outcome in stream:
                     if outcome.index == 100:
                         break
-            service.play(SlowAnswer(5))
+            service.play(SlowAnswer(SOON))
+            before = service.request_count
             sending = asyncio.ensure_future(client.put_events(events(20)))
-            await asyncio.sleep(0.1)
+            await until(lambda: service.request_count > before)
             sending.cancel()
             with pytest.raises(asyncio.CancelledError) as caught:
                 await sending
@@ -959,7 +980,7 @@ def test_a_closed_client_opens_again(service: FakeEventBridge, server: LocalServ
     run(main())
     server.close()
     for thread in set(threading.enumerate()) - before:
-        thread.join(2)
+        thread.join(SOON)
     assert set(threading.enumerate()) <= before
 
 
@@ -1015,7 +1036,7 @@ with asyncio.Runner() as runner:
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=SOON,
         check=False,
     )
 
@@ -1027,9 +1048,9 @@ with asyncio.Runner() as runner:
 @pytest.mark.process
 def test_ctrl_c_ends_a_program_promptly(service: FakeEventBridge, server: LocalServer) -> None:
     """In the middle of a call; the report is there for who looks."""
-    service.play(SlowAnswer(20, times=None))
+    service.play(SlowAnswer(1000, times=None))
     script = f"""
-import asyncio, os, signal
+import asyncio, signal
 from botocore.credentials import Credentials
 from eventbridge_partner import AsyncPartnerEventsClient, PartnerEvent
 
@@ -1039,12 +1060,9 @@ client = AsyncPartnerEventsClient(
     endpoint_url={server.url!r},
     credentials=Credentials({service.credentials.access_key!r}, {service.credentials.secret_key!r}),
 )
-def events():
-    yield from (PartnerEvent({SOURCE!r}, "t", {{"n": n}}) for n in range(45))
-    asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGINT)
 async def main():
     try:
-        await client.put_events(events())
+        await client.put_events(PartnerEvent({SOURCE!r}, "t", {{"n": n}}) for n in range(45))
     except asyncio.CancelledError as cancelled:
         print(len(cancelled.__cause__.report.unconfirmed))
         raise
@@ -1053,13 +1071,16 @@ try:
 except KeyboardInterrupt:
     print("interrupted")
 """
-    finished = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=15, check=False
-    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        wait_until(lambda: service.request_count == 3)
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=SOON)
 
-    said = finished.stderr.splitlines()
-    assert all("events of direct calls were not accepted" in line for line in said)
-    assert finished.stdout.split() == ["45", "interrupted"]
+    assert out.split() == ["45", "interrupted"]
+    [said] = err.splitlines()
+    assert "45 events of direct calls were not accepted" in said
 
 
 def test_a_client_cannot_be_pickled_or_copied(

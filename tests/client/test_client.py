@@ -62,6 +62,7 @@ from eventbridge_partner.testing import (
     WrongClock,
     WrongLength,
 )
+from tests.patience import SOON, until
 
 SOURCE = "aws.partner/example.com/acme"
 ENDPOINT = "https://events.us-east-1.amazonaws.com/"
@@ -304,7 +305,7 @@ def test_a_closed_client_opens_again(service: FakeEventBridge, server: LocalServ
 
     server.close()
     for thread in set(threading.enumerate()) - before:
-        thread.join(2)
+        thread.join(SOON)
     assert set(threading.enumerate()) <= before
 
 
@@ -320,7 +321,7 @@ def test_closing_under_a_call_does_not_hang_it(
     for _ in range(5):
         time.sleep(0.04)
         client.close()
-    sending.join(20)
+    sending.join(SOON)
     client.close()
 
     assert not sending.is_alive()
@@ -385,7 +386,7 @@ client.close()
         [sys.executable, "-W", "ignore", "-c", script],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=SOON,
         check=False,
     )
 
@@ -420,7 +421,7 @@ assert status == 0, status
         [sys.executable, "-W", "ignore", "-c", script],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=SOON,
         check=False,
     )
 
@@ -452,19 +453,15 @@ def test_no_request_waits_for_a_slow_input(
 ) -> None:
     """A full batch goes out before the next event is asked for, not when it comes."""
     service.play(SlowAnswer(seconds, times=None))
-    arrived: list[int] = []
 
     def slow() -> Iterator[PartnerEvent]:
         for part in range(3):
             yield from events(20)
-            time.sleep(0.15)
-            arrived.append(service.accepted_count - 20 * part)
+            until(lambda: service.accepted_count == 20 * (part + 1))  # noqa: B023
 
     with http_client_of(service, server) as client:
         sent = client.stream_events(slow()) if streams else client.put_events(slow())
         assert len(list(sent)) == 60
-
-    assert arrived == [20, 20, 20]
 
 
 @pytest.mark.slow
@@ -477,10 +474,11 @@ def test_answers_that_come_while_the_input_pauses_come_in_time(
 
     def pausing() -> Iterator[PartnerEvent]:
         yield from events(40)
-        time.sleep(0.5)
+        time.sleep(2.1)
 
     with http_client_of(service, server) as client:
-        report = client.put_events(pausing(), deadline=0.3)
+        client.put_events(events(1))  # connects
+        report = client.put_events(pausing(), deadline=2)
 
     assert len(report.accepted) == 40
 

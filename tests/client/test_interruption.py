@@ -28,6 +28,7 @@ from eventbridge_partner import (
 from eventbridge_partner._signals import raised_by_handler
 from eventbridge_partner.testing import FakeEventBridge
 from eventbridge_partner.transports.curl import CurlTransport
+from tests.patience import SOON
 from tests.strategies import SOURCE
 
 pytestmark = pytest.mark.skipif(
@@ -70,7 +71,6 @@ HANDLERS: dict[str, Callable[[int, Any], Any]] = {
 def handler(request: pytest.FixtureRequest) -> Iterator[Any]:
     before = signal.signal(signal.SIGALRM, request.param)
     yield request.param
-    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
 
@@ -78,7 +78,6 @@ def handler(request: pytest.FixtureRequest) -> Iterator[Any]:
 def limit() -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, over)
     yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
 
@@ -88,10 +87,24 @@ def strike() -> None:
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
-    """Return the URL of a server that takes connections and never answers."""
+def silent(handler: Any) -> Iterator[str]:
+    """Return the URL of a server that never answers: the time is over once a request has come."""
+
+    def take() -> None:
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(1)
+            signal.setitimer(signal.ITIMER_REAL, 0.05)  # the call waits by then
+            is_over.wait(SOON)
+
+    is_over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(SOON)
+        thread = threading.Thread(target=take)
+        thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        is_over.set()
+        thread.join()
 
 
 class Striking:
@@ -142,13 +155,10 @@ def test_a_time_limit_ends_a_call_that_waits(
         endpoint_url=silent,
         credentials=FakeEventBridge().credentials,
         transport=transport,
-        timeout=20,
+        timeout=SOON,
     ) as client:
-        client.look_up()
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(TimeoutError if handler is timed_out else TimeLimit) as caught:
             call(client)
-    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
     if call in (CALLS["one event"], CALLS["many events"], CALLS["a stream"]):
         assert isinstance(caught.value.__cause__, CallInterruptedError)
         assert {type(outcome) for outcome in caught.value.__cause__.report} <= {

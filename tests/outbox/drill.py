@@ -257,7 +257,7 @@ class Relays:
         self._processes[place] = self._start()
 
     def _stop(self, process: subprocess.Popen[bytes], heartbeat: Path) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not heartbeat.exists() and time.monotonic() < deadline:
             time.sleep(0.05)  # it has not begun, and any signal is its end
         process.terminate()

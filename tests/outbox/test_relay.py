@@ -25,6 +25,7 @@ from eventbridge_partner import (
 from eventbridge_partner.outbox import DrainReport, Relay, SqliteOutbox
 from eventbridge_partner.outbox.contract import event
 from eventbridge_partner.testing import FailEntries, FailRequest, FakeEventBridge, LoseAnswer
+from tests.patience import SOON, until
 
 ACCOUNT = "123456789012"
 ONCE = RetryPolicy().with_max_attempts(1)
@@ -77,15 +78,8 @@ class running:
 
     def __exit__(self, *_):
         self.relay.stop()
-        self.thread.join(30)
+        self.thread.join(SOON)
         assert not self.thread.is_alive()
-
-
-def until(condition, seconds=30.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come to that"
-        time.sleep(0.005)
 
 
 # ---------------------------------------------------------------- delivery
@@ -266,7 +260,7 @@ def test_run_until_stopped(outbox, client, service):
     with running(Relay(outbox, client, poll=0.01)) as relay:
         for number in range(5):
             put(outbox, event(number))
-            until(lambda number=number: number in numbers(service))
+            until(lambda: number in numbers(service))  # noqa: B023
         assert relay.relay.is_alive
         until(lambda: relay.relay.report.accepted == 5)
     assert relay.reports[0].accepted == 5
@@ -351,12 +345,12 @@ def test_a_worker_that_hangs(outbox, client, monkeypatch):
     class Hanging:
         def put_events(self, events, *, deadline=None):
             entered.set()
-            leave.wait(30)
+            leave.wait(SOON)
             return client.put_events(events, deadline=deadline)
 
     put(outbox, event(1))
     with running(Relay(outbox, Hanging(), workers=1, lease=5.0)) as relay:
-        assert entered.wait(30)
+        assert entered.wait(SOON)
         assert relay.relay.is_alive
         now += 60
         assert not relay.relay.is_alive

@@ -11,6 +11,7 @@ import pytest
 from eventbridge_partner import PartnerEventsClient, RetryPolicy, SourceGuard
 from eventbridge_partner.outbox import PostgresOutbox, Relay
 from eventbridge_partner.testing import FailRequest, FakeEventBridge
+from tests.patience import SOON, until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]  # for PostgreSQL is started
 
@@ -62,21 +63,17 @@ def test_a_refused_key_under_a_backlog(outbox, client, service, dsn, caplog):
     thread = threading.Thread(target=relay.run)
     thread.start()
     try:
-        deadline = time.monotonic() + 30
-        while relay.report.claims < 4 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: relay.report.claims >= 4)
         refused = relay.report
         assert refused.later <= 2 * 400 + (refused.claims - 2) * 20
         assert (refused.dead, refused.accepted) == (0, 0)
         assert sql(dsn, "SELECT max(tries), max(claims) FROM eventbridge_outbox") == [(0, 0)]
         assert [record.levelname for record in caplog.records].count("ERROR") == 1
         service.clear_faults()
-        deadline = time.monotonic() + 120
-        while outbox.stats().waiting and time.monotonic() < deadline:
-            time.sleep(0.1)
+        until(lambda: not outbox.stats().waiting)
     finally:
         relay.stop()
-        thread.join(60)
+        thread.join(SOON)
     assert service.accepted_count == 20_000
     assert outbox.stats().dead == 0
 

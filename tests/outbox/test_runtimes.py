@@ -21,6 +21,7 @@ from eventbridge_partner.cli import _parser
 from eventbridge_partner.outbox import PostgresOutbox, Relay
 from eventbridge_partner.outbox.contract import event
 from eventbridge_partner.testing import FakeEventBridge
+from tests.patience import until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]  # for PostgreSQL is started
 
@@ -105,15 +106,6 @@ def test_celery(outbox, service, conninfo, monkeypatch):
         scheduler.apply_async(entry, advance=False)
         until(lambda: len(service.accepted) == 1000)
     assert outbox.stats().waiting == 0
-
-
-def until(condition):
-    import time
-
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 # ---------------------------------------------------------------- frameworks

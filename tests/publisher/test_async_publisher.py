@@ -38,9 +38,9 @@ from eventbridge_partner import (
 )
 from eventbridge_partner.testing import FailEntries, FailRequest, FakeEventBridge, LocalServer
 from eventbridge_partner.transports.tasks import TaskFlights
+from tests.patience import SOON
 
 QUICK = RetryPolicy(wait=wait_none(), throttle_wait=wait_none(), stop=stop_after_attempt(2))
-SOON = 10.0
 
 
 def event(number: int = 0, source: str = "acme") -> PartnerEvent:

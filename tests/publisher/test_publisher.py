@@ -37,10 +37,9 @@ from eventbridge_partner import (
 )
 from eventbridge_partner.testing import FailEntries, FailRequest, FakeEventBridge, SlowAnswer
 from eventbridge_partner.transports.curl import CurlTransport
+from tests.patience import SOON, until
 
 QUICK = RetryPolicy(wait=wait_none(), throttle_wait=wait_none(), stop=stop_after_attempt(2))
-SOON = 10.0
-"""Seconds within which what is expected comes; a test that waits longer has failed."""
 
 
 def event(number: int = 0, source: str = "acme") -> PartnerEvent:
@@ -113,13 +112,6 @@ def balances(publisher: EventPublisher) -> bool:
         + stats.buffered
         + stats.in_flight
     )
-
-
-def wait_until(is_so: Callable[[], bool]) -> bool:
-    until = time.monotonic() + SOON
-    while not is_so() and time.monotonic() < until:
-        time.sleep(0.01)
-    return is_so()
 
 
 # ---------------------------------------------------------------- receipts
@@ -438,10 +430,7 @@ def test_what_comes_for_what_was_dropped_goes_at_once(
     )
     for source in ("bad", "worse", "worst", "last"):
         publisher.publish_many(event(number, source) for number in range(900))
-    until = time.monotonic() + SOON
-    while publisher.stats().in_flight:
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    until(lambda: not publisher.stats().in_flight)
     assert publisher.stats().buffered == 1000
     time.sleep(2.5)  # until the pace has recovered, and it waits for the retries alone
     assert isinstance(publisher.publish(event(source="good")).result(SOON), Accepted)
@@ -900,7 +889,7 @@ def test_failed_requests_are_logged_one_of_many(
         for number in range(5):
             publisher.publish(event(number)).result(SOON)
         publisher.close(SOON)
-        assert wait_until(lambda: "14 more such lines about requests" in caplog.text)
+        until(lambda: "14 more such lines about requests" in caplog.text)
     assert caplog.text.count(f"a request of 1 entries failed: {FAILURE}") == 1
 
 

@@ -27,11 +27,11 @@ from eventbridge_partner import (
     TransportError,
 )
 from eventbridge_partner.testing import FakeEventBridge
+from tests.patience import SOON
 
 PREFIX = "aws.partner/example.com/"
 ACCOUNT = "123456789012"
 REGIONS = ("us-east-1", "eu-west-1")
-SOON = 20
 AT_ONCE = RetryPolicy(wait=wait_none(), throttle_wait=wait_none(), stop=stop_after_attempt(2))
 
 
@@ -260,6 +260,25 @@ def test_a_region_that_is_down_delays_no_other(client, world):
         assert balances(it.stats())
 
 
+def test_an_outage_and_a_look_up_that_hangs_hold_up_nothing_else(client, world):
+    """Of many sources behind router and guards, all others' events have their outcomes."""
+    world.down = "eu-west-1"
+    publisher = EventPublisher(RegionRouter(client, by_region, in_front=SourceGuard), linger=0)
+    held_up = [publisher.publish(event("hangs", number)) for number in range(50)]
+    held_up += [publisher.publish(event(f"{number % 20}1", number)) for number in range(200)]
+    assert world.hanging.wait(SOON)
+    others = [publisher.publish(event(f"{number % 20}2", number)) for number in range(2000)]
+    assert codes(others) == ["accepted"] * 2000
+    assert not any(receipt.done() for receipt in held_up)
+    report = publisher.close(0.05)
+    assert len(report) == 250 and not report.accepted
+    assert all(receipt.done() for receipt in held_up)
+    stats = publisher.stats()
+    assert (stats.published, stats.accepted, stats.buffered, stats.in_flight) == (2250, 2000, 0, 0)
+    assert balances(stats)
+    assert world.sent == {f"{number}2": 100 for number in range(20)}
+
+
 def test_what_no_publisher_can_send_with(client):
     """The error names what it can."""
     for wrong in (object(), SourceGuard(object())):
@@ -380,6 +399,27 @@ async def test_a_router_on_a_loop(async_client, async_world, world):
         async_world.let_go.set()
         assert Counter(await async_codes(down)) == {"TransportError": 90, "BufferFull": 30}
         assert balances(publisher.stats())
+
+
+@pytest.mark.asyncio
+async def test_an_outage_and_a_look_up_that_hangs_on_a_loop(async_client, async_world, world):
+    """They hold up the same, and nothing else."""
+    world.down = "eu-west-1"
+    router = AsyncRegionRouter(async_client, by_region, in_front=AsyncSourceGuard)
+    publisher = AsyncEventPublisher(router, linger=0)
+    held_up = [await publisher.publish(event("hangs", number)) for number in range(50)]
+    held_up += [await publisher.publish(event(f"{n % 20}1", n)) for n in range(200)]
+    await asyncio.wait_for(async_world.hanging.wait(), SOON)
+    others = [await publisher.publish(event(f"{n % 20}2", n)) for n in range(2000)]
+    assert await async_codes(others) == ["accepted"] * 2000
+    assert not any(receipt.done() for receipt in held_up)
+    report = await publisher.close(0.05)
+    assert len(report) == 250 and not report.accepted
+    assert all(receipt.done() for receipt in held_up)
+    stats = publisher.stats()
+    assert (stats.published, stats.accepted, stats.buffered, stats.in_flight) == (2250, 2000, 0, 0)
+    assert balances(stats)
+    assert world.sent == {f"{number}2": 100 for number in range(20)}
 
 
 @pytest.mark.asyncio

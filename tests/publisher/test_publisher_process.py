@@ -17,11 +17,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from eventbridge_partner.testing import FakeEventBridge, LocalServer, SlowAnswer
+from tests.patience import SOON
 
 pytestmark = [
     pytest.mark.process,
@@ -45,6 +47,9 @@ def event(number):
     return PartnerEvent(f"aws.partner/example.com/customer-{{number % 7}}", "t", {{"n": number}})
 def say(*what):
     os.write(1, (json.dumps(what) + "\\n").encode())
+def wait_until(is_so):
+    while not is_so():
+        time.sleep(0.002)
 """
 
 
@@ -64,11 +69,38 @@ def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+class Silence:
+    """A service that takes requests and does not answer before it is told to."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+        self._connections: list[socket.socket] = []
+        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    def wait_for_a_request(self) -> None:
+        """Wait until a byte of one has come: from then on, it may have arrived."""
+        connection, _ = self._listening.accept()
+        connection.settimeout(SOON)
+        self._connections.append(connection)
+        assert connection.recv(1)
+
+    def accept_an_event(self) -> None:
+        """Answer the request that was waited for; it holds one event."""
+        body = b'{"FailedEntryCount":0,"Entries":[{"EventId":"1"}]}'
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n"
+        self._connections[-1].sendall(head.encode() + body)
+
+    def close(self) -> None:
+        for connection in self._connections:
+            connection.close()
+
+
 @pytest.fixture
-def silence() -> Iterator[str]:
-    """The URL of a service that takes requests and never answers."""
+def silence() -> Iterator[Silence]:
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        listening.settimeout(SOON)
+        with closing(Silence(listening)) as silence:
+            yield silence
 
 
 class Program:
@@ -83,20 +115,26 @@ class Program:
         )
         self.process = subprocess.Popen(
             [sys.executable, "-X", "dev", "-W", "ignore", "-c", preamble + body],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        assert self.process.stdout is not None
-        self._stdout = self.process.stdout
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self._stdin, self._stdout = self.process.stdin, self.process.stdout
 
     def said(self) -> Any:
         """Wait for the next thing that it says."""
         return json.loads(self._stdout.readline())
 
-    def end(self, status: int = 0, seconds: float = 30) -> str:
+    def go_on(self) -> None:
+        """Answer the `input()` that it waits in."""
+        self._stdin.write("\n")
+        self._stdin.flush()
+
+    def end(self, status: int = 0) -> str:
         """Wait for its end, and return what it wrote to its standard error."""
-        _, errors = self.process.communicate(timeout=seconds)
+        _, errors = self.process.communicate(timeout=SOON)
         assert self.process.returncode == status, errors
         assert "Traceback" not in errors
         return errors
@@ -173,21 +211,23 @@ atexit.register(late)
 
 
 def test_exit_while_the_service_hangs_says_what_was_lost(
-    run: Run, service: FakeEventBridge, silence: str, transport: str
+    run: Run, service: FakeEventBridge, silence: Silence, transport: str
 ) -> None:
     """It ends in time, with the number of events."""
     program = run(
         service,
-        silence,
+        silence.url,
         transport,
         """
 publisher = EventPublisher(client, linger=0, exit_timeout=0.3)
 for number in range(1000):
     publisher.publish(event(number))
-time.sleep(0.3)
+input()
 """,
     )
-    errors = program.end(seconds=20)
+    silence.wait_for_a_request()
+    program.go_on()
+    errors = program.end()
     found = re.search(r"(\d+) events were not sent, and (\d+) may or may not have", errors)
     assert found is not None, errors
     assert sum(map(int, found.groups())) == 1000
@@ -196,12 +236,12 @@ time.sleep(0.3)
 
 
 def test_exit_after_close_says_nothing(
-    run: Run, service: FakeEventBridge, silence: str, transport: str
+    run: Run, service: FakeEventBridge, silence: Silence, transport: str
 ) -> None:
     """Who closed has the report, and the log's word on what nobody looked at."""
     program = run(
         service,
-        silence,
+        silence.url,
         transport,
         """
 publisher = EventPublisher(client, linger=0)
@@ -211,7 +251,7 @@ say(len(report), sum(receipt.done() for receipt in receipts))
 """,
     )
     assert program.said() == [100, 100]
-    lines = program.end(seconds=20).splitlines()
+    lines = program.end().splitlines()
     found = [re.match(r"(\d+) events of a publisher were not accepted: ", line) for line in lines]
     assert sum(int(one[1]) for one in found if one) == 100
     assert all(found)
@@ -237,7 +277,7 @@ def publish(which):
         time.sleep(60)
 for which in range(4):
     threading.Thread(target=publish, args=(which,), daemon=True).start()
-time.sleep(0.5)
+wait_until(lambda: min(taken) > 100)
 atexit.register(lambda: say(publisher.stats().published))  # called before the publisher's own
 """,
     )
@@ -307,7 +347,7 @@ def test_a_signal_handler_may_close(
         """
 publisher = EventPublisher(client)
 def close(*_):
-    report = publisher.close(20)
+    report = publisher.close(40)
     say(len(report.accepted), publisher.stats().published)
 signal.signal(signal.SIGTERM, close)
 number = 0
@@ -340,7 +380,8 @@ publisher = EventPublisher(client, linger=30)
 receipts = publisher.publish_many(map(event, range(30)))
 try:
     say("ready")
-    time.sleep(60)
+    while True:  # a signal that comes just before a sleep begins does not end it
+        time.sleep(0.01)
 except KeyboardInterrupt:
     pass
 """,
@@ -364,13 +405,13 @@ def test_ctrl_c_in_publish_unbalances_nothing(
         """
 import random
 publisher = EventPublisher(client, linger=0.001, max_buffered_events=room, on_full=on_full)
-publisher.publish(event(0)).result(10)
+publisher.publish(event(0)).result(60)
 def interrupt(number, frame):
     if "/eventbridge_partner/publisher/" in frame.f_code.co_filename:
         raise KeyboardInterrupt
 signal.signal(signal.SIGALRM, interrupt)
-receipts, interrupts, until = [], 0, time.monotonic() + 10
-while interrupts < 200 and time.monotonic() < until:
+receipts, interrupts = [], 0
+while interrupts < 40:
     try:
         signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0002, 0.001))
         for number in range(1000):
@@ -378,14 +419,14 @@ while interrupts < 200 and time.monotonic() < until:
     except KeyboardInterrupt:
         interrupts += 1
 signal.setitimer(signal.ITIMER_REAL, 0)
-publisher.close(20)
+publisher.close(40)
 stats = publisher.stats()
 decided = stats.accepted + stats.rejected + stats.exhausted + stats.unconfirmed + stats.dropped
-say(interrupts > 20, all(receipt.done() for receipt in receipts))
+say(all(receipt.done() for receipt in receipts))
 say(stats.published - decided, stats.buffered, stats.in_flight, stats.buffered_bytes)
 """,
     )
-    assert program.said() == [True, True]
+    assert program.said() == [True]
     assert program.said() == [0, 0, 0, 0]
     program.end()
 
@@ -411,22 +452,21 @@ class Cycle:
         extra.append(publisher.publish(event(1)))
 signal.signal(signal.SIGALRM, lambda *_: extra.append(publisher.publish(event(2))))
 gc.set_threshold(50)
-until = time.monotonic() + 3
-while time.monotonic() < until:
+while len(extra) < 2000:
     signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.0005))
     for number in range(100):
         Cycle()
         receipts.append(publisher.publish(event(number)))
 signal.setitimer(signal.ITIMER_REAL, 0)
 del Cycle.__del__
-publisher.close(20)
+publisher.close(40)
 stats, receipts = publisher.stats(), receipts + extra
-say(len(extra) > 500, all(receipt.done() for receipt in receipts))
+say(all(receipt.done() for receipt in receipts))
 dropped = sum(getattr(receipt.outcome, "code", None) == "BufferFull" for receipt in receipts)
 say(stats.published - len(receipts), stats.dropped - dropped, stats.buffered_bytes)
 """,
     )
-    assert program.said() == [True, True]
+    assert program.said() == [True]
     assert program.said() == [0, 0, 0]
     program.end()
 
@@ -434,9 +474,9 @@ say(stats.published - len(receipts), stats.dropped - dropped, stats.buffered_byt
 @pytest.mark.parametrize(
     "waits",
     [
-        "assert publisher.flush(20).left == 0",
-        "assert publisher.publish(event(1)).result(20)",
-        "assert receipts[-1].result(20)",
+        "assert publisher.flush(60).left == 0",
+        "assert publisher.publish(event(1)).result(60)",
+        "assert receipts[-1].result(60)",
     ],
 )
 @pytest.mark.parametrize("interrupted", ["publisher.publish(event(number))", "publisher.stats()"])
@@ -459,55 +499,62 @@ def wait(*_):
     {waits}
     longest, waits = max(longest, time.monotonic() - started), waits + 1
 signal.signal(signal.SIGALRM, wait)
-until = time.monotonic() + 1.5
-while time.monotonic() < until:
+while waits < 20:
     signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.0005))
     for number in range(200):
         {interrupted}
 signal.setitimer(signal.ITIMER_REAL, 0)
-say(waits > 5, longest)
-publisher.close(20)
+say(longest)
+publisher.close(40)
 """,
     )
-    waited, longest = program.said()
-    assert waited and longest < 10
+    assert program.said()[0] < 60  # a wait for what this thread holds ends with its time limit
     program.end()
 
 
 def test_a_second_ctrl_c_ends_the_wait_at_the_end(
-    run: Run, service: FakeEventBridge, silence: str
+    run: Run, service: FakeEventBridge, silence: Silence
 ) -> None:
     """What is lost is said."""
     program = run(
         service,
-        silence,
+        silence.url,
         "None",
         """
 publisher = EventPublisher(client, linger=0, exit_timeout=60)
 receipts = publisher.publish_many(map(event, range(30)))
-atexit.register(say, "ending")
+main = threading.get_ident()
+def interrupt():
+    def waits_in_a_publisher():
+        frame = sys._current_frames()[main]
+        caller = frame.f_back.f_code.co_filename if frame.f_back else ""
+        return frame.f_code.co_name == "wait" and "/eventbridge_partner/publisher/" in caller
+    wait_until(waits_in_a_publisher)
+    time.sleep(0.1)  # until the lock has it
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt, daemon=True).start()
 """,
     )
-    assert program.said() == ["ending"]
-    time.sleep(0.3)
-    program.process.send_signal(signal.SIGINT)
-    assert "events were not sent" in program.end(seconds=20)
+    assert "events were not sent" in program.end()
 
 
 def test_exit_waits_for_no_callback_that_blocks(
-    run: Run, service: FakeEventBridge, silence: str, transport: str
+    run: Run, service: FakeEventBridge, silence: Silence, transport: str
 ) -> None:
     """Not even where it is due only then, when Python 3.12 starts no more threads."""
     program = run(
         service,
-        silence,
+        silence.url,
         transport,
         """
 publisher = EventPublisher(client, linger=0, exit_timeout=0.2)
-publisher.publish(event(0)).add_done_callback(lambda receipt: time.sleep(100))
+publisher.publish(event(0)).add_done_callback(lambda receipt: time.sleep(1000))
+input()
 """,
     )
-    assert "1 may or may not have arrived" in program.end(seconds=20)
+    silence.wait_for_a_request()
+    program.go_on()
+    assert "1 may or may not have arrived" in program.end()
 
 
 # ---------------------------------------------------------------- forks
@@ -534,7 +581,7 @@ if child == 0:
 _, status = os.waitpid(child, 0)
 assert status == 0, status
 say(publisher.stats().published, publisher.stats().buffered)
-publisher.close(20)
+publisher.close(40)
 say(publisher.stats().accepted)
 """,
     )
@@ -547,32 +594,33 @@ say(publisher.stats().accepted)
 
 
 def test_a_fork_leaves_what_a_forgotten_publisher_has_to_the_parent(
-    run: Run, service: FakeEventBridge, server: LocalServer, transport: str
+    run: Run, service: FakeEventBridge, silence: Silence, transport: str
 ) -> None:
     """The child neither waits for it at its end nor says that it was lost."""
-    service.play(SlowAnswer(seconds=1.0))
     program = run(
         service,
-        server.url,
+        silence.url,
         transport,
         """
-publisher = EventPublisher(client, linger=0)
+publisher = EventPublisher(client, linger=0, exit_timeout=1000)
 receipt = publisher.publish(event(0))
-time.sleep(0.2)
+input()
 del publisher
 child = os.fork()
 if child == 0:
-    say(type(receipt.result(5)).__name__)
+    say(type(receipt.result(60)).__name__)
     sys.exit(0)
-started = time.monotonic()
-_, status = os.waitpid(child, 0)
-say(status, time.monotonic() - started < 4, type(receipt.result(20)).__name__)
+say(os.waitpid(child, 0)[1], receipt.done())
+say(type(receipt.result(60)).__name__)
 """,
     )
+    silence.wait_for_a_request()
+    program.go_on()
     assert program.said() == ["Unconfirmed"]
-    assert program.said() == [0, True, "Accepted"]
+    assert program.said() == [0, False]
+    silence.accept_an_event()
+    assert program.said() == ["Accepted"]
     assert program.end() == ""
-    assert arrived(service) == once(1)
 
 
 def test_forks_in_the_middle_of_everything(
@@ -599,21 +647,21 @@ for which in range(20):
     time.sleep(0.01)
     child = os.fork()
     if child == 0:
-        signal.alarm(20)  # a child that hangs fails
+        signal.alarm(50)  # a child that hangs fails
         many = publisher.publish_many(event(10**6 + which * 100 + n) for n in range(30))
-        publisher.close(15)
+        publisher.close(40)
         os._exit(0 if publisher.stats().accepted == len(many) == 30 else 1)
     children.append(child)
 goes_on = False
 for thread in threads:
     thread.join()
 statuses = [os.waitpid(child, 0)[1] for child in children]
-publisher.close(20)
+publisher.close(40)
 say(statuses, publisher.stats().published, publisher.stats().accepted)
 """,
     )
     statuses, published, accepted = program.said()
-    assert program.end(seconds=60) == ""
+    assert program.end() == ""
     assert statuses == [0] * 20
     assert accepted == published
     children = Counter(10**6 + which * 100 + n for which in range(20) for n in range(30))
@@ -634,7 +682,7 @@ for job in range(3):
     child = os.fork()
     if child == 0:
         publisher.publish_many(event(10 * job + n) for n in range(10))
-        assert publisher.flush(20).left == 0
+        assert publisher.flush(40).left == 0
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
 """,
@@ -679,12 +727,12 @@ for call in range(3):
     for _ in range(30):
         publisher.publish(event(number))
         number += 1
-    say(publisher.flush(20).left)
+    say(publisher.flush(40).left)
     time.sleep(0.2)
 publisher.publish_many(event(n) for n in range(90, 100))
 say("unflushed")
 time.sleep(0.3)
-say(publisher.close(20).counts.undelivered)
+say(publisher.close(40).counts.undelivered)
 """,
     )
     for _ in range(3):
