@@ -176,7 +176,9 @@ class _Attempts:
         # Reserved now, so that each of several waiting requests has a turn of its own.
         self._sent_at = max(now, control.pace.ready_at())
         if self._deadline is not None and self._sent_at >= self._deadline:
-            raise self._error or TransportError("no turn came in time", may_have_been_sent=False)
+            raise self._error or TransportError(
+                "the deadline came before the request's turn", may_have_been_sent=False
+            )
         control.pace.sent(self._sent_at)
         self.made += 1
         self._waited += self._sent_at - now

@@ -110,7 +110,7 @@ class InvalidEventError(PartnerEventsError, ValueError):
 
 
 class ConfigurationError(PartnerEventsError, ValueError):
-    """A setting is invalid: an argument, an environment variable or a value in AWS's config file."""
+    """A setting is invalid: an argument, an environment variable or a line of AWS's config file."""
 
 
 class CredentialsError(PartnerEventsError):
@@ -242,7 +242,7 @@ class CallInterruptedError(PartnerEventsError):
     """
     A signal handler ended a call midway: Ctrl-C, or a worker's time limit.
 
-    It is never raised itself: it is the `__cause__` of the exception that the handler raised.
+    It is never raised itself: it is the cause of the exception that the handler raised.
 
     Attributes:
         report: One outcome for each event that had been read, without the outcomes that had
@@ -258,7 +258,7 @@ class CallInterruptedError(PartnerEventsError):
 
 
 class CallCancelledError(CallInterruptedError):
-    """A call of the asynchronous client was cancelled. It is the `__cause__` of `CancelledError`."""
+    """A call of the asynchronous client was cancelled. It is the cause of the `CancelledError`."""
 
 
 class BufferFullError(PartnerEventsError):
@@ -274,7 +274,7 @@ class NoTransactionError(PartnerEventsError):
 
 
 class OutboxSchemaError(PartnerEventsError):
-    """An outbox's tables are missing or of another version. The message names the command to run."""
+    """An outbox's tables are missing or of another version. The message names the command."""
 
 
 class OutboxUnavailableError(PartnerEventsError):

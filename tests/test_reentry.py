@@ -176,7 +176,7 @@ def test_credentials_that_are_being_fetched_are_not_waited_for_on_the_same_threa
     run_in_time(lambda: fetch("AKIDFIRST"))
     run_in_time(lambda: fetch("AKIDSECOND"))
     error, *keys = found
-    assert "are being fetched by what this call interrupted" in str(error)
+    assert "are being fetched by the code that this call interrupted" in str(error)
     assert keys == ["AKIDFIRST", "AKIDFIRST", "AKIDSECOND"]
 
 

@@ -297,7 +297,7 @@ def checked_endpoint(
         return ConfigurationError(f"{setting} {why}; {allowed}")
 
     if not endpoint_url.isascii() or any(not 0x20 < ord(letter) < 0x7F for letter in endpoint_url):
-        raise refused("has characters that no URL may have")
+        raise refused("has characters that are not allowed in a URL")
     try:
         parts = urllib.parse.urlsplit(endpoint_url)
         host, port = parts.hostname or "", parts.port
@@ -306,7 +306,7 @@ def checked_endpoint(
     if parts.username is not None or parts.password is not None:
         raise refused("holds a user name or password")
     if not (_ADDRESS if ":" in host else _HOST).fullmatch(host):
-        raise refused("has no host" if not host else "has a host that is none")
+        raise refused("has no host" if not host else "has an invalid host name")
     if port == 0:
         raise refused("has the port 0")
     if parts.path not in ("", "/") or parts.query or parts.fragment:

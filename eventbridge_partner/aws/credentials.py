@@ -26,7 +26,7 @@ def _text(_: object, attribute: attrs.Attribute[str], value: object) -> None:
     if not isinstance(value, str):
         raise wrong_type(attribute.name, value, "a str")
     if not value:
-        raise ValueError(f"{attribute.name} is empty; allowed: what AWS gave you")
+        raise ValueError(f"{attribute.name} is empty; allowed: the value that AWS gave you")
 
 
 class ReadCredentials(Protocol):
@@ -247,8 +247,8 @@ class CredentialsKeeper:
         if thread in self._asking:
             if self._remembered is None:
                 raise CredentialsError(
-                    "the AWS credentials are being fetched by what this call interrupted, and "
-                    "there are no others yet"
+                    "the AWS credentials are being fetched by the code that this call interrupted, "
+                    "and there are no others yet"
                 )
             return self._remembered
         self._asking.add(thread)

@@ -82,7 +82,7 @@ def _checked(host: object, setting: str) -> str:
         raise ConfigurationError(f"{setting} has {quoted(host)}; {_ALLOWED}")
     if _is_of_aws(name):
         raise ConfigurationError(
-            f"{setting} has {quoted(host)}, a host of AWS; allowed: hosts of your own, for AWS "
+            f"{setting} has {quoted(host)}, a host of AWS; allowed: hosts of your own, since AWS "
             "takes https"
         )
     return name

@@ -109,11 +109,11 @@ def _checked(key: str, url: str, schemes: Collection[str]) -> Proxy:
     if not host:
         raise refused("has no host")
     if not (_ADDRESS if ":" in host else _HOST).fullmatch(host):
-        raise refused("has a host that is none")
+        raise refused("has an invalid host name")
     if port == 0:
         raise refused("has the port 0")
     if not _is_plain(parts.path + parts.query):
-        raise refused("has characters that no URL may have")
+        raise refused("has characters that are not allowed in a URL")
     if user is not None or parts.password is not None:
         user, password = urllib.parse.unquote(user or ""), urllib.parse.unquote(password)
         if not _fits_latin_1(user + password):

@@ -23,7 +23,7 @@ def request_head(url: str, *, names_all: bool = False) -> str:
         ValueError: It is no URL.
     """
     if not (url.isascii() and url.isprintable()) or " " in url:
-        raise ValueError("the url has characters that no URL may have")
+        raise ValueError("the url has characters that are not allowed in a URL")
     path = url.partition("://")[2].partition("/")[2]
     return f"POST {url if names_all else f'/{path}'} HTTP/1.1\r\nHost: {place_of(url)}\r\n"
 

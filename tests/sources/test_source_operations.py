@@ -393,7 +393,7 @@ def test_accounts_are_listed_once_each():
 def test_a_timeout_bounds_all_pages():
     """Each request has what is left of it; where nothing is left, the last error is raised."""
     puppet = Puppet(page(token="a"), page(token="b"), page(token="c"), takes=2.0)
-    with pytest.raises(TransportError, match="no turn came in time"):
+    with pytest.raises(TransportError, match="the deadline came before the request's turn"):
         puppet.run(_operations.list_accounts(NAME, 5.0))
     assert [seconds for _, seconds in puppet.attempts] == [5.0, 3.0, 1.0]
     puppet = Puppet(fresh(INTERNAL), fresh(INTERNAL), takes=2.0)
