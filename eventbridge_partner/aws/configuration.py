@@ -1,4 +1,4 @@
-"""What AWS's configuration says: Region, endpoint, proxies and certificates; checked."""
+"""Resolves and checks AWS's configuration: Region, endpoint, proxies and certificates."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Origins(NamedTuple):
 
 class AwsConfiguration(NamedTuple):
     """
-    What was resolved once for a client.
+    The configuration of a client, resolved once.
 
     Attributes:
         region: The Region to sign for.
         url: The endpoint's URL, ending in `/`.
         host: The value of the `Host` header.
-        ca_bundle: The path of a file of trusted certificates; True for the usual ones.
+        ca_bundle: The path of a file of trusted certificates; True for the default ones.
         proxies: Proxy URLs by scheme; they may hold passwords.
         user_agent: The value of the `User-Agent` header.
         max_attempts: From `AWS_MAX_ATTEMPTS` or the config file; None if neither says.
@@ -82,16 +82,16 @@ def resolve(
     insecure_hosts: frozenset[str] = frozenset(),
 ) -> AwsConfiguration:
     """
-    Resolve what a client needs to know but its credentials.
+    Resolve the configuration of a client, except its credentials.
 
     Args:
-        settings: What is asked for all that is not given.
-        region: The Region, if it was given.
-        endpoint_url: Where to send instead, if that was given.
-        insecure_hosts: Hosts that may be sent to by http, besides those that the environment names.
+        settings: The source of settings that are not given.
+        region: The Region, if given.
+        endpoint_url: The endpoint, if given.
+        insecure_hosts: Hosts for which http is allowed, besides those that the environment names.
 
     Raises:
-        ConfigurationError: A setting is missing or cannot work.
+        ConfigurationError: A setting is missing or invalid.
     """
     reading = Reading(settings, region, endpoint_url, insecure_hosts)
     where = reading.region()
@@ -261,7 +261,7 @@ def _is_loopback(host: str) -> bool:
     )
 
 
-# A label has 63 letters at most, and a name 253: nothing could be sent to any other.
+# The limits of DNS: a label has at most 63 characters, and a name 253.
 _HOST: Final = re.compile(r"(?=.{1,253}\.?$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _ADDRESS: Final = re.compile(r"[0-9a-f:.]+")
 
@@ -279,21 +279,21 @@ def checked_endpoint(
     endpoint_url: str, insecure_hosts: frozenset[str] = frozenset(), setting: str = _ENDPOINT
 ) -> tuple[str, str]:
     """
-    Return the URL to post to and its `Host`, if credentials and events can safely go there.
+    Return the URL to post to and its `Host`, if it is safe to send credentials and events there.
 
     Args:
-        endpoint_url: Where to send.
-        insecure_hosts: Hosts that may be sent to by http, though they are not loopback.
-        setting: What says so, for the error.
+        endpoint_url: The endpoint.
+        insecure_hosts: Hosts other than loopback for which http is allowed.
+        setting: The name of the setting, for the error.
 
     Raises:
-        ConfigurationError: It is not an https URL (or http on loopback or to one of these hosts)
-            of nothing but a host and a port.
+        ConfigurationError: It is not an https URL (or http for loopback or one of these hosts)
+            with only a host and a port.
     """
     allowed = "allowed: https://host or https://host:port, http only on loopback"
 
     def refused(why: str) -> ConfigurationError:
-        # Not the URL itself: it may hold a password.
+        # The message leaves out the URL, which may hold a password.
         return ConfigurationError(f"{setting} {why}; {allowed}")
 
     if not endpoint_url.isascii() or any(not 0x20 < ord(letter) < 0x7F for letter in endpoint_url):

@@ -1,8 +1,8 @@
 """
-What a botocore session says: the environment, AWS's files, and what was said to it in code.
+Reads settings from a botocore session: from the environment, AWS's files and code.
 
-No botocore client is made: that takes longer than all the rest, and its retries would stack on
-ours. A test holds the result against a client's.
+It makes no botocore client: that would take longer than all the rest, and its retries would
+multiply ours. A test compares the result with a client's.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ class BotocoreSession:
     @classmethod
     def open(cls, profile: str | None, session: Any = None) -> BotocoreSession:
         """
-        Take a session that was given, or make one.
+        Use a given session, or make one.
 
         Args:
-            profile: A profile of AWS's config files, where no session is given.
+            profile: A profile of AWS's config files, if no session is given.
             session: A botocore or boto3 session.
 
         Raises:
-            ConfigurationError: It is neither.
+            ConfigurationError: `session` is neither.
         """
         if session is None:
             return cls(botocore.session.Session(profile=profile), profile)
@@ -105,11 +105,11 @@ class BotocoreSession:
         return cls(session)
 
     def find_credentials(self) -> Credentials | None:
-        """Return the session's credentials, if it has any."""
+        """Return the session's credentials; None if it has none."""
         return self.session.get_credentials()
 
     def find_other_credentials(self) -> Credentials | None:
-        """Return those that there are now: the session keeps, and its caches keep, the expired."""
+        """Look for credentials again: the session and its caches keep expired ones."""
         found: Credentials | None = create_credential_resolver(self.session).load_credentials()
         return found
 
@@ -163,7 +163,7 @@ class BotocoreSession:
                 in_file = Setting(str(configured), self._in_file("endpoint_url"))
                 return of_environment(*ENDPOINT_VARIABLES) or in_file
         loader = session.get_component("data_loader")
-        # By its path: looking for the newest version lists the folders of all services.
+        # With the version in the path: looking for the newest lists the folders of all services.
         rules = loader.load_data(f"{SERVICE}/{API_VERSION}/endpoint-rule-set-1")
         endpoint = EndpointProvider(rules, loader.load_data("partitions")).resolve_endpoint(
             Region=region,
@@ -191,7 +191,7 @@ class BotocoreSession:
         found: object
         try:
             found = self.session.get_config_variable("max_attempts")
-        except ValueError:  # without the value that is none
+        except ValueError:  # not a number: reported as the text that it is
             found = os.environ.get(
                 "AWS_MAX_ATTEMPTS", self.session.get_scoped_config().get("max_attempts")
             )
@@ -207,7 +207,7 @@ class BotocoreSession:
 
     @_translated
     def user_agent_extra(self) -> str | None:
-        """Return what else to say in the `User-Agent` header."""
+        """Return extra text for the `User-Agent` header."""
         found = self.session.user_agent_extra or self._client_setting("user_agent_extra")
         return str(found) if found else None
 
@@ -257,7 +257,7 @@ class BotocoreSession:
         return f"{name} of profile {escaped(profile)} in {escaped(str(file), _MOST_OF_A_MESSAGE)}"
 
     def _setting(self, name: str) -> Any:
-        """Return a setting of the session's default client configuration, else of AWS's files."""
+        """Return a setting of the session's default client configuration, or of AWS's files."""
         chosen = self._client_setting(name)
         return self.session.get_config_variable(name) if chosen is None else chosen
 
