@@ -268,7 +268,7 @@ def test_a_first_use_in_the_middle_of_another_is_refused_at_once() -> None:
 
     client = PartnerEventsClient("us-east-1", credentials=service.credentials, transport=make)
     run_in_time(client.look_up)
-    assert "call look_up() before a signal's handler may send" in errors[0]
+    assert "call look_up() before a signal handler may send" in errors[0]
     assert client.put_events([PartnerEvent("aws.partner/a/b/c", "t", {})]).counts.accepted == 1
 
 
