@@ -14,7 +14,7 @@ from eventbridge_partner.retry import RetryPolicy
 
 
 class Take(NamedTuple):
-    """Bring up to `events` more events."""
+    """Pass up to `events` more events to the delivery."""
 
     events: int
 
@@ -26,7 +26,7 @@ class Send(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Wait for an answer, but no longer than `until`; None for as long as it takes."""
+    """Wait for an answer, but no later than `until`; None for as long as it takes."""
 
     until: float | None
 

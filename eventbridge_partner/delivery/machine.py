@@ -3,9 +3,9 @@ The state machine of one delivery: from events to outcomes, without I/O.
 
 The caller tells it what happened, and it says what to do next. It never sees JSON, HTTP or a clock:
 
-    Take(events)    bring more events: `take_all(events)`, and `no_more_events()` at the end
-    Send(batch)     send these entries: then `accepted(...)`, `answered(...)` or `failed(...)`
-    Wait(until)     nothing to do before that time, or before an answer comes
+    Take(events)    pass more events: `take_all(events)`, and `no_more_events()` at the end
+    Send(batch)     send these entries, then call `accepted(...)`, `answered(...)` or `failed(...)`
+    Wait(until)     nothing to do until that time, or until an answer comes
     Finished        every event has its outcome
 
 `outcomes()` hands out the decided outcomes, one for each event, in the order of the events.

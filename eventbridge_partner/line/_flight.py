@@ -181,7 +181,7 @@ def remedy(
 
 
 def request_id_of(arrived: object) -> str | None:
-    """Return the service's id for a request, where there is an answer that has one."""
+    """Return the service's id for a request; None if there is no answer with one."""
     if not isinstance(arrived, HttpResponse):
         return None
     request_id = arrived.headers.get("x-amzn-requestid")

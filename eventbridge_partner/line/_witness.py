@@ -106,7 +106,7 @@ class Witness:
             return None
 
     def departs(self) -> Departure:
-        """Take that a single request is sent."""
+        """Note that a single request is sent."""
         return Departure(time.time(), time.monotonic())
 
     def batch_departs(self, batch: Batch, origins: Origins | None) -> Departure:

@@ -197,7 +197,7 @@ def renumbered(outcome: Outcome, index: int, event: GivenEvent | None = None) ->
 
 
 def count_outcomes(outcomes: Iterable[Outcome]) -> Counter[tuple[str, str]]:
-    """Count outcomes by name and code, without those of what only stands in for an event."""
+    """Count outcomes by name and code, leaving out placeholders for events."""
     return Counter(
         (type(outcome).__name__, outcome.code if isinstance(outcome, (Rejected, Exhausted)) else "")
         for outcome in outcomes
