@@ -129,7 +129,7 @@ def _iso_text(value: datetime.date | datetime.time) -> str:
 
 
 def _is_decimal(value: object) -> TypeGuard[decimal.Decimal]:
-    """Tell whether a value is a Decimal; where nobody has loaded `decimal`, there is none."""
+    """Tell whether a value is a Decimal; without `decimal` loaded, there are none."""
     module = sys.modules.get("decimal")
     return module is not None and isinstance(value, module.Decimal)
 
