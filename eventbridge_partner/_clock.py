@@ -17,7 +17,7 @@ from typing import Final
 
 
 def _untouched() -> Callable[[], float]:
-    """Return a `monotonic` that nobody replaces: it is of a second copy of the built-in module."""
+    """Return the `monotonic` of a second copy of the built-in module, which no test replaces."""
     spec = BuiltinImporter.find_spec("time")
     if spec is None or spec.loader is None:
         return time.monotonic

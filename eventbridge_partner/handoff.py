@@ -92,7 +92,7 @@ def handoff(
     *,
     account: str,
     region: str,
-    format: HandoffFormat = "text",  # noqa: A002 - the word of the command line
+    format: HandoffFormat = "text",  # noqa: A002 - as on the command line
 ) -> str:
     """
     Return instructions with which a customer associates a source with an event bus.

@@ -161,7 +161,7 @@ class AsyncLine(BaseLine[AsyncTransport]):
         recipient: Recipient,
         note: Note = log_info,
     ) -> None:
-        """Read the answer to a batch, remedy what a retry may need, and tell the recipient."""
+        """Read a batch's answer, refresh credentials or clock if needed, and tell the recipient."""
         landed = flight.landed(answer, recipient, note)
         if isinstance(landed, PartnerEventsError):
             error = await self._remedy(landed, flight.credentials)
@@ -190,7 +190,7 @@ class AsyncLine(BaseLine[AsyncTransport]):
 
         Raises:
             CredentialsError: There are no credentials to sign with. Nothing was sent.
-            PartnerEventsError: It failed; what a retry may need is remedied.
+            PartnerEventsError: It failed. Credentials or clock are refreshed if that is why.
         """
         credentials = await self.frozen()
         request = sign(self.edge, call, credentials, attempt)

@@ -103,7 +103,7 @@ class Line(BaseLine[Transport]):
         recipient: Recipient,
         note: Note = log_info,
     ) -> None:
-        """Read the answer to a batch, remedy what a retry may need, and tell the recipient."""
+        """Read a batch's answer, refresh credentials or clock if needed, and tell the recipient."""
         landed = flight.landed(answer, recipient, note)
         if isinstance(landed, PartnerEventsError):
             error = remedy(landed, flight.credentials, self.credentials, self.edge)
@@ -137,7 +137,7 @@ class Line(BaseLine[Transport]):
 
         Raises:
             CredentialsError: There are no credentials to sign with. Nothing was sent.
-            PartnerEventsError: It failed; what a retry may need is remedied.
+            PartnerEventsError: It failed. Credentials or clock are refreshed if that is why.
         """
         credentials = self.credentials.frozen()
         request = sign(self.edge, call, credentials, attempt)

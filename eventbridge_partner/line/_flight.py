@@ -162,7 +162,7 @@ def remedy(
     credentials: CredentialsKeeper,
     edge: SigningEdge,
 ) -> PartnerEventsError:
-    """Remedy what a retry may need, and return the error to go on with."""
+    """Refresh credentials or clock if that is why, and return the error to go on with."""
     match error:
         case ExpiredCredentialsError():
             try:
