@@ -57,7 +57,7 @@ class AwsConfiguration(NamedTuple):
         ca_bundle: The path of a file of trusted certificates; True for the default ones.
         proxies: Proxy URLs by scheme; they may hold passwords.
         user_agent: The value of the `User-Agent` header.
-        max_attempts: From `AWS_MAX_ATTEMPTS` or the config file; None if neither says.
+        max_attempts: From `AWS_MAX_ATTEMPTS` or the config file; None if neither sets it.
         origins: What said the settings that are not left as they usually are.
     """
 
@@ -181,13 +181,13 @@ class Reading(NamedTuple):
 
     def ca_bundle(self) -> Setting | None:
         """Return the path of a file of trusted certificates; None for the usual ones."""
-        # botocore falls back on what requests reads; Python's ssl and curl know SSL_CERT_FILE.
+        # botocore falls back on the variable of requests; Python's ssl and curl read SSL_CERT_FILE.
         found = self.settings.ca_bundle() or of_environment("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
         if found is None:
             return None
         try:
             exists = Path(found.value).exists()
-        except (OSError, ValueError):  # of a name that no file can have
+        except (OSError, ValueError):  # the name is not a valid file name
             exists = False
         if not exists:
             raise ConfigurationError(
@@ -198,7 +198,7 @@ class Reading(NamedTuple):
 
     def proxy(self, url: str) -> Setting | None:
         """Return the proxy for a URL; None for none."""
-        # As botocore does, which takes the one for the URL's own scheme and knows no `ALL_PROXY`.
+        # Like botocore, use only the proxy for the URL's own scheme, and ignore `ALL_PROXY`.
         found = self.settings.proxies(url).get(url.partition(":")[0])
         return found if found is not None and found.value else None
 
@@ -242,7 +242,7 @@ _REGION: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def checked_region(region: str, setting: str = "region") -> str:
-    """Return a Region if it can stand in a host name and a signature."""
+    """Return a Region if it can be part of a host name and a signature."""
     if not _REGION.fullmatch(region):
         raise ConfigurationError(
             f"{setting} is {quoted(region)}; allowed: the code of a Region, such as us-east-1"

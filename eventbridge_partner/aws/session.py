@@ -60,7 +60,7 @@ def _translated(method: _Method[P, T]) -> _Method[P, T]:
         try:
             return method(self, *args, **kwargs)
         except BotoCoreError as error:
-            # Without the original as the cause: a traceback shows that as it is.
+            # `from None`, because a traceback would show the original text unescaped.
             raise self.failure(error) from None
 
     return translated
@@ -74,7 +74,7 @@ class BotocoreSession:
     Its settings raise a `ConfigurationError` where a file cannot be read.
 
     Attributes:
-        session: The session that is asked.
+        session: The botocore session.
         profile: The profile that was given, where the session was not.
     """
 
@@ -95,7 +95,7 @@ class BotocoreSession:
         """
         if session is None:
             return cls(botocore.session.Session(profile=profile), profile)
-        # A boto3 session wraps a botocore one, and has no public way to it.
+        # A boto3 session wraps a botocore one, but has no public attribute for it.
         session = getattr(session, "_session", session)
         if not isinstance(session, botocore.session.Session):
             found = escaped(type(session).__qualname__)
@@ -143,8 +143,8 @@ class BotocoreSession:
     @_translated
     def region(self) -> Setting | None:
         """Return the Region to send to."""
-        # botocore does not read AWS_REGION, which every newer SDK and Lambda itself sets. What was
-        # said in code of this session goes before it.
+        # botocore does not read AWS_REGION, which newer SDKs read and Lambda sets. A Region set on
+        # this session in code takes precedence.
         if said := self._client_setting("region_name"):
             return Setting(str(said), _CLIENT_CONFIG)
         said = self.session.instance_variables().get("region")
@@ -154,7 +154,7 @@ class BotocoreSession:
 
     @_translated
     def endpoint(self, region: str) -> Setting:
-        """Return the endpoint that is configured, or else that of the Region."""
+        """Return the configured endpoint, or else that of the Region."""
         session = self.session
         if not self._setting("ignore_configured_endpoint_urls"):
             profile = session.get_scoped_config()

@@ -30,12 +30,12 @@ def no_certificates(place: str, ca_bundle: str | bool) -> TlsError:
 
 
 def answer_lost(place: str, why: str) -> TransportError:
-    """Return the error of a request of which a byte may have left, and that has no answer."""
+    """Return the error of a request that may have been sent in part, and has no answer."""
     return TransportError(f"the answer from {place} was lost ({why})", may_have_been_sent=True)
 
 
 def no_answer_in_time(place: str) -> TransportError:
-    """Return the error of a request that was given up."""
+    """Return the error of a request that timed out after it may have been sent."""
     return TransportError(f"no answer from {place} in time", may_have_been_sent=True)
 
 

@@ -501,7 +501,7 @@ class _Transfer:
                 return no_answer_in_time(self.place)
             return answer_lost(self.place, words)
         if number == pycurl.E_SSL_CACERT_BADFILE and self._settings.can_trust():
-            # It could be opened now. There was no file left, or somebody is just writing it.
+            # The file can be read by now: there was no descriptor left, or it was being written.
             return no_connection(self.place, "the trusted certificates could not be read")
         if number in _UNTRUSTED and not _WAS_CUT.search(told):
             return not_trusted(self.place, told or words)

@@ -253,7 +253,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
                 if not connection.sent:
                     if is_kept:
                         timeout = timeout.clone()
-                        continue  # it was dead, and nothing went out
+                        continue  # the connection was dead, and nothing was sent
                     raise no_connection(self._place(url), _why(error)) from error
                 if is_kept and isinstance(error, (OSError, CutAnswerError)):
                     self._distrusted_until = started
@@ -302,7 +302,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
             raise TransportError("the client was closed", may_have_been_sent=False) from error
 
     def _connect(self, connection: Any, until: float, place: str, tunnels: bool) -> None:
-        """Open a connection; whatever goes wrong here, nothing was sent."""
+        """Open a connection. If this fails, nothing was sent."""
         connection.until = until
         connection.timeout = max(0.001, until - monotonic())
         try:
@@ -319,7 +319,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
             if isinstance(root, OSError) and root.errno in OUT_OF_FILES:
                 raise no_connection(place, words(root)) from error
             raise not_trusted(place, words(root)) from error
-        except Exception as error:  # what stands between us and the network raises what it likes
+        except Exception as error:  # a test's stand-in for the network can raise anything
             let_pass(error)
             raise no_connection(place, _why(error)) from error
 

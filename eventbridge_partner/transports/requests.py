@@ -223,7 +223,7 @@ def _schemes_of_proxies(proxies: Mapping[str, str]) -> frozenset[str]:
 
 
 def _whole(answer: requests.Response, place: str, until: float) -> HttpResponse:
-    """Read an answer that a mock made."""
+    """Read the answer of a mock."""
     try:
         body = read(answer.raw, until)
     except (
