@@ -31,13 +31,13 @@ _MOST_OF_A_PATH: Final = 500
 
 class Origins(NamedTuple):
     """
-    What said each setting: an argument, a variable or a file.
+    Where each setting comes from: an argument, a variable or a file.
 
     Attributes:
-        region: Of the Region.
-        endpoint: Of the endpoint.
-        ca_bundle: Of the file of trusted certificates; None for the usual ones.
-        proxy: Of the proxy; None without one.
+        region: The origin of the Region.
+        endpoint: The origin of the endpoint.
+        ca_bundle: The origin of the file of trusted certificates; None for the default ones.
+        proxy: The origin of the proxy; None without one.
     """
 
     region: str
@@ -58,7 +58,7 @@ class AwsConfiguration(NamedTuple):
         proxies: Proxy URLs by scheme; they may hold passwords.
         user_agent: The value of the `User-Agent` header.
         max_attempts: From `AWS_MAX_ATTEMPTS` or the config file; None if neither sets it.
-        origins: What said the settings that are not left as they usually are.
+        origins: Where the settings come from.
     """
 
     region: str
@@ -117,14 +117,14 @@ def resolve(
 
 class Examined(NamedTuple):
     """
-    What each setting says, or what is wrong with it; None where nothing says one.
+    Each setting, or the error of an invalid one; None if it is not set.
 
     Attributes:
         region: The Region.
-        endpoint: The URL to post to; None too where that depends on a Region that is not known.
+        endpoint: The URL to post to; also None if it depends on an unknown Region.
         ca_bundle: The path of a file of trusted certificates.
         proxy: The URL of the proxy, which may hold a password.
-        max_attempts: How often to try.
+        max_attempts: The most attempts.
     """
 
     region: Setting | ConfigurationError
@@ -147,9 +147,9 @@ def _tried(read: Callable[[], T]) -> T | ConfigurationError:
 
 class Reading(NamedTuple):
     """
-    Settings as they are read one by one, each checked. See `resolve` for what it is made of.
+    Reads and checks settings one by one. See `resolve` for its attributes.
 
-    All raise a `ConfigurationError` that names what says a setting that cannot work.
+    All methods raise a `ConfigurationError` that names the origin of an invalid setting.
     """
 
     settings: Settings
@@ -171,7 +171,7 @@ class Reading(NamedTuple):
         return Setting(checked_region(found.value, found.origin), found.origin)
 
     def endpoint(self, region: str) -> tuple[str, str, str]:
-        """Return the URL to post to, its `Host`, and what says so."""
+        """Return the URL to post to, its `Host`, and the origin of both."""
         hosts = self.insecure_hosts | hosts_of_environment()
         if self.given_endpoint:
             found = Setting(self.given_endpoint, "the argument endpoint_url")
@@ -180,7 +180,7 @@ class Reading(NamedTuple):
         return *checked_endpoint(found.value, hosts, found.origin), found.origin
 
     def ca_bundle(self) -> Setting | None:
-        """Return the path of a file of trusted certificates; None for the usual ones."""
+        """Return the path of a file of trusted certificates; None for the default ones."""
         # botocore falls back on the variable of requests; Python's ssl and curl read SSL_CERT_FILE.
         found = self.settings.ca_bundle() or of_environment("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
         if found is None:
@@ -203,7 +203,7 @@ class Reading(NamedTuple):
         return found if found is not None and found.value else None
 
     def examine(self) -> Examined:
-        """Read all of them, and go on behind what cannot work."""
+        """Read all settings, and continue after an invalid one."""
         region = _tried(self.region)
         is_known = isinstance(region, Setting)
         where = region.value if isinstance(region, Setting) else _ANY_REGION
@@ -223,7 +223,7 @@ class Reading(NamedTuple):
         )
 
     def max_attempts(self) -> int | None:
-        """Return how often to try, if anything says so."""
+        """Return the most attempts; None if it is not set."""
         found = self.settings.max_attempts()
         if found is None:
             return None

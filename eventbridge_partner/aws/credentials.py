@@ -92,12 +92,12 @@ class CredentialsFinder(Protocol):
 
 class CredentialsAccount(NamedTuple):
     """
-    What may be told of credentials.
+    The facts about credentials that may be shown.
 
     Attributes:
-        origin: What they are from.
+        origin: Where they come from.
         is_temporary: Whether they have a session token.
-        expires: When they expire; None if nothing says so.
+        expires: When they expire; None if that is unknown.
     """
 
     origin: str
@@ -124,7 +124,7 @@ _ORIGINS: Final = {
     "container-role": "the role of the container",
     "iam-role": "the role of the machine",
 }
-"""What botocore's words for where it found credentials mean."""
+"""Botocore's names for sources of credentials, and what they mean."""
 
 
 class CredentialsKeeper:
@@ -208,7 +208,7 @@ class CredentialsKeeper:
             if not part.isascii() or not part.isprintable() or " " in part:
                 raise CredentialsError(
                     f"the {name} from {self._origin(name)} holds a space, a line break or another "
-                    "character that no AWS credential has"
+                    "character that is not allowed in AWS credentials"
                 )
         frozen = FrozenCredentials(access_key, secret_key, read.token or None)
         self._remembered = frozen
@@ -216,7 +216,7 @@ class CredentialsKeeper:
 
     def account(self) -> CredentialsAccount:
         """
-        Tell where the credentials are from and how long they last, without anything of them.
+        Return where the credentials come from and when they expire, but no part of them.
 
         Raises:
             CredentialsError: There are none, or they could not be fetched or refreshed.
@@ -228,7 +228,7 @@ class CredentialsKeeper:
         return CredentialsAccount(self._origin(), is_temporary, expires)
 
     def _origin(self, part: str | None = None) -> str:
-        """Return what the credentials, or one part of them, are from."""
+        """Return where the credentials, or one part of them, come from."""
         if self._given is not None:
             return "the argument credentials"
         method = str(getattr(self._source, "method", "a provider of your own"))
@@ -403,7 +403,7 @@ class _WithoutText:
 
     Providers raise any kind of error: botocore's, and those of processes, JSON, files and callers'
     functions. The text may quote secrets: botocore's holds the whole answer of a credentials
-    endpoint. So only the type is named.
+    endpoint. So the message only names the type, the provider and a missing setting.
     """
 
     def __enter__(self) -> None:
@@ -415,7 +415,7 @@ class _WithoutText:
         let_pass(error)
         why = type(error).__name__
         if type(error).__module__ == "botocore.exceptions":
-            # Of all that these hold, the names of a provider and of a setting.
+            # Only the names of a provider and of a setting are safe to show.
             held: dict[str, object] = getattr(error, "kwargs", {})
             provider, missing = held.get("provider"), held.get("cred_var")
             if missing:

@@ -97,7 +97,7 @@ class EnvironmentSettings:
         return of_environment("AWS_CA_BUNDLE")
 
     def proxies(self, url: str) -> Mapping[str, Setting]:
-        """Return the proxies through which a URL is to be reached, by scheme."""
+        """Return the proxies to use for a URL, by scheme."""
         if not any(value and name.lower().endswith("_proxy") for name, value in os.environ.items()):
             return {}
         # botocore calls the same functions. They are slow to import, so only for a proxy.
@@ -107,7 +107,7 @@ class EnvironmentSettings:
         return proxies_of_environment(found)
 
     def max_attempts(self) -> Setting | None:
-        """Return how often to try, as it is said."""
+        """Return the most attempts, as text; None if it is not set."""
         found = os.environ.get("AWS_MAX_ATTEMPTS")
         return None if found is None else Setting(found, "AWS_MAX_ATTEMPTS")
 

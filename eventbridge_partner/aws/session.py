@@ -36,12 +36,12 @@ from eventbridge_partner.errors import ConfigurationError
 
 _MOST_OF_A_MESSAGE: Final = 500
 _LOCAL: Final = frozenset({"env", "shared-credentials-file", "config-file"})
-"""Where credentials are that neither the network nor a process has to be asked for."""
+"""Sources of credentials that need neither the network nor a process."""
 
 _OTHERS: Final = frozenset(
     {"credential_process", "login_session", "role_arn", "sso_session", "sso_start_url"}
 )
-"""Settings of a profile that say where else to ask."""
+"""Settings of a profile that name other sources of credentials."""
 
 _SESSION: Final = "the session"
 _CLIENT_CONFIG: Final = "the session's default client config"
@@ -53,7 +53,7 @@ _Method = Callable[Concatenate["BotocoreSession", P], T]
 
 
 def _translated(method: _Method[P, T]) -> _Method[P, T]:
-    """Have a method raise ConfigurationErrors where botocore raises errors of its own."""
+    """Make a method raise ConfigurationError instead of botocore's errors."""
 
     @functools.wraps(method)
     def translated(self: BotocoreSession, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -71,11 +71,11 @@ class BotocoreSession:
     """
     The settings and credentials of a botocore session. See `Settings`.
 
-    Its settings raise a `ConfigurationError` where a file cannot be read.
+    Its methods raise a `ConfigurationError` if a file cannot be read.
 
     Attributes:
         session: The botocore session.
-        profile: The profile that was given, where the session was not.
+        profile: The given profile, if no session was given.
     """
 
     session: botocore.session.Session
@@ -116,9 +116,9 @@ class BotocoreSession:
     @_translated
     def find_local_credentials(self) -> Credentials | None:
         """
-        Return what is found without the network or a process, in the order of `find_credentials`.
+        Return credentials found without the network or a process, as `find_credentials` would.
 
-        None too where the profile has a role, IAM Identity Center or a process give some.
+        None if there are none, or if the profile uses a role, IAM Identity Center or a process.
         """
         says_other = _OTHERS.intersection(self.session.get_scoped_config())
         for provider in create_credential_resolver(self.session).providers:
@@ -179,7 +179,7 @@ class BotocoreSession:
 
     @_translated
     def proxies(self, url: str) -> Mapping[str, Setting]:
-        """Return the proxies through which a URL is to be reached, by scheme."""
+        """Return the proxies to use for a URL, by scheme."""
         configured = self._client_setting("proxies")
         if configured is None:
             return proxies_of_environment(get_environ_proxies(url))
@@ -187,7 +187,7 @@ class BotocoreSession:
 
     @_translated
     def max_attempts(self) -> Setting | None:
-        """Return how often to try, as it is said."""
+        """Return the most attempts, as text; None if it is not set."""
         found: object
         try:
             found = self.session.get_config_variable("max_attempts")
@@ -216,7 +216,7 @@ class BotocoreSession:
         return botocore.__version__
 
     def failure(self, error: BotoCoreError) -> ConfigurationError:
-        """Return what an error of botocore's means, and name the setting at fault."""
+        """Return the error that stands for one of botocore's, and names the setting at fault."""
         if not isinstance(error, ProfileNotFound):
             said = escaped(str(error), _MOST_OF_A_MESSAGE)
             return ConfigurationError(f"AWS's configuration cannot be used: {said}")
@@ -238,17 +238,17 @@ class BotocoreSession:
         return Setting(str(found), self._origin(name, variable)) if found else None
 
     def _origin(self, name: str, variable: str) -> str:
-        """Return what says a variable of the session's that is said."""
+        """Return the origin of a session variable that is set."""
         if name in self.session.instance_variables():
             return _SESSION
         return variable if variable in os.environ else self._in_file(name)
 
     def _in_file(self, name: str) -> str:
-        """Return where a setting stands that AWS's files say."""
+        """Return the profile and the file that hold a setting."""
         profile = self.session.profile or "default"
         file = self.session.get_config_variable("credentials_file")
         try:
-            # What stands in both files is taken from this one.
+            # A setting in both files is taken from this one.
             found = name in raw_config_parse(file).get(profile, {})
         except ConfigNotFound:
             found = False

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class _Found(NamedTuple):
-    """Finds what was found."""
+    """A finder of credentials that were found already."""
 
     credentials: Credentials
 
@@ -120,7 +120,7 @@ class SharedSession:
         insecure_hosts: frozenset[str] = frozenset(),
     ) -> Examined:
         """
-        Read what `resolve` does, and go on behind what cannot work.
+        Read the same settings as `resolve`, and continue after an invalid one.
 
         Raises:
             ConfigurationError: A file cannot be read, or there is no such profile.
@@ -135,14 +135,14 @@ class SharedSession:
 
     def local_account(self) -> CredentialsAccount | None:
         """
-        Tell of the credentials that there are without asking the network or a process.
+        Return facts about credentials that are found without the network or a process.
 
         Returns:
-            What may be told of them; None if there are none, or if finding out takes one of these.
+            The facts; None if there are none, or if finding them needs the network or a process.
 
         Raises:
             ConfigurationError: A file cannot be read, or there is no such profile.
-            CredentialsError: They cannot be used.
+            CredentialsError: The credentials are invalid.
         """
         given = self._given_credentials
         if given is None:

@@ -47,7 +47,7 @@ def _made(factory: TransportFactory[TransportT], configuration: AwsConfiguration
         said = [f"the {what} by {origin}" for what, origin in named.items() if origin]
         if not said:
             raise
-        # Transports do not know where what they are given comes from.
+        # Transports do not know the origins of their arguments.
         raise ConfigurationError(f"{error}; set: {', '.join(said)}") from error
 
 

@@ -24,7 +24,7 @@ def not_trusted(place: str, why: str) -> TlsError:
 
 
 def no_certificates(place: str, ca_bundle: str | bool) -> TlsError:
-    """Return the error of a request before which no trusted certificate could be read."""
+    """Return the error of a request that was not sent for lack of trusted certificates."""
     named = f" in {ca_bundle}" if isinstance(ca_bundle, str) else ""
     return not_trusted(place, f"there are no trusted certificates{named}")
 

@@ -348,7 +348,7 @@ class Transfers:
         return [(one.key, one.failure(words)) for one in self._under_way.values()]
 
     def forked(self) -> list[tuple[Any, Answer]]:
-        """Return the same in a child process: all of it may be sent, by the parent."""
+        """Return the same in a child process: the parent may send all of these requests."""
         words = "the process was forked"
         return [(one.key, answer_lost(one.place, words)) for one in self._under_way.values()]
 

@@ -280,7 +280,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
         return host if is_usual else f"{host}:{self.port}"
 
     def _place(self, url: str) -> str:
-        """Return what errors call the host, which for a proxy that forwards is that of the URL."""
+        """Return the host's name for errors; with a forwarding proxy, that of the URL."""
         host = place_of(url) if "://" in url else self._host_and_port
         proxy = self._proxy_place
         return f"{host} through the proxy {proxy}" if proxy else host

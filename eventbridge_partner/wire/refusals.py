@@ -120,7 +120,7 @@ _ECHOES: Final = (("Value '", "' at '"), ("{", "}"))
 
 
 _WHAT_WAS_SIGNED: Final = "The Canonical String"
-"""How an InvalidSignatureException begins to repeat it; "for this request should have been …"."""
+"""The start of what an InvalidSignatureException repeats: "… for this request should have been"."""
 
 _MAX_MESSAGE_CHARACTERS: Final = 500
 _MAX_ID_CHARACTERS: Final = 200
@@ -130,8 +130,8 @@ def without_echo(message: object) -> str:
     """
     Return a service's message without the parts that echo the request.
 
-    A ValidationException repeats every Detail of the request, an InvalidSignatureException what was
-    signed, with the session token; and messages are logged.
+    Messages are logged, but a ValidationException repeats each Detail of the request, and an
+    InvalidSignatureException the signed text with the session token.
     """
     if not isinstance(message, str):
         return ""
