@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from eventbridge_partner.sources._asyncio import AsyncSources
     from eventbridge_partner.transports import AsyncTransport, Transport
 else:
-    # A name is loaded at its first use: a backend pays for what it uses, and for no more.
+    # A name is loaded at its first use: a backend pays only for what it uses.
     _NAMES = {
         "_http": "HttpRequest HttpResponse Timeouts",
         "aws.credentials": "Credentials ReadCredentials StaticCredentials",

@@ -1,4 +1,4 @@
-"""Arguments of the wrong type: refused where they are given, and not where they are used."""
+"""Arguments of the wrong type are refused where they are given, not where they are used."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def wrong_type(field: str, value: object, allowed: str) -> TypeError:
-    """Return the error for an argument; it names the type and never the value, maybe a secret."""
+    """Return the error for an argument. It names the type, never the value, which may be secret."""
     kind = type(value)
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return TypeError(f"{field} is of type {module}{kind.__qualname__}; allowed: {allowed}")
@@ -14,10 +14,10 @@ def wrong_type(field: str, value: object, allowed: str) -> TypeError:
 
 def check_number(field: str, value: object, allowed: str = "a number of seconds") -> None:
     """
-    Refuse what is no number.
+    Refuse anything but a number.
 
     Raises:
-        TypeError: It is none.
+        TypeError: The value has another type.
     """
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise wrong_type(field, value, allowed)
@@ -25,10 +25,10 @@ def check_number(field: str, value: object, allowed: str = "a number of seconds"
 
 def check_whole(field: str, value: object) -> None:
     """
-    Refuse what is no whole number.
+    Refuse anything but a whole number.
 
     Raises:
-        TypeError: It is none.
+        TypeError: The value has another type.
     """
     if not isinstance(value, int) or isinstance(value, bool):
         raise wrong_type(field, value, "a whole number")
@@ -36,13 +36,13 @@ def check_whole(field: str, value: object) -> None:
 
 def check_instances(kinds: Mapping[str, tuple[object, type]]) -> None:
     """
-    Refuse what is not of a class.
+    Refuse values of the wrong class.
 
     Args:
-        kinds: By field, its value (None is allowed) and its class.
+        kinds: For each field, its value (None is allowed) and its class.
 
     Raises:
-        TypeError: One of them is not.
+        TypeError: A value is not an instance of its class.
     """
     for field, (value, kind) in kinds.items():
         if value is not None and not isinstance(value, kind):
@@ -51,10 +51,10 @@ def check_instances(kinds: Mapping[str, tuple[object, type]]) -> None:
 
 def check_function(field: str, value: object) -> None:
     """
-    Refuse what cannot be called.
+    Refuse a value that is not callable. None is allowed.
 
     Raises:
-        TypeError: It cannot.
+        TypeError: The value is not callable.
     """
     if value is not None and not callable(value):
         raise wrong_type(field, value, "a function, or None")

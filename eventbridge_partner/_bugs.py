@@ -1,4 +1,4 @@
-"""What a function of the caller's raised, where that changes no outcome: logged once a minute."""
+"""Exceptions of the caller's functions that change no outcome: logged once a minute."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ _logged_at: Final[dict[tuple[str, str], float]] = {}
 
 def log_bug(what: str, error: BaseException) -> None:
     """
-    Log what a function of the caller's raised, once a minute for each kind.
+    Log an exception that a function of the caller's raised, once a minute for each kind.
 
-    Its type and its frames are logged and never its text, which may hold a payload.
+    The log shows its type and frames, never its text, which may hold a payload.
 
     Args:
-        what: The function, in the words of our docs.
-        error: What it raised.
+        what: The function, as the docs call it.
+        error: The exception.
     """
     _write(what, type(error).__qualname__, _frames(error.__traceback__))
 
 
 class Bugs:
-    """Keeps what was raised while a lock is held, to be logged when it is not."""
+    """Keeps exceptions while a lock is held, to log them once it is released."""
 
     def __init__(self) -> None:
         self._noted: deque[tuple[str, str, str]] = deque(maxlen=_MAX_KINDS)
 
     def note(self, what: str, error: BaseException) -> None:
-        """Keep what a function of the caller's raised; see `log_bug`."""
+        """Keep an exception that a function of the caller's raised; see `log_bug`."""
         self._noted.append((what, type(error).__qualname__, _frames(error.__traceback__)))
 
     def log(self) -> None:
-        """Log what was kept."""
+        """Log the kept exceptions."""
         while self._noted:
             _write(*self._noted.popleft())
 
 
 def forget() -> None:
-    """Have logged nothing yet."""
+    """Forget what was logged."""
     _logged_at.clear()
 
 

@@ -1,10 +1,10 @@
 """
-The clock that this package waits by: seconds that pass, whatever a test does to `time`.
+The clock that this package waits by. It runs on, whatever a test does to `time`.
 
-A loop that waits until `time.monotonic` shows a later time never ends where that is frozen, as
-freezegun does; and freezegun shows the real time to some callers of a thread and the frozen one to
-others. Waits themselves, in locks and sockets, go by the machine. So does this clock: after a wait
-that was waited out, it has passed it.
+A loop that waits until `time.monotonic` shows a later time never ends if freezegun has frozen that
+function; and freezegun shows the real time to some callers and the frozen one to others. Locks and
+sockets wait by the system's clock, and so does this module: after a wait has timed out, this clock
+has advanced by at least as much.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 
 
 def _untouched() -> Callable[[], float]:
-    """Return a `monotonic` that nobody replaces: that of a second copy of the built-in module."""
+    """Return the `monotonic` of a second copy of the built-in module, which no test replaces."""
     spec = BuiltinImporter.find_spec("time")
     if spec is None or spec.loader is None:
         return time.monotonic

@@ -1,8 +1,8 @@
 """
-Text from outside in a message: a value of the caller's, a file's name, what a service answers.
+Text from outside in a message: a value of the caller's, a file name, a service's answer.
 
-It may hold line breaks that pass for another line of a log, or sequences that a terminal obeys.
-Whatever of it stands in a message, a log line or an output for people goes through here.
+It may hold line breaks that look like another log line, or terminal control sequences. Everything
+of it that appears in a message, a log line or printed output goes through this module.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ MOST_SHOWN: Final = 64
 
 
 def plain_text(text: str) -> str:
-    """Return the text that a str of any class holds, such as an enum's, whatever it shows of it."""
+    """Return the text of a str of any class, such as an enum's, whatever its `__str__` returns."""
     return str.__str__(text)
 
 
 def escaped(text: str, most: int = MOST_SHOWN) -> str:
     """
-    Return text on one line, with escapes for all that does not print as itself, and cut.
+    Return text on one line, cut to a length, with escapes for characters that do not print.
 
     Args:
         text: The foreign text. Letters of every script stay as they are.
-        most: How many of its characters are shown.
+        most: How many of its characters to show.
     """
     text = plain_text(text)
     shown = text if len(text) <= most else f"{text[:most]}…"
@@ -39,11 +39,11 @@ def _escape(letter: str) -> str:
 
 def quoted(value: object, most: int = MOST_SHOWN) -> str:
     """
-    Return a foreign value in quotes and in ASCII, so that its end shows, and cut.
+    Return a foreign value in quotes and in ASCII, so that its end is visible, cut to a length.
 
     Args:
-        value: Text; of anything else its type is named.
-        most: How many of its characters are shown.
+        value: Text; of any other value, only the type is named.
+        most: How many of its characters to show.
     """
     if not isinstance(value, str):
         return "None" if value is None else f"a value of type {escaped(type(value).__qualname__)}"

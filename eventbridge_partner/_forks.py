@@ -1,4 +1,4 @@
-"""What a client has of its process must not cross a fork."""
+"""Keeps connections, threads and locks of a client from being used across a fork."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ C = TypeVar("C")
 
 first_use: Final = threading.RLock()
 """
-Held by a client that looks up what it needs.
+Held by a client while it looks up its configuration.
 
-No fork happens in the middle of that: it imports modules, and one that is half imported by a
-thread that the child does not have would be waited for in there for ever.
+A fork waits until that is done. The look-up imports modules, and the child would wait forever
+for a module that a thread of the parent was importing.
 """
 
 _Clients = weakref.WeakKeyDictionary[Any, Callable[[Any], None]]
@@ -24,7 +24,7 @@ _clients: Final = _Clients()
 
 
 def after_fork(client: C, forget_process: Callable[[C], None]) -> None:
-    """Let a client, in a child process, forget what belongs to its parent."""
+    """Make a client forget, in a child process, the resources of the parent."""
     _clients[client] = forget_process
 
 
@@ -34,8 +34,8 @@ def _forget_parent() -> None:
     first_use.release()
 
 
-# Of what is to be held before a fork, the last one registered comes first. `logging` holds its own
-# lock, which look-ups need: it is imported before, so that a fork waits for them without it.
+# Hooks run before a fork in reverse order of registration. `logging` registers one that takes its
+# own lock, which look-ups need: it is imported first, so that a fork takes that lock last.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=first_use.acquire,

@@ -1,4 +1,4 @@
-"""HTTP requests and responses as values, between those who make them and those who send them."""
+"""HTTP requests and responses as values, independent of the library that sends them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 @attrs.frozen
 class HttpRequest:
-    """A POST, ready to go out: nothing is to be added but `Content-Length` and `Host`."""
+    """A signed POST: the transport adds nothing but `Content-Length` and `Host`."""
 
     url: str
     headers: Mapping[str, str] = attrs.field(repr=False)
@@ -19,7 +19,7 @@ class HttpRequest:
 
 @attrs.frozen
 class HttpResponse:
-    """An answer that arrived whole; the names of its headers are in lower case."""
+    """A complete answer; its header names are in lower case."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
@@ -27,7 +27,7 @@ class HttpResponse:
 
 
 _LONGEST_TIMEOUT: Final = 1_000_000
-"""Not much more fits into the milliseconds that a socket waits."""
+"""Sockets wait in milliseconds, which do not hold much more."""
 
 
 def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -42,7 +42,7 @@ class Timeouts:
     How long one request may take, in seconds.
 
     Attributes:
-        connect: To open a connection, TLS handshake included.
+        connect: Opening a connection, TLS handshake included.
         read: From the request's first byte to the answer's last byte.
         total: Both together; None for the sum of the two.
     """
@@ -52,7 +52,7 @@ class Timeouts:
     total: float | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
 
     def within(self, seconds: float) -> Timeouts:
-        """Return these timeouts, cut to `seconds` in all (to a millisecond at least)."""
+        """Return these timeouts, cut to `seconds` in total (at least one millisecond)."""
         total = self.connect + self.read if self.total is None else self.total
         if seconds >= total:
             return self
@@ -61,4 +61,4 @@ class Timeouts:
 
 
 MAX_ANSWER_BYTES = 1024 * 1024
-"""How much of an answer is read; twenty results take less than a hundredth of this."""
+"""A longer answer is refused; twenty results take less than a hundredth of this."""

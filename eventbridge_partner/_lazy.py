@@ -1,7 +1,7 @@
 """
-Packages that name everything and load a name at its first use (PEP 562).
+Packages that declare all their names and load each at its first use (PEP 562).
 
-Loads nothing itself, not even `typing`: importing the package is to cost next to nothing.
+This module loads nothing, not even `typing`: importing the package must cost next to nothing.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ def face(
     Return the `__getattr__` and the `__dir__` of a package.
 
     Args:
-        package: Its name.
-        names: By submodule, the names of the package that it holds, with spaces between.
-        submodules: Those that can be had without importing them, with spaces between.
+        package: The package's name.
+        names: For each submodule, the public names that it holds, separated by spaces.
+        submodules: Submodules that are loaded at their first use, separated by spaces.
     """
     homes = {name: submodule for submodule, held in names.items() for name in held.split()}
     modules = submodules.split()
@@ -35,7 +35,7 @@ def face(
         path = f"{package}.{submodule}"
         __import__(path)
         module = sys.modules[path]
-        # Next time, the name is found without us.
+        # From now on, Python finds the name in the namespace.
         value = namespace[name] = getattr(module, name) if name in homes else module
         return value
 

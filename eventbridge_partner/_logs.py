@@ -1,10 +1,10 @@
 """
-The log of this package, which a log handler may turn into events.
+The log of this package, written so that a log handler may publish its lines as events.
 
-Such a handler publishes, and may wait for room while it holds the lock that logging gives to each
-handler. Only threads that send make room. So a line that one of them logs is written on another
-thread. And what a handler does with a line is not logged in turn, on its thread: there would be no
-end to it.
+Such a handler may wait for room in the buffer while it holds the handler's lock, and only sending
+threads make room. So lines logged by a sending thread are written on another thread, or both would
+wait forever. While a handler writes a line, its thread logs nothing else, or there would be no end
+to it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _logger: Final = logging.getLogger("eventbridge_partner")
 
 class Fields(TypedDict, total=False):
     """
-    What a line says of a request or of events, as `extra=` of its record.
+    The fields of a line about a request or events, as `extra=` of its record.
 
-    Each record has all of them, None where a line says nothing of that.
+    Each record has all of them; a field that does not apply is None.
     """
 
     request_id: str | None
@@ -45,7 +45,7 @@ _NO_FIELDS: Final[Fields] = {
 }
 
 _PATIENCE: Final = 0.1
-"""So many seconds who sends waits for its line, so that it stands before what follows from it."""
+"""How many seconds a sending thread waits for its line, so that lines stay in order."""
 
 _IDLE_SECONDS: Final = 5.0
 
@@ -53,31 +53,31 @@ _Line = tuple[Callable[[], None], threading.Event]
 
 
 class _Here(threading.local):
-    """Whether this thread is writing a line."""
+    """Whether the current thread is writing a line."""
 
     is_writing = False
 
 
 class _Writer:
-    """Writes lines on a thread of its own, which starts with the first and ends when idle."""
+    """Writes lines on its own thread, which starts with the first line and ends when idle."""
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """Have written nothing: in a child process there is no thread, and nobody in the lock."""
+        """Start over: in a child process there is no thread, and nobody holds the lock."""
         self._lock = threading.RLock()
         self._lines: queue.SimpleQueue[_Line] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._last: threading.Event | None = None
 
     def write(self, write: Callable[[], None]) -> bool:
-        """Write soon, or tell that no thread can be started any more."""
+        """Queue a line; return False if no thread can be started any more."""
         written = threading.Event()
         with self._lock:
             if self._thread is None:
                 thread = SendingThread(self._run, "eventbridge-partner-log")
-                self._thread = thread  # first, for a signal's handler may come here meanwhile
+                self._thread = thread  # set first: a signal handler may log meanwhile
                 try:
                     thread.start()
                 except RuntimeError:
@@ -100,7 +100,7 @@ class _Writer:
                         self._thread = None
                         return
                 continue
-            with suppress(Exception):  # a handler's
+            with suppress(Exception):  # raised by a log handler
                 write()
             written.set()
             del write  # an idle thread holds on to nothing
@@ -112,9 +112,9 @@ _writer: Final = _Writer()
 
 def log(level: int, text: str, *args: object, **fields: Unpack[Fields]) -> None:
     """
-    Log a line: on this thread, unless it is one that sends.
+    Log a line: on the current thread, unless it is a sending thread.
 
-    What a log handler raises changes nothing; what the handler of a signal raises passes through.
+    An exception of a log handler is suppressed; one of a signal handler passes through.
     """
     if _here.is_writing or not _logger.isEnabledFor(level):
         return
@@ -123,12 +123,12 @@ def log(level: int, text: str, *args: object, **fields: Unpack[Fields]) -> None:
         return
     try:
         write()
-    except Exception as error:  # noqa: BLE001  # a log handler's
+    except Exception as error:  # noqa: BLE001  # raised by a log handler
         let_pass(error)
 
 
 def is_wanted(level: int) -> bool:
-    """Tell whether anybody wants lines of this level."""
+    """Tell whether lines of this level are logged."""
     return _logger.isEnabledFor(level)
 
 

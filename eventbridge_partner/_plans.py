@@ -1,12 +1,12 @@
 """
-Plans: generators that say what to do next, and are told how it went. They do no I/O.
+Plans: generators that yield the next step and receive its result. They do no I/O.
 
-`Running` keeps a plan between two steps, so that a driver is a loop over a `match`. What sends
-single requests yields these steps:
+`Running` keeps a plan between two steps, so that a driver is a loop over a `match`. Plans that
+send single requests yield these steps:
 
-    Perform(call)   send one request: go on with its value, or throw its error into the plan
+    Perform(call)   send one request: pass on its value, or throw its error into the plan
     Sleep(seconds)  wait
-    Give(items)     hand these to whoever iterates
+    Give(items)     hand these to the iterating caller
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Perform:
     Send one request.
 
     Attributes:
-        call: What is in it.
-        attempt: How often it was sent, this time included.
-        seconds: How long it may take; None if nothing but the client's time-outs bounds it.
+        call: The request's content.
+        attempt: The number of this attempt, from 1.
+        seconds: How long it may take; None if only the client's timeouts bound it.
     """
 
     call: Call[Any]
@@ -56,7 +56,7 @@ class Sleep:
 
 @attrs.frozen
 class Give:
-    """Hand items to whoever iterates."""
+    """Hand items to the iterating caller."""
 
     items: tuple[Any, ...]
 
@@ -68,13 +68,13 @@ Operation = Generator[Step, Any, T]
 @attrs.frozen
 class Control:
     """
-    What all operations of a client share.
+    The state that all operations of a client share.
 
     Attributes:
-        judge: Says when to try again.
-        quota: How many retries there may still be.
-        pace: How many requests a second.
-        clock: Tells seconds, from any beginning.
+        judge: Decides when to retry.
+        quota: How many retries are left.
+        pace: How many requests a second may go out.
+        clock: Returns seconds, from any starting point.
     """
 
     judge: Judge
@@ -89,11 +89,11 @@ Plan = Callable[[Control], Operation[T]]
 
 class Running(Generic[S, T]):
     """
-    A plan under way.
+    A plan in progress.
 
     Attributes:
         step: What to do next; None if it is done.
-        result: Of a plan that is done.
+        result: The plan's result, once it is done.
     """
 
     result: T
@@ -104,14 +104,14 @@ class Running(Generic[S, T]):
         self.go_on()
 
     def go_on(self, value: object = None) -> None:
-        """Say that the step was done, and with what result."""
+        """Pass the result of the step to the plan."""
         try:
             self.step = self._plan.send(value)
         except StopIteration as end:
             self._end(end.value)
 
     def fail(self, error: Exception) -> None:
-        """Say that the step failed. Raises what the plan makes of it."""
+        """Throw the error of the step into the plan. Raises what the plan does not handle."""
         try:
             self.step = self._plan.throw(error)
         except StopIteration as end:
@@ -126,16 +126,16 @@ _RETRIED: Final = frozenset({Verdict.TRANSIENT, Verdict.THROTTLED, Verdict.UNKNO
 
 def perform(control: Control, call: Call[T], deadline: float | None = None) -> Operation[T]:
     """
-    Send a request, at the pace of all of them, and retry transient failures.
+    Send a request at the shared pace, and retry transient failures.
 
     Args:
-        control: What it shares with others.
-        call: What is sent.
+        control: The state that it shares with other operations.
+        call: The request's content.
         deadline: When to give up, on the control's clock.
 
     Raises:
-        PartnerEventsError: What the last attempt came to. It may have been sent if any attempt
-            may have been.
+        PartnerEventsError: The last attempt's error. Its `may_have_been_sent` is true if any
+            attempt may have been sent.
     """
     attempts = _Attempts(control, deadline)
     while True:
@@ -170,13 +170,15 @@ class _Attempts:
         self._error: PartnerEventsError | None = None
 
     def begin(self) -> float:
-        """Take the next turn, and return how long to wait for it."""
+        """Reserve the next turn, and return how long to wait for it."""
         control = self._control
         now = control.clock()
-        # The turn is taken now, so that of many that wait each has its own.
+        # Reserved now, so that each of several waiting requests has a turn of its own.
         self._sent_at = max(now, control.pace.ready_at())
         if self._deadline is not None and self._sent_at >= self._deadline:
-            raise self._error or TransportError("no turn came in time", may_have_been_sent=False)
+            raise self._error or TransportError(
+                "the deadline came before the request's turn", may_have_been_sent=False
+            )
         control.pace.sent(self._sent_at)
         self.made += 1
         self._waited += self._sent_at - now
@@ -187,7 +189,7 @@ class _Attempts:
         return None if self._deadline is None else self._deadline - self._control.clock()
 
     def succeeded(self) -> None:
-        """Give back what was taken for trying again."""
+        """Give back the retry tokens."""
         self._control.pace.accepted(self._sent_at)
         self._control.quota.give_back(self._tokens or 1.0)
 
@@ -196,7 +198,7 @@ class _Attempts:
         control = self._control
         now = control.clock()
         self._may_have_been_sent |= error.may_have_been_sent
-        # The last attempt may have been refused; that says nothing of those before it.
+        # The last attempt may have been refused; that says nothing about earlier ones.
         error.may_have_been_sent = self._may_have_been_sent
         self._error = error
         if isinstance(error, (ConfigurationError, CredentialsError)):

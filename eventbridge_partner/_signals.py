@@ -1,8 +1,8 @@
 """
-Whether an exception was raised by a signal handler: Ctrl-C, or a worker's time limit.
+Tells whether a signal handler raised an exception: Ctrl-C, or a worker's time limit.
 
-What a handler raises is meant for the caller's own thread, wherever that was interrupted. It must
-not be taken for a failure of what was going on there: a lost connection, or a broken mapping.
+A handler's exception is meant for the caller's thread, wherever that was interrupted. It must not
+be mistaken for a failure of the interrupted code, such as a lost connection or a broken mapping.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 
 def raised_by_handler(error: BaseException) -> BaseException | None:
     """
-    Return what a signal handler raised, if that is why an exception was raised.
+    Return the signal handler's exception that an exception is or comes from, if there is one.
 
-    Told by a frame of its traceback, or of an exception in its chain of causes and contexts,
-    whose code is an installed handler's. Handlers without code (written in C, `SIG_DFL`) cannot
-    be told, and neither can exceptions that are injected into a thread.
+    It is recognised by a traceback frame that runs the code of an installed handler, also along
+    the chain of causes and contexts. Handlers without Python code (written in C, `SIG_DFL`) and
+    exceptions injected into a thread cannot be recognised.
 
     Returns:
-        The exception of the handler: `error` itself, or the one that it was made of.
+        The handler's exception: `error` itself, or one in its chain; None if there is none.
     """
     codes = {code for handler in _handlers() if (code := _code_of(handler)) is not None}
     seen: set[int] = set()
@@ -43,7 +43,7 @@ def raised_by_handler(error: BaseException) -> BaseException | None:
 
 
 def let_pass(error: BaseException) -> None:
-    """Raise what a signal handler raised, if that is why an exception was raised."""
+    """Raise the signal handler's exception that an exception is or comes from, if there is one."""
     raised = raised_by_handler(error)
     if raised is not None:
         raise raised

@@ -1,4 +1,4 @@
-"""Threads on which nothing may wait for events."""
+"""Threads that must not wait for events to be sent."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 class SendingThread(threading.Thread):
     """
-    A thread of this package on which nothing may wait for events: it sends them, or logs of that.
+    A thread of this package that must not wait for events: it sends them, or logs about it.
 
-    A daemon: the end of the process waits for no request that hangs.
+    It is a daemon, so that a hanging request does not delay the end of the process.
     """
 
     def __init__(self, target: Callable[..., None], name: str, args: Iterable[Any] = ()) -> None:
@@ -19,5 +19,5 @@ class SendingThread(threading.Thread):
 
 
 def is_sending() -> bool:
-    """Tell whether this thread is one on which nothing may wait for events."""
+    """Tell whether the current thread must not wait for events."""
     return isinstance(threading.current_thread(), SendingThread)

@@ -1,10 +1,10 @@
 """
-The service's error codes, by what they mean for a sender.
+The service's error codes, grouped by what a sender should do.
 
 AWS publishes no list for PutPartnerEvents. These are PutEvents' codes, the common errors of AWS's
-JSON services, botocore's lists of transient and throttling errors, and what partners' public code
-handles. They are the least sure of all that this package knows, so `RetryPolicy(verdicts=…)`
-overrides them, and a code that stands nowhere here stays visible and is tried again within bounds.
+JSON services, botocore's lists of transient and throttling errors, and the codes that partners'
+public code handles. The grouping is partly a guess, so `RetryPolicy(verdicts=…)` overrides it. An
+unknown code is retried within bounds and marked as unknown in the outcome.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ THROTTLING: Final = frozenset(
     }
 )
 """
-Too fast: wait longer.
+We send too fast: wait longer.
 
 botocore's list without `LimitExceededException`, which on EventBridge is a hard quota.
 """
@@ -82,7 +82,7 @@ PERMANENT: Final = frozenset(
         "ValidationException",
     }
 )
-"""Sending the same again cannot help."""
+"""Sending the same request again cannot help."""
 
 SOURCE_GONE: Final = frozenset(
     {
@@ -93,16 +93,16 @@ SOURCE_GONE: Final = frozenset(
     }
 )
 """
-The partner event source is nonexistent, expired or deleted: stop sending to it.
+The partner event source does not exist, has expired or was deleted: stop sending to it.
 
 AWS's partner guide says "Event Bus Not Found" and does not give the literal code.
 """
 
 SOURCE_GONE_MESSAGE: Final = "event bus not found"
-"""What the message says then, in lower case, whatever the code."""
+"""Part of the message in that case, in lower case, whatever the code."""
 
 UNKNOWN_CREDENTIALS: Final = frozenset({"InvalidClientTokenId", "UnrecognizedClientException"})
-"""Permanent, unless refreshable credentials turn out to have been revoked and renewed."""
+"""Permanent, unless the credentials can be refreshed and prove to have been replaced."""
 
 EXPIRED_CREDENTIALS: Final = frozenset({"ExpiredToken", "ExpiredTokenException"})
 """The session token has expired: the same request may succeed with fresh credentials."""
@@ -115,12 +115,12 @@ CLOCK_SKEW: Final = frozenset(
         "RequestTimeTooSkewedException",
     }
 )
-"""Our clock is off: the same request may succeed when signed with the service's time."""
+"""The local clock is off: the same request may succeed when signed with the service's time."""
 
 CLOCK_SKEW_MESSAGES: Final = ("signature expired", "signature not yet current")
-"""How messages begin, in lower case, when a signature error means the same."""
+"""The start of messages, in lower case, of signature errors that also mean clock skew."""
 
 TOO_LARGE: Final = frozenset(
     {"RequestEntityTooLarge", "RequestEntityTooLargeException", "RequestTooLargeException"}
 )
-"""The request as a whole is too large; less of it may pass."""
+"""The request is too large; a part of it may pass."""

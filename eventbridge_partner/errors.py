@@ -8,28 +8,27 @@ The exceptions of this package.
     ├── ServiceError                        the service refused the whole request
     │   ├── ThrottledError                  too many requests: wait longer
     │   ├── ExpiredCredentialsError         the session token has expired
-    │   ├── ClockSkewError                  our clock is off by too much
-    │   ├── ResourceNotFoundError           there is no such source
-    │   ├── ResourceAlreadyExistsError      there is such a source already
-    │   ├── ConcurrentModificationError     somebody else changes the source at this moment
-    │   ├── LimitExceededError              no more sources: a quota, not a throttle
+    │   ├── ClockSkewError                  the local clock is too far off
+    │   ├── ResourceNotFoundError           the source does not exist
+    │   ├── ResourceAlreadyExistsError      the source already exists
+    │   ├── ConcurrentModificationError     another caller is changing the source
+    │   ├── LimitExceededError              no more sources allowed: a quota, not throttling
     │   ├── OperationDisabledError          the operation is not available
-    │   └── InvalidTokenError               the token of a list's next page has expired
+    │   └── InvalidTokenError               a pagination token is invalid or has expired
     ├── TransportError                      no answer: connection, timeout
     │   └── TlsError                        the peer could not be trusted
-    ├── UnreadableAnswerError               an answer that cannot be understood
+    ├── UnreadableAnswerError               the answer cannot be understood
     ├── SourceNotActiveError                a source did not become ACTIVE in time
     ├── InputInterruptedError               the caller's iterable raised; holds the report
     ├── CallCancelledError                  an asyncio task was cancelled; holds the report
     ├── BufferFullError                     a publisher has no room for the event
     ├── PublisherClosedError                a publisher takes no more events
-    ├── NoTransactionError                  an event was to be added outside of a transaction
-    ├── OutboxSchemaError                   an outbox has no tables, or those of another version
+    ├── NoTransactionError                  an outbox needs a transaction to add an event
+    ├── OutboxSchemaError                   an outbox's tables are missing, or of another version
     ├── OutboxUnavailableError              an outbox's database cannot be used at the moment
     └── UndeliveredError                    from raise_for_undelivered(); holds the report
 
-All can be pickled, and all know `may_have_been_sent`. None has a payload or a credential in its
-message.
+All can be pickled, and all have `may_have_been_sent`. Messages never hold payloads or credentials.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _MAX_MESSAGE_CHARACTERS: Final = 1000
 
 
 class PartnerEventsError(Exception):
-    """Anything that this package raises."""
+    """The base class of all errors that this package raises."""
 
     may_have_been_sent: bool = False
     """Whether the service may have carried out the request despite the error."""
@@ -72,13 +71,13 @@ def _restored(
 @attrs.frozen
 class Finding:
     """
-    One thing that is wrong with an event, or with what names a source.
+    One thing that is wrong with an event, or with the name of a source.
 
     Attributes:
-        field: Which field, in Python's names, with the path inside of `detail`: `detail.total`.
-        found: What is there, as a predicate: `has 140 characters`. Never the payload itself.
-        allowed: What may be there: `the limit is 128`.
-        index: Which event of several, from 0; None where there is only one.
+        field: The Python name of the field, with the path inside `detail`: `detail.total`.
+        found: What was found, as a predicate: `has 140 characters`. Never the payload itself.
+        allowed: What is allowed: `the limit is 128`.
+        index: The event's position, from 0; None if there is only one event.
     """
 
     field: str
@@ -93,7 +92,7 @@ class Finding:
 
 class InvalidEventError(PartnerEventsError, ValueError):
     """
-    An event, or what names a source, breaks the service's rules. Nothing was sent.
+    An event, or the name of a source, breaks the service's rules. Nothing was sent.
 
     Attributes:
         findings: Everything that is wrong with it.
@@ -106,12 +105,12 @@ class InvalidEventError(PartnerEventsError, ValueError):
         super().__init__("\n".join(map(str, self.findings)))
 
     def at(self, index: int) -> Self:
-        """Return the same error, said of event `index` of several."""
+        """Return the same error with `index` as the position of the event."""
         return type(self)(attrs.evolve(finding, index=index) for finding in self.findings)
 
 
 class ConfigurationError(PartnerEventsError, ValueError):
-    """A setting cannot work, whether an argument, an environment variable or AWS's config file."""
+    """A setting is invalid: an argument, an environment variable or a line of AWS's config file."""
 
 
 class CredentialsError(PartnerEventsError):
@@ -123,13 +122,13 @@ class ServiceError(PartnerEventsError):
     The service refused a whole request.
 
     Attributes:
-        code: The service's error code, without namespace; `HTTP 502` where it gave none.
-        message: The service's message, without what it echoes of the request.
+        code: The service's error code, without namespace; `HTTP 502` if it gave none.
+        message: The service's message, without the parts that echo the request.
         status: The HTTP status.
-        request_id: What AWS support asks for; None where the answer had none.
-        retry_after: Seconds after which the service wants the next try; None where it says none.
+        request_id: The id that AWS support asks for; None if the answer had none.
+        retry_after: How many seconds the service asks us to wait; None if it asks for none.
         server_time: The service's clock, epoch seconds from its `Date` header; None without one.
-        may_have_been_sent: True where a gateway gave up and nobody knows what became of it.
+        may_have_been_sent: True if a gateway gave up, so that the result is unknown.
     """
 
     def __init__(
@@ -166,19 +165,19 @@ class ClockSkewError(ServiceError):
 
 
 class ResourceNotFoundError(ServiceError):
-    """There is no such partner event source: never created, expired or deleted."""
+    """The partner event source does not exist: it was never created, has expired or was deleted."""
 
 
 class ResourceAlreadyExistsError(ServiceError):
-    """There is such a partner event source already."""
+    """The partner event source already exists."""
 
 
 class ConcurrentModificationError(ServiceError):
-    """Somebody else changed the source at the same time, up to the last attempt."""
+    """Another caller was changing the source at the same time, at each attempt."""
 
 
 class LimitExceededError(ServiceError):
-    """No more partner event sources: a hard quota, for which waiting is no use."""
+    """The quota of partner event sources is used up. Waiting does not help."""
 
 
 class OperationDisabledError(ServiceError):
@@ -186,7 +185,7 @@ class OperationDisabledError(ServiceError):
 
 
 class InvalidTokenError(ServiceError):
-    """The token of a list's next page has expired, or is none: list again from the start."""
+    """The pagination token is invalid or has expired: list again from the start."""
 
 
 class TransportError(PartnerEventsError):
@@ -194,34 +193,34 @@ class TransportError(PartnerEventsError):
     The request got no answer.
 
     Attributes:
-        may_have_been_sent: False only if the request certainly did not reach the service.
+        may_have_been_sent: False only if the request cannot have reached the service.
     """
 
     def __init__(self, message: str, *, may_have_been_sent: bool) -> None:
         self.may_have_been_sent = may_have_been_sent
-        # Of names that a peer or a proxy chose, and of transports that are not ours.
+        # The message may quote a peer or a proxy, or come from a third-party transport.
         super().__init__(escaped(message, _MAX_MESSAGE_CHARACTERS))
 
 
 class TlsError(TransportError):
-    """The peer's TLS could not be trusted. Nothing was sent, and trying again is no use."""
+    """The TLS peer could not be trusted. Nothing was sent, and a retry does not help."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, may_have_been_sent=False)
 
 
 class UnreadableAnswerError(PartnerEventsError):
-    """The service answered something that does not say what became of the entries."""
+    """The service's answer does not say what happened to the entries."""
 
     may_have_been_sent = True
 
 
 class SourceNotActiveError(PartnerEventsError):
     """
-    A source did not become ACTIVE in time, or cannot any more.
+    A source did not become ACTIVE in time, or no longer can.
 
     Attributes:
-        last: What was seen of it last.
+        last: The source as last seen.
     """
 
     def __init__(self, message: str, last: SourceAccount) -> None:
@@ -241,14 +240,14 @@ class UndeliveredError(PartnerEventsError):
 
 class CallInterruptedError(PartnerEventsError):
     """
-    A call ended midway: a signal handler raised, such as Ctrl-C's or that of a time limit.
+    A signal handler ended a call midway: Ctrl-C, or a worker's time limit.
 
-    It is never raised: it is the cause of what was raised.
+    It is never raised itself: it is the cause of the exception that the handler raised.
 
     Attributes:
-        report: One outcome for each event that had been taken, and not handed out as an outcome
-            before. What was in flight is `Unconfirmed`; what was not sent is `Exhausted` with the
-            code `Cancelled`.
+        report: One outcome for each event that had been read, without the outcomes that had
+            already been handed out. Events in flight are `Unconfirmed`; events not sent are
+            `Exhausted` with the code `Cancelled`.
     """
 
     may_have_been_sent = True
@@ -263,23 +262,23 @@ class CallCancelledError(CallInterruptedError):
 
 
 class BufferFullError(PartnerEventsError):
-    """A publisher has no room for an event. It was not taken, and will not be sent."""
+    """A publisher's buffer has no room for the event, which will not be sent."""
 
 
 class PublisherClosedError(PartnerEventsError):
-    """A publisher is closed, or closing. The event was not taken, and will not be sent."""
+    """A publisher is closed or closing. The event will not be sent."""
 
 
 class NoTransactionError(PartnerEventsError):
-    """An event was to be added to an outbox outside of a transaction. Nothing was written."""
+    """An outbox adds events only inside a transaction, and there is none. Nothing was written."""
 
 
 class OutboxSchemaError(PartnerEventsError):
-    """An outbox has no tables, or those of another version. The message names the command."""
+    """An outbox's tables are missing or of another version. The message names the command."""
 
 
 class OutboxUnavailableError(PartnerEventsError):
-    """The database of an outbox cannot be reached, or cannot do what it is asked to."""
+    """The database of an outbox cannot be reached, or cannot run a statement."""
 
 
 class InputInterruptedError(PartnerEventsError):
@@ -287,8 +286,8 @@ class InputInterruptedError(PartnerEventsError):
     The iterable of events raised midway; its exception is the cause.
 
     Attributes:
-        report: One outcome for each event that had been taken from the iterable. All of those
-            were sent.
+        report: One outcome for each event that had been read from the iterable. Those events
+            were sent as usual.
     """
 
     may_have_been_sent = True

@@ -1,9 +1,9 @@
 """
-What a customer has to do so that events arrive: instructions to hand over, in four forms.
+Instructions for a customer, in four formats: how to receive a source's events.
 
-A partner event source delivers nothing until its customer has associated it with an event bus in
-their own account, and a bus without a rule shows nobody an event. So each form associates the
-source, and adds a starter rule that writes every event to a CloudWatch log group.
+A partner event source delivers nothing until the customer associates it with an event bus in their
+account, and events on a bus without a rule go unseen. So each format associates the source and adds
+a starter rule that writes every event to a CloudWatch log group.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from eventbridge_partner.models import SourceName
 from eventbridge_partner.models._source_name import account_findings, source_findings
 
 HandoffFormat = Literal["text", "cli", "cloudformation", "terraform"]
-"""Instructions for people, a shell script for the AWS CLI, a template, or a configuration."""
+"""Text for people, a shell script for the AWS CLI, a template, or a configuration."""
 
 _REGION: Final = re.compile("[a-z]{2,}(-[a-z]+)+-[0-9]+")
 _PARTITIONS: Final = (
@@ -32,21 +32,21 @@ _PARTITIONS: Final = (
     ("us-isob-", "aws-iso-b"),
     ("eusc-", "aws-eusc"),
 )
-"""How the Regions of a partition begin; all others are in `aws`."""
+"""Prefixes of Regions, by partition; all other Regions are in `aws`."""
 
 _RULE: Final = "log-partner-events"
 _TARGET: Final = "log"
 _RETENTION_DAYS: Final = 14
 
-# User guide, "Using resource-based policies for Amazon EventBridge": without this policy the rule
-# matches and nothing is written. A role of the target is refused for log groups.
+# User guide, "Using resource-based policies for Amazon EventBridge": without this policy, the rule
+# matches but nothing is written. A target that is a log group must not have a role.
 _WRITERS: Final = ("events.amazonaws.com", "delivery.logs.amazonaws.com")
 _WRITES: Final = ("logs:CreateLogStream", "logs:PutLogEvents")
 
 
 @attrs.frozen
 class _Kit:
-    """The names that all forms share."""
+    """The names that all formats share."""
 
     name: str
     account: str
@@ -54,7 +54,7 @@ class _Kit:
 
     @property
     def log_group(self) -> str:
-        # EventBridge's console shows and allows only log groups that begin so.
+        # EventBridge's console only shows and allows log groups with this prefix.
         return f"/aws/events/{self.name}"
 
     @property
@@ -65,7 +65,7 @@ class _Kit:
 
     @property
     def policy_name(self) -> str:
-        # An account's policies share one space of names, shorter than a source's may be.
+        # Policy names are unique in an account, and shorter than a source's name may be.
         return f"partner-events-{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
 
     @property
@@ -92,18 +92,18 @@ def handoff(
     *,
     account: str,
     region: str,
-    format: HandoffFormat = "text",  # noqa: A002 - the word of the command line
+    format: HandoffFormat = "text",  # noqa: A002 - as on the command line
 ) -> str:
     """
-    Return what a customer has to do to associate a source with an event bus.
+    Return instructions with which a customer associates a source with an event bus.
 
-    All forms do the same: an event bus with the name of the source, a log group, the policy with
-    which EventBridge may write to it, and a rule that sends every event there. They hold no
+    All formats create the same: an event bus with the name of the source, a log group, the policy
+    that lets EventBridge write to it, and a rule that sends every event there. They hold no
     secrets.
 
     Args:
         source: The partner event source.
-        account: The customer's account, for which the source was created: 12 digits.
+        account: The customer's account, in which the source was created: 12 digits.
         region: The Region in which it was created.
         format: `text` for people who use the console, `cli` for a shell script with the AWS CLI,
             `cloudformation` for a template in YAML, `terraform` for a configuration in HCL.
@@ -112,7 +112,8 @@ def handoff(
         The text, ending in a line break.
 
     Raises:
-        InvalidEventError: The source, account, Region or format cannot be; all that is wrong.
+        InvalidEventError: The source, account, Region or format is invalid. It lists everything
+            that is wrong.
     """
     findings = [
         *(() if isinstance(source, SourceName) else source_findings(source)),
@@ -152,8 +153,8 @@ Receive our events in Amazon EventBridge
   AWS account           {kit.account}
   Region                {kit.region}
 
-Events reach you once you have associated the source with an event bus. What is sent before that
-is lost, and a source that nobody associates expires within two weeks.
+Events reach you once you have associated the source with an event bus. Events sent before that are
+lost, and a source that is not associated expires within two weeks.
 
 1. Sign in to the AWS Management Console with account {kit.account}, choose the Region
    {kit.region}, and open Amazon EventBridge.
@@ -167,14 +168,14 @@ is lost, and a source that nobody associates expires within two weeks.
    The console creates the log group, and lets EventBridge write to it.
 4. The source is listed as Active now. Events are in the log group seconds after we send them.
 
-Event bus and source may stay when you replace the rule by your own. If you deactivate the source
-or delete its event bus, events are lost again, and after two weeks the source is deleted.
+Keep the event bus and the source when you replace the rule with your own. If you deactivate the
+source or delete its event bus, events are lost again, and after two weeks the source is deleted.
 """
 
 
 def _cli(kit: _Kit) -> str:
     def aws(service: str, operation: str, *options: str) -> str:
-        # In pairs of an option and its value.
+        # Options come in pairs of a name and a value.
         given = [f"--region {kit.region}"]
         given += (
             f"{name} {shlex.quote(value)}"
@@ -206,14 +207,14 @@ if [ "$account" != {kit.account} ]; then
   exit 1
 fi
 
-# The source is there: PENDING, as long as it has no event bus.
+# The source exists: it is PENDING until it has an event bus.
 {state}
 
 # The event bus has the name of the source.
 {aws("events", "describe-event-bus", *name)} >/dev/null 2>&1 ||
 {aws("events", "create-event-bus", *name, "--event-source-name", kit.name)}
 
-# A log group, to which EventBridge may write. If it is there already, the first of these says so.
+# A log group that EventBridge may write to. If it exists already, the first command says so.
 {aws("logs", "create-log-group", *group)} || true
 {aws("logs", "put-retention-policy", *group, "--retention-in-days", str(_RETENTION_DAYS))}
 {aws("logs", "put-resource-policy", "--policy-name", kit.policy_name, "--policy-document", policy)}
@@ -222,20 +223,20 @@ fi
 {aws("events", "put-rule", "--name", _RULE, *bus, "--event-pattern", json_text(kit.pattern))}
 failed=$({aws("events", "put-targets", *rule, *bus, "--targets", target, *failures)})
 if [ "$failed" != 0 ]; then
-  echo "The rule did not get its target." >&2
+  echo "The target could not be added to the rule." >&2
   exit 1
 fi
 
-# ACTIVE: from now on events arrive.
+# The source is ACTIVE: from now on, events arrive.
 {state}
 """
 
 
 def _cloudformation(kit: _Kit) -> str:
-    # JSON is YAML: what is quoted for one is quoted for the other.
+    # JSON is YAML: a JSON string is also a YAML string.
     quoted = json.dumps
     description = f"Event bus and log of a partner event source, for {kit.account} in {kit.region}"
-    # The ARN of a log group ends in `:*` here, which a policy wants and a target does not.
+    # GetAtt returns the ARN of a log group with `:*`: a policy needs it, a target must not have it.
     policy = json.dumps(kit.policy("${LogGroup.Arn}"))
     target = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:${LogGroup}"
     return f"""\
@@ -284,14 +285,14 @@ Outputs:
 
 def _terraform(kit: _Kit) -> str:
     def quoted(value: object) -> str:
-        # HCL's strings are JSON's, but for these two, which begin what is to be evaluated.
+        # HCL strings are JSON strings, except that these two begin an expression.
         return json.dumps(value).replace("${", "$${").replace("%{", "%%{")
 
     return f"""\
 # Associates the partner event source
 #   {kit.name}
 # with an event bus in account {kit.account}, Region {kit.region}, and logs its events.
-# In a configuration that has them already, leave out the first two blocks.
+# If your configuration already has them, leave out the first two blocks.
 terraform {{
   required_providers {{
     aws = {{

@@ -1,5 +1,5 @@
 """
-What happened, told to an observer afterwards: for traces, metrics and logs of your own.
+Observations tell an observer what happened: for your own traces, metrics and logs.
 
     def observe(observation: Observation) -> None:
         match observation:
@@ -11,8 +11,9 @@ What happened, told to an observer afterwards: for traces, metrics and logs of y
 
     client = PartnerEventsClient("us-east-1", observe=observe)
 
-An observer is called by the thread that sends (on asyncio, in the loop), so let it be quick. What
-it raises is logged once a minute and changes no outcome. Observations hold no payload.
+An observer is called on the sending thread (with asyncio, in the event loop), so it must be quick.
+An exception that it raises is logged once a minute and changes no outcome. Observations never hold
+payloads.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Final, Literal, Protocol
 import attrs
 
 DeliveryKind = Literal["put_events", "stream_events", "publisher", "guard", "router"]
-"""What events were given to."""
+"""The part of this package that events were given to."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,24 +48,24 @@ class DeliveryBegan:
 @attrs.frozen(kw_only=True)
 class RequestEnded:
     """
-    One attempt of one request: it was answered, or there is no answer.
+    One attempt of one request ended, with or without an answer.
 
     Attributes:
-        delivery: Of the call that it belongs to; None for publishers and single requests.
+        delivery: The number of its call; None for publishers and single requests.
         operation: `PutPartnerEvents`, or the operation on sources.
         region: The Region that it was signed for.
         endpoint_url: The URL that it was posted to.
-        attempt: Which attempt it is, from 1, of the entry that has had the most.
+        attempt: The attempt's number, from 1; of its entries, the one with most attempts counts.
         entries: How many entries it carried; 0 for an operation on sources.
-        size: Of its body, in bytes.
+        size: The size of its body, in bytes.
         accepted: How many entries the service accepted.
         failed: How many it did not accept, or may not have.
-        codes: The error codes of those, each with how many entries have it; of a request that
-            failed as a whole, its code.
-        status: Of the HTTP answer; None without one.
+        codes: The error codes of the failed entries, each with how many entries have it; if the
+            request failed as a whole, its code.
+        status: The status of the HTTP answer; None without an answer.
         request_id: The service's id for the request, where the answer has one.
-        source: The partner event source of all its entries, if they have the same.
-        links: Where its events come from, as `traceparent` texts of the W3C; at most 20.
+        source: The partner event source of its entries, if all have the same; else None.
+        links: Where its events come from, as W3C `traceparent` texts; at most 20.
         started: When it was sent, in seconds since 1970.
         seconds: How long it took.
     """
@@ -88,7 +89,7 @@ class RequestEnded:
 
     @property
     def error_code(self) -> str | None:
-        """The request's error code, or the one that most of its entries have; None for none."""
+        """The request's error code, or its entries' most common one; None if nothing failed."""
         return max(self.codes, key=self.codes.__getitem__, default=None)
 
 
@@ -97,15 +98,15 @@ class OutcomesDecided:
     """
     Events have their final outcomes.
 
-    Told once at the end of `put_events`, and as outcomes come by streams and publishers. Each
-    event is counted once, also one that a guard or a router held back.
+    `put_events` tells them once, at its end; streams and publishers tell them as they come. Each
+    event is counted once, even one that a guard or a router held back.
 
     Attributes:
-        delivery: Of the call; None for publishers, guards and routers.
-        kind: What the events were given to.
-        region: The Region; None of what a router decided, and where a guard knows none yet.
-        outcomes: How many events came to which outcome: its name, such as `Rejected`, and its
-            code, empty for `Accepted` and `Unconfirmed`.
+        delivery: The call's number; None for publishers, guards and routers.
+        kind: The part of this package that the events were given to.
+        region: The Region; None if a router decided, or a guard that knows no Region yet.
+        outcomes: How many events had each outcome, by its name, such as `Rejected`, and its code,
+            which is empty for `Accepted` and `Unconfirmed`.
     """
 
     delivery: int | None
@@ -117,13 +118,13 @@ class OutcomesDecided:
 @attrs.frozen(kw_only=True)
 class DeliveryEnded:
     """
-    A call that began is over.
+    A call of `put_events` or `stream_events` has ended.
 
     Attributes:
         delivery: The call's number.
         kind: `put_events` or `stream_events`.
         region: The Region that it sent to.
-        outcomes: How many of its events came to which outcome; see `OutcomesDecided`.
+        outcomes: How many of its events had each outcome; see `OutcomesDecided`.
         started: When it began, in seconds since 1970.
         seconds: How long it took.
     """
@@ -139,15 +140,15 @@ class DeliveryEnded:
 @attrs.frozen(kw_only=True)
 class ClaimSettled:
     """
-    A relay has settled the rows that it had claimed of an outbox.
+    A relay has settled the rows that it had claimed from an outbox.
 
     Attributes:
         claimed: How many rows it had claimed.
-        gone: How many were accepted, and deleted.
+        gone: How many were accepted and deleted.
         dead: How many became dead letters.
         later: How many wait for another attempt.
-        lost: How many another relay had claimed meanwhile, since the lease had ended.
-        links: Where the events come from, as `traceparent` texts of the W3C; at most 20.
+        lost: How many another relay had claimed meanwhile, because the lease had expired.
+        links: Where the events come from, as W3C `traceparent` texts; at most 20.
         started: When they were claimed, in seconds since 1970.
         seconds: How long it took from the claim to the end.
     """
@@ -163,33 +164,33 @@ class ClaimSettled:
 
 
 Observation = DeliveryBegan | RequestEnded | OutcomesDecided | DeliveryEnded | ClaimSettled
-"""What an observer is told. A minor version may add kinds: leave out what you do not know."""
+"""What an observer is called with. A minor version may add kinds: ignore unknown ones."""
 
 Observer = Callable[[Observation], object]
-"""Is told what happened. It may have a method `link`; see `Linking`."""
+"""A function that is called with each observation. It may have a method `link`; see `Linking`."""
 
 MAX_LINKS: Final = 20
-"""Links of one request, at most: it has as many entries."""
+"""The most links of one request: one for each of its entries."""
 
 
 class Linking(Protocol):
-    """An observer that links requests to where their events come from."""
+    """An observer that links requests to the spans in which their events were published."""
 
     def link(self) -> str | None:
-        """Return the `traceparent` of what goes on now; None if nothing does."""
+        """Return the `traceparent` of the current span; None without one."""
         ...
 
 
 def link_by(observer: Observer | None) -> Callable[[], str | None] | None:
-    """Return what an observer has to tell where events come from; None if it has nothing."""
+    """Return an observer's `link` method; None if it has none."""
     return getattr(observer, "link", None)
 
 
 class all_of:  # noqa: N801  # reads as the function that it is used as
     """
-    Tell several observers, each what the others are told.
+    Pass each observation to several observers.
 
-    What one of them raises keeps nothing from the others.
+    An observer that raises does not keep it from the others.
     """
 
     def __init__(self, *observers: Observer) -> None:
@@ -199,7 +200,7 @@ class all_of:  # noqa: N801  # reads as the function that it is used as
             self.link: Callable[[], str | None] = links[0]
 
     def __call__(self, observation: Observation) -> None:
-        """Tell them."""
+        """Pass an observation to each observer."""
         errors: list[Exception] = []
         for observer in self._observers:
             try:

@@ -1,14 +1,14 @@
 """
-Spans and metrics of OpenTelemetry, made of what observers are told. Needs the extra `otel`.
+OpenTelemetry spans and metrics, made from observations. Needs the extra `otel`.
 
     from eventbridge_partner.otel import OpenTelemetry
 
     client = PartnerEventsClient("us-east-1", observe=OpenTelemetry())
 
-A call of `put_events` is a span of its own, a child of the caller's, and each of its requests a
-child of that. Requests of publishers and streams have no caller any more: their spans have no
-parent, and link to the spans that were current when their events were published. No attribute
-holds a payload, a credential or a message of the service.
+A call of `put_events` has a span, a child of the caller's span, and each of its requests has a
+child of that. A request of a publisher or stream has no single caller: its span has no parent, and
+links to the spans that were current when its events were published. No attribute holds a payload, a
+credential or a message of the service.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ Attributes = dict[str, str | int | float | bool]
 
 
 class PublisherFigures(Protocol):
-    """What `PublisherStats` has."""
+    """The figures of a publisher that the gauges read; `PublisherStats` has them."""
 
     @property
     def buffered(self) -> int:
@@ -86,7 +86,7 @@ class WatchedPublisher(Protocol):
 
 
 class OutboxFigures(Protocol):
-    """What `OutboxStats` has."""
+    """The figures of an outbox that the gauges read; `OutboxStats` has them."""
 
     @property
     def waiting(self) -> int:
@@ -117,12 +117,12 @@ class OpenTelemetry:
     An observer that makes spans and metrics. One serves any number of clients and relays.
 
     Args:
-        tracer_provider: Of spans; None for the global one.
-        meter_provider: Of metrics; None for the global one.
+        tracer_provider: Makes the spans; None for the global one.
+        meter_provider: Makes the metrics; None for the global one.
         links: Whether requests of publishers and streams link to the spans that were current
-            where their events were given.
-        sources: Whether a request's span names the partner event source that all its entries
-            have. Metrics never do.
+            when their events were published.
+        sources: Whether a request's span names the partner event source, if all its entries have
+            the same. Metrics never name it.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class OpenTelemetry:
             "messaging.client.operation.duration", "s", "How long requests took"
         )
         self._sent = meter.create_counter(
-            "messaging.client.sent.messages", "{message}", "Entries of requests"
+            "messaging.client.sent.messages", "{message}", "Entries sent in requests"
         )
         self._events = meter.create_counter(
             "eventbridge_partner.events", "{event}", "Events by their final outcome"
@@ -154,7 +154,7 @@ class OpenTelemetry:
             "eventbridge_partner.throttled", "{request}", "Requests that were throttled"
         )
         self._lost = meter.create_counter(
-            "eventbridge_partner.outbox.lost", "{event}", "Rows that two relays had"
+            "eventbridge_partner.outbox.lost", "{event}", "Rows that two relays claimed"
         )
         gauges: dict[tuple[str, str], Callable[[CallbackOptions], Iterator[Measurement]]] = {
             ("eventbridge_partner.publisher.buffered", "{event}"): self._buffered,
@@ -166,15 +166,15 @@ class OpenTelemetry:
             meter.create_observable_gauge(gauge, [callback], unit)
 
     def watch_publisher(self, publisher: WatchedPublisher) -> None:
-        """Have the gauges count a publisher's events as long as the publisher is in use."""
+        """Let the gauges report a publisher's buffered events as long as the publisher exists."""
         self._publishers.add(publisher)
 
     def watch_outbox(self, outbox: WatchedOutbox) -> None:
-        """Have the gauges count an outbox's events, which they ask its database for."""
+        """Let the gauges report an outbox's events; each reading is a query of its database."""
         self._outboxes.add(outbox)
 
     def __call__(self, observation: Observation) -> None:
-        """Take what happened."""
+        """Turn an observation into spans and metrics."""
         match observation:
             case RequestEnded():
                 self._request_ended(observation)
@@ -235,7 +235,7 @@ class OpenTelemetry:
         self._measure(request)
 
     def _context(self, request: RequestEnded) -> Context | None:
-        """Return what the span of a request is a part of; None for what goes on here and now."""
+        """Return the parent of a request's span; None for the current context."""
         if request.delivery is None:
             return None
         call = self._calls.get(request.delivery)
@@ -325,7 +325,7 @@ def _figures(asked: Iterable[Callable[[], T]]) -> list[T]:
     for ask in asked:
         try:
             found.append(ask())
-        except Exception as error:  # noqa: BLE001  # a database that is not there
+        except Exception as error:  # noqa: BLE001  # such as an unreachable database
             log_bug("the figures of an outbox", error)
     return found
 
@@ -341,7 +341,7 @@ def _messaging(request: RequestEnded) -> Attributes:
 
 
 def _label(code: str) -> str:
-    """Return what stands for a code in metrics, where a series is kept for each."""
+    """Return a code as a metric's label, where each new value starts a series."""
     return code if code in _KNOWN_CODES else _OTHER
 
 

@@ -1,14 +1,14 @@
 """
-How many requests a second may go out: at most what the caller sets, and what throttling teaches.
+How many requests a second may go out: limited by the caller's setting and by throttled answers.
 
-The service's quota is per account and Region, and a token bucket: it lets a burst pass, and then so
-many requests a second. A throttled answer cuts our rate, by the share that was throttled. The rate
-goes back in straight lines: quickly to just below what was too fast, slowly past that, and quickly
-again from where the quota must have grown.
+The service's quota is a token bucket per account and Region: it lets a burst pass, and then a fixed
+number of requests a second. Throttled answers cut our rate by the share that was throttled. The
+rate then recovers linearly: quickly to just below the rate that was too fast, slowly past it, and
+quickly again above 105 % of it, where the quota must have grown.
 
-Requests are also throttled for reasons that our rate has no part in. Each cut is an experiment:
-what a quota throttles, it throttles much less of while we are slow, and a share that stays the
-same says that slowing down does not help. Such a share is ignored from then on.
+Some requests are throttled for reasons that do not depend on our rate. Each cut is an experiment: a
+quota throttles a much smaller share while we are slow. A share that stays the same shows that
+slowing down does not help, and is ignored from then on.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from collections.abc import Callable
 from typing import Final
 
 _LEAST_RATE: Final = 10.0
-"""Throttling slows nobody down further, so that one early refusal puts no stream to sleep."""
+"""The lowest rate, in requests a second, so that one early refusal does not stall a stream."""
 
 _CATCH_UP_SECONDS: Final = 0.02
-"""How much of what a late wake-up lost is caught up with."""
+"""How much of the time lost to a late wake-up is caught up with."""
 
 _GAP: Final = 0.05
 _GAP_BY_SHARE: Final = 10.0
 """
-How far below what was too fast the quick recovery ends: by ten times the share that was throttled,
-up to 5 %. In a large quota a single throttled answer costs little then; in a small one the gap is
-what keeps answers from being throttled often, and what lets clients that share it converge.
+How far below the too fast rate the quick recovery ends: ten times the share that was throttled, up
+to 5 %. With a large quota, a single throttled answer costs little; with a small one, the gap keeps
+throttling rare and lets clients that share the quota converge.
 """
 
 _PAST: Final = 1.05
@@ -38,28 +38,28 @@ _RECOVERY: Final = 1.0
 _PROBING: Final = 0.02
 _EXPLORING: Final = 0.5
 """
-Growth, each second, as a share of the rate that was too fast: back to near it within half a second;
-then slowly, so that one request of some hundred is throttled at 40 a second; and from 105 % on as
-a share of the rate itself, for the quota is not what it was.
+Growth per second, as a share of the rate that was too fast: back to near it within half a second;
+then slowly, so that about one request in a hundred is throttled at 40 a second; and above 105 % as
+a share of the current rate, because the quota must have changed.
 """
 
 _DOUBTING: Final = 4.0
-"""How much faster the rate grows past that while cuts seem to be in vain."""
+"""How much faster the rate grows past the too fast rate while cuts do not seem to help."""
 
 _LEAST_SECONDS: Final = 0.1
-"""What is throttled is judged by so many seconds' worth of answers, or more."""
+"""The rate is judged by at least as many answers as it yields in this time."""
 
 _STEADY: Final = 0.85
-"""What was too fast is taken for less by the share that was throttled since, up to this."""
+"""A cut leaves at least this share of the rate as the new too fast rate."""
 
 _QUIET_SECONDS: Final = 60.0
-"""After so long without throttling, what was learned of it is forgotten."""
+"""After this time without throttling, everything learned from it is forgotten."""
 
 _MAX_WINDOW: Final = 1000.0
 
 
 class _Answers:
-    """Answers to requests, and how many of them were throttled, counted by entries."""
+    """Counts answers and how many were throttled; a partly throttled answer counts in part."""
 
     __slots__ = ("count", "throttled")
 
@@ -68,12 +68,12 @@ class _Answers:
 
     @property
     def share(self) -> float:
-        """The share that was throttled; 0 if there are none."""
+        """The share that was throttled; 0 if there are no answers."""
         return self.throttled / self.count if self.count else 0.0
 
     @property
     def share_before_last(self) -> float:
-        """The share without the throttled answer that ended the count, which would bias it."""
+        """The share without the last throttled answer, which ended the count and would bias it."""
         return max(0.0, self.throttled - 1) / self.count if self.count else 0.0
 
     def add(self, throttled: float) -> None:
@@ -92,31 +92,31 @@ class _Answers:
 
 class _Background:
     """
-    The share of requests that is throttled whatever our rate.
+    The share of requests that is throttled whatever our rate is.
 
-    Two hypotheses compete at each cut: that the share stays what it was while the rate is low
-    (a background), or that it falls to a quarter or less (a quota). The evidence is the logarithm
-    of their likelihood ratio for throttling as a Poisson process, and fades from cut to cut. A
-    quota is what we believe until there is proof of the other.
+    Two hypotheses compete at each cut: while the rate is low, the share stays the same (a
+    background), or it falls to a quarter or less (a quota). The evidence is the logarithm of
+    their likelihood ratio for throttling as a Poisson process, and fades from cut to cut. We
+    assume a quota until a background is proven.
 
     Attributes:
-        share: What is believed now; 0 where a quota explains what is throttled.
+        share: The share assumed now; 0 if a quota explains the throttling.
     """
 
     __slots__ = ("_evidence", "_fast", "share")
 
     _MOST: Final = 0.08
     _PROOF: Final = 3.0
-    """As a likelihood ratio: 20."""
+    """A likelihood ratio of 20."""
     _EVIDENCE: Final = (-3.0, 8.0)
     _KEPT: Final = 0.95
     _FAST_KEPT: Final = 0.8
     _FEWEST: Final = 20
-    """Slow answers that are fewer tell nothing, above all where many clients share a quota."""
+    """Fewer slow answers prove nothing, least of all where many clients share a quota."""
     _UNLIKE: Final = 1.5
-    """More than so many times the share at full speed is no background, but somebody's burst."""
+    """A share more than this many times that at full speed is another client's burst."""
     _FOLLOWED: Final = 1 / 8
-    """A known share follows each window of answers by this much."""
+    """How far a known share moves towards that of each window of answers."""
 
     def __init__(self) -> None:
         self.share = self._evidence = 0.0
@@ -124,27 +124,27 @@ class _Background:
 
     @property
     def is_likely(self) -> bool:
-        """Whether there is more evidence for it than against it."""
+        """Whether the evidence is more for a background than against it."""
         return self._evidence > 0
 
     def explains(self, answers: _Answers, window: float) -> bool:
-        """Tell whether so much may be throttled by chance: up to three standard deviations."""
+        """Tell whether the background explains the throttled answers, within three deviations."""
         by_chance = 3 * math.sqrt(self.share * window)
         return answers.throttled <= self.share * answers.count + by_chance
 
     def follow(self, window: _Answers) -> None:
-        """Take what was throttled of a whole window that it explains."""
+        """Adjust the share to that of a full window that it explains."""
         if self.share:
             self.share += (min(window.share, self._MOST) - self.share) * self._FOLLOWED
 
     def judge(self, slow: _Answers, fast: _Answers, window: float) -> None:
         """
-        Learn from what was throttled since a cut, when the next cut is due.
+        Learn from the answers since the last cut, when the next cut is due.
 
         Args:
-            slow: Answers to what was sent while the rate was low.
-            fast: Answers to what was sent at full speed after that.
-            window: How many answers are enough to tell a share.
+            slow: Answers to requests sent while the rate was low.
+            fast: Answers to requests sent at full speed after that.
+            window: How many answers are enough to estimate a share.
         """
         before = self._fast
         if before.count and slow.count >= self._FEWEST:
@@ -169,14 +169,14 @@ class Pace:
     """
     The rate of requests of one client, or of several that share a quota.
 
-    Give the same pace to all clients of a process that send to one account and Region. Without a
-    rate of its own, a pace is off until the service throttles. It slows down then, as often as
-    more is throttled than is whatever the rate, and recovers. So does the number of requests in
-    flight. Safe in threads.
+    Give the same pace to all clients in a process that send to the same account and Region.
+    Without `requests_per_second`, a pace is off until the service throttles. It then slows down,
+    and recovers; so does the number of requests in flight. Throttling that does not depend on the
+    rate is ignored. Thread-safe.
 
     Args:
-        requests_per_second: What never to exceed, above 0; None for no limit but what throttling
-            shows. In the long run it is kept to the request; up to 20 ms are caught up with.
+        requests_per_second: The rate never to exceed, above 0; None to be limited only by
+            throttling. The average is exact; after a delay, up to 20 ms are caught up with.
 
     Raises:
         ValueError: The rate is not above 0, or not finite.
@@ -195,79 +195,79 @@ class Pace:
         self._next_at = -math.inf
         self._grown_at = 0.0
         self._cut_at = -math.inf
-        # From a cut until the rate is near again what was too fast.
+        # The end of the slow phase: from a cut until the rate is near the too fast rate again.
         self._slow_until = -math.inf
         self._throttled_at = -math.inf
         self._forget()
         self._sent: deque[float] = deque(maxlen=8192)
-        # Of requests that were throttled: when they went out, and the share of their entries.
+        # For each throttled request: when it went out, and its share of throttled entries.
         self._refused: deque[tuple[float, float]] = deque(maxlen=8192)
         self._lock = threading.RLock()
-        # What a signal's handler did in the middle of a step: told when that is done.
+        # Steps that a signal handler asked for in the middle of another one: taken after it.
         self._is_changing = False
         self._late: deque[tuple[Callable[..., None], tuple[float, ...]]] = deque()
 
     @property
     def is_on(self) -> bool:
-        """Whether there is a rate to keep."""
+        """Whether requests are limited at the moment."""
         return self._rate is not None
 
     @property
     def requests_per_second(self) -> float | None:
-        """The rate of this moment; None if there is none to keep."""
+        """The current rate; None if requests are not limited."""
         return self._rate
 
     @property
     def max_in_flight(self) -> int:
-        """How many requests of one call may be in flight at this moment."""
+        """How many requests of one call may be in flight now."""
         return int(self._window)
 
     def ready_at(self) -> float:
-        """Return when the next request may go; `-inf` if at any time."""
+        """Return when the next request may go out; `-inf` for at once."""
         return self._next_at
 
     def sent(self, now: float) -> None:
-        """Take that a request goes out. One that goes too early is paid for by the next ones."""
+        """Note that a request goes out. If it goes too early, the next ones wait longer."""
         self._sent.append(now)
         if self._rate is None:
             return
         self._step(self._count_sent, now)
 
     def accepted(self, sent_at: float) -> None:
-        """Take that nothing of a request was throttled."""
+        """Note that no entry of a request was throttled."""
         if self._rate is not None:
             self._step(self._count_accepted, sent_at)
 
     def throttled(self, share: float, sent_at: float, now: float, *, in_flight: int) -> None:
         """
-        Take that a request was throttled.
+        Note that a request was throttled.
 
         Args:
-            share: The share of its entries that were, above 0; 1 for the request as a whole.
+            share: The share of its entries that were throttled, above 0; 1 for the whole request.
             sent_at: When it went out.
             now: When its answer came.
-            in_flight: How many requests of its call were in flight, this one included.
+            in_flight: How many requests of its call were in flight, including this one.
         """
         self._step(self._count_throttled, share, sent_at, now, in_flight)
 
     def anew(self) -> Pace:
-        """Return a pace with the same limit that has learned nothing, for another quota."""
+        """Return a new pace with the same limit, for another quota."""
         return Pace(self._limit)
 
     def after_fork(self) -> None:
-        """Make it usable in a child process: a thread of the parent may have held its lock."""
+        """Make it usable in a child process: a thread of the parent may have held the lock."""
         self._lock = threading.RLock()
         self._is_changing = False
         self._late.clear()
 
     def _step(self, step: Callable[..., None], *values: float) -> None:
-        """Change something, if that interrupts nothing; else after what it interrupts."""
+        """Take a step, or queue it if it interrupts another step on this thread."""
         with self._lock:
             self._late.append((step, values))
             while self._late and not self._is_changing:
                 self._is_changing = True
                 try:
-                    if self._late:  # still, for what interrupts this may have done it
+                    if self._late:  # a signal handler may have taken it meanwhile
                         late, values = self._late.popleft()
                         late(*values)
                 finally:
@@ -290,7 +290,7 @@ class Pace:
         self._refused.append((sent_at, share))
         self._throttled_at = now
         if sent_at <= self._cut_at:
-            return  # it knows nothing of the cut
+            return  # sent before the cut, so it says nothing about it
         self._count(sent_at, share)
         rate = self._rate
         count = self._slow.count + self._fast.count
@@ -306,15 +306,15 @@ class Pace:
         else:
             self._end_window(rate)
 
-    # ------------------------------------------------------------ what is throttled
+    # ------------------------------------------------------------ judging throttled answers
 
     def _forget(self) -> None:
         self._background = _Background()
         self._start_counting()
 
     def _start_counting(self) -> None:
-        # Of the answers to what was sent since the last cut: those to what went slowly, those of
-        # the window of this moment, and those of the windows before it.
+        # Answers to requests sent since the last cut: at the low rate, in the current window at
+        # full speed, and in the windows before it.
         self._slow, self._fast, self._earlier = _Answers(), _Answers(), _Answers()
 
     def _count(self, sent_at: float, throttled: float) -> None:
@@ -330,7 +330,7 @@ class Pace:
             self._earlier.take_over(self._fast)
 
     def _judge(self, rate: float, now: float, in_flight: float) -> None:
-        """Cut the rate by the share that was throttled since the last cut, less the background."""
+        """Cut the rate by the share throttled since the last cut, minus the background."""
         self._earlier.take_over(self._fast)
         slow, fast = self._slow, self._earlier
         of_all = (slow.throttled + fast.throttled) / (slow.count + fast.count)
@@ -342,16 +342,16 @@ class Pace:
         self._cut(too_fast, now, in_flight, gap=min(_GAP_BY_SHARE * excess, _GAP))
 
     def _lately(self, now: float) -> float:
-        """Return the rate of the last second."""
+        """Return the rate over the last second."""
         lately = [at for at in self._sent.copy() if at >= now - 1]
         return len(lately) / max(now - lately[0], 0.001) if lately else _LEAST_RATE
 
     def _let_through(self, sent_at: float) -> float:
         """
-        Return how much was let through in the second before a request, this one included.
+        Return how many requests the service let through in the second up to `sent_at`.
 
-        A token bucket gives no more in a second than its burst and the rate. What went out after
-        this request has no answer yet.
+        A token bucket lets through at most its burst and its rate in a second. Requests sent
+        later have no answer yet.
         """
         before = sum(sent_at - 1 <= at <= sent_at for at in self._sent.copy())
         return before - sum(share for at, share in self._refused if sent_at - 1 <= at <= sent_at)
@@ -372,12 +372,12 @@ class Pace:
 
     def _grow(self, now: float, *, is_used: bool = False) -> float | None:
         """
-        Let the rate recover for the time that has passed, and return it.
+        Let the rate recover for the time since the last call, and return it.
 
         Args:
-            now: The time.
-            is_used: Whether it is the rate that holds requests back. What no request asks for is
-                not explored.
+            now: The current time.
+            is_used: Whether requests wait for the rate. A rate that no request needs is not
+                explored.
         """
         rate = self._rate
         seconds = now - self._grown_at
@@ -408,5 +408,5 @@ class Pace:
 
 
 def _window_of(rate: float) -> float:
-    """Return how many answers make a window: those of a second, and 50 at least."""
+    """Return how many answers make a window: those of one second, but at least 50."""
     return max(50.0, rate)

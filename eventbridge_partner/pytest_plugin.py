@@ -1,8 +1,8 @@
 """
-Fixtures for the tests of code that sends partner events.
+Fixtures for testing code that sends partner events.
 
-pytest loads this module in every project that has the package installed, before anything is
-measured: it imports nothing but pytest, and the rest where a fixture is used.
+pytest loads this module in every environment that has the package installed, before coverage
+starts. So it imports only pytest, and the rest when a fixture is used.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ FAULT_NAMES: Final = (
     "an answer is empty",
     "an answer is slow",
 )
-"""The keys of `EVERY_FAULT`, which is not imported to collect tests."""
+"""The keys of `EVERY_FAULT`, so that collecting tests need not import it."""
 
 ACCOUNT: Final = "123456789012"
-"""The customer's account, of the sources that a marker names."""
+"""The customer's account for the sources that a marker names."""
 
 _MARKER: Final = (
-    "eventbridge(faults=(), sources={}, seed=0, unplayed='fail'): what the local service of the "
-    "test plays and has; see eventbridge_partner.testing"
+    "eventbridge(faults=(), sources={}, seed=0, unplayed='fail'): the faults and the sources of "
+    "the test's local service; see eventbridge_partner.testing"
 )
 _SETTINGS: Final = {"faults": (), "sources": {}, "seed": 0, "unplayed": "fail"}
 _STATES: Final = ("PENDING", "ACTIVE", "DELETED")
@@ -59,16 +59,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("eventbridge").addoption(
         "--eventbridge-keep",
         metavar="FILE",
-        help="write the events that failed tests had accepted, as customers' rules see them, as "
-        "JSON Lines",
+        help="write the events accepted in failed tests, as customers' rules see them, to a file "
+        "of JSON Lines",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, and empty the file of `--eventbridge-keep`."""
+    """Register the marker, and empty the file of `--eventbridge-keep`."""
     config.addinivalue_line("markers", _MARKER)
     file = config.getoption("--eventbridge-keep")
-    if file and not hasattr(config, "workerinput"):  # of pytest-xdist, which append to it
+    if file and not hasattr(config, "workerinput"):  # workers of pytest-xdist append to it
         try:
             Path(file).write_bytes(b"")
         except OSError as error:
@@ -90,7 +90,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture
 def eventbridge(request: pytest.FixtureRequest) -> Iterator[FakeEventBridge]:
-    """The local service, new for each test; the marker `eventbridge` says what is wrong with it."""
+    """The local service, new for each test; the marker `eventbridge` sets what it does."""
     from eventbridge_partner.testing import FakeEventBridge
 
     settings = _settings_of(request.node)
@@ -107,7 +107,7 @@ def eventbridge(request: pytest.FixtureRequest) -> Iterator[FakeEventBridge]:
 
 @pytest.fixture
 def eventbridge_client(eventbridge: FakeEventBridge) -> Iterator[PartnerEventsClient]:
-    """A client of the service, in process, that waits neither for answers nor for attempts."""
+    """A client that calls the service in process, and does not wait before a retry."""
     from eventbridge_partner import PartnerEventsClient, RetryPolicy
 
     with PartnerEventsClient(
@@ -130,7 +130,7 @@ def eventbridge_server(eventbridge: FakeEventBridge) -> Iterator[LocalServer]:
 def eventbridge_async_client(
     eventbridge: FakeEventBridge, eventbridge_server: LocalServer
 ) -> Iterator[AsyncPartnerEventsClient]:
-    """A client for asyncio, over HTTP: use it in `async with`, in the test."""
+    """A client for asyncio, over HTTP: use it in `async with` in the test."""
     from eventbridge_partner import AsyncPartnerEventsClient, RetryPolicy
     from eventbridge_partner.transports.aiohttp import AiohttpTransport
 
@@ -168,7 +168,7 @@ def eventbridge_environment(
     eventbridge_server: LocalServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> LocalServer:
-    """The environment that leads AWS SDKs to the service, for code that makes its own client."""
+    """Environment variables that point AWS SDKs at the service, for code with its own client."""
     for name in tuple(os.environ):
         if name.upper().startswith("AWS_") or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
@@ -190,7 +190,7 @@ def eventbridge_environment(
 
 @pytest.fixture
 def eventbridge_outbox(tmp_path: Path) -> Iterator[SqliteOutbox]:
-    """An outbox in a SQLite file of the test's own, created and empty."""
+    """An empty outbox in a SQLite file of the test's own, with its tables created."""
     from eventbridge_partner.outbox import SqliteOutbox
 
     with SqliteOutbox(tmp_path / "outbox.sqlite") as outbox:
@@ -202,7 +202,7 @@ def eventbridge_outbox(tmp_path: Path) -> Iterator[SqliteOutbox]:
 def eventbridge_fault(
     request: pytest.FixtureRequest, eventbridge: FakeEventBridge
 ) -> Iterator[Fault]:
-    """Run the test once for each kind of fault, which the service plays."""
+    """Run the test once for each kind of fault; the service plays it."""
     from eventbridge_partner.testing import EVERY_FAULT
 
     fault = EVERY_FAULT[request.param]
@@ -220,7 +220,7 @@ def _no_wait(_: object) -> float:
 
 
 def _settings_of(node: pytest.Item) -> dict[str, Any]:
-    """Return what the markers say: of each setting, the one nearest to the test."""
+    """Return the markers' settings; for each, the marker nearest to the test counts."""
     settings: dict[str, Any] = dict(_SETTINGS)
     for marker in reversed([*node.iter_markers("eventbridge")]):
         unknown = sorted(set(marker.kwargs) - set(_SETTINGS))
@@ -256,14 +256,14 @@ def _fail_of_unplayed(service: FakeEventBridge, faults: Any) -> None:
     unplayed = [fault for fault in service.unplayed_faults if any(fault is one for one in given)]
     if unplayed:
         pytest.fail(
-            f"never played: {', '.join(map(repr, unplayed))}; if that is as it should be: "
+            f"never played: {', '.join(map(repr, unplayed))}; if that is intended: "
             "@pytest.mark.eventbridge(unplayed='allow')",
             pytrace=False,
         )
 
 
 def _keep(service: FakeEventBridge, file: str | None) -> None:
-    """Append what was accepted, as customers' rules see it."""
+    """Append the accepted events, as customers' rules see them."""
     if not file:
         return
     from eventbridge_partner.testing import customer_event
@@ -272,7 +272,7 @@ def _keep(service: FakeEventBridge, file: str | None) -> None:
     for entry in service.accepted:
         try:
             event = customer_event(entry, account=ACCOUNT, region=service.region)
-        except ValueError:  # a time that no envelope has room for
+        except ValueError:  # a time that an envelope cannot express
             continue
         lines.append(json.dumps(event, ensure_ascii=False) + "\n")
     with Path(file).open("ab") as kept:

@@ -1,4 +1,4 @@
-"""Which failures pass, how long to wait for that, and when to give up."""
+"""Which failures are transient, how long to wait, and when to give up."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 Wait = Callable[["RetryCallState"], float]
-"""How long to wait, in seconds: any of tenacity's `wait` objects."""
+"""Returns how long to wait, in seconds: any of tenacity's `wait` objects."""
 
 Stop = Callable[["RetryCallState"], bool]
-"""Whether to give up: any of tenacity's `stop` objects."""
+"""Returns whether to give up: any of tenacity's `stop` objects."""
 
 
 class Verdict(enum.Enum):
@@ -73,7 +73,7 @@ _MAX_WAIT: Final = 20.0
 
 
 def default_wait(tries: int, verdict: Verdict) -> float:
-    """Return the seconds to wait after so many failures: full jitter, doubled up to 20 s."""
+    """Return the seconds to wait after `tries` failures: full jitter, doubled up to 20 s."""
     base = _THROTTLED_BASE if verdict is Verdict.THROTTLED else _TRANSIENT_BASE
     return random.uniform(0.0, min(base * 2.0 ** min(tries - 1, 64), _MAX_WAIT))
 
@@ -84,29 +84,30 @@ class RetryPolicy:
     When to send a failed entry again.
 
     The defaults follow the AWS standard retry mode of 2026: three attempts, full jitter
-    (`rand * min(base * 2**(n-1), 20 s)` with a base of 0.05 s, and of 1 s when throttled), and a
-    retry quota of 500 tokens. `wait` and `stop` are tenacity's, evaluated as values: nothing of
-    tenacity sleeps or calls.
+    (`rand * min(base * 2**(n-1), 20 s)` with a base of 0.05 s, or 1 s when throttled), and a
+    retry quota of 500 tokens. `wait` and `stop` are tenacity objects. They are only asked for
+    their value: tenacity itself never sleeps or calls anything.
 
     Attributes:
-        wait: Seconds to wait after a transient failure.
-        throttle_wait: Seconds to wait after a throttled one.
-        stop: When to give up, asked after each failure. Without one, after `max_attempts`.
+        wait: Returns the seconds to wait after a transient failure.
+        throttle_wait: Returns the seconds to wait after a throttled failure.
+        stop: Returns whether to give up, asked after each failure. None for `max_attempts`.
         tokens: How many tokens the retry quota holds; None for no quota. A transient failure of
-            a request takes 14, a throttled one 5, a part of the entries that part of it; a
-            success gives them back. Without tokens, failures are final.
-        unknown_attempts: After how many attempts to give up on a code that nobody knows,
-            whatever `stop` says.
-        verdicts: What error codes mean, before this package's own lists. AWS publishes no list.
-        max_attempts: After how many failures to give up where there is no `stop`. None for
-            `AWS_MAX_ATTEMPTS` or `max_attempts` of AWS's config file, or else 3.
+            a request takes 14, a throttled one 5; if only some of its entries failed, it takes
+            their share. A success gives the tokens back. Without tokens, failures are final.
+        unknown_attempts: After how many attempts to give up on an unknown error code, whatever
+            `stop` says.
+        verdicts: What error codes mean; overrides this package's own lists, since AWS publishes
+            none.
+        max_attempts: After how many failures to give up, if there is no `stop`. None for
+            `AWS_MAX_ATTEMPTS`, or `max_attempts` in AWS's config file, or else 3.
 
-    A `wait` or `stop` that raises changes no outcome: the default's word counts, and the log says
-    so once a minute.
+    A `wait` or `stop` that raises changes no outcome: the default is used instead, and the bug is
+    logged once a minute.
 
     Raises:
-        ValueError: A number is below what it can be.
-        TypeError: A `wait` or `stop` cannot be called.
+        ValueError: A number is too small.
+        TypeError: A `wait` or `stop` is not callable.
     """
 
     wait: Wait | None = None
@@ -118,7 +119,7 @@ class RetryPolicy:
     max_attempts: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        # Now, and not at the first failure of a delivery that is under way.
+        # Checked now rather than at the first failure, in the middle of a delivery.
         for name in ("wait", "throttle_wait", "stop"):
             value: object = getattr(self, name)
             if value is not None and not callable(value):
@@ -127,8 +128,8 @@ class RetryPolicy:
                     f"{name} is of type {found}; allowed: tenacity's {name[-4:]} objects"
                 )
         if self.wait or self.throttle_wait or self.stop:
-            # Now, and not at a failure, for which there may be no file descriptor left. Nobody
-            # else is to load it: it brings asyncio.
+            # Imported now: at a failure, there may be no file descriptor left. No other module
+            # imports it at the start, because it imports asyncio.
             import tenacity  # noqa: F401  # pyright: ignore[reportUnusedImport]
         if self.tokens is not None and self.tokens < 0:
             raise ValueError(f"tokens is {self.tokens}; allowed: 0 or more, or None for no quota")
@@ -138,13 +139,13 @@ class RetryPolicy:
             raise ValueError(f"max_attempts is {self.max_attempts}; allowed: 1 or more, or None")
 
     def with_max_attempts(self, attempts: int) -> RetryPolicy:
-        """Return this policy, giving up after so many attempts unless it says when itself."""
+        """Return this policy with `max_attempts`, unless it sets that or `stop` itself."""
         if self.stop is not None or self.max_attempts is not None:
             return self
         return attrs.evolve(self, max_attempts=attempts)
 
     def verdict_on_entry(self, code: str, message: str) -> Verdict:
-        """Judge the failure of one entry of a request that was answered."""
+        """Judge the failure of one entry in an answered request."""
         verdict = self.verdicts.get(code) or _VERDICTS.get(code)
         if error_codes.SOURCE_GONE_MESSAGE in message.lower() and code not in self.verdicts:
             return Verdict.SOURCE_GONE
@@ -169,7 +170,7 @@ class RetryPolicy:
                 return Verdict.UNKNOWN
 
     def _verdict_on_code(self, error: ServiceError) -> Verdict:
-        # By code first: AWS's own pages disagree on the statuses.
+        # The code comes first: AWS's own pages disagree about the statuses.
         if error.code in _SPLITTING or error.status == 413:
             return Verdict.SPLIT
         if verdict := _VERDICTS.get(error.code):
@@ -178,7 +179,7 @@ class RetryPolicy:
             return Verdict.TRANSIENT
         if error.status == 429:
             return Verdict.THROTTLED
-        # Without a code, what is left is a redirect or a refusal of something on the way.
+        # An answer without a code is a redirect, or the refusal of a proxy or gateway.
         return Verdict.PERMANENT if error.code.startswith("HTTP ") else Verdict.UNKNOWN
 
     def delay_after(
@@ -195,10 +196,10 @@ class RetryPolicy:
 
         Args:
             tries: How many attempts have failed, at least 1.
-            verdict: On the last failure.
+            verdict: The verdict on the last failure.
             error: The last failure.
             elapsed: Seconds since the first attempt.
-            waited: Seconds of them that were spent waiting.
+            waited: How many of these seconds were spent waiting.
 
         Returns:
             Seconds; None to give up.
@@ -220,7 +221,7 @@ class RetryPolicy:
 
 
 def _at_least_asked(delay: float, error: PartnerEventsError) -> float:
-    """Return a delay, or the one that the service asks for, up to 5 s longer."""
+    """Return a delay, prolonged to what the service asks for, but by at most 5 s."""
     if isinstance(error, ServiceError) and error.retry_after is not None:
         return min(max(delay, error.retry_after), delay + _MAX_RETRY_AFTER_EXTRA)
     return delay
@@ -231,7 +232,7 @@ def _call_state(
 ) -> RetryCallState:
     from tenacity import Future, RetryCallState
 
-    # No Retrying object stands behind it: a wait or stop reads the state, never its owner.
+    # There is no Retrying object: a wait or stop reads the state, never its owner.
     state = RetryCallState(None, None, (), {})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     state.attempt_number = tries
     state.outcome = Future.construct(tries, error, has_exception=True)
@@ -243,26 +244,26 @@ def _call_state(
 
 class RetryQuota:
     """
-    How many retries a client may still make: tokens, taken by failures, given back by successes.
+    How many retries a client may still make. Failures take tokens; successes give them back.
 
-    Shared by all calls of a client; it keeps an outage from being met with three times the load.
+    All calls of a client share it, so that an outage is not met with three times the load.
     """
 
     def __init__(self, tokens: int | None = RETRY_TOKENS) -> None:
         self._capacity = tokens
         self._tokens = float(tokens or 0)
-        self._lock = threading.RLock()  # a signal's handler may send, too
+        self._lock = threading.RLock()  # re-entrant: a signal handler may send, too
 
     def take(self, verdict: Verdict, share: float) -> float | None:
         """
-        Take tokens for trying again.
+        Take tokens for a retry.
 
         Args:
-            verdict: On the failure.
-            share: The share of the request's entries that failed so, above 0 and up to 1.
+            verdict: The verdict on the failure.
+            share: The share of the request's entries with this verdict, above 0 and up to 1.
 
         Returns:
-            The tokens taken; None if there are too few, and nothing may be tried again.
+            The tokens taken; None if there are too few for a retry.
         """
         if self._capacity is None:
             return 0.0
@@ -274,12 +275,12 @@ class RetryQuota:
         return cost
 
     def give_back(self, tokens: float) -> None:
-        """Give tokens back after a success: those taken for it, or 1 for one at the first try."""
+        """Give tokens back after a success: those taken for it, or 1 if no retry was needed."""
         if self._capacity is None or self._tokens >= self._capacity:
             return
         full = float(self._capacity)
         with self._lock:
-            # No call between reading and writing: what interrupts this may take some.
+            # No call between reading and writing: a signal handler could take tokens there.
             self._tokens = left if (left := self._tokens + tokens) < full else full
 
     @property

@@ -176,7 +176,7 @@ def test_credentials_that_are_being_fetched_are_not_waited_for_on_the_same_threa
     run_in_time(lambda: fetch("AKIDFIRST"))
     run_in_time(lambda: fetch("AKIDSECOND"))
     error, *keys = found
-    assert "are being fetched by what this call interrupted" in str(error)
+    assert "are being fetched by the code that this call interrupted" in str(error)
     assert keys == ["AKIDFIRST", "AKIDFIRST", "AKIDSECOND"]
 
 
@@ -268,7 +268,7 @@ def test_a_first_use_in_the_middle_of_another_is_refused_at_once() -> None:
 
     client = PartnerEventsClient("us-east-1", credentials=service.credentials, transport=make)
     run_in_time(client.look_up)
-    assert "call look_up() before a signal's handler may send" in errors[0]
+    assert "call look_up() before a signal handler may send" in errors[0]
     assert client.put_events([PartnerEvent("aws.partner/a/b/c", "t", {})]).counts.accepted == 1
 
 

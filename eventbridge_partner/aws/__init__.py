@@ -1,1 +1,1 @@
-"""What AWS's settings say, and the signed request made of it; the only room that knows botocore."""
+"""Resolves AWS's settings and signs requests; the only room that knows botocore."""

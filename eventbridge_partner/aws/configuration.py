@@ -1,4 +1,4 @@
-"""What AWS's configuration says: Region, endpoint, proxies and certificates; checked."""
+"""Resolves and checks AWS's configuration: Region, endpoint, proxies and certificates."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _MOST_OF_A_PATH: Final = 500
 
 class Origins(NamedTuple):
     """
-    What said each setting: an argument, a variable or a file.
+    Where each setting comes from: an argument, a variable or a file.
 
     Attributes:
-        region: Of the Region.
-        endpoint: Of the endpoint.
-        ca_bundle: Of the file of trusted certificates; None for the usual ones.
-        proxy: Of the proxy; None without one.
+        region: The origin of the Region.
+        endpoint: The origin of the endpoint.
+        ca_bundle: The origin of the file of trusted certificates; None for the default ones.
+        proxy: The origin of the proxy; None without one.
     """
 
     region: str
@@ -48,17 +48,17 @@ class Origins(NamedTuple):
 
 class AwsConfiguration(NamedTuple):
     """
-    What was resolved once for a client.
+    The configuration of a client, resolved once.
 
     Attributes:
         region: The Region to sign for.
         url: The endpoint's URL, ending in `/`.
         host: The value of the `Host` header.
-        ca_bundle: The path of a file of trusted certificates; True for the usual ones.
+        ca_bundle: The path of a file of trusted certificates; True for the default ones.
         proxies: Proxy URLs by scheme; they may hold passwords.
         user_agent: The value of the `User-Agent` header.
-        max_attempts: From `AWS_MAX_ATTEMPTS` or the config file; None if neither says.
-        origins: What said the settings that are not left as they usually are.
+        max_attempts: From `AWS_MAX_ATTEMPTS` or the config file; None if neither sets it.
+        origins: Where the settings come from.
     """
 
     region: str
@@ -82,16 +82,16 @@ def resolve(
     insecure_hosts: frozenset[str] = frozenset(),
 ) -> AwsConfiguration:
     """
-    Resolve what a client needs to know but its credentials.
+    Resolve the configuration of a client, except its credentials.
 
     Args:
-        settings: What is asked for all that is not given.
-        region: The Region, if it was given.
-        endpoint_url: Where to send instead, if that was given.
-        insecure_hosts: Hosts that may be sent to by http, besides those that the environment names.
+        settings: The source of settings that are not given.
+        region: The Region, if given.
+        endpoint_url: The endpoint, if given.
+        insecure_hosts: Hosts for which http is allowed, besides those that the environment names.
 
     Raises:
-        ConfigurationError: A setting is missing or cannot work.
+        ConfigurationError: A setting is missing or invalid.
     """
     reading = Reading(settings, region, endpoint_url, insecure_hosts)
     where = reading.region()
@@ -117,14 +117,14 @@ def resolve(
 
 class Examined(NamedTuple):
     """
-    What each setting says, or what is wrong with it; None where nothing says one.
+    Each setting, or the error of an invalid one; None if it is not set.
 
     Attributes:
         region: The Region.
-        endpoint: The URL to post to; None too where that depends on a Region that is not known.
+        endpoint: The URL to post to; also None if it depends on an unknown Region.
         ca_bundle: The path of a file of trusted certificates.
         proxy: The URL of the proxy, which may hold a password.
-        max_attempts: How often to try.
+        max_attempts: The most attempts.
     """
 
     region: Setting | ConfigurationError
@@ -147,9 +147,9 @@ def _tried(read: Callable[[], T]) -> T | ConfigurationError:
 
 class Reading(NamedTuple):
     """
-    Settings as they are read one by one, each checked. See `resolve` for what it is made of.
+    Reads and checks settings one by one. See `resolve` for its attributes.
 
-    All raise a `ConfigurationError` that names what says a setting that cannot work.
+    All methods raise a `ConfigurationError` that names the origin of an invalid setting.
     """
 
     settings: Settings
@@ -171,7 +171,7 @@ class Reading(NamedTuple):
         return Setting(checked_region(found.value, found.origin), found.origin)
 
     def endpoint(self, region: str) -> tuple[str, str, str]:
-        """Return the URL to post to, its `Host`, and what says so."""
+        """Return the URL to post to, its `Host`, and the origin of both."""
         hosts = self.insecure_hosts | hosts_of_environment()
         if self.given_endpoint:
             found = Setting(self.given_endpoint, "the argument endpoint_url")
@@ -180,14 +180,14 @@ class Reading(NamedTuple):
         return *checked_endpoint(found.value, hosts, found.origin), found.origin
 
     def ca_bundle(self) -> Setting | None:
-        """Return the path of a file of trusted certificates; None for the usual ones."""
-        # botocore falls back on what requests reads; Python's ssl and curl know SSL_CERT_FILE.
+        """Return the path of a file of trusted certificates; None for the default ones."""
+        # botocore falls back on the variable of requests; Python's ssl and curl read SSL_CERT_FILE.
         found = self.settings.ca_bundle() or of_environment("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
         if found is None:
             return None
         try:
             exists = Path(found.value).exists()
-        except (OSError, ValueError):  # of a name that no file can have
+        except (OSError, ValueError):  # the name is not a valid file name
             exists = False
         if not exists:
             raise ConfigurationError(
@@ -198,12 +198,12 @@ class Reading(NamedTuple):
 
     def proxy(self, url: str) -> Setting | None:
         """Return the proxy for a URL; None for none."""
-        # As botocore does, which takes the one for the URL's own scheme and knows no `ALL_PROXY`.
+        # Like botocore, use only the proxy for the URL's own scheme, and ignore `ALL_PROXY`.
         found = self.settings.proxies(url).get(url.partition(":")[0])
         return found if found is not None and found.value else None
 
     def examine(self) -> Examined:
-        """Read all of them, and go on behind what cannot work."""
+        """Read all settings, and continue after an invalid one."""
         region = _tried(self.region)
         is_known = isinstance(region, Setting)
         where = region.value if isinstance(region, Setting) else _ANY_REGION
@@ -223,7 +223,7 @@ class Reading(NamedTuple):
         )
 
     def max_attempts(self) -> int | None:
-        """Return how often to try, if anything says so."""
+        """Return the most attempts; None if it is not set."""
         found = self.settings.max_attempts()
         if found is None:
             return None
@@ -242,7 +242,7 @@ _REGION: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def checked_region(region: str, setting: str = "region") -> str:
-    """Return a Region if it can stand in a host name and a signature."""
+    """Return a Region if it can be part of a host name and a signature."""
     if not _REGION.fullmatch(region):
         raise ConfigurationError(
             f"{setting} is {quoted(region)}; allowed: the code of a Region, such as us-east-1"
@@ -261,7 +261,7 @@ def _is_loopback(host: str) -> bool:
     )
 
 
-# A label has 63 letters at most, and a name 253: nothing could be sent to any other.
+# The limits of DNS: a label has at most 63 characters, and a name 253.
 _HOST: Final = re.compile(r"(?=.{1,253}\.?$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _ADDRESS: Final = re.compile(r"[0-9a-f:.]+")
 
@@ -279,25 +279,25 @@ def checked_endpoint(
     endpoint_url: str, insecure_hosts: frozenset[str] = frozenset(), setting: str = _ENDPOINT
 ) -> tuple[str, str]:
     """
-    Return the URL to post to and its `Host`, if credentials and events can safely go there.
+    Return the URL to post to and its `Host`, if it is safe to send credentials and events there.
 
     Args:
-        endpoint_url: Where to send.
-        insecure_hosts: Hosts that may be sent to by http, though they are not loopback.
-        setting: What says so, for the error.
+        endpoint_url: The endpoint.
+        insecure_hosts: Hosts other than loopback for which http is allowed.
+        setting: The name of the setting, for the error.
 
     Raises:
-        ConfigurationError: It is not an https URL (or http on loopback or to one of these hosts)
-            of nothing but a host and a port.
+        ConfigurationError: It is not an https URL (or http for loopback or one of these hosts)
+            with only a host and a port.
     """
     allowed = "allowed: https://host or https://host:port, http only on loopback"
 
     def refused(why: str) -> ConfigurationError:
-        # Not the URL itself: it may hold a password.
+        # The message leaves out the URL, which may hold a password.
         return ConfigurationError(f"{setting} {why}; {allowed}")
 
     if not endpoint_url.isascii() or any(not 0x20 < ord(letter) < 0x7F for letter in endpoint_url):
-        raise refused("has characters that no URL may have")
+        raise refused("has characters that are not allowed in a URL")
     try:
         parts = urllib.parse.urlsplit(endpoint_url)
         host, port = parts.hostname or "", parts.port
@@ -306,7 +306,7 @@ def checked_endpoint(
     if parts.username is not None or parts.password is not None:
         raise refused("holds a user name or password")
     if not (_ADDRESS if ":" in host else _HOST).fullmatch(host):
-        raise refused("has no host" if not host else "has a host that is none")
+        raise refused("has no host" if not host else "has an invalid host name")
     if port == 0:
         raise refused("has the port 0")
     if parts.path not in ("", "/") or parts.query or parts.fragment:

@@ -1,4 +1,4 @@
-"""AWS credentials: found at the first use, and fresh ones when they have expired."""
+"""AWS credentials: found at the first use, and replaced when they have expired."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def _text(_: object, attribute: attrs.Attribute[str], value: object) -> None:
     if not isinstance(value, str):
         raise wrong_type(attribute.name, value, "a str")
     if not value:
-        raise ValueError(f"{attribute.name} is empty; allowed: what AWS gave you")
+        raise ValueError(f"{attribute.name} is empty; allowed: the value that AWS gave you")
 
 
 class ReadCredentials(Protocol):
-    """What `get_frozen_credentials()` returns: botocore's ReadOnlyCredentials."""
+    """The result of `get_frozen_credentials()`, such as botocore's ReadOnlyCredentials."""
 
     @property
     def access_key(self) -> str | None:
@@ -44,27 +44,27 @@ class ReadCredentials(Protocol):
 
     @property
     def token(self) -> str | None:
-        """The session token; None or empty for credentials that last."""
+        """The session token; None or empty for long-term credentials."""
         ...
 
 
 class Credentials(Protocol):
-    """Credentials that may change with time: botocore's and boto3's, or your own."""
+    """Credentials that may change over time: those of botocore or boto3, or your own."""
 
     def get_frozen_credentials(self) -> ReadCredentials:
-        """Return what is to be signed with now."""
+        """Return the credentials to sign with now."""
         ...
 
 
 @attrs.frozen
 class StaticCredentials:
     """
-    Credentials that stay as they are. Prefer what the environment has: keys in code leak.
+    Credentials that never change. Prefer those of the environment: keys in code leak.
 
     Attributes:
         access_key_id: The access key ID.
         secret_access_key: The secret access key. Never shown.
-        session_token: The session token; None for credentials that last. Never shown.
+        session_token: The session token; None for long-term credentials. Never shown.
     """
 
     access_key_id: str = attrs.field(validator=_text)
@@ -74,30 +74,30 @@ class StaticCredentials:
     )
 
     def get_frozen_credentials(self) -> ReadCredentials:
-        """Return them."""
+        """Return these credentials."""
         return FrozenCredentials(self.access_key_id, self.secret_access_key, self.session_token)
 
 
 class CredentialsFinder(Protocol):
-    """What looks for credentials: see `SharedSession`."""
+    """Looks for credentials; see `SharedSession`."""
 
     def find_credentials(self) -> Credentials | None:
-        """Return the credentials there are, if there are any."""
+        """Return the credentials; None if there are none."""
         ...
 
     def find_other_credentials(self) -> Credentials | None:
-        """Return those that there are now, whatever is kept or cached."""
+        """Look for credentials again, ignoring kept or cached ones; None if there are none."""
         ...
 
 
 class CredentialsAccount(NamedTuple):
     """
-    What may be told of credentials.
+    The facts about credentials that may be shown.
 
     Attributes:
-        origin: What they are from.
+        origin: Where they come from.
         is_temporary: Whether they have a session token.
-        expires: When they expire; None if nothing says so.
+        expires: When they expire; None if that is unknown.
     """
 
     origin: str
@@ -124,18 +124,18 @@ _ORIGINS: Final = {
     "container-role": "the role of the container",
     "iam-role": "the role of the machine",
 }
-"""What botocore's words for where it found credentials mean."""
+"""Botocore's names for sources of credentials, and what they mean."""
 
 
 class CredentialsKeeper:
     """
-    Gives the credentials to sign with, and fresh ones when the service calls them expired.
+    Returns the credentials to sign with, and fresh ones after the service called them expired.
 
-    Looks for them at the first use. Safe in threads.
+    Looks for them at the first use. Thread-safe.
 
     Args:
-        finder: What looks for them.
-        given: What to sign with instead, if it was given.
+        finder: Looks for credentials.
+        given: The caller's own credentials to use instead, if given.
     """
 
     def __init__(self, finder: CredentialsFinder, given: Credentials | None) -> None:
@@ -144,27 +144,27 @@ class CredentialsKeeper:
         self._source = given
         self._lasting: Credentials | None = None
         self._remembered: FrozenCredentials | None = None
-        # Refreshed after the service called those before unknown.
+        # Refreshed after the service called the earlier ones unknown.
         self._renewed: FrozenCredentials | None = None
         self._kept_until = -math.inf
         self._has_warned = False
         self._lock = threading.RLock()
-        # The threads that are asking for credentials.
+        # The threads that are fetching credentials.
         self._asking: set[int] = set()
 
     def may_block(self) -> bool:
-        """Tell whether `frozen` may have to wait now: for a file, a process or the network."""
+        """Tell whether `frozen` may have to wait for a file, a process or the network."""
         source = self._source
         if source is None:
             return True
         if source is self._lasting:
             return False
-        # Not derived classes, which may do as they like.
+        # Exact classes only: a subclass may block.
         if type(source) in {EnvironmentCredentials, StaticCredentials}:
             self._lasting = source
             return False
         botocore: Any = sys.modules.get("botocore.credentials")
-        if botocore is None:  # then they are not botocore's
+        if botocore is None:  # so they cannot be botocore's
             return True
         if type(source) is botocore.Credentials:
             self._lasting = source
@@ -178,7 +178,7 @@ class CredentialsKeeper:
 
     def frozen(self) -> FrozenCredentials:
         """
-        Return the credentials of this moment.
+        Return the current credentials.
 
         Raises:
             CredentialsError: There are none, or they could not be fetched or refreshed.
@@ -186,7 +186,7 @@ class CredentialsKeeper:
         known = self._remembered
         lasting = self._lasting
         if lasting is not None and lasting is self._source and known is not None:
-            # Of most requests: nobody waits for these, and no caller's code runs.
+            # The usual case: no wait, and no code of the caller's.
             read = lasting.get_frozen_credentials()
         else:
             with _WithoutText():
@@ -198,7 +198,7 @@ class CredentialsKeeper:
             and known.secret_key == secret_key
             and known.token == (read.token or None)
         ):
-            self.may_block()  # which tells whether they last
+            self.may_block()  # finds out whether they are long-term ones
             return known
         if not access_key or not secret_key:
             raise CredentialsError(
@@ -208,7 +208,7 @@ class CredentialsKeeper:
             if not part.isascii() or not part.isprintable() or " " in part:
                 raise CredentialsError(
                     f"the {name} from {self._origin(name)} holds a space, a line break or another "
-                    "character that no AWS credential has"
+                    "character that is not allowed in AWS credentials"
                 )
         frozen = FrozenCredentials(access_key, secret_key, read.token or None)
         self._remembered = frozen
@@ -216,7 +216,7 @@ class CredentialsKeeper:
 
     def account(self) -> CredentialsAccount:
         """
-        Tell where the credentials are from and how long they last, without anything of them.
+        Return where the credentials come from and when they expire, but no part of them.
 
         Raises:
             CredentialsError: There are none, or they could not be fetched or refreshed.
@@ -228,7 +228,7 @@ class CredentialsKeeper:
         return CredentialsAccount(self._origin(), is_temporary, expires)
 
     def _origin(self, part: str | None = None) -> str:
-        """Return what the credentials, or one part of them, are from."""
+        """Return where the credentials, or one part of them, come from."""
         if self._given is not None:
             return "the argument credentials"
         method = str(getattr(self._source, "method", "a provider of your own"))
@@ -239,16 +239,16 @@ class CredentialsKeeper:
 
     def _read(self) -> ReadCredentials:
         """
-        Ask for credentials; what interrupts that on the same thread gets the ones before.
+        Fetch credentials. A signal handler that interrupts this gets the previous ones.
 
-        It could wait for none: the lock of whoever fetches them may be held, such as botocore's.
+        It cannot wait for fresh ones: this thread may hold the lock, such as botocore's.
         """
         thread = threading.get_ident()
         if thread in self._asking:
             if self._remembered is None:
                 raise CredentialsError(
-                    "the AWS credentials are being fetched by what this call interrupted, and "
-                    "there are no others yet"
+                    "the AWS credentials are being fetched by the code that this call interrupted, "
+                    "and there are no others yet"
                 )
             return self._remembered
         self._asking.add(thread)
@@ -267,7 +267,7 @@ class CredentialsKeeper:
             read = source.get_frozen_credentials()
         except Exception as error:
             let_pass(error)
-            # Botocore asks for others minutes before they expire, and gives none if that fails.
+            # botocore refreshes them minutes before they expire, and raises if that fails.
             kept = None if refreshable.refresh_needed(0) else refreshable.kept()
             if kept is None:
                 raise
@@ -283,7 +283,7 @@ class CredentialsKeeper:
             return kept
         self._has_warned = False
         if refreshable.refresh_needed() and not refreshable.refresh_needed(2):
-            # Those that came are in botocore's window too: not again for the next request.
+            # The new ones will expire soon too: do not refresh again for the next request.
             self._kept_until = monotonic() + _KEPT_SECONDS
         return read
 
@@ -294,26 +294,25 @@ class CredentialsKeeper:
                 if found is None:
                     raise CredentialsError(
                         "no AWS credentials were found; needed: the argument credentials, a "
-                        "profile, environment variables, or a role of the machine"
+                        "profile, environment variables, or the machine's IAM role"
                     )
                 self._source = found
             return self._source
 
     def refresh(self, stale: FrozenCredentials, *, by_force: bool = False) -> None:
         """
-        Look for credentials again, unless others than the stale ones are here already.
+        Look for credentials again, unless the stale ones have been replaced already.
 
         Args:
-            stale: Those that are of no use any more.
-            by_force: Whether those that refresh themselves are to do so, though by their own
-                account they are good.
+            stale: The credentials that no longer work.
+            by_force: Whether to refresh even credentials that do not consider themselves expired.
 
         Raises:
-            CredentialsError: There are none now.
+            CredentialsError: There are none.
         """
         thread = threading.get_ident()
         if thread in self._asking:
-            return  # that is what this call interrupted
+            return  # this call interrupted a refresh on its own thread
         self._asking.add(thread)
         self._kept_until = -math.inf
         try:
@@ -324,10 +323,10 @@ class CredentialsKeeper:
 
     def renew(self, unknown: FrozenCredentials) -> bool:
         """
-        Look for credentials again after the service called some unknown, once.
+        Look for credentials again, once, after the service called some unknown.
 
         Returns:
-            Whether there are others now.
+            Whether there are different ones now.
         """
         if unknown == self._renewed:
             return False
@@ -350,35 +349,35 @@ class CredentialsKeeper:
             if refreshable is not None and refreshable.refresh():
                 return
             if self._given is not None:
-                return  # whoever gave them refreshes them
+                return  # the caller who gave them refreshes them
             method = getattr(self._source, "method", _GIVEN_TO_THE_SESSION)
             if method == _GIVEN_TO_THE_SESSION:
                 return
             found: Any = self._finder.find_other_credentials()
             if found is None:
                 raise CredentialsError("the AWS credentials have expired and there are no others")
-            # From elsewhere they may be another identity's, such as the machine's own role.
+            # Another method may find another identity, such as the machine's own role.
             if found.method == method:
                 self._source = found
 
 
 class _Refreshable:
-    """What botocore's `RefreshableCredentials` do, and have no public method for."""
+    """Parts of botocore's `RefreshableCredentials` that have no public method."""
 
     def __init__(self, credentials: Any) -> None:
         self._credentials = credentials
 
     def refresh_needed(self, seconds: int | None = None) -> bool:
-        """Tell whether they expire within so many seconds; None for botocore's own bound."""
+        """Tell whether they expire within `seconds`; None for botocore's own bound."""
         return bool(self._credentials.refresh_needed(seconds))
 
     def kept(self) -> ReadCredentials | None:
-        """Return what they hold, without asking for others; None for nothing."""
+        """Return the credentials that they hold, without a refresh; None for none."""
         found: ReadCredentials | None = getattr(self._credentials, "_frozen_credentials", None)
         return found
 
     def refresh(self) -> bool:
-        """Fetch others now, or tell that this botocore has another way to do so."""
+        """Refresh them now; return False if this botocore has no such method."""
         refresh = getattr(self._credentials, "_protected_refresh", None)
         if refresh is None:
             return False
@@ -400,11 +399,11 @@ _GIVEN_TO_THE_SESSION: Final = "explicit"
 
 class _WithoutText:
     """
-    Translates what providers raise, without their exception in its chain.
+    Translates exceptions of credential providers, and drops the original.
 
-    Providers raise what they like: botocore's errors, and those of processes, of JSON, of files and
-    of callers' own functions. Its text may quote what was read: botocore's has the whole answer of
-    an endpoint for credentials. So its kind is told and nothing else of it.
+    Providers raise any kind of error: botocore's, and those of processes, JSON, files and callers'
+    functions. The text may quote secrets: botocore's holds the whole answer of a credentials
+    endpoint. So the message only names the type, the provider and a missing setting.
     """
 
     def __enter__(self) -> None:
@@ -416,7 +415,7 @@ class _WithoutText:
         let_pass(error)
         why = type(error).__name__
         if type(error).__module__ == "botocore.exceptions":
-            # Of all that these hold, the names of a provider and of a setting.
+            # Only the names of a provider and of a setting are safe to show.
             held: dict[str, object] = getattr(error, "kwargs", {})
             provider, missing = held.get("provider"), held.get("cred_var")
             if missing:

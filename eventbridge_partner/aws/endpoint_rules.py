@@ -1,8 +1,8 @@
 """
-The endpoint of a Region, from the data files that botocore is installed with.
+The endpoint of a Region, from the data files of the installed botocore.
 
-Reading two files takes a tenth of what importing botocore takes. Only what the rules of this
-service use is understood; anything else is left to botocore.
+Reading two files takes a tenth of the time that importing botocore takes. This module understands
+only the parts of the rule language that this service uses; botocore handles the rest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import orjson
 from eventbridge_partner.aws.configuration import API_VERSION, SERVICE
 
 _GZIP: Final = 31
-"""zlib's word for a stream with gzip's header and checksum."""
+"""The `wbits` by which zlib expects gzip's header and checksum."""
 
 _TEMPLATE: Final = re.compile(r"\{([^{}]*)\}")
 _VERSION: Final = re.compile(rb"^__version__ = ['\"]([0-9A-Za-z.+-]+)['\"]$", re.MULTILINE)
@@ -27,15 +27,15 @@ _HEAD_BYTES: Final = 8192
 
 
 class NotUnderstoodError(Exception):
-    """Botocore has to be asked."""
+    """These rules are not understood here: ask botocore."""
 
 
 class InstalledBotocore:
     """
-    The folder of botocore, which is not imported.
+    The folder of the installed botocore, read without importing it.
 
     Args:
-        folder: Where its modules are.
+        folder: The folder that holds its modules.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,10 +44,10 @@ class InstalledBotocore:
     @classmethod
     def find(cls) -> InstalledBotocore:
         """
-        Find it where an import would.
+        Find botocore where an import would.
 
         Raises:
-            NotUnderstoodError: It is not in a folder.
+            NotUnderstoodError: It is not installed as a folder.
         """
         spec = importlib.util.find_spec("botocore")
         if spec is None or not spec.has_location or not spec.origin:
@@ -59,7 +59,7 @@ class InstalledBotocore:
         Return its `__version__`.
 
         Raises:
-            NotUnderstoodError: It is written in another way.
+            NotUnderstoodError: It is written in an unexpected form.
         """
         try:
             with (self._folder / "__init__.py").open("rb") as file:
@@ -75,7 +75,7 @@ class InstalledBotocore:
         Return the URL that botocore would resolve.
 
         Raises:
-            NotUnderstoodError: The rules refuse, or use what is not understood here.
+            NotUnderstoodError: The rules end in an error, or are not understood here.
         """
         parameters = {"Region": region, "UseFIPS": use_fips, "UseDualStack": use_dual_stack}
         rule_set = self._load(f"{SERVICE}/{API_VERSION}/endpoint-rule-set-1")
@@ -99,7 +99,7 @@ class InstalledBotocore:
 
 
 class _Rules:
-    """Smithy's endpoint rules, as far as the rules of this service go."""
+    """The part of Smithy's endpoint rules that this service uses."""
 
     def __init__(self, rule_set: Mapping[str, Any], partitions: Sequence[Any]) -> None:
         self._rule_set = rule_set
@@ -127,7 +127,7 @@ class _Rules:
             if rule["type"] == "endpoint":
                 return self._string(rule["endpoint"]["url"], known)
             if rule["type"] != "tree":
-                raise NotUnderstoodError  # an error, in words that are botocore's
+                raise NotUnderstoodError  # an error: botocore words the message
             found = self._first_url(rule["rules"], known)
             if found is not None:
                 return found

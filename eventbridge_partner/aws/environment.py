@@ -1,10 +1,10 @@
 """
-What environment variables say, where they alone say everything, read without botocore.
+Reads settings and credentials from environment variables, without botocore.
 
-In Lambda and in most containers, Region and credentials are in the environment and nowhere else.
-Importing botocore to read them would take longer than everything else up to the first answer. So
-they are read here, exactly as botocore reads them, which the tests hold against botocore for
-thousands of environments. Wherever that is not certain, botocore is asked instead.
+In Lambda and most containers, Region and credentials are only in the environment. Importing
+botocore to read them would take longer than everything else up to the first answer. So this module
+reads them exactly as botocore does; the tests compare both for thousands of environments. Where
+that is not certain, botocore is asked instead.
 """
 
 from __future__ import annotations
@@ -36,39 +36,39 @@ _FILES: Final = (
 _UNCERTAIN_CREDENTIALS: Final = (
     "AWS_SECURITY_TOKEN",
     "AWS_CREDENTIAL_EXPIRATION",
-    # botocore prepares for a role of the machine before it looks at the environment, and refuses
-    # what is malformed.
+    # botocore prepares to ask for the machine's role before it looks at the environment, and
+    # refuses malformed values.
     "AWS_METADATA_SERVICE_TIMEOUT",
     "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
     "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
 )
-"""With one of these, botocore reads the credentials, too."""
+"""If one of these is set, botocore reads the credentials, too."""
 
 
 def speaks_alone() -> bool:
     """
-    Tell whether settings can come from nothing but the environment.
+    Tell whether settings can come only from the environment.
 
-    They can where no profile is named, no file of AWS's exists, and nothing extends botocore. On
-    Windows and macOS, proxies can also come from the system.
+    That is so if no profile is named, none of AWS's files exists, and nothing extends botocore.
+    On Windows and macOS, proxies can also come from the system.
     """
     return not (
         sys.platform in {"win32", "darwin"}
         or any(name in os.environ for name in _OTHER_SOURCES)
         or any(_is_file(os.environ.get(name, usual)) for name, usual in _FILES)
         or os.path.isdir(os.path.expanduser("~/.aws/models"))  # noqa: PTH111, PTH112
-        # Functions that the application wants to be called with every session.
+        # Functions that the application has registered to be called with every session.
         or getattr(sys.modules.get("botocore"), "_INITIALIZERS", None)
     )
 
 
 def _is_file(path: str) -> bool:
-    # botocore's own order; pathlib raises where there is no home.
+    # In botocore's order; pathlib raises if there is no home.
     return os.path.isfile(os.path.expanduser(os.path.expandvars(path)))  # noqa: PTH111, PTH113
 
 
 class EnvironmentSettings:
-    """The settings that environment variables hold. See `Settings`."""
+    """Settings from environment variables. See `Settings`."""
 
     def region(self) -> Setting | None:
         """Return the Region to send to."""
@@ -76,10 +76,10 @@ class EnvironmentSettings:
 
     def endpoint(self, region: str) -> Setting:
         """
-        Return the endpoint that is configured, or else that of the Region.
+        Return the configured endpoint, or else that of the Region.
 
         Raises:
-            NotUnderstoodError: Botocore has to be asked.
+            NotUnderstoodError: Only botocore can tell.
         """
         if not _is_true("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
             configured = of_environment(*ENDPOINT_VARIABLES)
@@ -97,17 +97,17 @@ class EnvironmentSettings:
         return of_environment("AWS_CA_BUNDLE")
 
     def proxies(self, url: str) -> Mapping[str, Setting]:
-        """Return the proxies through which a URL is to be reached, by scheme."""
+        """Return the proxies to use for a URL, by scheme."""
         if not any(value and name.lower().endswith("_proxy") for name, value in os.environ.items()):
             return {}
-        # What botocore calls, too. Its import takes long, so only with a proxy.
+        # botocore calls the same functions. They are slow to import, so only for a proxy.
         from urllib.request import getproxies, proxy_bypass
 
         found = {} if proxy_bypass(urllib.parse.urlsplit(url).netloc) else getproxies()
         return proxies_of_environment(found)
 
     def max_attempts(self) -> Setting | None:
-        """Return how often to try, as it is said."""
+        """Return the most attempts, as text; None if it is not set."""
         found = os.environ.get("AWS_MAX_ATTEMPTS")
         return None if found is None else Setting(found, "AWS_MAX_ATTEMPTS")
 
@@ -116,7 +116,7 @@ class EnvironmentSettings:
         return os.environ.get("AWS_SDK_UA_APP_ID")
 
     def user_agent_extra(self) -> None:
-        """Nothing: only a session can have an extra for the `User-Agent` header."""
+        """Return None: only a session can have extra text for the `User-Agent` header."""
 
     def botocore_version(self) -> str:
         """
@@ -133,17 +133,17 @@ def _is_true(name: str) -> bool:
 
 
 class EnvironmentCredentials:
-    """Credentials that environment variables hold."""
+    """Credentials from environment variables."""
 
     method: Final = "env"
-    """Where they are from, in botocore's word."""
+    """Botocore's name for this source of credentials."""
 
     def __init__(self, frozen: FrozenCredentials) -> None:
         self._frozen = frozen
 
     @classmethod
     def find(cls) -> EnvironmentCredentials | None:
-        """Return those of this moment; None where botocore has to be asked."""
+        """Return the current ones; None if only botocore can tell."""
         if any(name in os.environ for name in _UNCERTAIN_CREDENTIALS):
             return None
         access_key = os.environ.get("AWS_ACCESS_KEY_ID")
@@ -154,5 +154,5 @@ class EnvironmentCredentials:
         return cls(FrozenCredentials(access_key, secret_key, token))
 
     def get_frozen_credentials(self) -> FrozenCredentials:
-        """Return them; they last until the environment is read again."""
+        """Return these credentials, which do not change until the environment is read again."""
         return self._frozen

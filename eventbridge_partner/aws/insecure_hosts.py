@@ -1,8 +1,8 @@
 """
-Hosts that events and session tokens may be sent to in clear text: the caller names each of them.
+Hosts to which events and session tokens may be sent in clear text: the caller names each of them.
 
-A container reaches a local service, or a sidecar, by a name that is not loopback. Nothing tells
-such a name from one somewhere on the internet, so it must be named; a host of AWS is never one.
+A container reaches a local service or a sidecar by a name that is not loopback. Such a name looks
+like any name on the internet, so it must be listed. Hosts of AWS are always refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ALLOWED: Final = (
 _NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _ADDRESS: Final = re.compile(r"[0-9a-f:.]*:[0-9a-f:.]*")
 
-# The domains of all partitions (botocore's partitions.json), with whatever is below them.
+# The domains of all partitions (botocore's partitions.json), with their subdomains.
 _DOMAINS_OF_AWS: Final = (
     "amazonaws.com",
     "amazonaws.com.cn",
@@ -51,9 +51,9 @@ def checked_hosts(hosts: Iterable[str]) -> frozenset[str]:
     Return the hosts of the argument `insecure_hosts`.
 
     Raises:
-        ConfigurationError: One of them is no host, or one of AWS.
+        ConfigurationError: One of them is not a host, or is a host of AWS.
     """
-    # A str would be taken for one host for each of its letters.
+    # A str would be read as one host for each of its letters.
     if isinstance(hosts, str) or not isinstance(hosts, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         kind = escaped(type(hosts).__qualname__)
         raise ConfigurationError(
@@ -64,10 +64,10 @@ def checked_hosts(hosts: Iterable[str]) -> frozenset[str]:
 
 def hosts_of_environment() -> frozenset[str]:
     """
-    Return the hosts that the environment names, with commas between them.
+    Return the hosts that the environment names, separated by commas.
 
     Raises:
-        ConfigurationError: One of them is no host, or one of AWS.
+        ConfigurationError: One of them is not a host, or is a host of AWS.
     """
     names = map(str.strip, os.environ.get(VARIABLE, "").split(","))
     return frozenset([_checked(name, VARIABLE) for name in names if name])
@@ -82,14 +82,14 @@ def _checked(host: object, setting: str) -> str:
         raise ConfigurationError(f"{setting} has {quoted(host)}; {_ALLOWED}")
     if _is_of_aws(name):
         raise ConfigurationError(
-            f"{setting} has {quoted(host)}, a host of AWS; allowed: hosts of your own, for AWS "
+            f"{setting} has {quoted(host)}, a host of AWS; allowed: hosts of your own, since AWS "
             "takes https"
         )
     return name
 
 
 def plain_host(host: str) -> str:
-    """Return a host as it is compared: in lower case, without brackets and a dot at its end."""
+    """Return a host in the form for comparing: lower case, without brackets or a final dot."""
     return plain_text(host).lower().removeprefix("[").removesuffix("]").removesuffix(".")
 
 
@@ -97,7 +97,7 @@ _warned: Final[set[str]] = set()
 
 
 def warn_of(host: str) -> None:
-    """Log that a host is sent to in clear text, once in a process."""
+    """Log that requests to a host go in clear text, once in a process."""
     if host not in _warned:
         _warned.add(host)
         log(

@@ -1,8 +1,8 @@
 """
-What a botocore session says: the environment, AWS's files, and what was said to it in code.
+Reads settings from a botocore session: from the environment, AWS's files and code.
 
-No botocore client is made: that takes longer than all the rest, and its retries would stack on
-ours. A test holds the result against a client's.
+It makes no botocore client: that would take longer than all the rest, and its retries would
+multiply ours. A test compares the result with a client's.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from eventbridge_partner.errors import ConfigurationError
 
 _MOST_OF_A_MESSAGE: Final = 500
 _LOCAL: Final = frozenset({"env", "shared-credentials-file", "config-file"})
-"""Where credentials are that neither the network nor a process has to be asked for."""
+"""Sources of credentials that need neither the network nor a process."""
 
 _OTHERS: Final = frozenset(
     {"credential_process", "login_session", "role_arn", "sso_session", "sso_start_url"}
 )
-"""Settings of a profile that say where else to ask."""
+"""Settings of a profile that name other sources of credentials."""
 
 _SESSION: Final = "the session"
 _CLIENT_CONFIG: Final = "the session's default client config"
@@ -53,14 +53,14 @@ _Method = Callable[Concatenate["BotocoreSession", P], T]
 
 
 def _translated(method: _Method[P, T]) -> _Method[P, T]:
-    """Have a method raise ConfigurationErrors where botocore raises errors of its own."""
+    """Make a method raise ConfigurationError instead of botocore's errors."""
 
     @functools.wraps(method)
     def translated(self: BotocoreSession, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(self, *args, **kwargs)
         except BotoCoreError as error:
-            # Without the original as the cause: a traceback shows that as it is.
+            # `from None`, because a traceback would show the original text unescaped.
             raise self.failure(error) from None
 
     return translated
@@ -71,11 +71,11 @@ class BotocoreSession:
     """
     The settings and credentials of a botocore session. See `Settings`.
 
-    Its settings raise a `ConfigurationError` where a file cannot be read.
+    Its methods raise a `ConfigurationError` if a file cannot be read.
 
     Attributes:
-        session: The session that is asked.
-        profile: The profile that was given, where the session was not.
+        session: The botocore session.
+        profile: The given profile, if no session was given.
     """
 
     session: botocore.session.Session
@@ -84,18 +84,18 @@ class BotocoreSession:
     @classmethod
     def open(cls, profile: str | None, session: Any = None) -> BotocoreSession:
         """
-        Take a session that was given, or make one.
+        Use a given session, or make one.
 
         Args:
-            profile: A profile of AWS's config files, where no session is given.
+            profile: A profile of AWS's config files, if no session is given.
             session: A botocore or boto3 session.
 
         Raises:
-            ConfigurationError: It is neither.
+            ConfigurationError: `session` is neither.
         """
         if session is None:
             return cls(botocore.session.Session(profile=profile), profile)
-        # A boto3 session wraps a botocore one, and has no public way to it.
+        # A boto3 session wraps a botocore one, but has no public attribute for it.
         session = getattr(session, "_session", session)
         if not isinstance(session, botocore.session.Session):
             found = escaped(type(session).__qualname__)
@@ -105,20 +105,20 @@ class BotocoreSession:
         return cls(session)
 
     def find_credentials(self) -> Credentials | None:
-        """Return the session's credentials, if it has any."""
+        """Return the session's credentials; None if it has none."""
         return self.session.get_credentials()
 
     def find_other_credentials(self) -> Credentials | None:
-        """Return those that there are now: the session keeps, and its caches keep, the expired."""
+        """Look for credentials again: the session and its caches keep expired ones."""
         found: Credentials | None = create_credential_resolver(self.session).load_credentials()
         return found
 
     @_translated
     def find_local_credentials(self) -> Credentials | None:
         """
-        Return what is found without the network or a process, in the order of `find_credentials`.
+        Return credentials found without the network or a process, as `find_credentials` would.
 
-        None too where the profile has a role, IAM Identity Center or a process give some.
+        None if there are none, or if the profile uses a role, IAM Identity Center or a process.
         """
         says_other = _OTHERS.intersection(self.session.get_scoped_config())
         for provider in create_credential_resolver(self.session).providers:
@@ -143,8 +143,8 @@ class BotocoreSession:
     @_translated
     def region(self) -> Setting | None:
         """Return the Region to send to."""
-        # botocore does not read AWS_REGION, which every newer SDK and Lambda itself sets. What was
-        # said in code of this session goes before it.
+        # botocore does not read AWS_REGION, which newer SDKs read and Lambda sets. A Region set on
+        # this session in code takes precedence.
         if said := self._client_setting("region_name"):
             return Setting(str(said), _CLIENT_CONFIG)
         said = self.session.instance_variables().get("region")
@@ -154,7 +154,7 @@ class BotocoreSession:
 
     @_translated
     def endpoint(self, region: str) -> Setting:
-        """Return the endpoint that is configured, or else that of the Region."""
+        """Return the configured endpoint, or else that of the Region."""
         session = self.session
         if not self._setting("ignore_configured_endpoint_urls"):
             profile = session.get_scoped_config()
@@ -163,7 +163,7 @@ class BotocoreSession:
                 in_file = Setting(str(configured), self._in_file("endpoint_url"))
                 return of_environment(*ENDPOINT_VARIABLES) or in_file
         loader = session.get_component("data_loader")
-        # By its path: looking for the newest version lists the folders of all services.
+        # With the version in the path: looking for the newest lists the folders of all services.
         rules = loader.load_data(f"{SERVICE}/{API_VERSION}/endpoint-rule-set-1")
         endpoint = EndpointProvider(rules, loader.load_data("partitions")).resolve_endpoint(
             Region=region,
@@ -179,7 +179,7 @@ class BotocoreSession:
 
     @_translated
     def proxies(self, url: str) -> Mapping[str, Setting]:
-        """Return the proxies through which a URL is to be reached, by scheme."""
+        """Return the proxies to use for a URL, by scheme."""
         configured = self._client_setting("proxies")
         if configured is None:
             return proxies_of_environment(get_environ_proxies(url))
@@ -187,11 +187,11 @@ class BotocoreSession:
 
     @_translated
     def max_attempts(self) -> Setting | None:
-        """Return how often to try, as it is said."""
+        """Return the most attempts, as text; None if it is not set."""
         found: object
         try:
             found = self.session.get_config_variable("max_attempts")
-        except ValueError:  # without the value that is none
+        except ValueError:  # not a number: reported as the text that it is
             found = os.environ.get(
                 "AWS_MAX_ATTEMPTS", self.session.get_scoped_config().get("max_attempts")
             )
@@ -207,7 +207,7 @@ class BotocoreSession:
 
     @_translated
     def user_agent_extra(self) -> str | None:
-        """Return what else to say in the `User-Agent` header."""
+        """Return extra text for the `User-Agent` header."""
         found = self.session.user_agent_extra or self._client_setting("user_agent_extra")
         return str(found) if found else None
 
@@ -216,7 +216,7 @@ class BotocoreSession:
         return botocore.__version__
 
     def failure(self, error: BotoCoreError) -> ConfigurationError:
-        """Return what an error of botocore's means, and name the setting at fault."""
+        """Return the error that stands for one of botocore's, and names the setting at fault."""
         if not isinstance(error, ProfileNotFound):
             said = escaped(str(error), _MOST_OF_A_MESSAGE)
             return ConfigurationError(f"AWS's configuration cannot be used: {said}")
@@ -238,17 +238,17 @@ class BotocoreSession:
         return Setting(str(found), self._origin(name, variable)) if found else None
 
     def _origin(self, name: str, variable: str) -> str:
-        """Return what says a variable of the session's that is said."""
+        """Return the origin of a session variable that is set."""
         if name in self.session.instance_variables():
             return _SESSION
         return variable if variable in os.environ else self._in_file(name)
 
     def _in_file(self, name: str) -> str:
-        """Return where a setting stands that AWS's files say."""
+        """Return the profile and the file that hold a setting."""
         profile = self.session.profile or "default"
         file = self.session.get_config_variable("credentials_file")
         try:
-            # What stands in both files is taken from this one.
+            # A setting in both files is taken from this one.
             found = name in raw_config_parse(file).get(profile, {})
         except ConfigNotFound:
             found = False
@@ -257,7 +257,7 @@ class BotocoreSession:
         return f"{name} of profile {escaped(profile)} in {escaped(str(file), _MOST_OF_A_MESSAGE)}"
 
     def _setting(self, name: str) -> Any:
-        """Return a setting of the session's default client configuration, else of AWS's files."""
+        """Return a setting of the session's default client configuration, or of AWS's files."""
         chosen = self._client_setting(name)
         return self.session.get_config_variable(name) if chosen is None else chosen
 

@@ -1,4 +1,4 @@
-"""A setting, with what says it: an argument, a variable or a file, which errors name."""
+"""A setting with its origin: an argument, a variable or a file, which errors name."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Setting(NamedTuple):
     A setting.
 
     Attributes:
-        value: What it says; it may hold a password.
-        origin: What says so: `AWS_REGION`, or `region of profile dev in ~/.aws/config`.
+        value: Its value, which may hold a password.
+        origin: Where it comes from: `AWS_REGION`, or `region of profile dev in ~/.aws/config`.
     """
 
     value: str
@@ -25,14 +25,14 @@ class Setting(NamedTuple):
 
 
 class Settings(Protocol):
-    """What says the settings: a botocore session, or the environment alone."""
+    """A source of settings: a botocore session, or the environment alone."""
 
     def region(self) -> Setting | None:
         """Return the Region to send to."""
         ...
 
     def endpoint(self, region: str) -> Setting:
-        """Return the endpoint that is configured, or else that of the Region."""
+        """Return the configured endpoint, or else that of the Region."""
         ...
 
     def ca_bundle(self) -> Setting | None:
@@ -40,11 +40,11 @@ class Settings(Protocol):
         ...
 
     def proxies(self, url: str) -> Mapping[str, Setting]:
-        """Return the proxies through which a URL is to be reached, by scheme."""
+        """Return the proxies to use for a URL, by scheme."""
         ...
 
     def max_attempts(self) -> Setting | None:
-        """Return how often to try, as it is said."""
+        """Return the most attempts, as text; None if it is not set."""
         ...
 
     def app_id(self) -> str | None:
@@ -52,21 +52,21 @@ class Settings(Protocol):
         ...
 
     def user_agent_extra(self) -> str | None:
-        """Return what else to say in the `User-Agent` header."""
+        """Return extra text for the `User-Agent` header."""
         ...
 
     def botocore_version(self) -> str:
-        """Return the version of the botocore whose rules are followed."""
+        """Return the version of the installed botocore."""
         ...
 
 
 ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_EVENTBRIDGE", "AWS_ENDPOINT_URL")
 REGIONAL: Final = "the Region"
-"""What says the endpoint where no setting does."""
+"""The origin of an endpoint that no setting names."""
 
 
 def of_environment(*names: str) -> Setting | None:
-    """Return what the first of these variables says that says something."""
+    """Return the first of these variables that is set and not empty."""
     for name in names:
         if value := os.environ.get(name):
             return Setting(value, name)
@@ -74,12 +74,12 @@ def of_environment(*names: str) -> Setting | None:
 
 
 def proxies_of_environment(found: Mapping[str, str]) -> dict[str, Setting]:
-    """Return proxies, as urllib finds them, with the variable that each comes from."""
+    """Return the proxies that urllib finds, each with the variable that it comes from."""
     return {scheme: Setting(url, _proxy_variable(scheme)) for scheme, url in found.items()}
 
 
 def _proxy_variable(scheme: str) -> str:
-    # As urllib has it: the name in lower case wins, and then the last one.
+    # As in urllib: the name in lower case wins, and then the last one.
     name = f"{scheme}_proxy"
     if os.environ.get(name):
         return name

@@ -1,8 +1,8 @@
 """
-Where a client and its siblings get settings and credentials from.
+The source of settings and credentials for a client and its siblings in other Regions.
 
-Botocore's session reads the environment and AWS's files as every other SDK does; it is imported
-and opened only where the environment alone does not say everything.
+A botocore session reads the environment and AWS's files as other SDKs do. botocore is imported,
+and a session opened, only if the environment alone does not hold everything.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class _Found(NamedTuple):
-    """Finds what was found."""
+    """A finder of credentials that were found already."""
 
     credentials: Credentials
 
@@ -43,12 +43,12 @@ class _Found(NamedTuple):
 
 class SharedSession:
     """
-    What a client and its siblings in other Regions ask for settings, and their credentials.
+    The settings and credentials that a client and its siblings in other Regions share.
 
     Args:
-        profile: A profile of AWS's config files, where no session is given.
+        profile: A profile of AWS's config files, if no session is given.
         session: A botocore or boto3 session.
-        credentials: What to sign with, if it was given.
+        credentials: The credentials to sign with, if given.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class SharedSession:
         self.forget()
 
     def forget(self) -> None:
-        """Look everything up anew: a thread of the parent may have held one of the locks."""
+        """Start over in a child process: a thread of the parent may have held one of the locks."""
         self._lock = threading.Lock()
         self._session: BotocoreSession | None = None
         self._keeper = CredentialsKeeper(self, self._given_credentials)
 
     @property
     def credentials(self) -> CredentialsKeeper:
-        """What to sign with: the same for all siblings."""
+        """The credentials to sign with, shared by all siblings."""
         return self._keeper
 
     def resolve(
@@ -80,15 +80,15 @@ class SharedSession:
         insecure_hosts: frozenset[str] = frozenset(),
     ) -> AwsConfiguration:
         """
-        Resolve what a client needs to know but its credentials.
+        Resolve the configuration of a client, except its credentials.
 
         Args:
-            region: The Region, if it was given.
-            endpoint_url: Where to send instead, if that was given.
-            insecure_hosts: Hosts that may be sent to by http.
+            region: The Region, if given.
+            endpoint_url: The endpoint, if given.
+            insecure_hosts: Hosts for which http is allowed.
 
         Raises:
-            ConfigurationError: A setting is missing or cannot work.
+            ConfigurationError: A setting is missing or invalid.
         """
         if self._needs_no_session():
             try:
@@ -102,8 +102,8 @@ class SharedSession:
                 pass
             else:
                 if self._given_credentials is None and EnvironmentCredentials.find() is None:
-                    # Botocore will look for the credentials. It is imported here, where no fork
-                    # gets in between.
+                    # botocore will be needed for the credentials. It is imported here, where no
+                    # fork can happen in between.
                     self._opened()
                 return found
         return resolve(
@@ -120,7 +120,7 @@ class SharedSession:
         insecure_hosts: frozenset[str] = frozenset(),
     ) -> Examined:
         """
-        Read what `resolve` does, and go on behind what cannot work.
+        Read the same settings as `resolve`, and continue after an invalid one.
 
         Raises:
             ConfigurationError: A file cannot be read, or there is no such profile.
@@ -135,14 +135,14 @@ class SharedSession:
 
     def local_account(self) -> CredentialsAccount | None:
         """
-        Tell of the credentials that there are without asking the network or a process.
+        Return facts about credentials that are found without the network or a process.
 
         Returns:
-            What may be told of them; None if there are none, or if finding out takes one of these.
+            The facts; None if there are none, or if finding them needs the network or a process.
 
         Raises:
             ConfigurationError: A file cannot be read, or there is no such profile.
-            CredentialsError: They cannot be used.
+            CredentialsError: The credentials are invalid.
         """
         given = self._given_credentials
         if given is None:
@@ -157,11 +157,11 @@ class SharedSession:
         return keeper.account()
 
     def find_credentials(self) -> Credentials | None:
-        """Return the credentials there are, if there are any."""
+        """Return the credentials; None if there are none."""
         return self._of_the_environment() or self._opened().find_credentials()
 
     def find_other_credentials(self) -> Credentials | None:
-        """Return those that there are now: the session keeps, and its caches keep, the expired."""
+        """Look for credentials again: the session and its caches keep expired ones."""
         return self._of_the_environment() or self._opened().find_other_credentials()
 
     def _of_the_environment(self) -> Credentials | None:

@@ -1,4 +1,4 @@
-"""The last step before a transport: signed HTTP requests of calls."""
+"""The last step before a transport: turns calls into signed HTTP requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TARGET_PREFIX: Final = "AWSEvents"
 
 
 class SigningEdge:
-    """Makes signed HTTP requests of calls: the last step before a transport."""
+    """Turns calls into signed HTTP requests."""
 
     def __init__(
         self,
@@ -53,5 +53,5 @@ class SigningEdge:
         return HttpRequest(self.configuration.url, headers, call.body)
 
     def correct_clock(self, server_time: float) -> None:
-        """Sign with the service's time from now on; it is right to a second."""
+        """Sign with the service's time from now on; it has a precision of one second."""
         self._clock_offset = server_time - self._clock()

@@ -1,4 +1,4 @@
-"""Events of an asynchronous iterable, on their way into a delivery."""
+"""Reads events from an asynchronous iterable into a delivery."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from eventbridge_partner.models import GivenEvent
 
 class Intake:
     """
-    Takes events for a delivery while that goes on: one task for all events of a call.
+    Takes events for a delivery in the background, in one task for each call.
 
     Attributes:
-        pauses: Whether events are asked for and are not all here.
-        error: What the iterable raised.
-        was_cancelled: Whether the iterable ended as a task does that is cancelled.
+        pauses: Whether events were asked for and have not all come.
+        error: The exception that the iterable raised; None if it raised none.
+        was_cancelled: Whether the iterable ended with `CancelledError`.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Intake:
         self._task: asyncio.Task[None] | None = None
 
     def want(self, count: int) -> None:
-        """Ask for so many events; `wake` is called when they are taken, or there are no more."""
+        """Ask for `count` events; `wake` is called when they are taken, or there are no more."""
         self.pauses = True
         self._count = count
         if self._task is None:
@@ -42,7 +42,7 @@ class Intake:
             self._more.set_result(None)
 
     async def close(self) -> None:
-        """Ask for nothing any more. What the iterable does then, it gets the time for."""
+        """Stop reading, and wait until the iterable has cleaned up."""
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -55,7 +55,7 @@ class Intake:
                 self._more = loop.create_future()
                 self._wake()
                 await self._more
-        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+        except Exception as error:  # noqa: BLE001  # the caller's iterable can raise anything
             self.error = error
         except asyncio.CancelledError:
             self.was_cancelled = True

@@ -1,4 +1,4 @@
-"""The client for asyncio: performs calls, and drives deliveries on an event loop."""
+"""The client for asyncio: makes calls and drives deliveries on an event loop."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ if TYPE_CHECKING:
     from eventbridge_partner.sources._asyncio import AsyncSources
 
 _LONGEST_WAIT: Final = 3600.0
-"""A longer wait is one of several: no clock takes infinity, which is a deadline like any other."""
+"""A longer wait is split into several: a deadline may be infinite, but no wait accepts that."""
 
 _LONGEST_HOLD: Final = 0.01
-"""So many seconds of work at a time; then other tasks of the loop have their turn."""
+"""How many seconds to work at a time before letting other tasks of the loop run."""
 
 
 class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSources"]):
     """
-    Sends partner events to Amazon EventBridge, on an event loop of asyncio.
+    Sends partner events to Amazon EventBridge, on an asyncio event loop.
 
-    Make one and keep it: its connections and its credentials are worth keeping. Any number of
-    tasks can share it; it can be used in several event loops, and on both sides of a fork. What
-    is not given is looked up at the first use, on a thread, so making one is cheap and reads no
-    file, and nothing holds up the loop.
+    Make one and keep it, so that connections and credentials are reused. Any number of tasks can
+    share it; it works in several event loops and on both sides of a fork. Settings that are not
+    given are looked up at the first use, on a thread: making a client is cheap and reads no file,
+    and nothing blocks the loop.
     """
 
     _off_loop: OffLoop
@@ -82,15 +82,15 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
         Look up now what the first call would look up: Region, endpoint and settings.
 
         Args:
-            credentials: Whether to look up credentials too, which may ask the network. That there
-                are some does not say that the service takes them.
+            credentials: Whether to look up credentials too, which may use the network. It does
+                not check whether the service accepts them.
 
         Returns:
             This client.
 
         Raises:
-            ConfigurationError: No Region, or a setting that cannot work.
-            CredentialsError: Credentials were to be looked up, and there are none.
+            ConfigurationError: There is no Region, or a setting is invalid.
+            CredentialsError: `credentials` is true, and there are no usable AWS credentials.
         """
         line = await self._here()
         if credentials:
@@ -125,23 +125,23 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
         Send events, and retry transient failures.
 
         Args:
-            events: Any number of `PartnerEvent` or of mappings with an entry's member names; sent
-                in batches of at most 20. A mapping that breaks a limit becomes a `Rejected`
-                outcome, and its neighbours go out. Where the next event may have to be waited
-                for, an asynchronous iterable: all else goes on meanwhile.
-            deadline: Seconds for all attempts together; None for no bound. What is left of
-                `events` then is taken, but not sent.
+            events: Any number of `PartnerEvent`, or of mappings with an entry's member names;
+                sent in batches of at most 20. An invalid mapping gets the outcome `Rejected`, and
+                the other events are sent. If the next event may take a while to come, use an
+                asynchronous iterable: sending goes on meanwhile.
+            deadline: Seconds for all attempts together; None for no limit. After the deadline,
+                the rest of `events` is read, but not sent.
 
         Returns:
             One outcome per event, in the order given. Failures are in the report, not raised.
 
         Raises:
-            ConfigurationError: No Region, or a setting that cannot work. Nothing was sent.
-            CredentialsError: No usable AWS credentials. Nothing was sent.
-            InputInterruptedError: `events` raised. What had been taken was sent; `report` has its
-                outcomes.
+            ConfigurationError: There is no Region, or a setting is invalid. Nothing was sent.
+            CredentialsError: There are no usable AWS credentials. Nothing was sent.
+            InputInterruptedError: `events` raised. The events read before that were sent, and
+                `report` holds their outcomes.
             asyncio.CancelledError: The task was cancelled. Its cause is a `CallCancelledError`,
-                whose `report` has the outcomes of what had been taken.
+                whose `report` holds the outcomes of the events read so far.
         """
         check_deadline(deadline)
         refuse_single(events)
@@ -175,28 +175,29 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
         deadline: float | None = None,
     ) -> AsyncGenerator[Outcome, None]:
         """
-        Send events without end, in bounded memory.
+        Send any number of events, even endless, in bounded memory.
 
-        Events are taken as outcomes are: not more than some 10,000 events or 16 MiB of them are
-        taken and not handed out again at a time.
+        Events are read as outcomes are taken. At most about 10,000 events, or 16 MiB of them, are
+        held at a time.
 
         Args:
             events: As for `put_events`, of any length.
-            deadline: Seconds for all attempts together, from the first outcome asked for; None for
-                no bound. What is left of `events` then is taken, but not sent.
+            deadline: Seconds for all attempts together, counted from the request for the first
+                outcome; None for no limit. After the deadline, the rest of `events` is read, but
+                not sent.
 
         Yields:
-            One outcome per event, in the order given. Whoever stops asking gets no outcome for
-            what is in flight then; `contextlib.aclosing` ends that at once.
+            One outcome per event, in the order given. If you stop iterating, you get no outcome
+            for events in flight; `contextlib.aclosing` ends the requests at once.
 
         Raises:
-            ConfigurationError: No Region, or a setting that cannot work. Nothing was sent.
-            CredentialsError: No usable AWS credentials. Nothing was sent.
-            InputInterruptedError: `events` raised. Raised after the outcomes of all that had been
-                taken; its own report is empty.
+            ConfigurationError: There is no Region, or a setting is invalid. Nothing was sent.
+            CredentialsError: There are no usable AWS credentials. Nothing was sent.
+            InputInterruptedError: `events` raised. It comes after the outcomes of all events read
+                before that; its own report is empty.
             asyncio.CancelledError: The task was cancelled while it waited for an outcome. Its
-                cause is a `CallCancelledError`, whose `report` has the outcomes that had not been
-                handed out.
+                cause is a `CallCancelledError`, whose `report` holds the outcomes that had not
+                been yielded.
         """
         check_deadline(deadline)
         refuse_single(events)
@@ -240,14 +241,14 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
         self, *, Entries: Sequence[Mapping[str, Any]]
     ) -> PutPartnerEventsResponse:
         """
-        Call PutPartnerEvents once, as boto3's method of that name does.
+        Call PutPartnerEvents once, like boto3's method of the same name.
 
-        One request, no retries; entries can fail while the call succeeds. `put_events` takes care
-        of both.
+        It sends one request and never retries, and entries can fail although the call succeeds.
+        `put_events` handles both.
 
         Args:
-            Entries: 1 to 20 mappings with `Source`, `DetailType` and `Detail`, and `Resources`
-                and `Time` if wanted.
+            Entries: 1 to 20 mappings with `Source`, `DetailType` and `Detail`, and optionally
+                `Resources` and `Time`.
 
         Returns:
             `FailedEntryCount`, `Entries` with one result for each entry, in their order, and
@@ -255,10 +256,10 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
 
         Raises:
             InvalidEventError: An entry breaks a limit, or there are too many. Nothing was sent.
-            CredentialsError: No usable AWS credentials. Nothing was sent.
+            CredentialsError: There are no usable AWS credentials. Nothing was sent.
             ServiceError: The service refused the request.
-            TransportError: No answer; see its `may_have_been_sent`.
-            UnreadableAnswerError: The answer does not say what became of the entries.
+            TransportError: There was no answer; see its `may_have_been_sent`.
+            UnreadableAnswerError: The answer does not say what happened to the entries.
         """
         line = await self._here()
         call = put_partner_events(read_entries(Entries, line.settings.limits))
@@ -273,7 +274,7 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
     ) -> _Call:
         source = events if isinstance(events, AsyncIterable) else iter(events)
         line = await self._here()
-        await line.frozen()  # before an event is taken, so nothing is lost
+        await line.frozen()  # before reading an event, so that none is lost
         if deadline is not None:
             deadline += monotonic()
         settings = line.stream_settings if streams else line.settings
@@ -284,7 +285,7 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
     # ------------------------------------------------------------ life
 
     async def _here(self) -> AsyncLine:
-        """Return what belongs to this process, looked up on a thread at the first use in it."""
+        """Return the line of this process, opened on a thread at the first use in it."""
         if self._line is None:
             await self._off_loop.run(self._enter)
         return self._enter()
@@ -295,7 +296,7 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
 
     async def close(self) -> None:
         """
-        Close the connections of the running loop, but not those of a `transport` that was given.
+        Close the connections of the running loop, except those of a `transport` that was given.
 
         Using the client again opens new ones. Its siblings in other Regions are closed too.
         """
@@ -319,17 +320,17 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
 
 async def async_line_of(client: AsyncPartnerEventsClient) -> AsyncLine:
     """
-    Return what a client sends with in this process, for a sender with a loop of its own.
+    Return a client's line in this process, for code with its own sending loop.
 
     Raises:
-        ConfigurationError: No Region, or a setting that cannot work.
+        ConfigurationError: There is no Region, or a setting is invalid.
     """
     await client.look_up()
     return line_of(client)
 
 
 class _Call:
-    """A call of `put_events` or `stream_events` under way. For one task."""
+    """A call of `put_events` or `stream_events` in progress. For one task."""
 
     def __init__(
         self,
@@ -357,10 +358,10 @@ class _Call:
 
     async def decided(self) -> list[Outcome] | None:
         """
-        Go on until there are outcomes, and return them; None after the last.
+        Drive the delivery until there are outcomes, and return them; None after the last.
 
         Raises:
-            InputError: The iterable raised, and all that had been taken has its outcome.
+            InputError: The iterable raised, and all events read before that have outcomes.
         """
         delivery, intake = self._delivery, self._intake
         while True:
@@ -381,7 +382,7 @@ class _Call:
                         await self._receive(None)
                     else:
                         intake.want(count)
-                        # Events that are here already are taken in this one turn of the loop.
+                        # Events that are ready are taken in this one turn of the loop.
                         await asyncio.sleep(0)
                 case Wait(until):
                     await self._receive(None if until is None else until - now)
@@ -407,7 +408,7 @@ class _Call:
     def _take(self, count: int) -> None:
         try:
             taken = self._delivery.take_all(itertools.islice(self._iterator, count))
-        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+        except Exception as error:  # noqa: BLE001  # the caller's iterable can raise anything
             self._input_error = error
             taken = 0
         if taken < count:
@@ -427,7 +428,7 @@ class _Call:
             raise asyncio.CancelledError
 
     async def cancelled(self) -> list[Outcome]:
-        """End now, and return the outcomes that were not returned yet."""
+        """End now, and return the outcomes that were not yet returned."""
         self._answers += await self._flights.collect(0.0)
         for flight, answer in self._answers:
             landed = flight.landed(answer, self._delivery)
@@ -438,18 +439,18 @@ class _Call:
         return self._delivery.outcomes()
 
     def interrupted(self) -> list[Outcome]:
-        """End now, and wait for nothing; return the outcomes that were not returned yet."""
+        """End now without waiting, and return the outcomes that were not yet returned."""
         self._delivery.cancel()
         return self._delivery.outcomes()
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Tell the observer of outcomes, if there is one."""
+        """Tell the observer, if there is one, about outcomes."""
         warn_of(outcomes)
         if self._account is not None:
             self._account.decided(outcomes)
 
     async def close(self) -> None:
-        """Leave nothing under way."""
+        """End everything that is still in progress."""
         try:
             await self._flights.close()
         finally:

@@ -1,4 +1,4 @@
-"""What both clients are but sending: what they are told, their siblings, their life."""
+"""The part of both clients that does not send: arguments, siblings, opening and closing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LineT = TypeVar("LineT", bound=BaseLine[Any])
 
 
 class ForksWith(Protocol):
-    """What forks with a client."""
+    """An object that belongs to a client and must be told of a fork."""
 
     def after_fork(self) -> None:
         """Make it usable in a child process."""
@@ -40,11 +40,11 @@ SourcesT = TypeVar("SourcesT", bound=ForksWith)
 
 
 _is_opening: Final[list[object]] = []
-"""The client that looks up its settings now, under the lock `first_use`; empty if none does."""
+"""Holds the client that is looking up its settings, under the lock `first_use`, if there is one."""
 
 
 class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
-    """A client of one Region, whatever its world."""
+    """A client of one Region, for threads or for asyncio."""
 
     _line: LineT | None
 
@@ -68,48 +68,49 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
         observe: Observer | None = None,
     ) -> None:
         """
-        Check what the client is told, and look nothing up.
+        Check the arguments, and look nothing up.
 
         Args:
-            region: The Region of the customers' partner event sources. Without it, that of a
-                `session` that was given one, `AWS_REGION`, then what botocore finds:
-                `AWS_DEFAULT_REGION`, the profile.
-            endpoint_url: Where to send instead of the Region's endpoint. https, or http on
-                loopback or to one of the `insecure_hosts`.
-            insecure_hosts: Exact names of hosts that http is allowed to, besides loopback: a local
-                service or a sidecar that a container reaches by its name. Events and session
-                tokens travel in clear text then, which a WARNING says once. Never a host of AWS.
-                `EVENTBRIDGE_PARTNER_INSECURE_HOSTS` names others, with commas between them.
+            region: The Region of the customers' partner event sources. If not given, it is taken
+                from a Region set on `session`, `AWS_REGION`, `AWS_DEFAULT_REGION`, or the
+                profile, in this order.
+            endpoint_url: The URL to send to instead of the Region's endpoint: https, or http for
+                loopback and the `insecure_hosts`.
+            insecure_hosts: Exact names of hosts, besides loopback, for which http is allowed: a
+                local service or a sidecar that a container reaches by its name. Events and
+                session tokens then travel in clear text, which is logged once as a WARNING. Hosts
+                of AWS are refused. `EVENTBRIDGE_PARTNER_INSECURE_HOSTS` adds others, separated by
+                commas.
             profile: A profile of AWS's config files.
             session: A boto3 or botocore session to take all settings from.
-            credentials: What to sign with, instead of what botocore finds: `StaticCredentials`, or
-                anything with `get_frozen_credentials()`, such as botocore's `Credentials`. An
-                asyncio client asks those of classes that are neither ours nor botocore's on a
-                thread, and keeps them for a second.
-            retry: When to send failed entries again.
-            timeout: Seconds that one request may take, for both connecting and reading, or
+            credentials: The credentials to sign with, instead of those that botocore finds:
+                `StaticCredentials`, or any object with `get_frozen_credentials()`, such as
+                botocore's `Credentials`. An asyncio client calls classes that are neither ours nor
+                botocore's on a thread, and keeps the result for a second.
+            retry: When to retry failed entries.
+            timeout: Seconds for one request: a number for both connecting and reading, or
                 `Timeouts` for each. The default is 5 s to connect and 30 s for the answer.
-            max_in_flight: Requests of one call in flight at a time, at most. The default is 4 where
-                each takes a thread (so there are more than one only where answers take more than
-                2 ms), and 32 where one thread keeps all, as `CurlTransport` and event loops do.
-            max_batch_bytes: Up to what size several entries share a request.
+            max_in_flight: The most requests of one call in flight. The default is 4 if each takes
+                a thread (more than one is used only if answers take longer than 2 ms), and 32 if
+                one thread handles all, as with `CurlTransport` and event loops.
+            max_batch_bytes: The largest total size of entries that share a request.
             max_entry_bytes: Events larger than this are refused before sending.
-            pace: How many requests a second may go out. Give the same to all clients that send to
-                one account and Region, which share a quota. The default has no rate of its own, and
-                slows down when the service throttles.
-            sources_pace: How many requests a second `sources` may make, which share a quota of
-                their own: 50 a second unless you give another one.
-            transport: What sends requests, instead of `RequestsTransport` or, on asyncio,
-                `AiohttpTransport`: a class such as `CurlTransport`, made with the certificates and
-                proxies of the configuration (on asyncio on a thread), or a transport, which stays
-                the caller's to close.
-            observe: Is told of each request and each call afterwards; see
+            pace: How many requests a second may go out. Share one pace between all clients that
+                send to the same account and Region, because they share a quota. The default has
+                no fixed rate and slows down when the service throttles.
+            sources_pace: How many requests a second `sources` may make; they have a quota of their
+                own. The default is 50 a second.
+            transport: The transport to use instead of the default one (`RequestsTransport`, or on
+                asyncio `AiohttpTransport`): a class such as `CurlTransport`, which is called with
+                the certificates and proxies of the configuration (on asyncio, on a thread), or an
+                instance, which the caller closes.
+            observe: Called with an observation after each request and each call; see
                 `eventbridge_partner.observing`.
 
         Raises:
-            TypeError: An argument of the wrong type.
-            ConfigurationError: A Region or endpoint is given that cannot work. What is looked up,
-                and that no Region is found, is reported by the first call.
+            TypeError: An argument has the wrong type.
+            ConfigurationError: A given Region or endpoint is invalid. The first call reports
+                errors in settings that are looked up, and a missing Region.
         """
         self._set_up(
             Setup.of(
@@ -141,20 +142,20 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
 
     @abstractmethod
     def _make_sources(self, setup: Setup) -> SourcesT:
-        """Import and return the operations on sources, which look nothing up yet."""
+        """Import and return the operations on sources, without looking anything up."""
 
     @abstractmethod
     def _open_line(self) -> LineT:
-        """Look up and open what belongs to this process."""
+        """Look up the settings, and open the line of this process."""
 
     @property
     def region(self) -> str:
-        """The Region that events are sent to; looked up, if need be, while the caller waits."""
+        """The Region that events are sent to. The first access may look it up, which blocks."""
         return self._enter().configuration.region
 
     @property
     def endpoint_url(self) -> str:
-        """The URL that events are sent to; looked up, if need be, while the caller waits."""
+        """The URL that events are sent to. The first access may look it up, which blocks."""
         return self._enter().configuration.url
 
     @property
@@ -168,20 +169,20 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
 
     def in_region(self, region: str) -> Self:
         """
-        Return this client's sibling in another Region: the same one each time.
+        Return this client's sibling in another Region, the same one each time.
 
-        A sibling has the same siblings, so that each Region's quotas are kept by one client.
+        A sibling has the same siblings, so that one client keeps each Region's quotas.
 
-        It shares session, credentials, settings, an `endpoint_url` and a `transport` that were
-        given, and what else this client was told. Its connections, its retry quota and its pace
-        (of the same limit) are its own, for so are the quotas of its Region. Closing the
-        client that was made first closes them all; a sibling can also be closed alone.
+        It shares this client's arguments: session, credentials, settings, and a given
+        `endpoint_url` and `transport`. It has its own connections, retry quota and pace (with the
+        same limit), because each Region has quotas of its own. Closing the client that was made
+        first closes all siblings; a sibling can also be closed alone.
 
         Args:
             region: The code of the Region.
 
         Raises:
-            ConfigurationError: It is none.
+            ConfigurationError: `region` is not the code of a Region.
         """
         if self._origin is not None:
             return self._origin.in_region(region)
@@ -192,22 +193,22 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
         if sibling is None:
             sibling = object.__new__(type(self))
             sibling._set_up(setup, self)
-            # Of several threads that ask at the same time, all have the first one's.
+            # If several threads ask at the same time, all get the same sibling.
             sibling = self._siblings.setdefault(region, sibling)
         return sibling
 
     # ------------------------------------------------------------ life
 
     def _enter(self) -> LineT:
-        """Return what belongs to this process, made at the first use in it."""
+        """Return the line of this process, opened at the first use in it."""
         if self._line is None:
             with first_use:
                 if self._line is None:
-                    # The lock lets in what interrupts its holder. Modules are half imported then.
+                    # The lock is re-entrant: a signal handler may get here during imports.
                     if _is_opening:
                         raise ConfigurationError(
                             "this call interrupts the first use of a client, which looks up its "
-                            "settings; call look_up() before a signal's handler may send"
+                            "settings; call look_up() before a signal handler may send"
                         )
                     _is_opening.append(self)
                     try:
@@ -217,7 +218,7 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
         return self._line
 
     def _forget_process(self) -> None:
-        """Start as if nothing had been used yet: a lock may be held for ever after a fork."""
+        """Start over as if unused: after a fork, a lock may be held forever."""
         self._line = None
 
     def _decided(self, kind: DeliveryKind, outcomes: Sequence[Outcome]) -> None:
@@ -255,12 +256,12 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
 
 def decided_by(client: object, kind: DeliveryKind, outcomes: Sequence[Outcome]) -> None:
     """
-    Tell log and observer of a client of outcomes that were decided before anything got to it.
+    Report outcomes that were decided before the events reached the client.
 
     Args:
-        client: The client; where it is something else, only the log is told.
-        kind: What decided.
-        outcomes: Of which none is `Accepted`.
+        client: The client, whose observer is told; for any other object, only the log is.
+        kind: The part of this package that decided.
+        outcomes: The outcomes; none is `Accepted`.
     """
     if not outcomes:
         return
@@ -271,14 +272,14 @@ def decided_by(client: object, kind: DeliveryKind, outcomes: Sequence[Outcome]) 
 
 def check_client(client: object, kind: type[BaseClient[Any, Any, Any]]) -> None:
     """
-    Refuse a client of the other world; what has the methods of one will do.
+    Refuse a client of the other kind. Any object with a client's methods is allowed.
 
     Args:
-        client: What was given.
-        kind: The client of this world.
+        client: The caller's client.
+        kind: The class that works here.
 
     Raises:
-        TypeError: It cannot be used here.
+        TypeError: It is a client for asyncio where one for threads is needed, or the reverse.
     """
     if isinstance(client, BaseClient) and not isinstance(client, kind):
         raise wrong_type("client", client, f"a {kind.__name__}")
@@ -291,10 +292,10 @@ def credentials_of(client: BaseClient[Any, Any, Any]) -> CredentialsKeeper:
 
 def line_of(client: BaseClient[Any, LineT, Any]) -> LineT:
     """
-    Return what a client sends with in this process, for a sender with a loop of its own.
+    Return a client's line in this process, for code with its own sending loop.
 
     Raises:
-        ConfigurationError: No Region, or a setting that cannot work.
+        ConfigurationError: There is no Region, or a setting is invalid.
     """
     return client._enter()  # pyright: ignore[reportPrivateUsage]
 

@@ -1,4 +1,4 @@
-"""The client: performs calls, and drives deliveries."""
+"""The client: makes calls and drives deliveries."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ if TYPE_CHECKING:
     from eventbridge_partner.sources import Sources
 
 _LONGEST_WAIT: Final = 3600.0
-"""A longer wait is one of several: no clock takes infinity, which is a deadline like any other."""
+"""A longer wait is split into several: a deadline may be infinite, but no wait accepts that."""
 
 
 _PROMPT_SECONDS: Final = 0.001
-"""Who gives us the next events within this time does not keep us from answers."""
+"""An iterable that yields within this time does not delay reading answers."""
 
 
 class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
     """
     Sends partner events to Amazon EventBridge.
 
-    Thread-safe, and safe to use on both sides of a fork. Make one and keep it: its connections
-    and its credentials are worth keeping. What is not given is looked up at the first use, so
-    making one is cheap and reads no file.
+    Thread-safe, and safe on both sides of a fork. Make one and keep it, so that connections and
+    credentials are reused. Settings that are not given are looked up at the first use: making a
+    client is cheap and reads no file.
     """
 
     _probe: Probe | None
@@ -72,15 +72,15 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
         Look up now what the first call would look up: Region, endpoint and settings.
 
         Args:
-            credentials: Whether to look up credentials too, which may ask the network. That there
-                are some does not say that the service takes them.
+            credentials: Whether to look up credentials too, which may use the network. It does
+                not check whether the service accepts them.
 
         Returns:
             This client.
 
         Raises:
-            ConfigurationError: No Region, or a setting that cannot work.
-            CredentialsError: Credentials were to be looked up, and there are none.
+            ConfigurationError: There is no Region, or a setting is invalid.
+            CredentialsError: `credentials` is true, and there are no usable AWS credentials.
         """
         line = self._enter()
         if credentials:
@@ -125,24 +125,24 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
         Send events, and retry transient failures.
 
         Args:
-            events: Any number of `PartnerEvent` or of mappings with an entry's member names; sent
-                in batches of at most 20. A mapping that breaks a limit becomes a `Rejected`
-                outcome, and its neighbours go out.
-            deadline: Seconds for all attempts together; None for no bound. It cannot be looked at
-                while `events` lets us wait for the next event.
+            events: Any number of `PartnerEvent`, or of mappings with an entry's member names;
+                sent in batches of at most 20. An invalid mapping gets the outcome `Rejected`, and
+                the other events are sent.
+            deadline: Seconds for all attempts together; None for no limit. It is not checked
+                while the call waits for `events` to yield the next one.
 
         Returns:
             One outcome per event, in the order given. Failures are in the report, not raised.
 
         Raises:
-            ConfigurationError: No Region, or a setting that cannot work. Nothing was sent.
-            CredentialsError: No usable AWS credentials. Nothing was sent.
-            InputInterruptedError: `events` raised. What had been taken was sent; `report` has its
-                outcomes.
+            ConfigurationError: There is no Region, or a setting is invalid. Nothing was sent.
+            CredentialsError: There are no usable AWS credentials. Nothing was sent.
+            InputInterruptedError: `events` raised. The events read before that were sent, and
+                `report` holds their outcomes.
         """
         check_deadline(deadline)
         outcomes: list[Outcome] = []
-        # Lists and tuples have the next event at once; all else may let us wait for it.
+        # Lists and tuples yield the next event at once; other iterables may take a while.
         pauses = not isinstance(events, (list, tuple))
         call = self._begin(events, deadline, pauses=pauses)
         try:
@@ -162,25 +162,26 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
         self, events: Iterable[GivenEvent], *, deadline: float | None = None
     ) -> Iterator[Outcome]:
         """
-        Send events without end, in bounded memory.
+        Send any number of events, even endless, in bounded memory.
 
-        Events are taken as outcomes are: not more than some 10,000 events or 16 MiB of them are
-        taken and not handed out again at a time.
+        Events are read as outcomes are taken. At most about 10,000 events, or 16 MiB of them, are
+        held at a time.
 
         Args:
             events: As for `put_events`, of any length.
-            deadline: Seconds for all attempts together, from the first outcome asked for; None for
-                no bound. What is left of `events` then is taken, but not sent.
+            deadline: Seconds for all attempts together, counted from the request for the first
+                outcome; None for no limit. After the deadline, the rest of `events` is read, but
+                not sent.
 
         Yields:
-            One outcome per event, in the order given. Whoever stops asking gets no outcome for
-            what is in flight then.
+            One outcome per event, in the order given. If you stop iterating, you get no outcome
+            for events in flight.
 
         Raises:
-            ConfigurationError: No Region, or a setting that cannot work. Nothing was sent.
-            CredentialsError: No usable AWS credentials. Nothing was sent.
-            InputInterruptedError: `events` raised. Raised after the outcomes of all that had been
-                taken; its own report is empty.
+            ConfigurationError: There is no Region, or a setting is invalid. Nothing was sent.
+            CredentialsError: There are no usable AWS credentials. Nothing was sent.
+            InputInterruptedError: `events` raised. It comes after the outcomes of all events read
+                before that; its own report is empty.
         """
         check_deadline(deadline)
         self._enter()
@@ -209,14 +210,14 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
         self, *, Entries: Sequence[Mapping[str, Any]]
     ) -> PutPartnerEventsResponse:
         """
-        Call PutPartnerEvents once, as boto3's method of that name does.
+        Call PutPartnerEvents once, like boto3's method of the same name.
 
-        One request, no retries; entries can fail while the call succeeds. `put_events` takes care
-        of both.
+        It sends one request and never retries, and entries can fail although the call succeeds.
+        `put_events` handles both.
 
         Args:
-            Entries: 1 to 20 mappings with `Source`, `DetailType` and `Detail`, and `Resources`
-                and `Time` if wanted.
+            Entries: 1 to 20 mappings with `Source`, `DetailType` and `Detail`, and optionally
+                `Resources` and `Time`.
 
         Returns:
             `FailedEntryCount`, `Entries` with one result for each entry, in their order, and
@@ -224,10 +225,10 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
 
         Raises:
             InvalidEventError: An entry breaks a limit, or there are too many. Nothing was sent.
-            CredentialsError: No usable AWS credentials. Nothing was sent.
+            CredentialsError: There are no usable AWS credentials. Nothing was sent.
             ServiceError: The service refused the request.
-            TransportError: No answer; see its `may_have_been_sent`.
-            UnreadableAnswerError: The answer does not say what became of the entries.
+            TransportError: There was no answer; see its `may_have_been_sent`.
+            UnreadableAnswerError: The answer does not say what happened to the entries.
         """
         line = self._enter()
         call = put_partner_events(read_entries(Entries, line.settings.limits))
@@ -244,7 +245,7 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
         refuse_single(events)
         iterator = iter(events)
         line = self._enter()
-        line.credentials.frozen()  # before an event is taken, so nothing is lost
+        line.credentials.frozen()  # before reading an event, so that none is lost
         if deadline is not None:
             deadline += monotonic()
         settings = line.stream_settings if streams else line.settings
@@ -256,7 +257,7 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
 
     def close(self) -> None:
         """
-        Close the connections, but not those of a `transport` that was given.
+        Close the connections, except those of a `transport` that was given.
 
         Using the client again opens new ones. Its siblings in other Regions are closed too.
         """
@@ -278,7 +279,7 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
 
 
 class _Call:
-    """A call of `put_events` or `stream_events` under way. For one thread."""
+    """A call of `put_events` or `stream_events` in progress. For one thread."""
 
     def __init__(
         self,
@@ -302,10 +303,10 @@ class _Call:
 
     def decided(self) -> Iterator[list[Outcome]]:
         """
-        Drive the delivery to its end, and yield outcomes as there are some.
+        Drive the delivery to its end, and yield outcomes as they are decided.
 
         Raises:
-            InputError: The iterable raised, and all that had been taken has its outcome.
+            InputError: The iterable raised, and all events read before that have outcomes.
         """
         delivery, flights, pauses = self._delivery, self._flights, self._pauses
         looked_at = now = monotonic()
@@ -324,7 +325,7 @@ class _Call:
                         yield decided
                     self._take(count)
                     if pauses and monotonic() - now > _PROMPT_SECONDS:
-                        # Answers that came meanwhile came in time.
+                        # Answers that came meanwhile are in time.
                         self._receive(0.0)
                 case Wait(until):
                     seconds = None if until is None else min(max(0.0, until - now), _LONGEST_WAIT)
@@ -350,7 +351,7 @@ class _Call:
     def _take(self, count: int) -> None:
         try:
             taken = self._delivery.take_all(itertools.islice(self._events, count))
-        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+        except Exception as error:  # noqa: BLE001  # the caller's iterable can raise anything
             let_pass(error)
             self._input_error = error
             taken = 0
@@ -366,7 +367,7 @@ class _Call:
             answers.popleft()
 
     def interrupted(self) -> list[Outcome]:
-        """End now, and return the outcomes that were not handed out yet."""
+        """End now, and return the outcomes that were not yet handed out."""
         delivery = self._delivery
         if (batch := self._line.withdraw(self._flights)) is not None:
             delivery.withdrawn(batch)
@@ -378,13 +379,13 @@ class _Call:
         return delivery.outcomes()
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Tell the log of what was not accepted, and the observer, if there is one."""
+        """Log events that were not accepted, and tell the observer, if there is one."""
         warn_of(outcomes)
         if self._account is not None:
             self._account.decided(outcomes)
 
     def close(self) -> None:
-        """Leave nothing under way."""
+        """End everything that is still in progress."""
         self._flights.close()
         self._line.bugs.log()
         if self._account is not None:

@@ -1,4 +1,4 @@
-"""One PutPartnerEvents call in the shape that boto3 gives it, for those who migrate."""
+"""One PutPartnerEvents call in boto3's format, for migration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ResultMembers(TypedDict, total=False):
 
 
 class ResponseMetadata(TypedDict):
-    """What boto3 adds to every answer."""
+    """The metadata that boto3 adds to every response."""
 
     RequestId: str
     HTTPStatusCode: int
@@ -31,7 +31,7 @@ class ResponseMetadata(TypedDict):
 
 
 class PutPartnerEventsResponse(TypedDict):
-    """The answer of `put_partner_events`, as boto3 gives it."""
+    """The answer of `put_partner_events`, in boto3's format."""
 
     FailedEntryCount: int
     Entries: list[ResultMembers]
@@ -43,7 +43,7 @@ def read_entries(entries: Sequence[Mapping[str, Any]], limits: BatchLimits) -> l
     Read the entries of one request.
 
     Raises:
-        InvalidEventError: An entry breaks a limit, or they do together.
+        InvalidEventError: An entry breaks a limit, or all entries together do.
     """
     findings: list[Finding] = []
     if not 1 <= len(entries) <= MAX_ENTRIES:
@@ -66,7 +66,7 @@ def read_entries(entries: Sequence[Mapping[str, Any]], limits: BatchLimits) -> l
 
 def to_response(response: HttpResponse, answered: Results) -> PutPartnerEventsResponse:
     """
-    Return an answer and the results read of it as boto3 does.
+    Return an answer and its results in boto3's format.
 
     Raises:
         UnreadableAnswerError: A result does not say whether its entry was accepted.

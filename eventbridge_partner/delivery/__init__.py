@@ -1,6 +1,6 @@
 """
-What becomes of events, decided without I/O.
+Decides what happens to events, without I/O.
 
-`given` checks what the caller hands over, `batching` packs it, `entries` holds what is under way,
-and `machine` leads each event to its outcome, asking for what `actions` lists.
+`given` checks the caller's events, `batching` packs them, `entries` holds those in progress, and
+`machine` brings each event to its outcome by asking for the steps in `actions`.
 """

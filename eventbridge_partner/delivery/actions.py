@@ -1,4 +1,4 @@
-"""What a delivery asks for, and what bounds it."""
+"""The steps that a delivery asks for, and its settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eventbridge_partner.retry import RetryPolicy
 
 
 class Take(NamedTuple):
-    """Bring up to `events` more events."""
+    """Pass up to `events` more events to the delivery."""
 
     events: int
 
@@ -26,7 +26,7 @@ class Send(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Wait for an answer, but no longer than `until`; None for as long as it takes."""
+    """Wait for an answer, but no later than `until`; None for as long as it takes."""
 
     until: float | None
 
@@ -50,16 +50,16 @@ def _judge(settings: DeliverySettings) -> Judge:
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class DeliverySettings:
     """
-    What bounds a delivery.
+    The settings of a delivery.
 
     Attributes:
-        retry: When to send again.
-        on_bug: Is told what the policy raised; its default's word counts then.
+        retry: The retry policy.
+        on_bug: Called with an exception that the policy raised; the default policy decides then.
         limits: How much goes into one request.
-        max_in_flight: Requests in flight at a time.
-        max_held: Events that are taken and whose outcome is not handed out; None for no bound.
-        max_held_bytes: Their size together; None for no bound.
-        judge: What the policy says of failures.
+        max_in_flight: The most requests in flight.
+        max_held: The most events taken whose outcome is not yet handed out; None for no limit.
+        max_held_bytes: Their largest total size; None for no limit.
+        judge: The retry policy, made so that it never raises.
     """
 
     retry: RetryPolicy = attrs.field(factory=RetryPolicy)

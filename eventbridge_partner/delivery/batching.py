@@ -19,11 +19,11 @@ class BatchLimits:
     How much goes into one request.
 
     Attributes:
-        max_entries: Entries in a request, 1 to 20.
-        max_batch_bytes: Up to what size several entries share a request. The default is what
-            every Region accepts.
-        max_entry_bytes: The size of one entry, which then travels alone if it is larger than
-            `max_batch_bytes`. The default is strictly under 1 MiB.
+        max_entries: The most entries in a request, 1 to 20.
+        max_batch_bytes: The largest total size of entries that share a request. Every Region
+            accepts the default.
+        max_entry_bytes: The largest size of one entry. An entry larger than `max_batch_bytes` is
+            sent in a request of its own. The default is strictly under 1 MiB.
     """
 
     max_entries: int = MAX_ENTRIES
@@ -39,11 +39,11 @@ class BatchLimits:
 
 
 class Sized(Protocol):
-    """Something to be packed."""
+    """An item that can be packed."""
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Its size in bytes."""
         ...
 
 
@@ -60,7 +60,7 @@ class Packing(list[S]):
         self._bytes = 0
 
     def take_from(self, waiting: deque[S]) -> None:
-        """Take items from the front of a queue while there is room; the first always has room."""
+        """Take items from the front of a queue while there is room; the first one always fits."""
         packed_bytes = self._bytes
         while waiting and len(self) < self._max_entries:
             size = waiting[0].size
@@ -80,10 +80,10 @@ def plan_batches(
     events: Iterable[PartnerEvent], limits: BatchLimits | None = None
 ) -> Iterator[tuple[PartnerEvent, ...]]:
     """
-    Split events into the batches in which a client would first send them.
+    Split events into the batches of a client's first attempts.
 
     Args:
-        events: In the order of sending. None may be larger than `limits.max_entry_bytes`.
+        events: The events, in order of sending; none larger than `limits.max_entry_bytes`.
         limits: How much goes into one batch.
 
     Yields:

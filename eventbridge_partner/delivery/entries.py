@@ -1,4 +1,4 @@
-"""Events on their way to their outcomes: in a group, each for itself, in a batch."""
+"""Events on their way to their outcomes: in a group, alone, or in a batch."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from eventbridge_partner.models import (
 
 class Trouble:
     """
-    What went wrong with an entry so far.
+    The failures of an entry so far.
 
     Attributes:
         tries: Failed attempts that count for the retry policy.
         error: The code and the message of the last failure that counted as a try.
-        tokens: What it holds of the retry quota.
+        tokens: The tokens of the retry quota that it holds.
         delay: Seconds to wait before the next attempt.
-        due_at: When that is over.
-        waited: Seconds of all its waits.
-        doubt: Which attempt may have arrived without our knowing, and why.
+        due_at: When that wait ends.
+        waited: Seconds of all its waits together.
+        doubt: The attempt that may have arrived unnoticed, and why; None if none may have.
     """
 
     __slots__ = ("delay", "doubt", "due_at", "error", "tokens", "tries", "waited")
@@ -43,23 +43,23 @@ class Trouble:
 
 class Group:
     """
-    Events that were taken together, and the outcomes that they have so far.
+    Events that were taken together, and their outcomes so far.
 
-    Most groups are sent as one batch and accepted as a whole; then nothing is kept of one of its
-    events but its outcome.
+    Most groups are sent as one batch and accepted as a whole. Then only the outcomes are kept for
+    its events, and no entries are made.
 
     Args:
         first: The index of the first event.
-        decided: Where each outcome goes too, as soon as there is one; None for nowhere.
+        decided: A list that each outcome is added to as soon as it is decided; None for no list.
 
     Attributes:
         first: The index of the first event.
         given: The events as the caller gave them.
-        events: What is sent of them; None for what cannot be sent.
-        outcomes: Our final words, in the order of the events; None for what has none yet.
-        undecided: How many have none.
-        handed_out: How many were handed out.
-        size: Of all that is sent, in bytes.
+        events: The events to send; None for one that cannot be sent.
+        outcomes: The outcomes, in the order of the events; None for one that has none yet.
+        undecided: How many events have no outcome yet.
+        handed_out: How many outcomes were handed out.
+        size: The size of all events to send, in bytes.
     """
 
     __slots__ = (
@@ -87,7 +87,7 @@ class Group:
         return len(self.given)
 
     def decide(self, place: int, outcome: Outcome) -> None:
-        """Give one of the events its outcome, unless it has one."""
+        """Give an event its outcome, unless it has one."""
         if self.outcomes[place] is not None:
             return
         self.outcomes[place] = outcome
@@ -96,9 +96,9 @@ class Group:
             self._decided.append(outcome)
 
     def accept(self, event_ids: Sequence[str | None]) -> None:
-        """Give all events the best of outcomes, at their first attempt."""
+        """Give all events the outcome `Accepted`, at their first attempt."""
         indexes = range(self.first, self.first + len(self.given))
-        # In steps that are whole or not begun where a signal handler raises.
+        # A signal handler may raise between any two steps, so each step is atomic.
         accepted = list(map(Accepted, event_ids, self.given, indexes, itertools.repeat(1)))
         if self._decided is not None:
             self._decided += accepted
@@ -106,7 +106,7 @@ class Group:
         self.undecided = 0
 
     def entries(self) -> Iterator[Entry]:
-        """Yield what can be sent, each for itself."""
+        """Yield an entry for each event that can be sent and has no outcome."""
         for place, event in enumerate(self.events):
             if event is not None and self.outcomes[place] is None:
                 yield Entry(self, place, event)
@@ -114,16 +114,16 @@ class Group:
 
 class Entry:
     """
-    One event on its way to its outcome, when it does not go with all of its group.
+    One event on its way to its outcome, apart from its group.
 
     Attributes:
         index: Its position among the events of the call, from 0.
         given: The event as the caller gave it.
-        event: What is sent of it.
-        size: In bytes, as the service counts.
-        attempts: Requests that carried it.
+        event: The event to send.
+        size: Its size in bytes, as the service counts it.
+        attempts: How many requests carried it.
         first_sent: When the first of them went out.
-        trouble: What went wrong, once something has.
+        trouble: Its failures; None until the first one.
     """
 
     __slots__ = (
@@ -151,7 +151,7 @@ class Entry:
         self.trouble: Trouble | None = None
 
     def in_trouble(self) -> Trouble:
-        """Return what went wrong with it so far, to be added to."""
+        """Return its failures, to be added to."""
         if self.trouble is None:
             self.trouble = Trouble()
         return self.trouble
@@ -163,14 +163,14 @@ class Entry:
 
 class Batch:
     """
-    The entries of one request: some that were packed, or all of a group.
+    The entries of one request: a packed selection, or a whole group.
 
     Attributes:
-        alone: Whether they must not share a request with others: one of them may be what the
-            service refuses whole requests for.
-        fresh_start: Whether this is the one more try with fresh credentials or clock.
-        group: The group that it is the first attempt of, as a whole.
-        sent_at: When that went out.
+        alone: Whether the entries must not share a request with others, because one of them may
+            make the service refuse the whole request.
+        fresh_start: Whether this is the one extra attempt with fresh credentials or clock.
+        group: The group, if this is the first attempt of a whole group; else None.
+        sent_at: When the request went out.
     """
 
     __slots__ = ("_entries", "alone", "fresh_start", "group", "sent_at")
@@ -191,7 +191,7 @@ class Batch:
 
     @property
     def entries(self) -> Sequence[Entry]:
-        """The entries, in the order of sending."""
+        """The entries, in order of sending."""
         if self._entries is None:
             self._entries = [] if self.group is None else list(self.group.entries())
             for entry in self._entries:
@@ -201,14 +201,14 @@ class Batch:
 
     @property
     def events(self) -> Sequence[PartnerEvent]:
-        """The events to be sent."""
+        """The events to send."""
         if self.group is not None:
             return cast("list[PartnerEvent]", self.group.events)
         return [entry.event for entry in self.entries]
 
     @property
     def attempt(self) -> int:
-        """Which attempt this is, from 1, for the entry that has had the most."""
+        """The attempt's number, from 1; of the entries, the one with most attempts counts."""
         return 1 if self.group is not None else max([entry.attempts for entry in self.entries])
 
     def __len__(self) -> int:

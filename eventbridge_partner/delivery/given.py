@@ -1,4 +1,4 @@
-"""What the caller gives: events, and a bound in time."""
+"""Checks what the caller passes: events, and a deadline."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ INVALID_EVENT: Final = "InvalidEvent"
 
 def read(given: GivenEvent, index: int | None) -> PartnerEvent | Rejected:
     """
-    Return what the caller gave as an event, or the outcome of what cannot be one.
+    Return the caller's value as an event, or the outcome of an invalid one.
 
     Args:
         given: An event, or a mapping with an entry's members.
-        index: Its position among the events of the call; None for an event on its own.
+        index: Its position among the events of the call; None for a single event.
     """
     try:
         return given if isinstance(given, PartnerEvent) else PartnerEvent.from_entry(given)
@@ -47,7 +47,7 @@ def read(given: GivenEvent, index: int | None) -> PartnerEvent | Rejected:
 
 def check_deadline(deadline: float | None) -> None:
     """
-    Refuse a deadline that makes no sense.
+    Refuse an invalid deadline.
 
     Raises:
         ValueError: It is not above 0.
@@ -58,7 +58,7 @@ def check_deadline(deadline: float | None) -> None:
 
 def refuse_single(events: object) -> None:
     """
-    Refuse what can be iterated over but holds no events.
+    Refuse an iterable that holds no events.
 
     Raises:
         TypeError: It is a single event, or text.
@@ -69,7 +69,7 @@ def refuse_single(events: object) -> None:
 
 
 class InputError(Exception):
-    """The caller's iterable raised; on its way to those who know what had been taken."""
+    """The caller's iterable raised. The code that has the outcomes turns it into a public error."""
 
     def __init__(self, error: BaseException) -> None:
         let_pass(error)
@@ -78,23 +78,23 @@ class InputError(Exception):
 
     def interrupted(self, taken: int, outcomes: Sequence[Outcome]) -> InputInterruptedError:
         """
-        Return what the caller gets to see.
+        Return the error that the caller sees.
 
         Args:
             taken: How many events had been taken.
-            outcomes: Of those that were not handed out before.
+            outcomes: The outcomes that had not been handed out.
         """
         message = f"the iterable of events raised {self.kind} after {taken} events"
         return InputInterruptedError(message, DeliveryReport(outcomes))
 
 
 def cancelled_call(outcomes: Sequence[Outcome]) -> CallCancelledError:
-    """Return the cause of a cancellation."""
+    """Return the error to set as the cause of a cancellation."""
     report = DeliveryReport(outcomes)
     return CallCancelledError(f"the call was cancelled after {len(report)} events", report)
 
 
 def interrupted_call(outcomes: Sequence[Outcome]) -> CallInterruptedError:
-    """Return the cause of what a signal handler raised."""
+    """Return the error to set as the cause of a signal handler's exception."""
     report = DeliveryReport(outcomes)
     return CallInterruptedError(f"the call was interrupted after {len(report)} events", report)

@@ -1,4 +1,4 @@
-"""What a retry policy says of failures, with the default in its place where it raises."""
+"""Asks a retry policy about failures, and the default policy if that raises."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OnBug = Callable[[str, Exception], object]
-"""Is told what raised, and what it raised."""
+"""Called with the name of the function that raised, and its exception."""
 
 
 def ignore_bug(what: str, error: Exception) -> None:
@@ -35,12 +35,12 @@ class Judge:
     """
     A retry policy that never raises.
 
-    What becomes of events must not depend on a bug in a policy: where it raises, or waits for no
-    number of seconds, the default policy's word counts.
+    A bug in a policy must not decide what happens to events: if it raises, or returns a wait that
+    is not a number of seconds, the default policy decides.
 
     Args:
         policy: The policy.
-        on_bug: Is told of each time that the policy raised.
+        on_bug: Called each time that the policy raises.
     """
 
     def __init__(self, policy: RetryPolicy, on_bug: OnBug = ignore_bug) -> None:
@@ -79,7 +79,7 @@ class Judge:
     def _ask(self, question: Callable[[RetryPolicy], T]) -> T:
         try:
             return question(self._policy)
-        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+        except Exception as error:  # noqa: BLE001  # the caller's policy can raise anything
             self._on_bug("the retry policy", error)
             return question(_DEFAULT)
 
@@ -92,7 +92,7 @@ class Judge:
                 seconds = float(wait(state))
                 if not math.isfinite(seconds):
                     raise ValueError(f"it returned {seconds}; allowed: seconds")
-            except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+            except Exception as error:  # noqa: BLE001  # the caller's policy can raise anything
                 self._on_bug(f"{name} of the retry policy", error)
                 return default_wait(state.attempt_number, verdict)
             return seconds
@@ -106,7 +106,7 @@ class Judge:
         def shielded(state: RetryCallState) -> bool:
             try:
                 return bool(stop(state))
-            except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+            except Exception as error:  # noqa: BLE001  # the caller's policy can raise anything
                 self._on_bug("stop of the retry policy", error)
                 return state.attempt_number >= MAX_ATTEMPTS
 

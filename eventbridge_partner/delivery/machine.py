@@ -1,14 +1,14 @@
 """
 The state machine of one delivery: from events to outcomes, without I/O.
 
-It is told what happened and says what to do next. It never sees JSON, HTTP or a clock:
+The caller tells it what happened, and it says what to do next. It never sees JSON, HTTP or a clock:
 
-    Take(events)    bring more events: `take_all(events)`, and `no_more_events()` at the end
-    Send(batch)     send these entries: then `accepted(...)`, `answered(...)` or `failed(...)`
-    Wait(until)     nothing to do before that time, or before an answer comes
+    Take(events)    pass more events: `take_all(events)`, and `no_more_events()` at the end
+    Send(batch)     send these entries, then call `accepted(...)`, `answered(...)` or `failed(...)`
+    Wait(until)     nothing to do until that time, or until an answer comes
     Finished        every event has its outcome
 
-`outcomes()` hands out what is decided, one outcome for each event, in the order of the events.
+`outcomes()` hands out the decided outcomes, one for each event, in the order of the events.
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ ENTRY_TOO_LARGE: Final = "EntryTooLarge"
 
 class Delivery:
     """
-    One delivery: a call of `put_events` or `stream_events`, or what a publisher sends.
+    One delivery: a call of `put_events` or `stream_events`, or all sending of a publisher.
 
     All times are seconds of one monotonic clock, given by the caller.
 
     Args:
-        settings: What bounds it.
-        quota: How many retries there may be.
-        pace: How many requests a second.
-        deadline: When it ends at the latest.
-        is_packed: Whether events come in packed batches that are to go as soon as they may, and
-            outcomes are handed out as soon as they are decided, in whatever order.
+        settings: Its limits and its retry policy.
+        quota: How many retries are left.
+        pace: How many requests a second may go out.
+        deadline: The latest time at which it ends.
+        is_packed: Whether events come in packed batches, to be sent as soon as possible, and
+            outcomes are handed out in the order in which they are decided.
 
     Attributes:
         throttled: How many requests were throttled, as a whole or in part.
@@ -93,12 +93,12 @@ class Delivery:
         self._deadline = deadline
         self._taken = 0
         self._sequence = itertools.count()
-        # Every event whose outcome is not handed out: it has none, or an earlier one has none.
+        # Events whose outcome is not handed out: it is undecided, or an earlier one is.
         self._held: deque[Group] = deque()
         self._held_events = 0
         self._held_bytes = 0
-        # Where an entry is: never sent, in a group that may go as it is or for itself; due for
-        # another attempt; waiting until it is; or in a batch that goes as it is.
+        # Where an entry is: never sent, in a group to be sent whole or alone; due for a retry;
+        # waiting until it is due; or in a batch that is kept together.
         self._whole: Group | None = None
         self._fresh: deque[Entry] = deque()
         self._due: deque[Entry] = deque()
@@ -106,15 +106,15 @@ class Delivery:
         self._kept_batches: list[tuple[float, int, Batch]] = []
         self._in_flight: set[Batch] = set()
         self._take_batch = Take(self._limits.max_entries)
-        # So many that were never sent need not wait for the company of others.
+        # This many entries never sent need not wait for others to share a request with.
         self._enough_fresh = 1 if is_packed else self._limits.max_entries
         self._decided: list[Outcome] | None = [] if is_packed else None
-        # Each of a group's events is within the limits if all of them together are.
+        # If a group as a whole is within the limits, so is each of its events.
         self._largest_whole = min(self._limits.max_batch_bytes, self._limits.max_entry_bytes)
         self._input_ended = False
         self._halted: tuple[str, str] | None = None
-        # Of each source whose last entries were all throttled: how many, and how many entries had
-        # been accepted when that began.
+        # For each source whose last entries were all throttled: how many were, and how many
+        # entries of all sources had been accepted when that began.
         self._throttled_runs: dict[str, tuple[int, int]] = {}
         self._accepted = 0
 
@@ -126,13 +126,13 @@ class Delivery:
 
     def take_all(self, arriving: Iterable[GivenEvent]) -> int:
         """
-        Take events as they come, not more than were asked for. What cannot be sent is decided.
+        Take events as they come, no more than were asked for. Invalid events get their outcome.
 
         Returns:
-            How many came.
+            How many events came.
 
         Raises:
-            Exception: What `arriving` raises; what came before is taken.
+            Exception: `arriving` raised it; the events before it are taken.
         """
         group = Group(self._taken, self._decided)
         try:
@@ -141,7 +141,7 @@ class Delivery:
                     group.given.append(given)
                     group.events.append(given)
                 else:
-                    # At once: a mapping may be filled anew for the next event.
+                    # Read at once: the caller may reuse a mapping for the next event.
                     self._read(given, group)
         finally:
             if group.given:
@@ -150,9 +150,9 @@ class Delivery:
 
     async def take_from(self, arriving: AsyncIterator[GivenEvent], count: int) -> int:
         """
-        Take up to so many events as they come. See `take_all`.
+        Take up to `count` events as they come. See `take_all`.
 
-        The rest may go on meanwhile; `next_action` is to know that the input pauses.
+        The delivery may go on meanwhile, with `input_pauses` given to `next_action`.
         """
         group = Group(self._taken, self._decided)
         try:
@@ -162,7 +162,7 @@ class Delivery:
                     group.given.append(given)
                     group.events.append(given)
                 else:
-                    # At once: a mapping may be filled anew for the next event.
+                    # Read at once: the caller may reuse a mapping for the next event.
                     self._read(given, group)
         except StopAsyncIteration:
             pass
@@ -178,12 +178,12 @@ class Delivery:
             group.events.append(event)
             return
         group.events.append(None)
-        # The outcomes before it are made up for when the group is complete.
+        # `outcomes` is filled up only when an outcome is added, and at the end.
         group.outcomes += [None] * (len(group) - 1 - len(group.outcomes))
         group.outcomes.append(event)
 
     def _keep(self, group: Group) -> None:
-        """Count a complete group in, and decide what of it cannot be sent."""
+        """Add a complete group, and give its outcome to each event that cannot be sent."""
         decided = sum(outcome is not None for outcome in group.outcomes)
         group.outcomes += [None] * (len(group) - len(group.outcomes))
         group.undecided = len(group) - decided
@@ -204,7 +204,7 @@ class Delivery:
             self._whole = group
 
     def _part(self) -> None:
-        """Let the events of a group that does not go as a whole go each for itself."""
+        """Split a group that is not sent as a whole into entries."""
         if self._whole is not None:
             self._fresh += self._whole.entries()
             self._whole = None
@@ -228,13 +228,13 @@ class Delivery:
 
     def outcomes(self) -> list[Outcome]:
         """
-        Hand out what is decided and was not handed out yet.
+        Hand out the decided outcomes that were not handed out yet.
 
-        In the order of the events; of packed ones, in the order of the decisions.
+        They come in the order of the events; if packed, in the order in which they were decided.
         """
         if self._decided:
             handed_out = self._decided.copy()
-            self._decided.clear()  # groups hold on to this very list
+            self._decided.clear()  # in place: groups share this list
             return handed_out
         held = self._held
         decided: list[Outcome] = []
@@ -252,12 +252,12 @@ class Delivery:
 
     @property
     def events_in_flight(self) -> int:
-        """How many events are in a request that is not answered. May be asked by any thread."""
+        """How many events are in flight. Any thread may ask."""
         return sum(map(len, tuple(self._in_flight)))
 
     @property
     def is_halted(self) -> bool:
-        """Whether nothing is sent any more, whatever comes."""
+        """Whether nothing more is sent."""
         return self._halted is not None
 
     # ------------------------------------------------------------ what to do next
@@ -267,9 +267,9 @@ class Delivery:
         Say what to do next.
 
         Args:
-            now: The time.
-            input_pauses: Whether there is no event to take now, though there may be later. Then
-                `Take` means that there is nothing else to do.
+            now: The current time.
+            input_pauses: Whether there is no event to take now, but may be later. `Take` then
+                means that there is nothing else to do.
         """
         if self._deadline is not None and now >= self._deadline:
             self._give_up(_OUT_OF_TIME, "the deadline passed before its answer")
@@ -284,7 +284,7 @@ class Delivery:
             if wants_events and not input_pauses:
                 count = self._limits.max_entries - self._fresh_events()
                 return self._take_batch if count == self._limits.max_entries else Take(count)
-            # What was never sent waits for the events that it shares a request with.
+            # Entries never sent wait for others to share a request with.
             if may_send and (batch := self._pack_retries(now) if wants_events else self._pack(now)):
                 return self._send(batch, now)
         if not (
@@ -310,7 +310,7 @@ class Delivery:
         return len(self._fresh) if self._whole is None else len(self._whole)
 
     def _pack(self, now: float) -> Batch | None:
-        """Pack what has waited long enough, and then what was never sent."""
+        """Pack the retries that are due, then entries never sent."""
         due, fresh = self._due, self._fresh
         self._end_waits(now)
         if self._whole is not None:
@@ -327,7 +327,7 @@ class Delivery:
         return Batch(packing)
 
     def _pack_retries(self, now: float) -> Batch | None:
-        """Pack what has waited long enough, and nothing else."""
+        """Pack only the retries that are due."""
         self._end_waits(now)
         if not (self._due and self._is_worth_a_request(now)):
             return None
@@ -342,11 +342,11 @@ class Delivery:
 
     def _is_worth_a_request(self, now: float) -> bool:
         """
-        Tell whether the retries that are due should go without more company.
+        Tell whether the retries that are due should go without waiting for others.
 
-        They go when they fill a request, when nothing else can join them, or when the first of
-        them has waited for company as long as it had to wait for its turn. So a throttled service
-        sees full requests, and no entry waits more than twice its delay.
+        They go when they fill a request, when no others can join them, or when the first of them
+        has waited for others as long as its delay was. So a throttled service gets full requests,
+        and no entry waits more than twice its delay.
         """
         return (
             len(self._due) >= self._limits.max_entries
@@ -359,7 +359,7 @@ class Delivery:
         return first.due_at + min(first.delay, _MAX_COMPANY_SECONDS)
 
     def _next_time(self) -> float | None:
-        """Return when, at the latest, there is something to do without an answer."""
+        """Return when there is something to do if no answer comes; None for never."""
         times = [] if self._deadline is None else [self._deadline]
         pace = self._pace
         if len(self._in_flight) < min(self._settings.max_in_flight, pace.max_in_flight):
@@ -389,7 +389,7 @@ class Delivery:
 
     def accepted(self, batch: Batch, event_ids: Sequence[str | None], now: float) -> None:
         """
-        Take that the service accepted all entries of a batch.
+        Note that the service accepted all entries of a batch.
 
         Args:
             batch: The batch that was sent.
@@ -410,16 +410,16 @@ class Delivery:
 
     def answered(self, batch: Batch, results: Sequence[ResultEntry | None], now: float) -> None:
         """
-        Take the service's word on the entries of a batch.
+        Note the service's results for the entries of a batch.
 
         Args:
             batch: The batch that was sent.
-            results: One for each of its entries, in their order; None where the service does not
+            results: One for each of its entries, in their order; None if the service does not
                 say whether it accepted the entry.
             now: When the answer came.
         """
         if batch not in self._in_flight:
-            return  # after the deadline its answer is late
+            return  # the answer came after the deadline
         accepted: list[tuple[Entry, str | None]] = []
         failures: dict[tuple[Verdict, str, str], list[Entry]] = {}
         doubtful: list[Entry] = []
@@ -439,8 +439,8 @@ class Delivery:
         if doubtful:
             unread = UnreadableAnswerError(_SAYS_NEITHER)
             fates.append(self._fate(doubtful, Verdict.TRANSIENT, unread, now))
-        # So far nothing has changed, whatever the caller's policy does. From here on nothing of
-        # the caller's runs, and the batch leaves when each of its entries has its place.
+        # Until here, the caller's policy ran and nothing has changed. From here on, no code of the
+        # caller's runs. The batch is removed last, once each entry has a new place.
         tokens = 1.0
         for entry, event_id in accepted:
             if entry.trouble is not None:
@@ -462,11 +462,11 @@ class Delivery:
 
     def failed(self, batch: Batch, error: PartnerEventsError, now: float) -> None:
         """
-        Take the failure of a whole request.
+        Note that a whole request failed.
 
         Args:
             batch: The batch that was sent.
-            error: Why it failed; whether it may have arrived is read from it.
+            error: Why it failed, and whether it may have been sent.
             now: When it failed.
         """
         if batch not in self._in_flight:
@@ -494,7 +494,7 @@ class Delivery:
         self._in_flight.remove(batch)
 
     def withdrawn(self, batch: Batch) -> None:
-        """Take that no request carried a batch, for the call ends."""
+        """Note that a batch was not sent because the call ends."""
         for entry in batch.entries:
             entry.attempts -= 1
         self._fresh += batch.entries
@@ -502,12 +502,12 @@ class Delivery:
 
     def not_sent(self, batch: Batch, error: CredentialsError, now: float) -> None:
         """
-        Take that no request carried a batch, for there was nothing to sign it with.
+        Note that a batch was not sent because there were no credentials to sign it with.
 
         Args:
-            batch: The batch that was to be sent.
-            error: Why there was nothing.
-            now: When that showed.
+            batch: The batch.
+            error: Why there were none.
+            now: The current time.
         """
         for entry in batch.entries:
             entry.attempts -= 1
@@ -515,10 +515,10 @@ class Delivery:
 
     def _throttled_with_others(self, batch: Batch, throttled: list[Entry], accepted: int) -> int:
         """
-        Tell how many entries were throttled because all of us are too fast.
+        Return how many entries were throttled because the client as a whole is too fast.
 
-        That is not so of a source that gets nothing through for a while in which others get
-        through more: it is throttled for itself, and nobody else is to slow down for it.
+        A source whose entries are all throttled for a while, in which entries of other sources
+        are accepted, is throttled on its own. Other sources must not slow down for it.
         """
         runs = self._throttled_runs
         if not (throttled or runs):
@@ -540,7 +540,7 @@ class Delivery:
 
     def _tell_pace(self, batch: Batch, throttled: float, now: float) -> None:
         if throttled:
-            in_flight = len(self._in_flight)  # this batch among them
+            in_flight = len(self._in_flight)  # includes this batch
             self._pace.throttled(throttled, batch.sent_at, now, in_flight=in_flight)
         else:
             self._pace.accepted(batch.sent_at)
@@ -557,7 +557,7 @@ class Delivery:
         *,
         of_request: bool = False,
     ) -> _Fate:
-        """Tell what a failure means for entries, by the policy; nothing changes yet."""
+        """Ask the policy what a failure means for entries, without changing anything."""
         delays: list[tuple[list[Entry], float | None]] = []
         if verdict in _RETRIED:
             by_tries: dict[int, list[Entry]] = {}
@@ -582,7 +582,7 @@ class Delivery:
                 entry.in_trouble().doubt = (entry.attempts, str(error))
 
     def _meet(self, batch: Batch, fate: _Fate, now: float) -> None:
-        """Decide on entries that failed for the same reason: final, or again after a while."""
+        """Give entries that failed for the same reason their outcome, or a retry."""
         self._doubt(fate.entries, fate.error)
         code, message = _named(fate.error)
         for entry in fate.entries:
@@ -617,7 +617,7 @@ class Delivery:
         delay: float | None,
         now: float,
     ) -> None:
-        """Let entries of a batch wait for another attempt, if there is to be one."""
+        """Schedule a retry of a batch's entries; give them their outcome if there is none."""
         tokens = None
         if delay is not None and (self._deadline is None or now + delay < self._deadline):
             tokens = self._quota.take(verdict, len(peers) / len(batch))
@@ -640,7 +640,7 @@ class Delivery:
     # ------------------------------------------------------------ outcomes
 
     def _fail(self, entry: Entry, outcome: Rejected | Exhausted) -> None:
-        """Give an entry its outcome, unless an attempt of it may have arrived all the same."""
+        """Give an entry its outcome: `Unconfirmed` if one of its attempts may have arrived."""
         if entry.trouble is None or entry.trouble.doubt is None:
             entry.decide(outcome)
             return
@@ -655,7 +655,7 @@ class Delivery:
         self._fail(entry, Exhausted(code, message, entry.given, entry.index, entry.attempts, known))
 
     def _halt(self, code: str, message: str) -> None:
-        """Send nothing more: what is not in flight has failed, and so will what comes."""
+        """Send nothing more: fail entries not in flight, and all events still to come."""
         self._halted = (code, message)
         for entry in self._take_back():
             trouble = entry.in_trouble()
@@ -664,22 +664,22 @@ class Delivery:
             self._exhaust(entry)
 
     def cancel(self) -> None:
-        """End now. What is in flight may have arrived, and nothing else is sent."""
+        """End now. Entries in flight are `Unconfirmed`, and nothing more is sent."""
         self._give_up(_CANCELLED, "the call was cancelled before its answer")
 
     def abandon(self, code: str, message: str, doubt: str) -> None:
         """
-        End now, as `cancel` does, for a reason of the caller's own.
+        End now as `cancel` does, with texts of the caller's.
 
         Args:
-            code: Of what was not sent.
-            message: Of what was not sent.
-            doubt: Why there is no answer to what was.
+            code: The code of events that were not sent.
+            message: The message of events that were not sent.
+            doubt: Why events in flight have no answer.
         """
         self._give_up((code, message), doubt)
 
     def _give_up(self, error: tuple[str, str], doubt: str) -> None:
-        """End all attempts: an answer that is not here by now is a lost one."""
+        """End all attempts: an answer that has not come counts as lost."""
         for batch in self._in_flight:
             for entry in batch.entries:
                 trouble = entry.in_trouble()
@@ -688,7 +688,7 @@ class Delivery:
                 self._exhaust(entry)
         self._in_flight.clear()
         self._halt(*error)
-        # What a signal's handler interrupted between two places, or while it was decided.
+        # Entries that a signal handler interrupted while they were moved or decided.
         for group in self._held:
             for entry in group.entries():
                 entry.attempts = 1
@@ -698,7 +698,7 @@ class Delivery:
             group.undecided = 0
 
     def _take_back(self) -> list[Entry]:
-        """Return every entry that is not in flight, and forget where it was."""
+        """Remove and return every entry that is not in flight."""
         self._part()
         entries = [
             *self._fresh,
@@ -718,11 +718,11 @@ class _Fate(NamedTuple):
     What a failure means for entries.
 
     Attributes:
-        entries: That failed for the same reason.
-        verdict: On it.
+        entries: Entries that failed for the same reason.
+        verdict: The verdict on the failure.
         error: The reason.
-        delays: How long which of them wait for another attempt; None for no other attempt.
-        of_request: Whether the whole request was refused, for no reason that is known to be theirs.
+        delays: Groups of the entries, each with its delay before a retry; None for no retry.
+        of_request: Whether the whole request was refused for a reason not known to be theirs.
     """
 
     entries: Sequence[Entry]
@@ -741,9 +741,9 @@ _MAX_COMPANY_SECONDS: Final = 1.0
 
 _OWN_THROTTLING: Final = 20
 """
-So many entries in a row throttled, and so many others accepted meanwhile.
+A source is throttled on its own after this many of its entries in a row, if as many others passed.
 
-Where everyone's every second entry is throttled, that happens to one source in a million.
+If half of all entries are throttled at random, one source in a million meets this by chance.
 """
 
 _MAX_RUNS: Final = 1000

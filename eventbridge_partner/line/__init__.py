@@ -1,7 +1,7 @@
 """
-The line to the service: all that a client sends with, as one value for each world.
+The line to the service: all that a client sends with, as one value for threads or asyncio.
 
-`_blocking` and `_asyncio` sign, send, read and remedy; no request of this package goes out
-elsewhere. What a client was told stands in `_setup`, what both lines hold in `_base`, a batch in
-flight in `_flight`, and what must not block an event loop in `_off_loop`.
+`_blocking` and `_asyncio` sign, send, read and remedy every request of this package. `_setup` holds
+a client's arguments, `_base` the part that both lines share, `_flight` a batch in flight, and
+`_off_loop` runs blocking functions outside event loops.
 """

@@ -48,10 +48,10 @@ _ENDED: Final = TransportError("the request was interrupted", may_have_been_sent
 
 _KEPT_SECONDS: Final = 1.0
 """
-How long credentials are signed with that may have to be waited for.
+How many seconds credentials are reused if fetching them may block.
 
-Handing that to a thread and back costs as much as a request; credentials that change are valid
-side by side for far longer.
+Fetching them on a thread costs as much as a request; when credentials change, the old ones stay
+valid for far longer.
 """
 
 
@@ -61,7 +61,7 @@ class AsyncLine(BaseLine[AsyncTransport]):
     All that a client sends with, in one process. For any number of tasks and event loops.
 
     Attributes:
-        off_loop: Where credentials are looked for that may have to be waited for.
+        off_loop: Runs look-ups of credentials that may block.
     """
 
     off_loop: OffLoop
@@ -70,24 +70,24 @@ class AsyncLine(BaseLine[AsyncTransport]):
 
     @classmethod
     def default_transport(cls) -> TransportFactory[AsyncTransport]:
-        """Import and return what makes a transport where none is given."""
+        """Import and return the default transport."""
         from eventbridge_partner.transports.aiohttp import AiohttpTransport
 
         return AiohttpTransport
 
     @classmethod
     def usual_in_flight(cls, transport: AsyncTransport) -> int:
-        """Return how many requests of one call are in flight where the client was not told."""
+        """Return the default limit of requests of one call in flight."""
         return MAX_MULTIPLEXED
 
     # ------------------------------------------------------------ credentials
 
     def credentials_at_hand(self) -> FrozenCredentials | None:
         """
-        Return what to sign with, unless it has to be waited for.
+        Return the credentials to sign with; None if fetching them may block.
 
         Raises:
-            CredentialsError: There is nothing, as is known at once.
+            CredentialsError: There are none, as is known at once.
         """
         keeper = self.credentials
         if not keeper.may_block():
@@ -98,10 +98,10 @@ class AsyncLine(BaseLine[AsyncTransport]):
 
     async def frozen(self) -> FrozenCredentials:
         """
-        Return what to sign with, fetched on a thread for all who wait if it is not at hand.
+        Return the credentials to sign with, fetched on a thread if that may block.
 
         Raises:
-            CredentialsError: There is nothing.
+            CredentialsError: There are none.
         """
         if (at_hand := self.credentials_at_hand()) is not None:
             return at_hand
@@ -115,7 +115,7 @@ class AsyncLine(BaseLine[AsyncTransport]):
         if isinstance(error, ExpiredCredentialsError) or (
             isinstance(error, ServiceError) and error.code in UNKNOWN_CREDENTIALS
         ):
-            # Which may wait for a file, a process or the network.
+            # A remedy may wait for a file, a process or the network.
             self._kept = None
             return await self.off_loop.run(remedy, error, signed_with, self.credentials, self.edge)
         return remedy(error, signed_with, self.credentials, self.edge)
@@ -141,11 +141,11 @@ class AsyncLine(BaseLine[AsyncTransport]):
         Args:
             flights: The flights of its delivery.
             batch: The batch.
-            timeouts: Of its request.
+            timeouts: The timeouts of its request.
             origins: Where its events come from, if an observer is told of that.
 
         Raises:
-            CredentialsError: There is nothing to sign it with. Nothing was sent.
+            CredentialsError: There are no credentials to sign it with. Nothing was sent.
         """
         credentials = self.credentials_at_hand() or await self.frozen()
         departure = None
@@ -161,7 +161,7 @@ class AsyncLine(BaseLine[AsyncTransport]):
         recipient: Recipient,
         note: Note = log_info,
     ) -> None:
-        """Read the answer to a batch, do what one more try may need, and tell the recipient."""
+        """Read a batch's answer, refresh credentials or clock if needed, and tell the recipient."""
         landed = flight.landed(answer, recipient, note)
         if isinstance(landed, PartnerEventsError):
             error = await self._remedy(landed, flight.credentials)
@@ -181,16 +181,16 @@ class AsyncLine(BaseLine[AsyncTransport]):
         Send a request once, and read its answer.
 
         Args:
-            call: What is sent.
-            attempt: How often it was sent, this time included.
-            seconds: How long it may take; None if nothing but the time-outs bounds it.
+            call: The request's content.
+            attempt: The number of this attempt, from 1.
+            seconds: How long it may take; None if only the client's timeouts bound it.
 
         Returns:
-            The answer, and what it says.
+            The answer, and the value read from it.
 
         Raises:
-            CredentialsError: There is nothing to sign with. Nothing was sent.
-            PartnerEventsError: It came to nothing; what one more try may need is done.
+            CredentialsError: There are no credentials to sign with. Nothing was sent.
+            PartnerEventsError: It failed. Credentials or clock are refreshed if that is why.
         """
         credentials = await self.frozen()
         request = sign(self.edge, call, credentials, attempt)
@@ -216,6 +216,6 @@ class AsyncLine(BaseLine[AsyncTransport]):
     # ------------------------------------------------------------ the end
 
     async def close(self) -> None:
-        """Close the connections, but not those of a transport that was given."""
+        """Close the connections, except those of a transport that was given."""
         if self.owns_transport:
             await self.transport.close()

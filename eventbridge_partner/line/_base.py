@@ -1,4 +1,4 @@
-"""What both lines hold, and how it is looked up."""
+"""The part that both lines share, and how it is looked up."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 TransportT = TypeVar("TransportT")
 
 MAX_IN_FLIGHT: Final = 4
-"""Requests of one call in flight at a time where each takes a thread, unless told otherwise."""
+"""The default limit of requests of one call in flight, if each takes a thread."""
 
 MAX_MULTIPLEXED: Final = 32
-"""The same where one thread keeps them all."""
+"""The default limit of requests of one call in flight, if one thread handles all."""
 
-# An event that waits for its retry holds back the outcomes of those behind it, and by default
-# waits up to 3 s in all. So many events can go by meanwhile.
+# An event that waits for a retry holds back the outcomes of those after it, by default for up to
+# 3 s. This many events can be sent meanwhile.
 _STREAM_EVENTS: Final = 10_000
 _STREAM_BYTES: Final = 16 * 1024 * 1024
 
@@ -47,7 +47,7 @@ def _made(factory: TransportFactory[TransportT], configuration: AwsConfiguration
         said = [f"the {what} by {origin}" for what, origin in named.items() if origin]
         if not said:
             raise
-        # Transports do not know where what they are given comes from.
+        # Transports do not know the origins of their arguments.
         raise ConfigurationError(f"{error}; set: {', '.join(said)}") from error
 
 
@@ -57,17 +57,17 @@ class BaseLine(ABC, Generic[TransportT]):
     All that a client sends with, in one process.
 
     Attributes:
-        configuration: Region, endpoint and what else the AWS configuration says.
-        settings: Of each delivery.
-        credentials: What to sign with.
-        edge: What signs.
-        transport: What sends.
-        owns_transport: Whether it is to be closed with the client.
-        timeouts: Of each request.
-        quota: How many retries there may be.
-        pace: How many requests a second.
-        bugs: What the caller's policy raised, to be logged while no lock is held.
-        witness: Tells the caller's observer of requests; None if there is none.
+        configuration: Region, endpoint and the other settings of AWS's configuration.
+        settings: The settings of each delivery.
+        credentials: The credentials to sign with.
+        edge: Signs requests.
+        transport: Sends requests.
+        owns_transport: Whether to close the transport with the client.
+        timeouts: The timeouts of each request.
+        quota: How many retries are left.
+        pace: How many requests a second may go out.
+        bugs: Exceptions of the caller's policy, to be logged while no lock is held.
+        witness: Tells the caller's observer about requests; None if there is none.
     """
 
     configuration: AwsConfiguration
@@ -85,14 +85,14 @@ class BaseLine(ABC, Generic[TransportT]):
     @classmethod
     def open(cls, setup: Setup, **own: Any) -> Self:
         """
-        Look up Region, endpoint and settings; credentials are looked up when one signs.
+        Look up Region, endpoint and settings; credentials are looked up at the first signature.
 
         Args:
-            setup: What the client was told.
-            own: What only lines of this world have.
+            setup: The client's arguments.
+            own: Attributes that only this subclass has.
 
         Raises:
-            ConfigurationError: No Region, or a setting that cannot work.
+            ConfigurationError: There is no Region, or a setting is invalid.
         """
         configuration = setup.shared.resolve(setup.region, setup.endpoint_url, setup.insecure_hosts)
         retry = setup.retry
@@ -100,7 +100,7 @@ class BaseLine(ABC, Generic[TransportT]):
             retry = retry.with_max_attempts(configuration.max_attempts)
         bugs = Bugs()
         given = setup.transport
-        # A class has the method of its instances too.
+        # A class has the methods of its instances, so `send` alone does not tell an instance.
         owns_transport = given is None or isinstance(given, type) or not hasattr(given, "send")
         transport = cast("TransportT", given)
         if owns_transport:
@@ -129,21 +129,21 @@ class BaseLine(ABC, Generic[TransportT]):
     @classmethod
     @abstractmethod
     def default_transport(cls) -> TransportFactory[TransportT]:
-        """Import and return what makes a transport where none is given."""
+        """Import and return the default transport."""
 
     @classmethod
     @abstractmethod
     def usual_in_flight(cls, transport: TransportT) -> int:
-        """Return how many requests of one call are in flight where the client was not told."""
+        """Return the default limit of requests of one call in flight."""
 
     @property
     def stream_settings(self) -> DeliverySettings:
-        """The settings of a delivery that holds a bounded number of events at a time."""
+        """The settings of a delivery that holds a bounded number of events."""
         return attrs.evolve(self.settings, max_held=_STREAM_EVENTS, max_held_bytes=_STREAM_BYTES)
 
     @property
     def judge(self) -> Judge:
-        """Says when to try again."""
+        """Decides when to retry."""
         return self.settings.judge
 
     def account(self, kind: DeliveryKind) -> Account | None:

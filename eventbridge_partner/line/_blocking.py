@@ -45,27 +45,27 @@ class Line(BaseLine[Transport]):
     All that a client sends with, in one process. Thread-safe.
 
     Attributes:
-        workers: Threads that wait for answers where the transport does not multiplex.
+        workers: Threads that wait for answers if the transport does not multiplex.
     """
 
     workers: WorkerThreads
 
     @classmethod
     def default_transport(cls) -> TransportFactory[Transport]:
-        """Import and return what makes a transport where none is given."""
+        """Import and return the default transport."""
         from eventbridge_partner.transports._default import DefaultTransport
 
         return DefaultTransport
 
     @classmethod
     def usual_in_flight(cls, transport: Transport) -> int:
-        """Return how many requests of one call are in flight where the client was not told."""
+        """Return the default limit of requests of one call in flight."""
         return MAX_MULTIPLEXED if isinstance(transport, MultiplexingTransport) else MAX_IN_FLIGHT
 
     # ------------------------------------------------------------ batches
 
     def open_flights(self, *, stays_free: bool = False) -> Flights[Flight]:
-        """Open the flights of one delivery. See `BlockingFlights` for who is to stay free."""
+        """Open the flights of one delivery. See `BlockingFlights` for `stays_free`."""
         if isinstance(self.transport, MultiplexingTransport):
             return self.transport.flights()
         return BlockingFlights(self.transport, self.workers, stays_free=stays_free)
@@ -83,11 +83,11 @@ class Line(BaseLine[Transport]):
         Args:
             flights: The flights of its delivery.
             batch: The batch.
-            timeouts: Of its request.
+            timeouts: The timeouts of its request.
             origins: Where its events come from, if an observer is told of that.
 
         Raises:
-            CredentialsError: There is nothing to sign it with. Nothing was sent.
+            CredentialsError: There are no credentials to sign it with. Nothing was sent.
         """
         credentials = self.credentials.frozen()
         departure = None
@@ -103,7 +103,7 @@ class Line(BaseLine[Transport]):
         recipient: Recipient,
         note: Note = log_info,
     ) -> None:
-        """Read the answer to a batch, do what one more try may need, and tell the recipient."""
+        """Read a batch's answer, refresh credentials or clock if needed, and tell the recipient."""
         landed = flight.landed(answer, recipient, note)
         if isinstance(landed, PartnerEventsError):
             error = remedy(landed, flight.credentials, self.credentials, self.edge)
@@ -115,7 +115,7 @@ class Line(BaseLine[Transport]):
             )
 
     def withdraw(self, flights: Flights[Flight]) -> Batch | None:
-        """Return the batch that is held and was not sent, and never send it; None for none."""
+        """Drop the held batch without sending it, and return it; None if none is held."""
         held = flights.withdraw() if isinstance(flights, BlockingFlights) else None
         return None if held is None else held.batch
 
@@ -128,16 +128,16 @@ class Line(BaseLine[Transport]):
         Send a request once, and read its answer.
 
         Args:
-            call: What is sent.
-            attempt: How often it was sent, this time included.
-            seconds: How long it may take; None if nothing but the time-outs bounds it.
+            call: The request's content.
+            attempt: The number of this attempt, from 1.
+            seconds: How long it may take; None if only the client's timeouts bound it.
 
         Returns:
-            The answer, and what it says.
+            The answer, and the value read from it.
 
         Raises:
-            CredentialsError: There is nothing to sign with. Nothing was sent.
-            PartnerEventsError: It came to nothing; what one more try may need is done.
+            CredentialsError: There are no credentials to sign with. Nothing was sent.
+            PartnerEventsError: It failed. Credentials or clock are refreshed if that is why.
         """
         credentials = self.credentials.frozen()
         request = sign(self.edge, call, credentials, attempt)
@@ -164,7 +164,7 @@ class Line(BaseLine[Transport]):
     # ------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """Close the connections, but not those of a transport that was given."""
+        """Close the connections, except those of a transport that was given."""
         self.workers.stop()
         if self.owns_transport:
             self.transport.close()

@@ -1,4 +1,4 @@
-"""A request on its way out, signed, and on its way back, read."""
+"""Signs requests on their way out, and reads their answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MAX_ID_CHARACTERS: Final = 128
 
 
 def _invocation_id() -> str:
-    """Return a random UUID (version 4), at a quarter of what `uuid.uuid4` takes for its text."""
+    """Return a random UUID (version 4) as text, in a quarter of the time of `uuid.uuid4`."""
     digits = os.urandom(16).hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
@@ -60,27 +60,27 @@ def log_failure(call: Call[Any], error: PartnerEventsError, arrived: object) -> 
 
 
 def log_info(text: str, *args: object, **fields: Unpack[Fields]) -> None:
-    """Log what is to be known of the request of a batch."""
+    """Log a note about the request of a batch."""
     log(logging.INFO, text, *args, **fields)
 
 
 Note = Callable[..., None]
-"""Takes a text, its arguments and fields, as `log` does."""
+"""Logs a text with its arguments and fields, as `log` does."""
 
 
 class Recipient(Protocol):
-    """Who is told what became of a batch: a `Delivery`, or what has one."""
+    """Gets the results of batches: a `Delivery`, or an object that has one."""
 
     def accepted(self, batch: Batch, event_ids: Sequence[str | None], now: float) -> None:
-        """Take that all entries were accepted. See `Delivery.accepted`."""
+        """Note that all entries were accepted. See `Delivery.accepted`."""
         ...
 
     def answered(self, batch: Batch, results: Sequence[ResultEntry | None], now: float) -> None:
-        """Take the service's word on each entry. See `Delivery.answered`."""
+        """Note the service's result for each entry. See `Delivery.answered`."""
         ...
 
     def failed(self, batch: Batch, error: PartnerEventsError, now: float) -> None:
-        """Take the failure of the whole request. See `Delivery.failed`."""
+        """Note that the whole request failed. See `Delivery.failed`."""
         ...
 
 
@@ -89,9 +89,9 @@ class Flight(NamedTuple):
     A batch in flight.
 
     Attributes:
-        batch: What is in it.
-        call: What carries it.
-        credentials: What that was signed with.
+        batch: The batch.
+        call: The call that carries it.
+        credentials: The credentials that signed the request.
         departure: When it was sent, if an observer is told of it.
     """
 
@@ -115,16 +115,16 @@ class Flight(NamedTuple):
         self, arrived: Answer, recipient: Recipient, note: Note = log_info
     ) -> Results | PartnerEventsError:
         """
-        Tell a recipient what the service says of the batch.
+        Tell a recipient the service's results for the batch.
 
         Args:
             arrived: The answer, or why there is none.
-            recipient: Who is told.
-            note: Logs what is to be known of the request.
+            recipient: Gets the results.
+            note: Logs a note about the request.
 
         Returns:
-            What it says; or the error of a request that failed, of which the recipient is not
-            told: what is to be done about it comes first.
+            The results; or the error of a failed request, which the recipient is not told yet,
+            because a remedy comes first.
         """
         try:
             if isinstance(arrived, TransportError):
@@ -162,7 +162,7 @@ def remedy(
     credentials: CredentialsKeeper,
     edge: SigningEdge,
 ) -> PartnerEventsError:
-    """Do what one more try may need, and return the error to go on with."""
+    """Refresh credentials or clock if that is why, and return the error to go on with."""
     match error:
         case ExpiredCredentialsError():
             try:
@@ -181,7 +181,7 @@ def remedy(
 
 
 def request_id_of(arrived: object) -> str | None:
-    """Return the service's id for a request, where there is an answer that has one."""
+    """Return the service's id for a request; None if there is no answer with one."""
     if not isinstance(arrived, HttpResponse):
         return None
     request_id = arrived.headers.get("x-amzn-requestid")

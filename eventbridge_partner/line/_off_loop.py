@@ -1,4 +1,4 @@
-"""What blocks, kept off event loops."""
+"""Runs blocking functions outside event loops."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Ts = TypeVarTuple("Ts")
 
 class OffLoop:
     """
-    Runs what blocks on threads: once for all tasks of a loop that wait for the same.
+    Runs blocking functions on threads, once for all tasks of a loop that wait for the same call.
 
-    Not on the loop's own executor: a loop that ends waits for that one, and so would Ctrl-C for
-    credentials that nobody wants any more.
+    Not on the loop's own executor: a loop that ends waits for its executor, so Ctrl-C would wait
+    for credentials that nothing needs any more.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class OffLoop:
 
     async def run(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
         """
-        Return what a function returns, and raise what it raises.
+        Return the result of a function, or raise its exception.
 
         A task that is cancelled leaves it running for the others.
         """
@@ -44,7 +44,7 @@ class OffLoop:
         return await asyncio.shield(future)
 
     def stop(self) -> None:
-        """Let the threads end when they have nothing more to do."""
+        """Let the threads end after their current work."""
         self._workers.stop()
 
 
@@ -52,7 +52,7 @@ def _run(call: Callable[[], T], loop: asyncio.AbstractEventLoop, future: asyncio
     settle: Callable[[], None]
     try:
         settle = functools.partial(future.set_result, call())
-    except BaseException as error:  # noqa: BLE001  # who waits is to see it
+    except BaseException as error:  # noqa: BLE001  # the waiting tasks raise it
         settle = functools.partial(future.set_exception, error)
-    with suppress(RuntimeError):  # the loop may have ended, and with it all who wait
+    with suppress(RuntimeError):  # the loop may have ended, with all its waiting tasks
         loop.call_soon_threadsafe(settle)

@@ -1,4 +1,4 @@
-"""What a client is told when it is made, and what it looks up at its first use."""
+"""The arguments of a client, checked before anything is looked up."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ T = TypeVar("T")
 
 class Setup(NamedTuple):
     """
-    What a client was told, checked as far as that goes without looking anything up.
+    The arguments of a client, checked as far as possible without looking anything up.
 
     Attributes:
-        region: The Region, if it was given.
-        endpoint_url: Where to send instead of the Region's endpoint, if that was given.
-        insecure_hosts: Hosts that may be sent to by http, though they are not loopback.
-        shared: What it asks for settings and credentials, as its siblings do.
-        retry: When to send again.
+        region: The Region, if given.
+        endpoint_url: The URL to send to instead of the Region's endpoint, if given.
+        insecure_hosts: Hosts other than loopback for which http is allowed.
+        shared: The settings and credentials that it shares with its siblings.
+        retry: The retry policy.
         limits: How much goes into one request.
-        timeouts: Of each request.
-        max_in_flight: Requests of one call in flight; None if it depends on the transport.
+        timeouts: The timeouts of each request.
+        max_in_flight: The most requests of one call in flight; None for the transport's default.
         pace: How many requests a second deliveries may make.
-        sources_pace: The same for operations on sources.
-        transport: What was given to send with, or to make that of; None for the usual one.
-        observe: Who is told what happens; None for nobody.
+        sources_pace: How many requests a second operations on sources may make.
+        transport: The given transport, or the function that makes one; None for the default.
+        observe: The observer; None for none.
     """
 
     region: str | None
@@ -85,12 +85,12 @@ class Setup(NamedTuple):
         observe: Observer | None,
     ) -> Self:
         """
-        Check what a client was told.
+        Check the arguments of a client.
 
         Raises:
-            ConfigurationError: A Region, an endpoint or a session that cannot work.
-            TypeError: An argument of the wrong type.
-            ValueError: A number that cannot work.
+            ConfigurationError: A Region, an endpoint or a session is invalid.
+            TypeError: An argument has the wrong type.
+            ValueError: A number is out of range.
         """
         check_instances(
             {
@@ -144,10 +144,10 @@ class Setup(NamedTuple):
 
     def in_region(self, region: str) -> Setup:
         """
-        Return the same setup for another Region, with paces of its own, as its quotas are.
+        Return the same setup for another Region, with paces of its own.
 
         Raises:
-            ConfigurationError: It is none.
+            ConfigurationError: `region` is not the code of a Region.
         """
         return self._replace(
             region=checked_region(region),

@@ -1,4 +1,4 @@
-"""Says in the log how many events were not accepted: one line for each code and minute."""
+"""Logs how many events were not accepted: at most one line a minute for each code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_CHARACTERS: Final = 100
 
 _AGAIN: Final = "send them again later"
 _CREDENTIALS: Final = "check the credentials; `eventbridge-partner doctor` shows which are used"
-_PERMISSION: Final = "allow events:PutPartnerEvents to whose credentials sign"
+_PERMISSION: Final = "allow events:PutPartnerEvents for the credentials that sign"
 
 _ADVICE: Final[Mapping[str, str]] = {
     "AccessDenied": _PERMISSION,
@@ -42,12 +42,12 @@ _ADVICE: Final[Mapping[str, str]] = {
     "InvalidSignatureException": _CREDENTIALS,
     "MissingAuthenticationToken": _CREDENTIALS,
     "NotAuthorizedForSourceException": "sign with the account that the source was created with",
-    "OptInRequired": "register the account that signs as a partner",
+    "OptInRequired": "register the signing account as a partner",
     "PublisherClosed": "close publishers with more time, and send these again",
-    "ResourceNotFoundException": "stop sending to their sources, which do not exist any more",
+    "ResourceNotFoundException": "stop sending to their sources, which no longer exist",
     "SignatureDoesNotMatch": _CREDENTIALS,
-    "SourceGone": "stop sending to their sources, which do not exist any more",
-    "SourceParked": "whoever parked them sends them again",
+    "SourceGone": "stop sending to their sources, which no longer exist",
+    "SourceParked": "the code that parked them sends them again",
     "SourcePending": "ask the customer to associate the source with an event bus",
     "TlsError": "check the certificates of proxy and endpoint; the outcome says what is wrong",
     "UnknownRegion": "give the router a Region for their sources",
@@ -68,7 +68,7 @@ def _advice(name: str, code: str) -> str:
 
 
 class _Count:
-    """How many events came to one outcome and code."""
+    """How many events had one outcome and code."""
 
     def __init__(self) -> None:
         self.total: int = 0
@@ -84,7 +84,7 @@ class Undelivered:
     Counts events that were not accepted, and logs how many there were. Thread-safe.
 
     Args:
-        of: Whose events they are, in the words of the line.
+        of: The owner of the events, as the line names it.
         delay: Seconds from the first event of a code to its line.
     """
 
@@ -95,14 +95,14 @@ class Undelivered:
         self.forget()
 
     def forget(self) -> None:
-        """Have counted nothing: a thread of the parent may hold the lock for ever."""
+        """Start over in a child process: a thread of the parent may have held the lock."""
         self._lock = threading.RLock()
         self._counts: dict[tuple[str, str], _Count] = {}
         self.due_at = math.inf
 
     def count(self, key: tuple[str, str], events: int, now: float) -> int:
         """
-        Count events that came to an outcome and a code.
+        Count events with an outcome and a code.
 
         Returns:
             The window that they are counted in; see `discount`.
@@ -119,7 +119,7 @@ class Undelivered:
             return count.window
 
     def discount(self, key: tuple[str, str], window: int) -> None:
-        """Take that somebody looked at an event, which is not to be counted if it still can be."""
+        """Uncount an event that the caller has looked at, unless its line is already written."""
         with self._lock:
             count = self._counts.get(key) or self._counts.get((key[0], _OTHERS))
             if count is not None and count.window == window and count.unsaid:
@@ -127,7 +127,7 @@ class Undelivered:
                 count.total -= 1
 
     def say(self, now: float) -> None:
-        """Write the lines that are due by now. No lock may be held."""
+        """Write the lines that are due. The caller must not hold a lock."""
         if now < self.due_at:
             return
         with self._lock:
@@ -135,7 +135,7 @@ class Undelivered:
         self._write(lines)
 
     def sum_up(self) -> None:
-        """Write what was not said yet; and if that is not all there was, how much was."""
+        """Write the remaining lines, and the total if there were others before."""
         with self._lock:
             totals = [(key, count.total) for key, count in self._counts.items() if count.total]
             lines = self._due(math.inf)
@@ -207,7 +207,7 @@ def count_direct(outcomes: Iterable[Outcome]) -> None:
 
 
 def forget() -> None:
-    """Have counted no direct calls yet."""
+    """Start over, with no direct calls counted."""
     _direct.forget()
 
 

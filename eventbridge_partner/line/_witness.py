@@ -1,4 +1,4 @@
-"""What an observer is told of a line's requests and deliveries."""
+"""Tells an observer about a line's requests and deliveries."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Departure:
     When a request was sent.
 
     Attributes:
-        started: In seconds since 1970.
-        at: By the monotonic clock.
-        delivery: The number of the call that it belongs to; None for none.
+        started: The time in seconds since 1970.
+        at: The time on the monotonic clock.
+        delivery: The number of its call; None if it belongs to none.
         links: Where its events come from.
     """
 
@@ -53,10 +53,10 @@ class Departure:
 
 
 def tell(observe: Observer, observation: Observation) -> None:
-    """Tell an observer; what it raises is logged and changes nothing."""
+    """Call an observer; an exception that it raises is logged and changes nothing."""
     try:
         observe(observation)
-    except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+    except Exception as error:  # noqa: BLE001  # the caller's observer can raise anything
         let_pass(error)
         log_bug("the observer", error)
 
@@ -69,7 +69,7 @@ class Witness:
     Attributes:
         observe: The observer.
         region: The line's Region.
-        endpoint_url: Where the line sends to.
+        endpoint_url: The URL that the line sends to.
     """
 
     observe: Observer
@@ -77,11 +77,11 @@ class Witness:
     endpoint_url: str
 
     def tell(self, observation: Observation) -> None:
-        """Tell the observer; what it raises changes nothing."""
+        """Call the observer; an exception that it raises changes nothing."""
         tell(self.observe, observation)
 
     def decided(self, kind: DeliveryKind, outcomes: Iterable[Outcome]) -> None:
-        """Tell of outcomes that belong to no call."""
+        """Report outcomes that belong to no call."""
         self.tell(
             OutcomesDecided(
                 delivery=None, kind=kind, region=self.region, outcomes=count_outcomes(outcomes)
@@ -94,23 +94,23 @@ class Witness:
         return link_by(self.observe) is not None
 
     def link(self) -> str | None:
-        """Return where events come from that are given to us now; None if nobody knows."""
+        """Return where events given now come from; None if the observer does not know."""
         link = link_by(self.observe)
         if link is None:
             return None
         try:
             return link()
-        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+        except Exception as error:  # noqa: BLE001  # the caller's observer can raise anything
             let_pass(error)
             log_bug("the observer's link", error)
             return None
 
     def departs(self) -> Departure:
-        """Take that a single request is sent."""
+        """Note that a single request is sent."""
         return Departure(time.time(), time.monotonic())
 
     def batch_departs(self, batch: Batch, origins: Origins | None) -> Departure:
-        """Take that a batch is sent."""
+        """Note that a batch is sent."""
         if origins is None:
             return self.departs()
         return Departure(
@@ -127,15 +127,15 @@ class Witness:
         batch: Batch | None = None,
     ) -> None:
         """
-        Tell of the end of a request.
+        Report the end of a request.
 
         Args:
             departure: When it was sent.
-            call: What was sent.
-            attempt: Which attempt it was.
-            arrived: The answer; whatever else for none.
-            landed: What the answer says, or the error that it came to.
-            batch: What it carried, if that is known.
+            call: The call that was sent.
+            attempt: The attempt's number.
+            arrived: The answer; any other value if there is none.
+            landed: The value read from the answer, or the error of the request.
+            batch: The batch that it carried, if known.
         """
         codes: Counter[str] = Counter()
         entries = 0 if batch is None else len(batch)
@@ -174,8 +174,8 @@ class Witness:
         )
 
     def account(self, kind: DeliveryKind) -> Account:
-        """Open the account of a call, and tell that it begins."""
-        # What a stream sends later has no caller any more that it could be a part of.
+        """Open the account of a call, and report that it begins."""
+        # A stream's later requests are not part of the span that was current here, so they link.
         link = self.link() if kind == "stream_events" else None
         account = Account(self, kind, next(_numbers), () if link is None else (link,))
         self.tell(
@@ -191,12 +191,12 @@ class Origins(Protocol):
     Where the events of batches come from.
 
     Attributes:
-        delivery: The number of the call that they belong to; None for none.
+        delivery: The number of their call; None if they belong to none.
     """
 
     @property
     def delivery(self) -> int | None:
-        """The number of the call that they belong to; None for none."""
+        """The number of their call; None if they belong to none."""
         ...
 
     def links_of(self, batch: Batch) -> Sequence[str]:
@@ -206,7 +206,7 @@ class Origins(Protocol):
 
 class Account:
     """
-    What an observer is told of one call.
+    Tells an observer about one call.
 
     Attributes:
         delivery: The call's number.
@@ -225,11 +225,11 @@ class Account:
         self._outcomes: Counter[tuple[str, str]] = Counter()
 
     def links_of(self, batch: Batch) -> Sequence[str]:
-        """Return where the call began, if its requests are not a part of that."""
+        """Return the span in which the call began, if its requests are not part of it."""
         return self._links
 
     def decided(self, outcomes: Sequence[Outcome]) -> None:
-        """Tell of outcomes."""
+        """Report outcomes."""
         counted = count_outcomes(outcomes)
         if not counted:
             return
@@ -244,7 +244,7 @@ class Account:
         )
 
     def ended(self) -> None:
-        """Tell that the call is over."""
+        """Report that the call is over."""
         self._witness.tell(
             DeliveryEnded(
                 delivery=self.delivery,

@@ -1,4 +1,4 @@
-"""What users hold: events, results, outcomes and reports, and partner event sources."""
+"""The values that users hold: events, results, outcomes, reports and partner event sources."""
 
 from __future__ import annotations
 

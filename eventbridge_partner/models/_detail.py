@@ -1,10 +1,10 @@
 """
-The JSON text of `Detail`, and what may be in it.
+Writes the JSON text of `Detail`, and checks what is in it.
 
-The quick way is orjson or, where nothing has to be made of a text, msgspec. What they let through
-and the service does not, or write otherwise than their caller meant (NaN as null, integers of more
-than 64 bits as floats), shows in a few cheap signs in the bytes; only when one of them shows does
-the thorough way run, which walks the value and names the path of everything that it refuses.
+The quick way is orjson or, to check ready text, msgspec. They accept some things that the service
+refuses, and change others (NaN becomes null, integers of more than 64 bits become floats). A few
+cheap signs in the bytes show these cases. Only then does the thorough way run: it walks the value
+and names the path of everything that it refuses.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ _ALLOWED_DETAIL: Final = (
 )
 _ALLOWED_JSON: Final = "allowed: a JSON object"
 
-# An integer outside 64 bits has at least 19 digits, and of those at least two are neighbours where
-# only every ninth byte is looked at, and four where every fourth is. Every digit becomes "0", so
-# that one search finds the candidates; no regular expression comes near in speed.
+# An integer outside 64 bits has at least 19 digits: two of them in a row in a sample of every ninth
+# byte, and four in a sample of every fourth. Every digit becomes "0", so that one search finds the
+# candidates, far faster than a regular expression.
 _DIGITS_ALIKE: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _LONG_NUMBERS: Final = re.compile(rb"[0-9]{19,}")
 _LARGEST_NUMBER: Final = b"%d" % MAX_INTEGER
 
 
-# orjson reads JSON of up to 1,024 levels. Inside of so many arrays more, it reads no more than the
-# service does; that costs less than to count levels. Text that closes some of them and opens others
-# shows: they hold more than one thing then.
+# orjson reads up to 1,024 levels of JSON. Wrapped in this many arrays, a text may have no more
+# levels than the service allows; that is cheaper than counting levels. Text that closes some of the
+# arrays and opens others is noticed, because they then hold more than one value.
 _ORJSON_DEPTH: Final = 1024
 _ARRAYS: Final = b"[" * (_ORJSON_DEPTH - MAX_DETAIL_DEPTH)
 _ARRAYS_END: Final = b"]" * (_ORJSON_DEPTH - MAX_DETAIL_DEPTH)
@@ -70,7 +70,7 @@ def read_detail(
 
     Args:
         detail: A mapping, a record or text.
-        converter: What makes plain values of anything but text; None for the rule of this package.
+        converter: Makes plain values of anything but text; None for this package's own rule.
     """
     if type(detail) is dict and converter is None:
         return _from_mapping(cast("dict[object, object]", detail))
@@ -108,24 +108,24 @@ def _dumped(safe: dict[object, object]) -> bytes | None:
     try:
         return orjson.dumps(safe, None, _OPTIONS)
     except orjson.JSONEncodeError:
-        # Ids of more than 53 bits are common, and fine.
+        # Ids of more than 53 bits are common and allowed.
         raw = orjson.dumps(safe, None, _OPTIONS & ~orjson.OPT_STRICT_INTEGER)
     return None if _has_large_integer(raw) else raw
 
 
-# orjson (3.13) miscounts levels where tuples are among them, and writes out of bounds in their
-# depth; where the value of an enum cannot be read, it crashes. So it gets nothing but exact dicts
-# and lists, whose levels it counts right, of exactly these types.
+# orjson (3.13) miscounts the levels of nested tuples and then writes out of bounds; it crashes if
+# the value of an enum cannot be read. So it is given only exact dicts and lists, whose levels it
+# counts right, that hold exactly these types.
 _SAFE: Final[frozenset[type]] = frozenset({str, int, float, bool, type(None)})
 _NO_FLOATS: Final = _SAFE - {float}
 _SAFE_DEPTH: Final = 100
 
 _MOST_LOOKED_AT: Final = 10_000
-"""Containers that are looked at before they are copied: one that holds itself has no end."""
+"""How many containers are checked before they are copied: one that holds itself has no end."""
 
 
 def _is_safe(detail: dict[object, object]) -> bool:
-    """Tell whether orjson can be given a mapping as it is."""
+    """Tell whether a mapping is safe to give to orjson as it is."""
     todo: list[Iterable[object]] = [detail.values()]
     for values in todo:
         for value in values:
@@ -149,11 +149,11 @@ def _safe_members(members: dict[object, object], room: int = _SAFE_DEPTH) -> dic
 
 def _safe(value: object, room: int) -> object:
     """
-    Return a value as something that orjson can be given.
+    Return a value in a form that is safe to give to orjson.
 
     Raises:
-        NoJsonFormError: There is no such form.
-        RecursionError: It is deeper than the quick way goes.
+        NoJsonFormError: It has no form in JSON.
+        RecursionError: It is nested too deep for the quick way.
     """
     while (kind := type(value)) not in _SAFE:
         if kind is dict or kind is list or kind is tuple:
@@ -167,12 +167,12 @@ def _safe(value: object, room: int) -> object:
 
 
 def _is_finite(detail: dict[object, object]) -> bool:
-    """Tell whether what orjson wrote had no NaN and no infinity in it."""
+    """Tell whether a detail that orjson wrote holds no NaN and no infinity."""
     if _NO_FLOATS.issuperset(map(type, detail.values())):
         return True
     try:
         _finite_encoder().encode(detail)
-    except Exception as error:  # noqa: BLE001  # json calls methods that nobody else calls
+    except Exception as error:  # noqa: BLE001  # json calls methods of the caller's values
         let_pass(error)
         return False
     return True
@@ -184,10 +184,10 @@ def _finite_encoder() -> json.JSONEncoder:
 
 
 def read_text(text: str) -> tuple[bytes, tuple[Finding, ...]]:
-    """Return what `read_detail` does, of ready JSON text."""
+    """Do the same as `read_detail` for ready JSON text."""
     try:
         raw = text.encode()
-        # Each level takes two bytes, and a bracket opens it.
+        # Each level takes at least two bytes and one opening bracket.
         if len(raw) <= 2 * MAX_DETAIL_DEPTH or _brackets(raw) <= MAX_DETAIL_DEPTH:
             reading.read_object(raw)
             is_sound = True
@@ -202,7 +202,7 @@ def read_text(text: str) -> tuple[bytes, tuple[Finding, ...]]:
 
 
 def _is_one_object(arrays: Any) -> bool:
-    """Tell whether the arrays around a text hold nothing but one object."""
+    """Tell whether the arrays around a text hold exactly one object."""
     for _ in _ARRAYS:
         if len(arrays) != 1:
             return False
@@ -223,7 +223,7 @@ def _read_suspicious_text(text: str) -> tuple[bytes, tuple[Finding, ...]]:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        # orjson gives up somewhere beyond the limit, with an error like any other.
+        # Beyond some depth, orjson raises the same error as for invalid JSON.
         if _brackets(raw) > MAX_DETAIL_DEPTH and (findings := thorough.depth_findings(text)):
             return b"", findings
         try:
@@ -252,7 +252,7 @@ _JSON_NAMES: Final[dict[type, str]] = {
 
 
 def _may_have_large_integer(raw: bytes) -> bool:
-    """Tell whether so many digits stand in JSON that some may be beyond 63 bits."""
+    """Tell whether JSON has enough digits in a row for an integer beyond 63 bits."""
     return (
         raw[::9].translate(_DIGITS_ALIKE).find(b"00") >= 0
         and raw[::4].translate(_DIGITS_ALIKE).find(b"0000") >= 0
@@ -260,7 +260,7 @@ def _may_have_large_integer(raw: bytes) -> bool:
 
 
 def _has_large_integer(raw: bytes) -> bool:
-    """Tell whether digits stand in JSON, perhaps in its texts, that are beyond 63 bits."""
+    """Tell whether JSON has digits, perhaps inside a text, that are beyond 63 bits."""
     return _may_have_large_integer(raw) and any(
         len(digits) > len(_LARGEST_NUMBER) or digits > _LARGEST_NUMBER
         for digits in _LONG_NUMBERS.findall(raw)

@@ -1,4 +1,4 @@
-"""`PartnerEvent`, the request entry."""
+"""`PartnerEvent`: one event, and its form as an entry of a request."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from eventbridge_partner.models._source_name import SourceName, source_findings
 _ALLOWED_DETAIL_TYPE: Final = f"allowed: 1 to {MAX_DETAIL_TYPE_CHARACTERS} characters"
 _ALLOWED_RESOURCES: Final = "allowed: an iterable of str, one for each resource"
 _ALLOWED_TIME: Final = "allowed: an aware datetime, epoch seconds, or ISO 8601 text with an offset"
-_ALLOWED_TEXT: Final = "allowed: text that UTF-8 can express"
+_ALLOWED_TEXT: Final = "allowed: text that UTF-8 can encode"
 
 
 @attrs.frozen(init=False)
 class PartnerEvent:
     """
-    What a partner tells one customer: one entry of PutPartnerEvents.
+    One event for one customer: an entry of PutPartnerEvents.
 
-    Checked as a whole when it is made; what is made can be sent.
+    All values are checked when it is made, so that every event can be sent.
 
     Attributes:
         source: The name of the customer's partner event source.
-        detail_type: What kind of event this is, at most 128 characters.
-        detail: The JSON text that will be sent, to the letter.
-        resources: What the event is about, often ARNs; each at most 2,048 characters.
-        time: When it happened, with a time zone; the service delivers whole seconds. None lets
-            the service take the time of arrival.
+        detail_type: The kind of event, at most 128 characters.
+        detail: The exact JSON text to be sent.
+        resources: The things that the event is about, often ARNs; each at most 2,048 characters.
+        time: When it happened, with a time zone; the service delivers whole seconds. With None,
+            the service uses the time of arrival.
     """
 
     source: str
@@ -74,24 +74,24 @@ class PartnerEvent:
             detail_type: 1 to 128 characters.
             detail: A mapping, an attrs instance, a dataclass or a pydantic model, or ready JSON
                 text of an object, which is then sent as it is. An attrs instance or dataclass
-                becomes an object of all members that it has, whatever its annotations say; a
-                pydantic model what its `model_dump(mode="json")` returns. Values that JSON has no
-                type for become their standard text: aware datetimes, dates and times in
+                becomes an object of all its members, whatever its annotations say; a pydantic
+                model becomes the result of its `model_dump(mode="json")`. Values that JSON has
+                no type for become their standard text: aware datetimes, dates and times in
                 ISO 8601, UUIDs, Decimals with all their digits; enums become their value.
             resources: Any number of str.
             time: A datetime with a time zone, a number of epoch seconds, or ISO 8601 text with an
                 offset. It is kept as a datetime.
-            converter: A cattrs converter with hooks of your own, or anything else with such an
-                `unstructure`. It is given a detail that is no text, and returns a mapping; values
-                in there that JSON has no type for are written as above.
+            converter: A cattrs converter with hooks of your own, or any object with the same
+                `unstructure` method. It is given any detail but text and returns a mapping;
+                values in it that JSON has no type for are written as above.
 
         Raises:
-            InvalidEventError: With everything that is wrong, not only the first.
+            InvalidEventError: A value is invalid. It lists everything that is wrong.
         """
         findings: tuple[Finding, ...] = ()
-        # A backend sends for the same customers again and again: their names are not read twice,
-        # and all events of a customer share them. Only by names whose classes compare as they
-        # should, though: a str may be equal to another that it is not.
+        # A backend sends to the same customers again and again, so checked names are cached, and
+        # events share them. Only exact str and SourceName are looked up: a subclass of str may
+        # compare equal to a different text.
         names = None
         if type(detail_type) is str and (type(source) is str or type(source) is SourceName):
             names = _known_names.get((source, detail_type))
@@ -114,7 +114,7 @@ class PartnerEvent:
             size += TIME_BYTES
         if findings:
             raise InvalidEventError(findings)
-        # Through the slots themselves: a third cheaper than object.__setattr__.
+        # Setting the slots directly is a third cheaper than object.__setattr__.
         _keep_source(self, source)
         _keep_detail_type(self, detail_type)
         _keep_detail(self, detail if type(detail) is str else raw.decode())
@@ -127,12 +127,12 @@ class PartnerEvent:
         cls, entry: Mapping[str, Any], *, converter: RecordConverter | None = None
     ) -> Self:
         """
-        Make an event of an entry with the service's member names, as boto3 takes it.
+        Make an event from an entry with the service's member names, as boto3 takes it.
 
         Args:
-            entry: `Source`, `DetailType` and `Detail` (JSON text or a mapping); `Resources` and
-                `Time` if wanted, in each form that `time` takes.
-            converter: Of a `Detail` that is no text, as above.
+            entry: `Source`, `DetailType` and `Detail` (JSON text or a mapping), and optionally
+                `Resources` and `Time`, in any form that `time` takes.
+            converter: For a `Detail` that is not text, as in `PartnerEvent`.
 
         Raises:
             InvalidEventError: A member is missing, unknown or breaks a limit, or the mapping
@@ -156,7 +156,7 @@ class PartnerEvent:
             del values["time"]
         if not findings:
             return cls(**values, converter=converter)
-        # Whatever can still be said of the members that are there belongs to the same error.
+        # Check the other members too, so that one error lists everything.
         stand_ins: dict[str, Any] = {
             "source": "aws.partner/x/x",
             "detail_type": "x",
@@ -174,7 +174,8 @@ class PartnerEvent:
 
         Returns:
             `Source`, `DetailType` and `Detail`, all text; `Resources`, a list of text, if there
-            are any; `Time`, a datetime, if there is one. `from_entry` makes the same event of it.
+            are any; `Time`, a datetime, if there is one. `from_entry` turns it back into an equal
+            event.
         """
         entry: dict[str, Any] = {
             "Source": self.source,
@@ -207,10 +208,10 @@ _ALLOWED_ENTRY: Final = "allowed: a PartnerEvent, or a mapping of its members"
 
 def _members_of(entry: object) -> tuple[dict[str, Any], tuple[Finding, ...]]:
     """
-    Return the members of an entry that are known, and a finding for each of the others.
+    Return the known members of an entry, and a finding for each of the others.
 
     Raises:
-        InvalidEventError: It is no mapping, or one that cannot be read.
+        InvalidEventError: It is not a mapping, or the mapping cannot be read.
     """
     if not isinstance(entry, Mapping):
         raise InvalidEventError([Finding("entry", _wrong_type(entry), _ALLOWED_ENTRY)])
@@ -238,7 +239,7 @@ def _known_members(given: dict[object, Any]) -> tuple[dict[str, Any], tuple[Find
             members[name] = value
         else:
             others[name] = value
-    # What is misnamed is looked at as what it stands for, so that one error says all.
+    # Check misnamed members as those they stand for, so that one error lists everything.
     misnamed = meant_members({*members, *others}) if others else {}
     for name, value in others.items():
         if name in misnamed:
@@ -254,14 +255,14 @@ _ELSEWHERE: Final = {
     member: {field, field.replace("_", "-"), f"{member[:1].lower()}{member[1:]}"}
     for member, field in _MEMBERS.items()
 }
-"""What members are called in Python, in the event that a rule sees, and in other JSON."""
+"""Other names of members: in Python, in events as rules see them, and in other JSON."""
 
 
 _NAMES: Final = frozenset(_MEMBERS).union(*_ELSEWHERE.values())
 
 
 def meant_members(names: Iterable[str]) -> dict[str, str]:
-    """Return which of an entry's names stand for a member that is not there, and for which."""
+    """Return those of an entry's names that stand for a missing member, each with that member."""
     given = _NAMES.intersection(names)
     return {
         name: member
@@ -272,7 +273,7 @@ def meant_members(names: Iterable[str]) -> dict[str, str]:
 
 
 def misnamed_finding(misnamed: Mapping[str, str]) -> Finding:
-    """Return the one finding of all members that go by other names."""
+    """Return one finding for all misnamed members."""
     return Finding("entry", f"has {_listed(misnamed)}", f"write {_listed(misnamed.values())}")
 
 
@@ -285,7 +286,7 @@ def entry_size(event: PartnerEvent) -> int:
     """
     Return the size of an event in bytes, as the service counts it.
 
-    That is the UTF-8 length of source, detail type, detail and each resource, and 14 if there is
+    That is the UTF-8 length of source, detail type, detail and each resource, plus 14 if there is
     a time ("Calculating PutEvents event entry size" in the EventBridge user guide).
     """
     return event._size  # pyright: ignore[reportPrivateUsage]
@@ -298,11 +299,11 @@ def _utf8_length(text: str) -> int:
 _Names = tuple[str, str, int]
 _MAX_KNOWN_NAMES: Final = 8192
 _known_names: Final[dict[tuple[object, object], _Names]] = {}
-"""Of valid names as they were given, the text of both and their size in bytes."""
+"""For valid names as given: their texts, and their size in bytes."""
 
 
 def _read_names(source: Any, detail_type: Any) -> tuple[_Names, tuple[Finding, ...]]:
-    """Return the text of an event's names with their size in bytes, and what is wrong with them."""
+    """Return the text of an event's names, their size in bytes, and what is wrong with them."""
     given = source, detail_type
     are_plain = type(detail_type) is str and (type(source) is str or type(source) is SourceName)
     if isinstance(source, SourceName):
@@ -361,7 +362,7 @@ def _read_resources(resources: object) -> tuple[tuple[str, ...], tuple[Finding, 
 
 
 def _checked_time(time: object) -> tuple[datetime.datetime | None, tuple[Finding, ...]]:
-    """Return a time without anybody else's code in it, and what is wrong with it."""
+    """Return a time as an exact datetime with a fixed offset, and what is wrong with it."""
     if not isinstance(time, datetime.datetime):
         time = _read_time(time)
         if isinstance(time, Finding):
@@ -372,14 +373,14 @@ def _checked_time(time: object) -> tuple[datetime.datetime | None, tuple[Finding
         return time, ()
     try:
         plain = _plain_time(time)
-    except Exception as error:  # noqa: BLE001  # methods of others can raise anything
+    except Exception as error:  # noqa: BLE001  # methods of the caller's class can raise anything
         let_pass(error)
         return None, (Finding("time", unreadable(time, error), _ALLOWED_TIME),)
     return plain, () if plain else (Finding("time", "has no time zone", _ALLOWED_TIME),)
 
 
 def _plain_time(time: datetime.datetime) -> datetime.datetime | None:
-    """Return a time of any class, in any zone, as one with a fixed offset; None without a zone."""
+    """Return a datetime of any class and zone as one with a fixed offset; None without a zone."""
     offset = time.utcoffset()
     if offset is None:
         return None
@@ -397,7 +398,7 @@ def _plain_time(time: datetime.datetime) -> datetime.datetime | None:
 
 
 def _read_time(time: object) -> datetime.datetime | Finding:
-    """Read a time that is no datetime."""
+    """Read a time that is not a datetime."""
     match time:
         case bool():
             return Finding("time", "is a bool", _ALLOWED_TIME)
@@ -405,7 +406,7 @@ def _read_time(time: object) -> datetime.datetime | Finding:
             try:
                 return _EPOCH + datetime.timedelta(seconds=time)
             except (OverflowError, ValueError):  # ValueError for NaN
-                return Finding("time", "is beyond what a datetime can say", _ALLOWED_TIME)
+                return Finding("time", "is outside the range of a datetime", _ALLOWED_TIME)
         case str():
             try:
                 return datetime.datetime.fromisoformat(plain_text(time))

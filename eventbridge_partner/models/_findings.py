@@ -1,4 +1,4 @@
-"""Findings of one event while they are made: bounded, whatever is wrong."""
+"""Collects the findings of one event; their number is bounded."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final
 from eventbridge_partner.errors import Finding
 
 MOST_OF_A_KIND: Final = 20
-"""How many findings of one kind are kept; a kind is what is allowed instead."""
+"""How many findings of a kind are kept; findings with the same `allowed` are of one kind."""
 
 
 class Findings:
     """
-    What is wrong with a field: the first findings of each kind, and how many more there are.
+    The findings of a field: the first of each kind, and how many more there are.
 
     Args:
-        field: What holds all that is looked at, in Python's names.
+        field: The Python name of the field that is checked.
     """
 
     def __init__(self, field: str) -> None:
@@ -30,7 +30,7 @@ class Findings:
         Add a finding.
 
         Args:
-            place: Names the place; called only for a finding that is kept.
+            place: Returns the path of the place; called only for a finding that is kept.
             found: As in `Finding`.
             allowed: As in `Finding`.
         """
@@ -39,7 +39,7 @@ class Findings:
             self._kept.append(Finding(place(), found, allowed))
 
     def all(self) -> tuple[Finding, ...]:
-        """Return what was kept, and for each kind of which there are more, how many more."""
+        """Return the kept findings, and one more for each kind of which some were not kept."""
         return (
             *self._kept,
             *(

@@ -1,4 +1,4 @@
-"""Values that JSON has no type for, and what stands for them."""
+"""Values that JSON has no type for, and how they are written."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class NoJsonFormError(TypeError):
-    """A value has no form in JSON. The message is a predicate, for a finding."""
+    """A value has no form in JSON. The message is a predicate for a finding."""
 
 
 class RecordConverter(Protocol):
-    """What makes plain values of records: cattrs' converters do."""
+    """Makes plain values of records, such as a converter of cattrs."""
 
     def unstructure(self, obj: Any) -> Any:
         """Return `obj` as mappings, lists and values that JSON has a type for."""
@@ -41,10 +41,10 @@ class Dataclass(Protocol):
 
 
 class Model(Protocol):
-    """What says itself what it is in JSON: a pydantic model, version 2."""
+    """An object that returns its own form in JSON: a pydantic model, version 2."""
 
     def model_dump(self, *, mode: str) -> Any:
-        """Return it as mappings, lists and values that JSON has a type for."""
+        """Return the model as mappings, lists and values that JSON has a type for."""
         ...
 
 
@@ -54,14 +54,13 @@ Record = attrs.AttrsInstance | Dataclass | Model
 
 def with_json_type(value: object) -> object:
     """
-    Return `value` as something that JSON has a type for, its members as they are.
+    Return `value` as a type that JSON has, with its members unchanged.
 
-    The rule: a type that JSON does not know becomes the standard text of its value (ISO 8601 for
-    dates and times, all digits of a Decimal), an enum its value, a record its members, and a
-    subclass of a type that JSON knows what it holds.
+    A date or time becomes ISO 8601 text, a UUID its text, a Decimal all its digits, an enum its
+    value, a record an object of its members, and a subclass of a type that JSON has that type.
 
     Raises:
-        NoJsonFormError: There is no such form, or the value's own methods fail.
+        NoJsonFormError: It has no form in JSON, or the value's own methods fail.
     """
     try:
         return _with_json_type(value)
@@ -108,11 +107,11 @@ def _enum_value(member: enum.Enum) -> object:
         if not isinstance(value, enum.Enum):
             return value
         value = value.value
-    raise NoJsonFormError(f"is {kind_of(member)} whose value is an enum over and over")
+    raise NoJsonFormError(f"is {kind_of(member)} whose value is an endless chain of enums")
 
 
 _MOST_ENUMS: Final = 100
-"""How many enums may be the value of each other; one that is its own would have no end."""
+"""How many enums may be nested as values: an enum that is its own value has no end."""
 
 
 def _datetime_text(value: datetime.datetime) -> str:
@@ -122,7 +121,7 @@ def _datetime_text(value: datetime.datetime) -> str:
 
 
 def _iso_text(value: datetime.date | datetime.time) -> str:
-    # A subclass may know more than its base, such as the nanoseconds of pandas' Timestamp.
+    # A subclass may hold more than its base, such as the nanoseconds of pandas' Timestamp.
     text: Any = value.isoformat()
     if not isinstance(text, str):
         raise NoJsonFormError(f"is {kind_of(value)} without ISO 8601 text")
@@ -130,7 +129,7 @@ def _iso_text(value: datetime.date | datetime.time) -> str:
 
 
 def _is_decimal(value: object) -> TypeGuard[decimal.Decimal]:
-    """Tell whether a value is a Decimal; where nobody has loaded `decimal`, there is none."""
+    """Tell whether a value is a Decimal; without `decimal` loaded, there are none."""
     module = sys.modules.get("decimal")
     return module is not None and isinstance(value, module.Decimal)
 
@@ -157,24 +156,24 @@ def is_record(value: object) -> bool:
 
 
 def is_model(value: object) -> bool:
-    """Tell whether a value is a pydantic model; pydantic itself need not be there."""
+    """Tell whether a value is a pydantic model; pydantic itself need not be installed."""
     return not isinstance(value, type) and callable(getattr(type(value), "model_dump", None))
 
 
 def _dumped(model: Any) -> object:
     members: object = model.model_dump(mode="json")
-    if is_model(members):  # there might be no end to it
-        raise NoJsonFormError(f"is {kind_of(model)} that is dumped as another")
+    if is_model(members):  # dumping that in turn might never end
+        raise NoJsonFormError(f"is {kind_of(model)} whose model_dump returns another model")
     return members
 
 
 def unstructured(value: object, converter: RecordConverter | None = None) -> object:
     """
-    Return the plain values of an attrs instance, a dataclass or what else a converter takes.
+    Return the plain values of an attrs instance, a dataclass or any object that a converter takes.
 
     Args:
-        value: What is to be written.
-        converter: The caller's, which goes as deep as it likes; None for the members as they are.
+        value: The object.
+        converter: The caller's converter; None for the members as they are.
 
     Raises:
         NoJsonFormError: It cannot be read.
@@ -188,11 +187,11 @@ def unstructured(value: object, converter: RecordConverter | None = None) -> obj
 
 @functools.cache
 def _default_converter() -> cattrs.BaseConverter:
-    import cattrs  # takes a while, and only callers with records need it
+    import cattrs  # slow to import, and only needed for records
 
     converter = cattrs.BaseConverter()
-    # A record is written by what it is. cattrs' own way with members goes by their annotations,
-    # which need not be true, nor be there when the program runs.
+    # A record is written by its actual values. cattrs itself goes by the annotations of members,
+    # which may be wrong, or missing at run time.
     converter.register_unstructure_hook_func(lambda _: True, _members)
     return converter
 
@@ -204,13 +203,13 @@ def _members(record: Any) -> dict[str, object]:
 
 
 def unreadable(value: object, error: Exception) -> str:
-    """Return a predicate of a value whose own methods fail."""
-    # The kind of error alone: what it says may quote the value.
+    """Return a predicate for a value whose own methods fail."""
+    # Only the type of the error: its text may quote the value.
     return f"is {kind_of(value)} that cannot be read ({escaped(type(error).__qualname__)})"
 
 
 def kind_of(value: object) -> str:
-    """Name the type of a value, with its article."""
+    """Return the name of a value's type, with its article."""
     if value is None:
         return "None"
     name = escaped(type(value).__qualname__)

@@ -1,4 +1,4 @@
-"""The service's word on an entry, and our final word on an event."""
+"""The service's result for an entry, and the final outcome of an event."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eventbridge_partner.models._event import PartnerEvent
 from eventbridge_partner.models._plain import plain_outcome
 
 GivenEvent = PartnerEvent | Mapping[str, Any]
-"""An event as the caller gave it."""
+"""An event as the caller gave it: a `PartnerEvent`, or a mapping with an entry's members."""
 
 
 def _without_payload(event: GivenEvent) -> str:
@@ -23,12 +23,12 @@ def _without_payload(event: GivenEvent) -> str:
 @attrs.frozen
 class ResultEntry:
     """
-    What the service said of one entry of a request.
+    The service's result for one entry of a request.
 
     Attributes:
-        event_id: The id of the accepted event; None if it failed, or if no id was given.
+        event_id: The id of the accepted event; None if it failed, or if the service gave no id.
         error_code: Why it failed; None if it was accepted.
-        error_message: The service's words for it.
+        error_message: The service's message; None if it gave none.
     """
 
     event_id: str | None = None
@@ -37,7 +37,7 @@ class ResultEntry:
 
 
 class _Told:
-    """What all outcomes have in common."""
+    """The part that all outcomes share."""
 
     __slots__ = ()
 
@@ -50,9 +50,9 @@ class _Told:
 
         Returns:
             `outcome`, which is `accepted`, `rejected`, `exhausted` or `unconfirmed`; `source` and
-            `detail_type` of the event, None where it has no such text; every other attribute but
-            `event`. With `detail` also `entry`, the event as `PartnerEvent.from_entry` reads it;
-            of a mapping that is no event, the members that have a form in JSON.
+            `detail_type` of the event, None where they are not text; every other attribute but
+            `event`. With `detail` also `entry`, the event as `PartnerEvent.from_entry` reads it,
+            or for an invalid mapping, its members that have a form in JSON.
         """
         return plain_outcome(cast("Outcome", self), detail=detail)
 
@@ -60,12 +60,13 @@ class _Told:
 @attrs.frozen(init=False)
 class Accepted(_Told):
     """
-    The service took the event. Nothing is left to do.
+    The service accepted the event. There is nothing left to do.
 
-    Accepted is not delivered: a source in state PENDING accepts events and drops them.
+    Accepted does not mean delivered: the service accepts events for a PENDING source and drops
+    them.
 
     Attributes:
-        event_id: The service's id; None from a service that gives none.
+        event_id: The service's id for the event; None if it gave none.
         event: The event, as it was given.
         index: Its position among the events of the call, from 0.
         attempts: How many requests carried it.
@@ -77,8 +78,8 @@ class Accepted(_Told):
     attempts: int
 
     def __init__(self, event_id: str | None, event: GivenEvent, index: int, attempts: int) -> None:
-        # Through the slots themselves, for there is one for each event: half of what attrs' own
-        # __init__ of a frozen class takes.
+        # There is one for each event, so the slots are set directly: that takes half as long as
+        # the __init__ that attrs makes for a frozen class.
         _keep_event_id(self, event_id)
         _keep_event(self, event)
         _keep_index(self, index)
@@ -93,20 +94,20 @@ _keep_event_id, _keep_event, _keep_index, _keep_attempts = (
 @attrs.frozen
 class Rejected(_Told):
     """
-    Fix the event or drop it: sending it again cannot help.
+    The event was refused. Fix it or drop it: sending it again cannot help.
 
     Attributes:
-        code: The service's error code; `InvalidEvent` or `EntryTooLarge`, or of a `SourceGuard`
-            `SourcePending` or `SourceGone`, or of a `RegionRouter` `UnknownRegion`, if it was
-            never sent.
-        message: What is wrong, without what the service echoes of the event.
+        code: The service's error code. If the event was never sent: `InvalidEvent` or
+            `EntryTooLarge`; from a `SourceGuard`, `SourcePending` or `SourceGone`; from a
+            `RegionRouter`, `UnknownRegion`.
+        message: What is wrong, without the parts that echo the event.
         event: The event, as it was given.
         index: Its position among the events of the call, from 0.
         attempts: How many requests carried it; 0 if it was refused before sending.
-        findings: What is wrong, piece by piece, if it was refused before sending.
-        source_is_gone: The partner event source does not exist any more: stop sending to it.
-        of_request: The service refused the whole request, for who sent it or how, and nothing is
-            known to be wrong with this event: a missing permission, a revoked key.
+        findings: Everything that is wrong, if it was refused before sending.
+        source_is_gone: Whether the partner event source no longer exists: stop sending to it.
+        of_request: Whether the service refused the whole request for a reason that has nothing
+            to do with this event, such as a missing permission or a revoked key.
     """
 
     code: str
@@ -122,18 +123,18 @@ class Rejected(_Told):
 @attrs.frozen
 class Exhausted(_Told):
     """
-    Each attempt failed transiently: send it again later.
+    Every attempt failed for a transient reason. Send the event again later.
 
     Attributes:
         code: The last error code: the service's, or `DeadlineExceeded`, `TransportError`,
-            `TlsError`, `CredentialsError` or `ConfigurationError`; of a publisher's event also
-            `BufferFull` or `PublisherClosed`; or of a `SourceGuard` `SourceParked`, for which
-            somebody else sends it again.
+            `TlsError`, `CredentialsError` or `ConfigurationError`; from a publisher, also
+            `BufferFull` or `PublisherClosed`; from a `SourceGuard`, `SourceParked`: the function
+            that parked the event is responsible for sending it again.
         message: The last error's message.
         event: The event, as it was given.
         index: Its position among the events of the call, from 0.
         attempts: How many requests carried it; 0 if the call ended before its turn.
-        code_is_known: False for a code that this package knows nothing about.
+        code_is_known: False if this package does not know the code.
     """
 
     code: str
@@ -147,12 +148,12 @@ class Exhausted(_Told):
 @attrs.frozen
 class Unconfirmed(_Told):
     """
-    It may have arrived: sending it again may duplicate it.
+    The event may have arrived. Sending it again may duplicate it.
 
     An answer was lost, and no later attempt was accepted.
 
     Attributes:
-        reason: What became of the answer, and of the last attempt.
+        reason: What happened to the answer, and to the last attempt.
         event: The event, as it was given.
         index: Its position among the events of the call, from 0.
         attempts: How many requests carried it.
@@ -165,19 +166,19 @@ class Unconfirmed(_Told):
 
 
 Outcome = Accepted | Rejected | Exhausted | Unconfirmed
-"""Our final word on an event."""
+"""The final outcome of an event."""
 
 
 def renumbered(outcome: Outcome, index: int, event: GivenEvent | None = None) -> Outcome:
     """
-    Return an outcome as that of an event at another position among those of its call.
+    Return an outcome with another position of its event.
 
-    Nobody else may have it yet: `Accepted`, of which there are most, is changed as it is.
+    The caller must be the only owner: `Accepted`, by far the most common, is changed in place.
 
     Args:
-        outcome: As the client gave it.
-        index: The position.
-        event: As the caller gave it, if the client was given another form of it.
+        outcome: The client's outcome.
+        index: The event's position among the events of the call.
+        event: The event as the caller gave it, if the client was given another form of it.
     """
     if type(outcome) is Accepted:
         _keep_index(outcome, index)
@@ -187,7 +188,7 @@ def renumbered(outcome: Outcome, index: int, event: GivenEvent | None = None) ->
     if event is None:
         event = outcome.event
     if type(outcome) is Rejected and not outcome.attempts:
-        # What was refused before it was sent says which event it is.
+        # A refusal before sending names the event's position.
         findings = tuple([attrs.evolve(finding, index=index) for finding in outcome.findings])
         was, here = f" of event {outcome.index} ", f" of event {index} "
         message = "; ".join(map(str, findings)) or outcome.message.replace(was, here, 1)
@@ -196,7 +197,7 @@ def renumbered(outcome: Outcome, index: int, event: GivenEvent | None = None) ->
 
 
 def count_outcomes(outcomes: Iterable[Outcome]) -> Counter[tuple[str, str]]:
-    """Count outcomes by name and code, without those of what only stands in for an event."""
+    """Count outcomes by name and code, leaving out placeholders for events."""
     return Counter(
         (type(outcome).__name__, outcome.code if isinstance(outcome, (Rejected, Exhausted)) else "")
         for outcome in outcomes

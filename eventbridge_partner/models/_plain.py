@@ -15,7 +15,7 @@ from eventbridge_partner.models._event import PartnerEvent
 
 
 def plain_figures(figures: attrs.AttrsInstance) -> dict[str, Any]:
-    """Return the fields of a value that holds numbers, text, times and other such values."""
+    """Return the fields of a value that holds numbers, texts, times and nested figures."""
     return attrs.asdict(figures, value_serializer=_plain_value)
 
 
@@ -25,10 +25,10 @@ def _plain_value(_holder: object, _field: object, value: object) -> object:
 
 def plain_outcome(outcome: attrs.AttrsInstance, *, detail: bool) -> dict[str, Any]:
     """
-    Return the fields of an outcome, with the names of its event in place of the event itself.
+    Return the fields of an outcome, with `source` and `detail_type` in place of the event.
 
     Args:
-        outcome: One of the four.
+        outcome: An outcome of any class.
         detail: Whether to add the event as an `entry`.
     """
     given: object = getattr(outcome, "event")  # noqa: B009  # all four have one
@@ -49,11 +49,11 @@ def plain_outcome(outcome: attrs.AttrsInstance, *, detail: bool) -> dict[str, An
 
 def plain_entry(given: object) -> dict[str, Any]:
     """
-    Return an event as an entry that JSON can hold, its time as ISO 8601 text.
+    Return an event as an entry that JSON can hold, with its time as ISO 8601 text.
 
     Args:
-        given: An event, or what was given as one. Of a mapping, what has no form in JSON is left
-            out; of anything else, all.
+        given: The event as the caller gave it. Members of a mapping that have no form in JSON are
+            left out; anything else gives an empty entry.
     """
     if isinstance(given, PartnerEvent):
         entry = given.to_entry()

@@ -1,9 +1,9 @@
 """
-Whether a text is one JSON object, told without keeping anything of it.
+Checks that a text is one JSON object, without keeping its content.
 
-msgspec makes nothing of what it skips, and takes half as long as orjson; but loading it takes as
-long as orjson takes for some thousand texts. So orjson reads the first texts of a process: a
-function that is called for one event is answered before msgspec would be there.
+msgspec skips content without building objects, which takes half as long as reading it with orjson.
+But importing msgspec takes as long as reading about a thousand texts. So orjson reads the first
+texts of a process: a function that handles a single event is done before msgspec would be loaded.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Final
 import orjson
 
 FIRST_TEXTS: Final = 1000
-"""So many texts are read before msgspec is loaded."""
+"""How many texts are read before msgspec is loaded."""
 
 _LARGE: Final = 64 * 1024
-"""A text of more bytes has it loaded at once, for it takes memory to make something of that."""
+"""A longer text, in bytes, loads msgspec at once: orjson would take memory for its objects."""
 
 not_an_object: tuple[type[Exception], ...] = (ValueError, RecursionError)
-"""What `read_object` raises of a text that is none; to be looked up when something is raised."""
+"""The exceptions of `read_object` for an invalid text. It may change, so look it up when needed."""
 
 
 def read_first(raw: bytes) -> None:
-    """Raise what `not_an_object` names if a text is none; load msgspec if many have been read."""
+    """Raise one of `not_an_object` if a text is not one object; load msgspec after many texts."""
     if next(_numbers) % FIRST_TEXTS == 0 or len(raw) > _LARGE:
         load_msgspec()
         if read_object is not read_first:
@@ -37,17 +37,17 @@ def read_first(raw: bytes) -> None:
 
 _numbers: Final = itertools.count(1)
 read_object: Callable[[bytes], object] = read_first
-"""Raises what `not_an_object` names if a text is not one JSON object; replaced once."""
+"""Raises one of `not_an_object` if a text is not one JSON object; replaced once."""
 
 
 def load_msgspec() -> None:
-    """Have msgspec read from now on, if it can be loaded; no file descriptor may be left."""
-    global not_an_object, read_object  # noqa: PLW0603  # what is called for each event
+    """Read with msgspec from now on, if it can be loaded: there may be no descriptor left."""
+    global not_an_object, read_object  # noqa: PLW0603  # read_object is called for each event
     try:
         import msgspec
 
         class AnyObject(msgspec.Struct):
-            """What a Struct has no member for is read, but nothing is made of it."""
+            """Any JSON object: unknown members are parsed and skipped."""
 
     except (ImportError, OSError):
         return

@@ -25,7 +25,7 @@ _O = TypeVar("_O", Accepted, Rejected, Exhausted, Unconfirmed)
 
 @attrs.frozen
 class OutcomeCounts:
-    """How many events came to which outcome."""
+    """How many events had each outcome."""
 
     accepted: int = 0
     rejected: int = 0
@@ -62,7 +62,8 @@ class DeliveryReport(Sequence[Outcome]):
     """
     The outcomes of one call: one for each event, in the order given.
 
-    A sequence, so `report[3]` is the outcome of the fourth event. It has no truth value: ask `ok`.
+    It is a sequence: `report[3]` is the outcome of the fourth event. It has no truth value; use
+    `ok`.
     """
 
     outcomes: tuple[Outcome, ...] = attrs.field(converter=_as_tuple)
@@ -78,7 +79,7 @@ class DeliveryReport(Sequence[Outcome]):
         return len(self.outcomes)
 
     def __bool__(self) -> NoReturn:
-        # As a sequence it would be true although every event failed.
+        # A plain sequence would be true even if every event had failed.
         raise TypeError(
             "a DeliveryReport is neither true nor false; `ok` tells whether every event was "
             "accepted, and `len()` how many there are"
@@ -89,7 +90,7 @@ class DeliveryReport(Sequence[Outcome]):
 
     @property
     def ok(self) -> bool:
-        """Whether every event was accepted; True if there was none."""
+        """Whether every event was accepted; True if there were none."""
         return all(isinstance(outcome, Accepted) for outcome in self.outcomes)
 
     @property
@@ -99,27 +100,27 @@ class DeliveryReport(Sequence[Outcome]):
 
     @property
     def accepted(self) -> tuple[Accepted, ...]:
-        """What the service took."""
+        """The outcomes of the events that the service accepted."""
         return self._of(Accepted)
 
     @property
     def rejected(self) -> tuple[Rejected, ...]:
-        """What must be fixed or dropped."""
+        """The outcomes of the events that must be fixed or dropped."""
         return self._of(Rejected)
 
     @property
     def exhausted(self) -> tuple[Exhausted, ...]:
-        """What should be sent again later."""
+        """The outcomes of the events to send again later."""
         return self._of(Exhausted)
 
     @property
     def unconfirmed(self) -> tuple[Unconfirmed, ...]:
-        """What may have arrived."""
+        """The outcomes of the events that may have arrived."""
         return self._of(Unconfirmed)
 
     @property
     def counts(self) -> OutcomeCounts:
-        """How many events came to which outcome."""
+        """How many events had each outcome."""
         return OutcomeCounts.of(self.outcomes)
 
     def raise_for_undelivered(self) -> Self:
@@ -127,7 +128,7 @@ class DeliveryReport(Sequence[Outcome]):
         Return this report if every event was accepted.
 
         Raises:
-            UndeliveredError: Some were not. It names the first few and carries this report.
+            UndeliveredError: Some were not. It names the first few and holds this report.
         """
         counts = self.counts
         if not counts.undelivered:
@@ -143,10 +144,10 @@ class DeliveryReport(Sequence[Outcome]):
         Return the report as plain values, ready for JSON.
 
         Args:
-            detail: Whether each outcome has its event with its payload.
+            detail: Whether to add each event with its payload.
 
         Returns:
-            `ok`, `counts`, and `outcomes` in the order given, each as its own `to_dict` has it.
+            `ok`, `counts`, and `outcomes` in the order given, each as its own `to_dict` returns it.
         """
         return {
             "ok": self.ok,

@@ -25,7 +25,7 @@ ALLOWED_SOURCE: Final = (
 
 
 _ALLOWED_SEGMENT: Final = "allowed: one segment; SourceName.parse() takes a whole name"
-_ALLOWED_PREFIX: Final = "allowed: aws.partner/<partner>/, and how names go on behind that"
+_ALLOWED_PREFIX: Final = "allowed: aws.partner/<partner>/, optionally with the start of a name"
 _ALLOWED_ACCOUNT: Final = "allowed: the 12 digits of an AWS account, as text"
 
 
@@ -35,7 +35,7 @@ def source_findings(source: object) -> tuple[Finding, ...]:
 
 
 def prefix_findings(prefix: object) -> tuple[Finding, ...]:
-    """Return what is wrong with how the names of sources are to begin."""
+    """Return what is wrong with a prefix of source names."""
     pattern = SOURCE_PREFIX_PATTERN
     return _findings("prefix", prefix, pattern, _ALLOWED_PREFIX, MAX_SOURCE_CHARACTERS)
 
@@ -93,20 +93,20 @@ class SourceName:
     """
     The name of a partner event source: `aws.partner/<partner>/<namespace…>/<name>`.
 
-    `str()` of it is the name as the service takes it, and `PartnerEvent` takes it as it is.
+    `str()` returns the name as the service takes it. `PartnerEvent` accepts a `SourceName` too.
 
     Attributes:
         partner: The partner's domain or short name, as registered with AWS: `example.com`.
-        name: What tells this source from the others, often the customer's account.
-        namespace: Segments between the two; any number of them, given as one str or several.
+        name: The last segment, often the customer's account.
+        namespace: The segments between the two: any number, given as one str or several.
 
     Raises:
-        InvalidEventError: A segment is empty or has other characters than letters, digits, `.`,
-            `-` and `_`, or the whole is longer than 256 characters.
+        InvalidEventError: A segment is empty or has characters other than letters, digits, `.`,
+            `-` and `_`, or the whole name is longer than 256 characters.
     """
 
     def __new__(cls, *parts: object, **others: object) -> Self:
-        """Point whoever gives one whole name to `parse`; `__init__` would miss a `name`."""
+        """Point callers with one whole name to `parse`, rather than report a missing `name`."""
         if len(parts) == 1 and "name" not in others and _is_whole(parts[0]):
             raise InvalidEventError([_bad_segment(parts[0])])
         return object.__new__(cls)
@@ -128,7 +128,7 @@ class SourceName:
     @classmethod
     def parse(cls, source: str) -> Self:
         """
-        Take the name of a source apart.
+        Split the name of a source into its parts.
 
         Raises:
             InvalidEventError: It is not the name of a partner event source.

@@ -1,4 +1,4 @@
-"""What the service says of partner event sources."""
+"""Partner event sources, as the service describes them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import attrs
 
 class SourceState(str):
     """
-    The state of a partner event source: a str, whatever the service says.
+    The state of a partner event source, as a str.
 
-    `PENDING`, `ACTIVE` and `DELETED` are what it can say today (service model).
+    The service model has `PENDING`, `ACTIVE` and `DELETED`; any other text is kept as it is.
     """
 
     __slots__ = ()
 
     PENDING: ClassVar[SourceState]
-    """No event bus is associated: events are accepted, and dropped."""
+    """No event bus is associated: the service accepts events and drops them."""
     ACTIVE: ClassVar[SourceState]
-    """An event bus is associated, and gets the events."""
+    """An event bus is associated and receives the events."""
     DELETED: ClassVar[SourceState]
-    """It does not exist any more: events are refused."""
+    """The source no longer exists: the service refuses events."""
 
 
 SourceState.PENDING = SourceState("PENDING")
@@ -33,9 +33,9 @@ SourceState.DELETED = SourceState("DELETED")
 @attrs.frozen
 class EventSource:
     """
-    A partner event source, as the service knows it by its name.
+    A partner event source, identified by its name.
 
-    Its state is another for each account: see `SourceAccount`.
+    Each account has its own state of it: see `SourceAccount`.
 
     Attributes:
         name: `aws.partner/<partner>/<namespace…>/<name>`.
@@ -54,10 +54,10 @@ class SourceAccount:
     Attributes:
         source: The name of the source.
         account: The customer's account, 12 digits.
-        state: What becomes of events for it.
+        state: Its state, which decides what happens to events.
         creation_time: When it was created, in UTC; None if the service does not say.
-        expiration_time: When it expires unless an event bus is associated before, in UTC; None
-            if the service does not say.
+        expiration_time: When it expires if no event bus is associated by then, in UTC; None if
+            the service does not say.
     """
 
     source: str
@@ -68,9 +68,9 @@ class SourceAccount:
 
     def expires_by(self, time: datetime.datetime) -> bool:
         """
-        Tell whether it is gone by then, if nobody does anything.
+        Tell whether the source will have expired by `time` if no event bus is associated.
 
-        A source that is ACTIVE does not expire, and one that is DELETED is gone already.
+        An ACTIVE source does not expire; a DELETED one is gone already.
         """
         return (
             self.state not in (SourceState.ACTIVE, SourceState.DELETED)

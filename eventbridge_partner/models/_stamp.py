@@ -1,4 +1,4 @@
-"""What lets a customer tell an event from its duplicate: an id in the detail."""
+"""An id in the detail, by which a customer recognises duplicates."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ def stamp(
     schema: str | None = None,
 ) -> dict[str, Any]:
     """
-    Return a detail with an id in it, by which customers tell duplicates.
+    Return a detail with an id added, by which customers recognise duplicates.
 
-    Delivery is at least once, and the service gives a duplicate an EventId of its own. Stamp a
-    detail before the event is stored or first sent: the id stays the same however often it is
-    sent.
+    Delivery is at least once, and the service gives each duplicate an EventId of its own. Stamp
+    the detail before the event is stored or first sent, so that the id stays the same however
+    often the event is sent.
 
     Args:
-        detail: A mapping; it is left as it is.
+        detail: A mapping; it is not changed.
         id: The event's id; a random UUID unless given.
-        key: The member that the id goes into, beside what else is given here.
-        traceparent: The span that the event belongs to, as W3C's header has it.
-        schema: The name and version of the detail's shape, in your own words.
+        key: The name of the added member.
+        traceparent: The span that the event belongs to, in the format of W3C's header.
+        schema: The name and version of the detail's schema, in your own words.
 
     Returns:
-        The detail with one more member, which holds the id and what else was given.
+        A copy of the detail with one more member, which holds the id and the other values given.
 
     Raises:
-        InvalidEventError: The detail has that member already, or is no mapping.
+        InvalidEventError: The detail already has that member, or is not a mapping.
     """
     if not isinstance(detail, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         found = f"is of type {type(detail).__qualname__}"
         raise InvalidEventError([Finding("detail", found, "allowed: a mapping")])
     if key in detail:
-        raise InvalidEventError([Finding(f"detail.{key}"[:64], "is there already", _ALLOWED)])
+        raise InvalidEventError([Finding(f"detail.{key}"[:64], "exists already", _ALLOWED)])
     meta = {"id": str(uuid.uuid4()) if id is None else id}
     if traceparent is not None:
         meta["traceparent"] = traceparent

@@ -1,7 +1,7 @@
 """
-The thorough way with details: walk them, and name the path of everything that may not be in them.
+The thorough way to check details: walk them, and name the path of everything not allowed.
 
-It writes and reads JSON of any depth without recursion, and takes some ten times as long as the
+It writes and reads JSON of any depth without recursion. It takes about ten times as long as the
 quick way, which falls back on it.
 """
 
@@ -28,16 +28,16 @@ _ALLOWED_VALUE: Final = (
 _ALLOWED_INTEGER: Final = "allowed: -2**63 to 2**63 - 1"
 _ALLOWED_NUMBER: Final = "allowed: finite numbers"
 _ALLOWED_DEPTH: Final = f"the limit is {MAX_DETAIL_DEPTH} levels"
-ALLOWED_TEXT: Final = "allowed: text that UTF-8 can express"
+ALLOWED_TEXT: Final = "allowed: text that UTF-8 can encode"
 
 # ---------------------------------------------------------------- values
 
 
 def written(detail: dict[object, object]) -> tuple[bytes, tuple[Finding, ...]]:
-    """Write a value as JSON whatever its depth, and find what may not be in it."""
+    """Write a value of any depth as JSON, and find everything in it that is not allowed."""
     findings = Findings("detail")
     pieces: list[bytes] = []
-    # What is still to be written, the next at the end: ready bytes, or a value with its place.
+    # Still to be written, last in first out: ready bytes, or a value with its place and depth.
     todo: list[_Step] = [(detail, None, 1)]
     while todo:
         step = todo.pop()
@@ -56,7 +56,7 @@ def written(detail: dict[object, object]) -> tuple[bytes, tuple[Finding, ...]]:
             pieces.append(_written_float(cast("float", value), place, findings))
         elif kind in (dict, list, tuple):
             if depth > MAX_DETAIL_DEPTH:
-                # No further: in a value that holds itself there is no end to what follows.
+                # Stop here: a value that holds itself has no end.
                 return b"", (*findings.all(), _too_deep(_path_to(place)))
             if kind is dict:
                 members = cast("dict[object, object]", value)
@@ -72,8 +72,8 @@ def written(detail: dict[object, object]) -> tuple[bytes, tuple[Finding, ...]]:
     return b"".join(pieces), findings.all()
 
 
-# Where a value is: the place of what holds it, and its key or position in there. Its path is
-# written only when something is wrong: those of all values of a deep detail would fill the memory.
+# Where a value is: the place of its container, and its key or position in there. The path is only
+# built for a finding: the paths of all values of a deep detail would fill the memory.
 _Place = tuple[Any, str | int] | None
 _Step = bytes | tuple[object, _Place, int]
 
@@ -152,7 +152,7 @@ def _shortened(path: str) -> str:
 # ---------------------------------------------------------------- ready text
 
 _TOKEN: Final = re.compile(
-    # Possessive, and content with text that never ends: else broken JSON takes quadratic time.
+    # Possessive, and accepts unterminated text: otherwise broken JSON takes quadratic time.
     r'(?P<text>"(?:[^"\\]++|\\.)*+"?)|(?P<number>-?[0-9][0-9.eE+\-]*)|(?P<mark>[{}\[\],:])',
     re.DOTALL,
 )
@@ -168,10 +168,10 @@ _ESCAPE: Final = re.compile(
 
 def simplified(text: str) -> str:
     """
-    Return text that is JSON for orjson if the given one is JSON by its grammar, and alike.
+    Return similar text that orjson accepts if the given text is JSON by its grammar.
 
-    orjson refuses two things that the grammar allows, each replaced here: numbers beyond a double,
-    and escapes of half a surrogate pair.
+    orjson refuses two things that the grammar allows. Both are replaced here: numbers beyond a
+    double, and escapes of half a surrogate pair.
     """
     return _TOKEN.sub(_simplified_token, text)
 
@@ -186,7 +186,7 @@ def _simplified_token(match: re.Match[str]) -> str:
 
 
 def depth_findings(text: str) -> tuple[Finding, ...]:
-    """Return whether a text is nested too deep, be it JSON or not."""
+    """Return a finding if a text, JSON or not, is nested too deep."""
     for places, _ in _tokens(text):
         if len(places) > MAX_DETAIL_DEPTH:
             return (_too_deep(_path(places[:MAX_DETAIL_DEPTH])),)
@@ -194,7 +194,7 @@ def depth_findings(text: str) -> tuple[Finding, ...]:
 
 
 def text_findings(text: str) -> tuple[Finding, ...]:
-    """Return what may not be in JSON text: large integers, half characters, too many levels."""
+    """Return findings for JSON text: large integers, lone surrogates, too many levels."""
     findings = Findings("detail")
     for places, token in _tokens(text):
         match token[0]:
@@ -214,15 +214,16 @@ def text_findings(text: str) -> tuple[Finding, ...]:
 
 
 def _in_64_bits(token: str) -> bool:
-    # The length first: int() refuses numbers without end.
+    # The length first: int() refuses very long numbers.
     return len(token) <= 20 and MIN_INTEGER <= int(token) <= MAX_INTEGER
 
 
 def _tokens(text: str) -> Iterator[tuple[list[str | int], str]]:
     """
-    Yield every opening bracket, text and number of a JSON text, with its place.
+    Yield each opening bracket, text and number of a JSON text, with its place.
 
-    A place is the keys and positions from the outside in. It is one list, changed as it goes on.
+    A place is the list of keys and positions from the outside in. The same list is yielded each
+    time, and changed in between.
     """
     places: list[str | int] = []
     is_key = False

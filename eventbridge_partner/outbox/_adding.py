@@ -20,18 +20,39 @@ from eventbridge_partner.outbox._rows import StoredEvent, stored
 
 
 class _Connection(Protocol):
-    def cursor(self, *args: Any, **kwargs: Any) -> Any: ...
-    def commit(self) -> None: ...
+    """A DB-API connection."""
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        """Open a cursor."""
+        ...
+
+    def commit(self) -> None:
+        """Commit the transaction."""
+        ...
 
 
 class _Session(Protocol):
-    def connection(self, *args: Any, **kwargs: Any) -> Any: ...
-    def commit(self) -> None: ...
+    """A Session of SQLAlchemy."""
+
+    def connection(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the connection of the session's transaction."""
+        ...
+
+    def commit(self) -> None:
+        """Commit the transaction."""
+        ...
 
 
 class _SqlalchemyConnection(Protocol):
-    def exec_driver_sql(self, *args: Any, **kwargs: Any) -> Any: ...
-    def commit(self) -> None: ...
+    """A Connection of SQLAlchemy."""
+
+    def exec_driver_sql(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a statement as it is."""
+        ...
+
+    def commit(self) -> None:
+        """Commit the transaction."""
+        ...
 
 
 SyncConnection = _Connection | _Session | _SqlalchemyConnection
@@ -44,23 +65,51 @@ by what they have, so that a type checker needs none of these libraries.
 
 
 class _AsyncConnection(Protocol):
-    def cursor(self, *args: Any, **kwargs: Any) -> Any: ...
-    def commit(self) -> Awaitable[None]: ...
+    """An asynchronous connection with cursors."""
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        """Open a cursor."""
+        ...
+
+    def commit(self) -> Awaitable[None]:
+        """Commit the transaction."""
+        ...
 
 
 class _AsyncSession(Protocol):
-    def connection(self, *args: Any, **kwargs: Any) -> Any: ...
-    def commit(self) -> Awaitable[None]: ...
+    """An AsyncSession of SQLAlchemy."""
+
+    def connection(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the connection of the session's transaction."""
+        ...
+
+    def commit(self) -> Awaitable[None]:
+        """Commit the transaction."""
+        ...
 
 
 class _AsyncSqlalchemyConnection(Protocol):
-    def exec_driver_sql(self, *args: Any, **kwargs: Any) -> Any: ...
-    def commit(self) -> Awaitable[None]: ...
+    """An AsyncConnection of SQLAlchemy."""
+
+    def exec_driver_sql(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a statement as it is."""
+        ...
+
+    def commit(self) -> Awaitable[None]:
+        """Commit the transaction."""
+        ...
 
 
 class _AsyncpgConnection(Protocol):
-    def execute(self, *args: Any, **kwargs: Any) -> Any: ...
-    def is_in_transaction(self) -> bool: ...
+    """A connection of asyncpg."""
+
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a statement."""
+        ...
+
+    def is_in_transaction(self) -> bool:
+        """Return whether a transaction is open."""
+        ...
 
 
 AsyncConnection = _AsyncConnection | _AsyncSession | _AsyncSqlalchemyConnection | _AsyncpgConnection

@@ -1,8 +1,8 @@
 """
 Partner event sources: create, find, watch and delete them.
 
-What is to be done is decided in `_operations`, without I/O; `Sources` and `AsyncSources` do it, and
-differ by `await`.
+`_operations` plans the steps without I/O. `Sources` and `AsyncSources` carry them out, and differ
+only by `await`.
 """
 
 from eventbridge_partner.sources._blocking import Sources

@@ -25,18 +25,17 @@ class AsyncSources:
     Partner event sources of one Region, on an event loop: `client.sources`. A client makes it.
 
     A source is one name in one customer's account and Region. All requests of a client's sources
-    go out at one pace, for they share a quota of 50 a second; transient failures are
-    retried by the client's `RetryPolicy`, also after a lost answer. For any number of
-    tasks.
+    share one pace, because they share a quota of 50 a second. The client's `RetryPolicy` retries
+    transient failures, even after a lost answer. For any number of tasks.
 
     All methods raise:
 
     - `InvalidEventError`: a name, prefix or account breaks the service's rules; nothing was sent.
     - `ConfigurationError` or `CredentialsError`: nothing was sent.
-    - `ServiceError`: the service refused; one of its subclasses where there is something to
-      decide. `LimitExceededError` is a hard quota and `OperationDisabledError` will not pass.
-    - `TransportError` or `UnreadableAnswerError`: no answer that can be read, up to the last
-      attempt; see `may_have_been_sent`.
+    - `ServiceError`: the service refused the request. Its subclasses say why; waiting does not
+      help with `LimitExceededError` and `OperationDisabledError`.
+    - `TransportError` or `UnreadableAnswerError`: even the last attempt got no readable answer;
+      see `may_have_been_sent`.
     """
 
     def __init__(
@@ -57,27 +56,27 @@ class AsyncSources:
 
     @property
     def pace(self) -> Pace:
-        """How many requests a second go out, those of all operations together."""
+        """How many requests a second all operations together may make."""
         return self._pace
 
     async def create(self, name: str | SourceName, *, account: str) -> EventSource:
         """
         Create a source, which is PENDING until the customer associates it with an event bus.
 
-        If an answer was lost and the next attempt finds the source there, it counts as created.
+        If an answer was lost and the next attempt finds the source, it counts as created.
 
         Args:
             name: `aws.partner/<partner>/<namespace…>/<name>`.
             account: The customer's AWS account, 12 digits.
 
         Raises:
-            ResourceAlreadyExistsError: It is there already; see `ensure`.
+            ResourceAlreadyExistsError: The source already exists; see `ensure`.
         """
         return await self._run(_operations.create(name, account))
 
     async def ensure(self, name: str | SourceName, *, account: str) -> EventSource:
         """
-        Create a source unless it is there; any number of times comes to the same.
+        Create a source unless it exists. This is idempotent.
 
         Args:
             name: `aws.partner/<partner>/<namespace…>/<name>`.
@@ -90,19 +89,19 @@ class AsyncSources:
         Return a source by its name.
 
         Raises:
-            ResourceNotFoundError: There is none of that name.
+            ResourceNotFoundError: There is no source of that name.
         """
         return await self._run(_operations.describe(name))
 
     def list(self, prefix: str) -> AsyncGenerator[EventSource, None]:
         """
-        Yield all sources whose names begin so, each once, page by page as they are asked for.
+        Yield each source whose name begins with a prefix, once. Pages are requested as needed.
 
         Args:
-            prefix: `aws.partner/<partner>/`, and any beginning of what may stand behind that.
+            prefix: `aws.partner/<partner>/`, optionally with the start of the rest of a name.
 
         Raises:
-            InvalidTokenError: Whoever iterates took so long that the list expired.
+            InvalidTokenError: You iterated so slowly that the pagination token expired.
         """
         return self._iterate(_operations.list_sources(prefix))
 
@@ -110,15 +109,15 @@ class AsyncSources:
         self, name: str | SourceName, *, timeout: float | None = None
     ) -> AsyncGenerator[SourceAccount, None]:
         """
-        Yield all accounts that have a source, with its state in each.
+        Yield each account that has a source, with its state there.
 
         Args:
-            name: Of the source.
-            timeout: Seconds for all attempts at all pages together; None for no bound.
+            name: The name of the source.
+            timeout: Seconds for all attempts at all pages together; None for no limit.
 
         Raises:
             ResourceNotFoundError: There is no source of that name.
-            InvalidTokenError: Whoever iterates took so long that the list expired.
+            InvalidTokenError: You iterated so slowly that the pagination token expired.
         """
         return self._iterate(_operations.list_accounts(name, timeout))
 
@@ -129,13 +128,13 @@ class AsyncSources:
         Return the state of a source in an account.
 
         Args:
-            name: Of the source.
+            name: The name of the source.
             account: The customer's AWS account, 12 digits.
-            timeout: Seconds for all attempts together; None for no bound.
+            timeout: Seconds for all attempts together; None for no limit.
 
         Raises:
-            ResourceNotFoundError: There is no source of that name, or not in that account (then
-                its `status` is 200, for the answer is a list without it).
+            ResourceNotFoundError: There is no source of that name, or none in that account. In
+                the second case its `status` is 200: the service returned a list without it.
         """
         return await self._run(_operations.state(name, account, timeout))
 
@@ -148,13 +147,13 @@ class AsyncSources:
         If an answer was lost and the next attempt finds the source gone, it counts as deleted.
 
         Args:
-            name: Of the source.
+            name: The name of the source.
             account: The customer's AWS account, 12 digits.
-            missing_ok: Whether it is fine if there is none.
+            missing_ok: Whether to succeed if there is no such source.
 
         Raises:
-            ResourceNotFoundError: There is none. The service may also take that for success:
-                its model has no error for it.
+            ResourceNotFoundError: There is no such source. The service may also report success
+                then: its model has no error for it.
         """
         await self._run(_operations.delete(name, account, missing_ok=missing_ok))
 
@@ -169,18 +168,18 @@ class AsyncSources:
         """
         Wait until a source is ACTIVE: the customer has associated it with an event bus.
 
-        Looks again after a second, and then less often, at last every 30 seconds. An outage of
-        the service meanwhile is waited out too.
+        It checks after a second, then less and less often, down to every 30 seconds. It also
+        waits out an outage of the service.
 
         Args:
-            name: Of the source.
+            name: The name of the source.
             account: The customer's AWS account, 12 digits.
-            timeout: Seconds, after which it looks a last time; None for as long as it takes.
-            on_progress: Called with what was seen each time.
+            timeout: Seconds after which it checks a last time; None for no limit.
+            on_progress: Called with the source after each check.
 
         Raises:
-            SourceNotActiveError: It was DELETED, or not ACTIVE in time.
-            ResourceNotFoundError: There is no source of that name, or not in that account.
+            SourceNotActiveError: The source was DELETED, or not ACTIVE in time.
+            ResourceNotFoundError: There is no source of that name, or none in that account.
         """
         return await self._run(_operations.wait_until_active(name, account, timeout, on_progress))
 
@@ -188,13 +187,13 @@ class AsyncSources:
         self, *, prefix: str, within: datetime.timedelta
     ) -> AsyncGenerator[SourceAccount, None]:
         """
-        Yield the sources that expire soon, or should have, unless their customers act.
+        Yield the sources that will expire soon, or should have expired, unless customers act.
 
-        Takes a request for each page of sources, and at least one for each source.
+        It makes one request for each page of sources, and at least one for each source.
 
         Args:
-            prefix: Of the sources to look at, as for `list`.
-            within: From now on.
+            prefix: The start of the sources' names, as for `list`.
+            within: How soon, from now.
         """
         now = datetime.datetime.now(datetime.UTC)
         return self._iterate(_operations.expiring(prefix, within, now))

@@ -1,4 +1,4 @@
-"""What each operation on sources does, step by step and without I/O."""
+"""Plans each operation on sources step by step, without I/O."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from eventbridge_partner.wire.source_calls import Page
 T = TypeVar("T")
 
 Progress = Callable[[SourceAccount], object]
-"""Told of a source each time it has been looked at."""
+"""Called with a source after each check."""
 
 _FIRST_LOOK_AGAIN: Final = 1.0
 _LAST_LOOK_AGAIN: Final = 30.0
 _LOOK_AGAIN_GROWTH: Final = 1.5
 """
-A customer who sits at the console is seen within seconds; one who takes days costs two requests a
-minute, of 3,000.
+If a customer acts at the console now, we see it within seconds; if it takes days, we make two
+requests a minute, of the 3,000 that the quota allows.
 """
 
 _MAX_IN_VAIN: Final = 8
-"""How often in a row a token that was used before may bring nothing new."""
+"""How often in a row a repeated token may bring no new items."""
 
 _LEAST_LOOK_SECONDS: Final = 5.0
-"""What a look may take at least, so that there is a last one when the time is over."""
+"""The least time for a check, so that a last one is possible when the time is over."""
 
 _PASSING: Final = frozenset({Verdict.TRANSIENT, Verdict.THROTTLED})
 
@@ -79,12 +79,12 @@ def _named_in(name: str | SourceName, account: str) -> tuple[str, str]:
 
 
 def create(name: str | SourceName, account: str) -> Plan[EventSource]:
-    """Plan to create a source that is not there yet."""
+    """Plan to create a source that does not exist yet."""
     return functools.partial(_create, *_named_in(name, account), may_exist=False)
 
 
 def ensure(name: str | SourceName, account: str) -> Plan[EventSource]:
-    """Plan to create a source unless it is there."""
+    """Plan to create a source unless it exists."""
     return functools.partial(_create, *_named_in(name, account), may_exist=True)
 
 
@@ -94,7 +94,7 @@ def _create(
     try:
         return (yield from perform(control, source_calls.create(name, account)))
     except ResourceAlreadyExistsError as error:
-        # After a lost answer, the one that exists is most likely the one that was asked for.
+        # After a lost answer, the existing source most likely comes from an earlier attempt.
         if not may_exist and not error.may_have_been_sent:
             raise
     return (yield from perform(control, source_calls.describe(name)))
@@ -126,8 +126,8 @@ class _Pages(Generic[T]):
     """
     The pages of a list, each item once.
 
-    A page may be empty with others behind it. A token may come again, and is asked with until it
-    has brought nothing new for too often.
+    An empty page may be followed by others. A repeated token is used again until it has brought
+    no new items too often.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class _Pages(Generic[T]):
         self._is_over = False
 
     def next(self) -> Operation[tuple[T, ...] | None]:
-        """Return what is new on the next page; None behind the last one."""
+        """Return the new items of the next page; None after the last page."""
         if self._is_over:
             return None
         page = yield from perform(self._control, self._page_of(self._token), self._deadline)
@@ -163,7 +163,7 @@ class _Pages(Generic[T]):
         self._used.add(token)
         if self._in_vain > _MAX_IN_VAIN:
             raise UnreadableAnswerError(
-                f"the list goes in circles after {len(self._seen)} items: its token comes again"
+                f"the list does not end: after {len(self._seen)} items, its tokens repeat"
             )
         return new
 
@@ -177,12 +177,12 @@ def _account_pages(
     control: Control, name: str, deadline: float | None = None
 ) -> _Pages[SourceAccount]:
     page_of = functools.partial(source_calls.accounts_page, name)
-    # One that was deleted may stand beside the one that was created after it.
+    # A deleted source may be listed beside the one created after it.
     return _Pages(control, page_of, lambda one: (one.account, one.creation_time), deadline)
 
 
 def list_sources(prefix: str) -> Plan[None]:
-    """Plan to give all sources whose names begin so."""
+    """Plan to give all sources whose names begin with a prefix."""
     _check(prefix_findings(prefix))
     return lambda control: _give_all(_source_pages(control, prefix))
 
@@ -252,7 +252,7 @@ def wait_until_active(
     timeout: float | None,
     on_progress: Progress | None,
 ) -> Plan[SourceAccount]:
-    """Plan to look at a source until it is ACTIVE."""
+    """Plan to check a source until it is ACTIVE."""
     _check_timeout(timeout)
     return functools.partial(_wait, *_named_in(name, account), timeout, on_progress)
 
@@ -274,7 +274,7 @@ def _wait(
         try:
             found = yield from _find(control, name, account, until)
         except PartnerEventsError as error:
-            # An outage is no reason to stop waiting for somebody who may take days.
+            # An outage is no reason to stop: the customer may take days anyway.
             if control.judge.verdict_on_request(error) not in _PASSING:
                 raise
             failure = error
@@ -299,7 +299,7 @@ def _wait(
 
 
 def expiring(prefix: str, within: datetime.timedelta, now: datetime.datetime) -> Plan[None]:
-    """Plan to give what of the sources whose names begin so expires soon."""
+    """Plan to give the sources with a prefix that expire soon."""
     _check(prefix_findings(prefix))
     try:
         time = now + within
@@ -315,7 +315,7 @@ def _expiring(prefix: str, time: datetime.datetime, control: Control) -> Operati
             try:
                 yield from _give_expiring(_account_pages(control, source.name), time)
             except ResourceNotFoundError:
-                continue  # it went away since it was listed
+                continue  # it was deleted after it was listed
 
 
 def _give_expiring(pages: _Pages[SourceAccount], time: datetime.datetime) -> Operation[None]:

@@ -1,9 +1,8 @@
 """
-What sends requests: a few protocols, and a file for each HTTP library that can do it.
+Transports send requests: the protocols, and one file for each HTTP library.
 
-A transport sends one request and returns its answer. One that multiplexes offers *flights*
-besides: requests that are submitted, and collected when they are answered, many at a time on one
-thread.
+A transport sends one request and returns its answer. A multiplexing transport also offers
+*flights*: one thread submits many requests, and collects their answers as they come.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ K = TypeVar("K")
 T_co = TypeVar("T_co", covariant=True)
 
 Answer = HttpResponse | TransportError
-"""What became of a request: an answer that arrived whole, or why there is none."""
+"""The result of a request: a complete answer, or the error that explains why there is none."""
 
 
 class Transport(Protocol):
-    """Sends one request at a time from each thread that calls it."""
+    """Sends one request at a time in each calling thread."""
 
     def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
         """
-        Send a request and return its whole answer, whatever its status.
+        Send a request and return its complete answer, whatever its status.
 
-        Redirects are not followed, and nothing is sent twice.
+        It must not follow redirects or send anything twice.
 
         Raises:
             TransportError: There was no answer, or it was cut short.
@@ -44,27 +43,27 @@ class Flights(Protocol[K]):
     """The requests in flight of one delivery. For one thread."""
 
     def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
-        """Send a request; `collect` will return its answer under this key."""
+        """Send a request; `collect` will return its answer with this key."""
         ...
 
     def flush(self) -> None:
-        """Send now what was submitted: the caller may be away for a while."""
+        """Send the submitted requests now: the caller may be busy elsewhere for a while."""
         ...
 
     def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
-        """Return what has been answered, waiting up to `seconds` (None: without end) for one."""
+        """Return the answers that have come, waiting up to `seconds` for one; None for no limit."""
         ...
 
     def waker(self) -> Callable[[], None]:
         """
-        Return what lets `collect` return, the one that waits or the next one.
+        Return a function that makes `collect` return: the waiting call, or else the next one.
 
-        It may be called from any thread, also after `close`.
+        Any thread may call it, even after `close`.
         """
         ...
 
     def close(self) -> None:
-        """Wait for no answer any more. What is in flight may arrive all the same."""
+        """Stop waiting for answers. Requests in flight may still arrive."""
         ...
 
 
@@ -82,9 +81,9 @@ class AsyncTransport(Protocol):
 
     async def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
         """
-        Send a request and return its whole answer, whatever its status. See `Transport.send`.
+        Send a request and return its complete answer, whatever its status. See `Transport.send`.
 
-        If it is cancelled, its connection is closed and serves no other request.
+        On cancellation, it closes the connection, which must not serve another request.
 
         Raises:
             TransportError: There was no answer, or it was cut short.
@@ -100,23 +99,23 @@ class AsyncFlights(Protocol[K]):
     """The requests in flight of one delivery on an event loop. For one task."""
 
     def submit(self, key: K, request: HttpRequest, timeouts: Timeouts) -> None:
-        """Send a request; `collect` will return its answer under this key."""
+        """Send a request; `collect` will return its answer with this key."""
         ...
 
     async def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
         """
-        Return what has been answered, waiting up to `seconds` (None: without end) for one.
+        Return the answers that have come, waiting up to `seconds` for one; None for no limit.
 
-        If it is cancelled, it has taken nothing; with 0 seconds it does not wait at all.
+        On cancellation, it takes no answer. With 0 seconds, it does not wait at all.
         """
         ...
 
     def wake(self) -> None:
-        """Let `collect` return: the one that waits, or the next one. Called on the loop."""
+        """Make `collect` return: the waiting call, or else the next one. Called on the loop."""
         ...
 
     async def close(self) -> None:
-        """End what is in flight, and its connections. It may have arrived all the same."""
+        """End the requests in flight and close their connections. They may have arrived."""
         ...
 
 
@@ -131,9 +130,9 @@ class MultiplexingAsyncTransport(AsyncTransport, Protocol):
 
 class TransportFactory(Protocol[T_co]):
     """
-    Makes a client's transport when the client is first used: such as the class `CurlTransport`.
+    Makes a client's transport when the client is first used, such as the class `CurlTransport`.
 
-    The client closes what was made for it.
+    The client closes the transport that was made for it.
     """
 
     def __call__(self, *, ca_bundle: str | bool, proxies: Mapping[str, str]) -> T_co:
@@ -141,7 +140,7 @@ class TransportFactory(Protocol[T_co]):
         Make a transport.
 
         Args:
-            ca_bundle: The path of a file of trusted certificates; True for the usual ones.
+            ca_bundle: The path of a file of trusted certificates; True for the default ones.
             proxies: Proxy URLs by scheme; they may hold a password.
         """
         ...

@@ -1,4 +1,4 @@
-"""Answers on an event loop, between the callbacks that bring them and the task that waits."""
+"""Hands answers on an event loop from the callbacks that bring them to the waiting task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ K = TypeVar("K")
 
 
 class Arrivals(Generic[K]):
-    """Answers that have come and were not collected yet. For one task."""
+    """Answers that have come and were not yet collected. For one task."""
 
     def __init__(self) -> None:
         self._arrived: list[tuple[K, Answer]] = []
@@ -19,12 +19,12 @@ class Arrivals(Generic[K]):
         self._is_woken = False
 
     def add(self, key: K, answer: Answer) -> None:
-        """Take an answer that has come."""
+        """Add an answer that has come."""
         self._arrived.append((key, answer))
         self._end_waiting()
 
     def wake(self) -> None:
-        """Let `collect` return. See `AsyncFlights.wake`."""
+        """Make `collect` return. See `AsyncFlights.wake`."""
         self._is_woken = True
         self._end_waiting()
 
@@ -34,7 +34,7 @@ class Arrivals(Generic[K]):
             waiter.set_result(None)
 
     async def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
-        """Return what has come. See `AsyncFlights.collect`."""
+        """Return the answers that have come. See `AsyncFlights.collect`."""
         if not (self._arrived or self._is_woken or seconds == 0):
             await self._wait(seconds)
         self._is_woken = False

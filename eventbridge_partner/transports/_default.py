@@ -1,10 +1,10 @@
 """
-What sends requests where no transport is given: as `RequestsTransport` does, without `requests`.
+The default transport: works like `RequestsTransport`, but without importing `requests`.
 
-Importing `requests` takes a sixth of the time up to the first answer, and what a request of ours
-has of it is a place where tests can stand in. What stands in there (responses, moto) imports it.
-So once it has been imported, by whomever and whenever, requests go through an adapter of it; until
-then, they go to the same pools of urllib3 directly.
+Importing `requests` takes a sixth of the time up to the first answer, and all that we gain from it
+is that tests can replace its adapter. Tools that do so (responses, moto) import `requests`
+themselves. So once any code has imported it, requests go through its adapter; until then, they go
+directly to the same urllib3 pools.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
 
 
 def requests_is_imported() -> bool:
-    """Tell whether something may stand in for `requests`."""
+    """Tell whether a test may have replaced parts of `requests`."""
     return "requests" in sys.modules
 
 
 class DefaultTransport:
     """
-    Sends requests one at a time from each thread, through `requests` if that has been imported.
+    Sends one request at a time in each thread, through `requests` if that has been imported.
 
-    After a fork, parent and child go on with connections of their own.
+    After a fork, parent and child use connections of their own.
 
     Args:
         ca_bundle: The path of a file of trusted certificates; True for those of `certifi`.
-        proxies: Proxy URLs by scheme. With one, requests go through `requests`.
-        max_connections: Idle connections kept open.
-        needs_requests: Tells before each request whether `requests` is to be used.
+        proxies: Proxy URLs by scheme. If there are any, requests go through `requests`.
+        max_connections: The most idle connections kept open.
+        needs_requests: Called before each request; returns whether to use `requests`.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class DefaultTransport:
         _transports.add(self)
 
     def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
-        """Send a request and return its whole answer. See `Transport.send`."""
+        """Send a request and return its complete answer. See `Transport.send`."""
         transport = self._through_requests
         if transport is None:
             pools = self._pools
@@ -87,7 +87,7 @@ class DefaultTransport:
         """Close all idle connections. Sending again opens new ones."""
         pools, transport = self._pools, self._through_requests
         if pools is not None:
-            # Not the same pools again: a thread that is about to send may put back what is closed.
+            # New pools: a sending thread may put a closed connection back into the old ones.
             self._pools = pools.anew()
             pools.close()
         if transport is not None:
@@ -100,7 +100,7 @@ class DefaultTransport:
                     self._through_requests = self._with_requests()
                 except OSError as error:  # no file descriptor is left to read a module
                     raise no_connection(place_of(url), words(error)) from error
-                # Those that are idle are closed with the pools, once no thread uses them.
+                # Idle connections are closed with the pools, once no thread uses them.
                 self._pools = None
             return self._through_requests
 
@@ -115,7 +115,7 @@ class DefaultTransport:
 
 
 _switching: Final = threading.RLock()
-"""Held while a module is imported: one that is half imported hangs a child of a fork."""
+"""Held while `requests` is imported: a child forked in the middle would wait for it forever."""
 
 _transports: Final[weakref.WeakSet[DefaultTransport]] = weakref.WeakSet()
 
@@ -146,7 +146,7 @@ class _Pools:
         self._found: dict[str, tuple[Any, str]] = {}
 
     def anew(self) -> _Pools:
-        """Return the same without a connection."""
+        """Return new pools with the same settings."""
         return _Pools(self._ca_bundle, self._max_connections)
 
     def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
@@ -179,7 +179,7 @@ class _Pools:
         if not url.startswith("https:"):
             return {}
         if self._tls is None:
-            # One for all connections: reading the certificates takes longer than a handshake.
+            # Shared by all connections: reading the certificates takes longer than a handshake.
             tls = create_urllib3_context()
             path = self._ca_bundle
             if path is True:

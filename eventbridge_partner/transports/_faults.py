@@ -1,4 +1,4 @@
-"""What a transport says when there is no answer: the same words, whichever library it stands on."""
+"""Errors of requests without an answer, with the same messages for every HTTP library."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ def place_of(url: str) -> str:
 
 
 def no_connection(place: str, why: str) -> TransportError:
-    """Return the error of a request of which nothing left."""
+    """Return the error of a request of which no byte was sent."""
     return TransportError(f"no connection to {place} ({why})", may_have_been_sent=False)
 
 
 def not_trusted(place: str, why: str) -> TlsError:
-    """Return the error of a request that was not sent to a peer that may be another."""
+    """Return the error of a request that was not sent because its peer could not be verified."""
     return TlsError(f"{place} could not be trusted ({why})")
 
 
 def no_certificates(place: str, ca_bundle: str | bool) -> TlsError:
-    """Return the error of a request before which no trusted certificate could be read."""
+    """Return the error of a request that was not sent for lack of trusted certificates."""
     named = f" in {ca_bundle}" if isinstance(ca_bundle, str) else ""
     return not_trusted(place, f"there are no trusted certificates{named}")
 
 
 def answer_lost(place: str, why: str) -> TransportError:
-    """Return the error of a request of which a byte may have left, and that has no answer."""
+    """Return the error of a request that may have been sent in part, and has no answer."""
     return TransportError(f"the answer from {place} was lost ({why})", may_have_been_sent=True)
 
 
 def no_answer_in_time(place: str) -> TransportError:
-    """Return the error of a request that was given up."""
+    """Return the error of a request that timed out after it may have been sent."""
     return TransportError(f"no answer from {place} in time", may_have_been_sent=True)
 
 
 def raised(error: BaseException, *, may_have_been_sent: bool) -> TransportError:
-    """Return what an exception means that no transport should raise; it is the cause."""
+    """Return the error for an exception that no transport should raise, which becomes its cause."""
     failure = TransportError(
         f"the transport raised {type(error).__name__}", may_have_been_sent=may_have_been_sent
     )

@@ -1,9 +1,9 @@
 """
-Transfers through libcurl's multi interface, for whoever waits for its sockets.
+Transfers through libcurl's multi interface; the caller waits for its sockets.
 
-No Python code runs inside of libcurl: what a callback raises, pycurl prints and drops, and Ctrl-C
-can raise at the start of any function. So all callbacks are built-in functions that only keep what
-they are given.
+No Python code runs inside libcurl: pycurl prints and drops any exception of a callback, and Ctrl-C
+can raise at the start of any Python function. So all callbacks are built-in functions that only
+store their arguments.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ except ImportError as error:
     ) from error
 
 if pycurl.version_info()[2] < 0x080400:
-    # Older ones look at an answer's length only where it is declared.
+    # Older versions check an answer's size only if its length is declared.
     raise ConfigurationError(
         f"pycurl is built with libcurl {pycurl.version_info()[1]}; needed: libcurl 8.4 or later, "
         "as in its wheels: pip install --upgrade 'eventbridge-partner[speed]'"
     )
 
 LibcurlError: Final = pycurl.error
-"""What libcurl itself raises: it is out of memory, or its state is broken."""
+"""An error of libcurl itself: it is out of memory, or its state is broken."""
 
 READABLE: Final[int] = pycurl.CSELECT_IN
 WRITABLE: Final[int] = pycurl.CSELECT_OUT
@@ -73,25 +73,25 @@ _INTERESTS: Final = {
 }
 
 _MAX_CONNECTIONS: Final = 100_000
-"""As many as there were requests at a time. libcurl's own bound falls with those in flight now."""
+"""Enough to keep every connection. libcurl's default shrinks with the requests in flight."""
 
 _SCHEMES_OF_PROXIES: Final = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 _BUFFER_BYTES: Final = 512 * 1024
-"""Most bodies in one piece: a fifth of what a request of 100 KB costs is saved."""
+"""Holds most bodies in one piece, which saves a fifth of the CPU of a 100 KB request."""
 
 
 class Settings:
     """
-    What all transfers of a transport have in common.
+    The settings of all transfers of a transport.
 
     Args:
         ca_bundle: The path of a file or directory of trusted certificates; True for the file that
-            `requests` takes.
+            `requests` uses.
         proxies: Proxy URLs by scheme, as `requests` takes them; they may hold a password.
 
     Raises:
-        ConfigurationError: One of them cannot work.
+        ConfigurationError: One of them is invalid.
     """
 
     def __init__(self, ca_bundle: str | bool, proxies: Mapping[str, str] | None) -> None:
@@ -108,11 +108,11 @@ class Settings:
         self.proxies: Final = Proxies(proxies, _SCHEMES_OF_PROXIES)
 
     def can_trust(self) -> bool:
-        """Tell whether the trusted certificates can be read now, or could but for other files."""
+        """Tell whether the trusted certificates can be read now, or only lack a file descriptor."""
         return _can_trust(self._ca_bundle, is_directory=self._is_directory)
 
     def new_handle(self) -> pycurl.Curl:
-        """Return an easy handle that lacks nothing but a request."""
+        """Return an easy handle that is ready for a request."""
         easy = pycurl.Curl()
         for option, value in (
             (pycurl.POST, 1),
@@ -120,7 +120,7 @@ class Settings:
             (pycurl.FOLLOWLOCATION, 0),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.HTTP_CONTENT_DECODING, 0),
-            # libcurl finds where chunks end, and lets pass what is none: see `_Transfer.answer`.
+            # libcurl finds the end of chunks but accepts invalid ones: see `_Transfer.answer`.
             (pycurl.HTTP_TRANSFER_DECODING, 0),
             (pycurl.MAXFILESIZE_LARGE, MAX_ANSWER_BYTES),
             (pycurl.UPLOAD_BUFFERSIZE, _BUFFER_BYTES),
@@ -128,7 +128,7 @@ class Settings:
             (pycurl.NOPROXY, ""),
         ):
             easy.setopt(option, value)
-        # All of them: what is not set is what libcurl was built with, and trusted besides.
+        # Set all of them: libcurl also trusts the built-in default of each that is not set.
         for of_file, of_directory in (
             (pycurl.CAINFO, pycurl.CAPATH),
             (pycurl.PROXY_CAINFO, pycurl.PROXY_CAPATH),
@@ -139,23 +139,25 @@ class Settings:
 
 
 class _Multi(pycurl.CurlMulti):
-    """A multi handle that costs nothing to print, which is done for each change of a socket."""
+    """A multi handle that is cheap to print: a callback prints it for each change of a socket."""
 
     __str__: Any = str  # called without self, for the empty text
 
 
 class Transfers:
     """
-    Transfers under way, and the connections that are kept for the next ones.
+    Transfers in progress, and the connections kept for the next ones.
 
     For one thread at a time. `start` transfers and let them `go`; wait until a socket of `changes`
-    is ready or `wakes_at` has come; `act` on that; and take what was `answered` and what `expired`.
+    is ready or the time of `wakes_at` has come; call `act`; and take what was `answered` and what
+    `expired`.
 
     Attributes:
-        is_parents: Whether they came with a fork, and are not to be touched any more.
-        kept: The connections that answers came through, by their sockets. `changes` may not have
-            had those: what goes so quickly is never waited for.
-        distrusted_until: Connections that are idle since then, or since before, are to be dropped.
+        is_parents: Whether they belong to the parent process and must not be touched.
+        kept: The connections that answers came through, by socket. `changes` may not have shown
+            them: a very quick transfer is never waited for.
+        distrusted_until: Connections that have been idle since this time or longer must be
+            dropped.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -167,7 +169,7 @@ class Transfers:
         self._multi = _Multi()
         self._multi.setopt(pycurl.M_MAXCONNECTS, _MAX_CONNECTIONS)
         self._words: list[str] = []
-        # A list is no file, but all that `print` asks of one is where to write.
+        # `print` needs only a `write` method, here that of a list.
         file: Any = types.SimpleNamespace(write=self._words.append)
         note_change: Any = functools.partial(print, file=file)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, note_change)
@@ -182,7 +184,7 @@ class Transfers:
         return len(self._under_way)
 
     def start(self, key: Any, request: HttpRequest, timeouts: Timeouts) -> None:
-        """Start a transfer; it begins when it is let go."""
+        """Add a transfer; it begins with the next `go`."""
         transfer = self._idle.pop() if self._idle else _Transfer(self._settings)
         transfer.begin(key, request, timeouts)
         if self._takes_no_kept:
@@ -199,24 +201,24 @@ class Transfers:
 
     @property
     def is_to_go(self) -> bool:
-        """Whether some were started that do not go yet."""
+        """Whether transfers were started that have not begun."""
         return self._is_to_go
 
     def go(self) -> None:
-        """Let begin what was started: together they take less than one by one."""
+        """Begin the started transfers; doing so together is cheaper than one by one."""
         self._is_to_go = False
         self.act(TIMEOUT, 0)
 
     def act(self, socket: int, readiness: int) -> None:
-        """Let libcurl go on: with a socket that is ready, or because of the time."""
+        """Let libcurl continue: with a ready socket, or after a timeout."""
         self._multi.socket_action(socket, readiness)
 
     def changes(self) -> Iterable[tuple[int, int]]:
-        """Take what has changed: sockets, and what they are waited for; 0 for nothing any more."""
+        """Take the changed sockets, each with the events to wait for; 0 for none any more."""
         words = self._words
         if not words:
             return ()
-        # Of each: what, " ", the socket, " ", "", " ", "None", "\n".
+        # For each change: event, " ", socket, " ", "", " ", "None", "\n".
         taken = [
             (int(socket), _INTERESTS[what])
             for what, socket in zip(words[::8], words[2::8], strict=True)
@@ -225,7 +227,7 @@ class Transfers:
         return taken
 
     def wakes_at(self) -> float | None:
-        """Return when, on the monotonic clock, to `act` if no socket is ready before."""
+        """Return when, on the monotonic clock, to call `act` if no socket is ready by then."""
         milliseconds = self._multi.timeout()
         if milliseconds < 0:
             return self._looks_at
@@ -242,13 +244,13 @@ class Transfers:
         return not self._unsent
 
     def answered(self) -> list[tuple[Any, Answer]]:
-        """Take the answers that there are, and what failed."""
+        """Take the results of transfers that have ended."""
         ended: list[tuple[Any, Answer]] = []
         left = 1
         while left:
             left, answered, failed = self._multi.info_read()
             for easy in answered:
-                number = self._keep(easy)  # once it has landed nobody knows any more
+                number = self._keep(easy)  # before it lands: libcurl then forgets its socket
                 transfer = self._landed(easy)
                 answer, ends_connection = transfer.answer()
                 if ends_connection:
@@ -273,19 +275,19 @@ class Transfers:
         return error
 
     def are_late(self) -> bool:
-        """Tell whether it is time to look what has been under way for too long."""
+        """Tell whether it is time to look for transfers that have taken too long."""
         return self._looks_at is not None and self._looks_at <= monotonic()
 
     def expired(self, now: float) -> list[tuple[Any, Answer]]:
         """
-        Take what has been under way for too long.
+        Take the transfers that have taken too long.
 
-        libcurl only looks after connecting: its bound on the whole counts from the start, where
-        reading has a bound of its own; and it would drop an answer that came in time because
-        nobody was there to read it.
+        libcurl itself is only given the timeout for connecting. Its total timeout counts from the
+        start, but reading has a timeout of its own; and libcurl would drop an answer that came in
+        time but was not read in time.
 
         Args:
-            now: When what was there began to be read, on the monotonic clock.
+            now: When the arrived bytes began to be read, on the monotonic clock.
         """
         ended: list[tuple[Any, Answer]] = []
         self._looks_at = None
@@ -299,7 +301,7 @@ class Transfers:
         return ended
 
     def _keep(self, easy: pycurl.Curl) -> int:
-        """Note over which connection an answer came, and return its socket."""
+        """Note the connection that an answer came over, and return its socket."""
         getinfo = easy.getinfo
         number: int = getinfo(pycurl.ACTIVESOCKET)
         if number < 0:
@@ -317,17 +319,17 @@ class Transfers:
 
     def drop(self, number: int) -> None:
         """
-        Let nothing go over a kept connection any more.
+        Stop using a kept connection.
 
-        libcurl does not close one that we name. It finds that this one is dead, and sends what
-        was meant for it over a new one.
+        libcurl cannot close a connection of our choice. So we shut its socket down: libcurl finds
+        it dead, and sends the next request over a new one.
         """
         kept = self.kept.pop(number, None)
         if kept is None:
             return
         try:
             with closing(_socket_of(number)) as found:
-                # Else libcurl has closed it, and the number is another file's now.
+                # Otherwise libcurl has closed it, and the number belongs to another file.
                 if _ends_of(found) == kept.ends:
                     found.shutdown(socket.SHUT_RDWR)
         except OSError as error:
@@ -342,16 +344,16 @@ class Transfers:
         return transfer
 
     def lost(self, words: str) -> list[tuple[Any, Answer]]:
-        """Return what there is to say of what is under way if nobody waits for it any more."""
+        """Return a failure for each transfer in progress, when nothing waits for them any more."""
         return [(one.key, one.failure(words)) for one in self._under_way.values()]
 
     def forked(self) -> list[tuple[Any, Answer]]:
-        """Return the same in a child process: all of it may be sent, by the parent."""
+        """Return the same in a child process: the parent may send all of these requests."""
         words = "the process was forked"
         return [(one.key, answer_lost(one.place, words)) for one in self._under_way.values()]
 
     def close(self) -> None:
-        """End what is under way, and close all connections."""
+        """End the transfers in progress, and close all connections."""
         _all.pop(id(self), None)
         self._multi.close()
         self._under_way.clear()
@@ -361,18 +363,17 @@ class Transfers:
 
 _all: Final[dict[int, weakref.ref[Transfers]]] = {}
 """
-Those that are open, by identity.
+All open transfers, by identity.
 
-No WeakSet: Ctrl-C is lost if it comes while one of those looks after who has gone.
+Not a WeakSet: it loses a Ctrl-C that comes while it removes dead references.
 """
 
 
 def _leave_to_parent() -> None:
     """
-    Never close what a process has from its parent, not even when it ends.
+    Never close connections of the parent process, not even at exit.
 
-    A connection that is closed takes leave with a TLS alert, and this one's other end would take
-    it for the parent's.
+    Closing a connection sends a TLS alert, and the peer would take it for the parent's.
     """
     for reference in tuple(_all.values()):
         if (transfers := reference()) is not None:
@@ -386,16 +387,16 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Transfer:
-    """An easy handle, and the request and the answer that go through it."""
+    """An easy handle, with its current request and answer."""
 
     def __init__(self, settings: Settings) -> None:
         self.easy = easy = settings.new_handle()
         self._settings = settings
         self._lines: list[bytes] = []
         self._chunks: list[bytes] = []
-        # The body is read by a function, and libcurl has no way to start it again: where a kept
-        # connection dies it would otherwise send on a new one, without telling, what the service
-        # may have carried out. As it is, it does that only while none of the body was read.
+        # libcurl reads the body through a function and cannot rewind it. If it could, and a kept
+        # connection died, it would silently send a request again that the service may have
+        # carried out. So it only resends a request if none of its body was read.
         self._body = io.BytesIO()
         self._body_bytes = 0
         self._url = ""
@@ -414,7 +415,7 @@ class _Transfer:
         if timeouts.connect != self._connect_seconds:
             setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(timeouts.connect * 1000)))
             self._connect_seconds = timeouts.connect
-        # Anew, on the bytes that are there: writing them would copy them.
+        # Initialised again to share the bytes: writing them would copy them.
         io.BytesIO.__init__(self._body, request.body)
         self._body_bytes = len(request.body)
         setopt(pycurl.POSTFIELDSIZE_LARGE, self._body_bytes)
@@ -440,14 +441,14 @@ class _Transfer:
             self.place += f" through the proxy {proxy.place}"
 
     def may_go_again(self, number: int) -> bool:
-        """Tell whether it was sent over a kept connection that was dead, and nothing went out."""
+        """Tell whether it failed on a dead kept connection before anything was sent."""
         getinfo = self.easy.getinfo
         return (
             number in _CUT and not getinfo(pycurl.NUM_CONNECTS) and not getinfo(pycurl.REQUEST_SIZE)
         )
 
     def rewind(self) -> None:
-        """Make ready to go again, over a new connection."""
+        """Prepare to be sent again, over a new connection."""
         self.go_alone()
         self._lines.clear()
         self._chunks.clear()
@@ -456,7 +457,7 @@ class _Transfer:
         self._is_sending = False
 
     def go_alone(self) -> None:
-        """Go over a new connection, whatever is kept."""
+        """Use a new connection, even if there are kept ones."""
         self.easy.setopt(pycurl.FRESH_CONNECT, 1)
         self._is_fresh = True
 
@@ -465,7 +466,7 @@ class _Transfer:
         return bool(self.easy.getinfo(pycurl.SIZE_UPLOAD_T) >= self._body_bytes)
 
     def note_sending(self, now: float) -> None:
-        """Count the time for reading from when the connection was there, if it is."""
+        """Start the timeout for reading if the connection is open."""
         if not self._is_sending:
             connected = self.easy.getinfo(pycurl.PRETRANSFER_TIME)
             self._is_sending = connected > 0
@@ -474,9 +475,9 @@ class _Transfer:
 
     def answer(self) -> tuple[Answer, bool]:
         """
-        Return the answer, and whether its connection can carry no other.
+        Return the answer, and whether its connection must not be used again.
 
-        libcurl has read it, and is lenient. So what is not plainly well-formed is read once more.
+        libcurl reads leniently. So an answer that is not plainly well-formed is read once more.
         """
         head, body = b"".join(self._lines), b"".join(self._chunks)
         usual = _USUAL.fullmatch(head) if len(self._lines) < _MANY_LINES else None
@@ -492,7 +493,7 @@ class _Transfer:
         return answer, reader.ends_connection
 
     def error(self, number: int) -> TransportError:
-        """Say why there is no answer."""
+        """Return the error that says why there is no answer."""
         told = self.easy.errstr()
         words = _WORDS.get(number) or f"libcurl's error {number}"
         if self.may_have_been_sent():
@@ -500,7 +501,7 @@ class _Transfer:
                 return no_answer_in_time(self.place)
             return answer_lost(self.place, words)
         if number == pycurl.E_SSL_CACERT_BADFILE and self._settings.can_trust():
-            # It could be opened now. There was no file left, or somebody is just writing it.
+            # The file can be read by now: there was no descriptor left, or it was being written.
             return no_connection(self.place, "the trusted certificates could not be read")
         if number in _UNTRUSTED and not _WAS_CUT.search(told):
             return not_trusted(self.place, told or words)
@@ -513,17 +514,17 @@ class _Transfer:
         return no_connection(self.place, words)
 
     def failure(self, words: str) -> TransportError:
-        """Say that nobody waits any more."""
+        """Return the error of a transfer that nothing waits for any more."""
         if self.may_have_been_sent():
             return answer_lost(self.place, words)
         return no_connection(self.place, words)
 
     def may_have_been_sent(self) -> bool:
-        """Tell whether a byte of the request has left."""
+        """Tell whether a byte of the request may have been sent."""
         return bool(self.easy.getinfo(pycurl.REQUEST_SIZE))
 
     def forget(self) -> None:
-        """Keep nothing of the events."""
+        """Drop the request and the answer, so that no event stays in memory."""
         self.key = None
         self._lines.clear()
         self._chunks.clear()
@@ -534,7 +535,7 @@ class _Transfer:
 
 
 def _header_lines(headers: Mapping[str, str]) -> list[str] | list[bytes]:
-    """Return what libcurl is to send, and what it is not to add."""
+    """Return the headers to send, and those that libcurl must not add."""
     lines = [f"{name}: {value}" for name, value in headers.items()]
     if "" in headers.values():
         lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers.items()]
@@ -544,15 +545,15 @@ def _header_lines(headers: Mapping[str, str]) -> list[str] | list[bytes]:
     joined = "".join(lines)
     if "\r" in joined or "\n" in joined or "\0" in joined:
         raise ValueError("a header holds a line break or a NUL")
-    # pycurl takes text only as ASCII.
+    # pycurl only accepts str that is ASCII.
     return lines if joined.isascii() else [line.encode("latin-1") for line in lines]
 
 
 def _without_others(lines: list[bytes], *, is_tunneled: bool) -> bytes:
-    """Return the head of an answer, without a proxy's before it, and what follows chunks."""
+    """Return the head of an answer and its trailers, without a proxy's head before it."""
     starts = [number for number, line in enumerate(lines) if line.startswith(b"HTTP/")]
     if is_tunneled:
-        # The proxy's own ends with the first that is not interim.
+        # The proxy's head ends with its first final status.
         ends = (then for now, then in itertools.pairwise(starts) if lines[now][8:10] != b" 1")
         lines = lines[next(ends, len(lines)) :]
         starts = [number for number, line in enumerate(lines) if line.startswith(b"HTTP/")]
@@ -562,7 +563,7 @@ def _without_others(lines: list[bytes], *, is_tunneled: bool) -> bytes:
 
 
 def _can_trust(bundle: str, *, is_directory: bool) -> bool:
-    """Tell whether certificates can be read: libcurl says no more than that they could not."""
+    """Tell whether certificates can be read: libcurl does not say why it could not."""
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(
@@ -582,17 +583,17 @@ _USUAL: Final = re.compile(
     rb"(?i:content-length):[ \t]*[0-9]{1,18}[ \t]*\r\n"
     rb"(?:%(name)s:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n" % {b"name": _NAME}
 )
-"""The head of an answer that no two readers understand differently: it has one plain length."""
+"""An unambiguous head of an answer: it has one plain Content-Length."""
 
 _MANY_LINES: Final = 100
 
 
 def _socket_of(number: int) -> socket.SocketType:
-    """Return a socket of our own for a connection of libcurl's."""
+    """Return a duplicate socket for a connection of libcurl's."""
     copy = socket.dup(number)
     try:
         return socket.SocketType(fileno=copy)
-    except OSError:  # it is no socket
+    except OSError:  # it is not a socket
         socket.close(copy)
         raise
 
@@ -607,10 +608,10 @@ def _ends_of(found: socket.SocketType) -> tuple[Any, Any, Any] | None:
 
 class _Kept:
     """
-    A connection that is kept for the next request.
+    A connection kept for the next request.
 
     Attributes:
-        ends: Our port, and the peer's address and port: a socket's number says less.
+        ends: Our port, and the peer's address and port: a socket's number may be reused.
         idle_since: When the last answer came, on the monotonic clock.
     """
 
@@ -622,7 +623,7 @@ class _Kept:
 
 
 class _Headers(Mapping[str, str]):
-    """The headers of an answer, read when they are asked for: those of most answers never are."""
+    """The headers of an answer, parsed only when used: those of most answers never are."""
 
     __slots__ = ("_received",)
 
@@ -645,7 +646,7 @@ class _Headers(Mapping[str, str]):
 
 
 def _read_headers(received: bytes) -> dict[str, str]:
-    """Read the headers of an answer that is well-formed."""
+    """Parse the headers of a well-formed answer."""
     headers: dict[str, str] = {}
     for line in received.decode("latin-1").split("\r\n")[1:]:
         name, colon, value = line.partition(":")
@@ -664,7 +665,7 @@ _CUT: Final = frozenset(
 )
 
 _OF_NETWORK: Final = frozenset({*_CUT, pycurl.E_OPERATION_TIMEDOUT, pycurl.E_PARTIAL_FILE})
-"""Where these end a kept connection, others may have been forgotten with it."""
+"""After one of these errors on a kept connection, others may be dead as well."""
 
 _REFUSED_TUNNEL: Final = re.compile("CONNECT tunnel failed, response ([0-9]{3})")
 
@@ -680,7 +681,7 @@ _UNTRUSTED: Final = frozenset(
 )
 
 _WAS_CUT: Final = re.compile("^(Recv|Send) failure|unexpected eof")
-"""What libcurl says of a handshake that only the network ended. It has no number for that."""
+"""libcurl's text for a handshake that the network ended; it has no error number for that."""
 
 _WORDS: Final[dict[int, str]] = {
     **dict.fromkeys(_CUT, "the connection was closed"),

@@ -1,17 +1,16 @@
 """
-A urllib3 pool that posts the short way.
+A urllib3 pool with a fast path for POST.
 
 urllib3 keeps the connections, checks whether they were dropped, verifies certificates and tunnels
-through proxies. What it adds to each request on top of http.client (retries, redirects, copies of
-headers and timeouts, a response that can decode and stream) is two thirds of what a small request
-costs, and http.client takes answers that two readers could understand differently. So requests are
-written and answers are read here.
+through proxies. Its own work on each request (retries, redirects, copies of headers and timeouts, a
+response that can decode and stream) takes two thirds of the CPU of a small request, and http.client
+accepts ambiguous answers. So this module writes requests and reads answers itself.
 """
 
 from __future__ import annotations
 
-# Looking up a host imports this codec. It is imported now, since a child process that is forked in
-# the middle of an import of another thread waits for its end for ever.
+# Looking up a host imports this codec. It is imported now: if another thread imported it during a
+# fork, the child would wait forever.
 import encodings.idna  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import errno
 import functools
@@ -48,21 +47,21 @@ from eventbridge_partner.transports._writing import encoded, request_head
 
 _CHUNK_BYTES: Final = 65536
 _RECORD_BYTES: Final = 16384
-"""As much as one TLS record holds. A part of a record is nothing to whoever receives it."""
+"""The size of a full TLS record. A receiver cannot use a part of a record."""
 
 _SOCKET: Final = socket.socket
-"""The one of Python, whatever replaces it later."""
+"""Python's own class, even if a test replaces it later."""
 
 OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class _Posting(urllib3.connection.HTTPConnection):
     """
-    A connection that posts.
+    A connection with a fast path for POST.
 
     Attributes:
-        until: When, on the monotonic clock, what is under way is to be there.
-        sent: How many bytes of a request have left.
+        until: The deadline of the current step, on the monotonic clock.
+        sent: How many bytes of the request were sent.
         answered_at: When the last answer came; None before the first.
     """
 
@@ -75,15 +74,15 @@ class _Posting(urllib3.connection.HTTPConnection):
         Send a request, and return its answer.
 
         Raises:
-            GarbledAnswerError: There is none, or one that cannot be read.
-            OSError: The connection broke, or it took too long.
+            GarbledAnswerError: There is no answer, or it cannot be read.
+            OSError: The connection broke, or the deadline passed.
         """
         self.until = until
         self.sent = 0
         sock: Any = self.sock
         left = memoryview(data)
         if not isinstance(sock, _SOCKET):
-            # A test's stand-in, which may know of sending what http.client uses.
+            # A test's fake socket, which may only have the methods that http.client uses.
             sock.settimeout(self._seconds_left())
             self.sent = len(data)
             sock.sendall(data)
@@ -116,8 +115,8 @@ class _Posting(urllib3.connection.HTTPConnection):
                 return bytes(sock.recv(_CHUNK_BYTES))
             except TimeoutError as error:
                 let_pass(error)
-        # However late we are, what has come by now is read. So much only lasts a moment: an answer
-        # is bounded.
+        # Even after the deadline, read the bytes that have come. That is quick, because the size
+        # of an answer is bounded.
         try:
             sock.settimeout(0)
             return bytes(sock.recv(_CHUNK_BYTES))
@@ -131,7 +130,7 @@ class _Posting(urllib3.connection.HTTPConnection):
         return left
 
     def _tunnel(self) -> None:
-        """Ask a proxy for a tunnel: http.client would give each byte of the answer its own time."""
+        """Ask a proxy for a tunnel. http.client would apply the timeout to each byte separately."""
         tunnel: Any = self
         sock, host, headers = tunnel.sock, tunnel._tunnel_host, tunnel._tunnel_headers
         place = f"{f'[{host}]' if ':' in host else host}:{tunnel._tunnel_port}"
@@ -149,12 +148,12 @@ class _Posting(urllib3.connection.HTTPConnection):
 
 
 class _RefusedTunnelError(Exception):
-    """A proxy does not tunnel."""
+    """A proxy refused to open a tunnel."""
 
 
 class _Direct(_Posting):
     def _new_conn(self) -> socket.socket:
-        """Open a socket; urllib3 would give each of a host's addresses the whole time."""
+        """Open a socket. urllib3 would apply the whole timeout to each address of a host."""
         host: Any = getattr(self, "_dns_host", self.host)
         found = socket.getaddrinfo(host.strip("[]"), self.port, 0, socket.SOCK_STREAM)
         for number, (family, kind, protocol, _, address) in enumerate(found, 1):
@@ -189,8 +188,8 @@ class _Shelf:
     """
     The idle connections of a pool, the newest on top.
 
-    Not a `LifoQueue`: a signal handler that sends while its thread holds the lock of one would
-    wait for ever. These are single operations of a list.
+    Not a `LifoQueue`: a signal handler that sends while its thread holds the queue's lock would
+    wait forever. Single list operations need no lock.
     """
 
     def __init__(self, max_idle: int) -> None:
@@ -198,7 +197,7 @@ class _Shelf:
         self._idle: list[Any] = []
 
     def get(self, block: bool = False, timeout: float | None = None) -> Any:
-        """Take the newest. See `queue.LifoQueue.get`."""
+        """Take the newest connection. See `queue.LifoQueue.get`."""
         try:
             return self._idle.pop()
         except IndexError:
@@ -215,20 +214,20 @@ class _Shelf:
 
 
 class _PostingPool(urllib3.HTTPConnectionPool):
-    """A pool whose answers are whole."""
+    """A pool that returns complete answers."""
 
     ConnectionCls: Any = _Connection
     QueueCls: Any = _Shelf
     _distrusted_until = 0.0
-    """Connections that are idle since then, or since before, are not used any more."""
+    """Connections that have been idle since this time or longer are not used any more."""
 
     def urlopen(self, method: str, url: str, **request: Any) -> Any:  # type: ignore[override]
         """
-        Post the short way, and return an HttpResponse.
+        Post by the fast path, and return an HttpResponse.
 
         Raises:
             TransportError: There was no answer, or it was cut short.
-            ValueError: It is no request that can be sent.
+            ValueError: The request cannot be sent.
         """
         timeout: urllib3.Timeout = request["timeout"]
         headers: Mapping[str, str] = request["headers"]
@@ -254,7 +253,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
                 if not connection.sent:
                     if is_kept:
                         timeout = timeout.clone()
-                        continue  # it was dead, and nothing went out
+                        continue  # the connection was dead, and nothing was sent
                     raise no_connection(self._place(url), _why(error)) from error
                 if is_kept and isinstance(error, (OSError, CutAnswerError)):
                     self._distrusted_until = started
@@ -262,7 +261,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
                     raise no_answer_in_time(self._place(url)) from error
                 raise answer_lost(self._place(url), _why(error)) from error
             except BaseException:
-                # Not even an interrupt leaves a half-read connection to the next request.
+                # Even after an interrupt, the next request must not get a half-read connection.
                 connection.close()
                 raise
             finally:
@@ -281,7 +280,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
         return host if is_usual else f"{host}:{self.port}"
 
     def _place(self, url: str) -> str:
-        """Return what errors call the host, which for a proxy that forwards is that of the URL."""
+        """Return the host's name for errors; with a forwarding proxy, that of the URL."""
         host = place_of(url) if "://" in url else self._host_and_port
         proxy = self._proxy_place
         return f"{host} through the proxy {proxy}" if proxy else host
@@ -291,7 +290,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
         return f"{self.proxy.host}:{self.proxy.port}" if self.proxy else ""
 
     def _take(self) -> Any:
-        """Take an idle connection that is still there, or a new one."""
+        """Take an idle connection that is still open, or a new one."""
         try:
             while True:
                 connection: Any = self._get_conn()
@@ -303,7 +302,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
             raise TransportError("the client was closed", may_have_been_sent=False) from error
 
     def _connect(self, connection: Any, until: float, place: str, tunnels: bool) -> None:
-        """Open a connection; whatever goes wrong here, nothing was sent."""
+        """Open a connection. If this fails, nothing was sent."""
         connection.until = until
         connection.timeout = max(0.001, until - monotonic())
         try:
@@ -312,7 +311,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
             else:
                 connection.connect()
         except ssl.SSLEOFError as error:
-            # The network's doing, not a matter of trust.
+            # A network failure, not a matter of trust.
             why = "it was closed in the TLS handshake"
             raise no_connection(place, why) from error
         except (ssl.SSLError, urllib3.exceptions.SSLError, CertificateError) as error:
@@ -320,7 +319,7 @@ class _PostingPool(urllib3.HTTPConnectionPool):
             if isinstance(root, OSError) and root.errno in OUT_OF_FILES:
                 raise no_connection(place, words(root)) from error
             raise not_trusted(place, words(root)) from error
-        except Exception as error:  # what stands between us and the network raises what it likes
+        except Exception as error:  # a test's stand-in for the network can raise anything
             let_pass(error)
             raise no_connection(place, _why(error)) from error
 
@@ -335,10 +334,10 @@ POOLS: Final[dict[str, Any]] = {"http": _PostingPool, "https": _TlsPostingPool}
 
 def socks_pools() -> dict[str, Any]:
     """
-    Return the same for proxies that speak SOCKS.
+    Return the same classes for SOCKS proxies.
 
     Raises:
-        ImportError: PySocks is not there.
+        ImportError: PySocks is not installed.
     """
     from urllib3.contrib import socks
 
@@ -363,12 +362,12 @@ def socks_pools() -> dict[str, Any]:
 
 
 def _seconds(timeout: Any) -> float:
-    """Return a timeout of urllib3's that is set."""
+    """Return the seconds of a urllib3 timeout that is set."""
     return float(timeout)
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return what an error of urllib3 or PySocks stands for."""
+    """Return the original error inside an error of urllib3 or PySocks."""
     while True:
         cause = getattr(error, "socket_err", None) or error.__cause__ or error.__context__
         is_of_theirs = isinstance(error, urllib3.exceptions.HTTPError) or hasattr(
@@ -383,13 +382,13 @@ def _why(error: BaseException) -> str:
     root = _root(error)
     if isinstance(root, (GarbledAnswerError, _RefusedTunnelError)):
         return str(root)
-    if hasattr(root, "socket_err"):  # PySocks' own
+    if hasattr(root, "socket_err"):  # raised by PySocks
         return str(getattr(root, "msg", "")) or words(root)
     return words(root)
 
 
 class Readable(Protocol):
-    """An answer of urllib3."""
+    """An answer of urllib3, as far as it is used here."""
 
     headers: Any
 
@@ -398,11 +397,11 @@ class Readable(Protocol):
 
 def read(answer: Readable, until: float) -> bytes:
     """
-    Read the body of an answer, bounded in bytes and in time.
+    Read the body of an answer, with a limit on its size and a deadline.
 
     Raises:
-        GarbledAnswerError: It is shorter than it says, or too long.
-        TimeoutError: It takes too long.
+        GarbledAnswerError: It is shorter than declared, or too long.
+        TimeoutError: The deadline passed.
     """
     declared = answer.headers.get("Content-Length") or ""
     length = int(declared) if declared.isdecimal() else None

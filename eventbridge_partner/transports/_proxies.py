@@ -22,10 +22,10 @@ class Proxy:
     A proxy.
 
     Attributes:
-        url: Its URL without what it takes to log in.
+        url: Its URL without user name and password.
         place: Its host, and its port if the URL names one.
-        user: Who logs in; None if nobody does.
-        password: With what.
+        user: The user name; None if it needs no login.
+        password: The password.
     """
 
     url: str
@@ -35,7 +35,7 @@ class Proxy:
 
     @property
     def whole_url(self) -> str:
-        """The URL with what it takes to log in."""
+        """The URL with user name and password."""
         if self.user is None:
             return self.url
         scheme, _, place = self.url.partition("://")
@@ -44,12 +44,12 @@ class Proxy:
 
     @property
     def authorization(self) -> str | None:
-        """The value of the `Proxy-Authorization` header; None where nobody logs in."""
+        """The value of the `Proxy-Authorization` header; None if it needs no login."""
         return None if self.user is None else basic(self.user, self.password)
 
 
 def basic(user: str, password: str) -> str:
-    """Return the value of a header that logs in."""
+    """Return the value of a header for basic authentication."""
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode('latin-1')).decode()}"
 
 
@@ -60,10 +60,10 @@ class Proxies:
     Args:
         given: URLs by scheme, as `requests` takes them: `https`, `http`, `all`, or with a host,
             such as `https://events.us-east-1.amazonaws.com`.
-        schemes: What the URLs' own schemes may be.
+        schemes: The allowed schemes of the URLs themselves.
 
     Raises:
-        ConfigurationError: One of them cannot work.
+        ConfigurationError: One of them is invalid.
     """
 
     def __init__(self, given: Mapping[str, str] | None, schemes: Collection[str]) -> None:
@@ -83,13 +83,13 @@ class Proxies:
         return next((found[key] for key in (*keys, "all") if key in found), None)
 
     def urls(self) -> dict[str, str]:
-        """Return the URLs as they were given, but complete; they hold what it takes to log in."""
+        """Return the URLs with all their parts, including user name and password."""
         return {key: proxy.whole_url if proxy else "" for key, proxy in self._found.items()}
 
 
 def _checked(key: str, url: str, schemes: Collection[str]) -> Proxy:
     def refused(why: str) -> ConfigurationError:
-        # Not the URL itself: it may hold a password.
+        # The message leaves out the URL, which may hold a password.
         allowed = ", ".join(sorted(schemes))
         return ConfigurationError(
             f"the proxy for {key} {why}; allowed on this transport: scheme://host:port, or "
@@ -109,15 +109,15 @@ def _checked(key: str, url: str, schemes: Collection[str]) -> Proxy:
     if not host:
         raise refused("has no host")
     if not (_ADDRESS if ":" in host else _HOST).fullmatch(host):
-        raise refused("has a host that is none")
+        raise refused("has an invalid host name")
     if port == 0:
         raise refused("has the port 0")
     if not _is_plain(parts.path + parts.query):
-        raise refused("has characters that no URL may have")
+        raise refused("has characters that are not allowed in a URL")
     if user is not None or parts.password is not None:
         user, password = urllib.parse.unquote(user or ""), urllib.parse.unquote(password)
         if not _fits_latin_1(user + password):
-            raise refused("has a user name or password with a character outside of latin-1")
+            raise refused("has a user name or password with a character outside latin-1")
         if not _is_plain(user + password):
             raise refused("has a user name or password with a control character")
     place = f"[{host}]" if ":" in host else host

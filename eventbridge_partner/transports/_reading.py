@@ -1,7 +1,7 @@
 """
-Reads an HTTP/1.1 answer from the bytes of a connection, in the pieces in which they come.
+Reads an HTTP/1.1 answer from the bytes of a connection, piece by piece.
 
-Without I/O, for transports whose library brings the bytes of a connection and no more.
+Without I/O, for transports whose library only provides connections.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MAX_HEAD_BYTES: Final = 65536
 _MAX_HEADERS: Final = 100  # as in http.client
 _MAX_CHUNK_LINE_BYTES: Final = 1024
 
-# No control character but the tab, as RFC 9110 has it. Lone ends of lines are some.
+# No control characters except the tab, as in RFC 9110. That excludes a lone CR or LF.
 _STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 _FIELD: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
 _FOLDED: Final = re.compile(r"[ \t]([^\x00-\x08\x0a-\x1f\x7f]*)")
@@ -28,7 +28,7 @@ _TRAILERS: Final = -1
 
 
 class GarbledAnswerError(Exception):
-    """What came is no answer, or not all of one. Its text has nothing of what came."""
+    """The bytes are not a valid or complete answer. The message never quotes them."""
 
 
 class CutAnswerError(GarbledAnswerError):
@@ -37,16 +37,15 @@ class CutAnswerError(GarbledAnswerError):
 
 class AnswerReader:
     """
-    Reads one answer; interim answers before it are passed over.
+    Reads one answer, skipping interim answers before it.
 
-    Strict where RFC 9112 lets a reader choose: what two readers could understand differently is
-    no answer.
+    It is strict where RFC 9112 lets a reader choose: an ambiguous answer is refused.
 
     Args:
         to_connect: Whether it is a proxy's answer to CONNECT, which has no body.
 
     Attributes:
-        ends_connection: Whether the connection can carry no other request after the answer.
+        ends_connection: Whether the connection must not be used again after the answer.
     """
 
     __slots__ = (
@@ -66,25 +65,25 @@ class AnswerReader:
         self.ends_connection = False
         self._to_connect = to_connect
         self._buffer = bytearray()
-        # What all that is not body may still take: interim answers, headers, trailers, and what
-        # stands behind the sizes of chunks.
+        # How many more bytes all but the body may take: interim answers, headers, trailers and
+        # chunk extensions.
         self._headroom = _MAX_HEAD_BYTES
         self._searched = 0
         self._status = 0
         self._headers: dict[str, str] = {}
-        # Of the body: None if it ends with the connection, or is chunked.
+        # The length of the body; None if it ends with the connection, or is chunked.
         self._length: int | None = None
-        # Of the chunk whose bytes come next; _SIZE_LINE or _TRAILERS if something else does, None
-        # if there are no chunks.
+        # The size of the chunk that comes next; _SIZE_LINE or _TRAILERS if one of those comes
+        # next; None if there are no chunks.
         self._chunk: int | None = None
         self._body = bytearray()
 
     def feed(self, data: bytes | memoryview) -> HttpResponse | None:
         """
-        Take what came; return the answer if it is here to its end.
+        Take bytes that came; return the answer if it is complete.
 
         Raises:
-            GarbledAnswerError: This will never be an answer.
+            GarbledAnswerError: The bytes cannot become a valid answer.
         """
         buffer = self._buffer
         buffer += data
@@ -100,21 +99,21 @@ class AnswerReader:
             return None
         if received < length:
             return None
-        self.ends_connection = True  # nobody asked for more
+        self.ends_connection = True  # there are bytes after the answer
         return HttpResponse(self._status, self._headers, bytes(buffer[:length]))
 
     def end(self) -> HttpResponse:
         """
-        Take that nothing more will come; return the answer if it ends so.
+        Note that the connection has ended; return the answer if that is its end.
 
         Raises:
-            CutAnswerError: The answer is not here to its end.
+            CutAnswerError: The answer is incomplete.
         """
         self.ends_connection = True
         if not self._status:
             raise CutAnswerError("the connection was closed")
         if self._chunk is not None:
-            raise CutAnswerError("it ended within its chunks")
+            raise CutAnswerError("it ended before its last chunk")
         if self._length is not None:
             found = f"it ended after {len(self._buffer)} of {self._length} bytes"
             raise CutAnswerError(found)
@@ -123,13 +122,13 @@ class AnswerReader:
     # ------------------------------------------------------------ the head
 
     def _read_head(self, buffer: bytearray) -> bool:
-        """Read the lines before the body, if they are all here."""
+        """Read the lines before the body, if all of them have come."""
         while True:
             end = buffer.find(b"\r\n\r\n", self._searched)
             if end < 0:
                 self._check_headroom(len(buffer))
                 if b"\n\n" in buffer:
-                    raise GarbledAnswerError("it has a line that does not end as lines do")
+                    raise GarbledAnswerError("it has an invalid line ending")
                 self._searched = max(0, len(buffer) - 3)
                 return False
             self._take_headroom(end + 4)
@@ -159,7 +158,7 @@ class AnswerReader:
         return True
 
     def _find_end(self, headers: dict[str, str], *, is_old: bool) -> None:
-        """Find out from the headers where the body ends."""
+        """Find where the body ends, from the headers."""
         coding = headers.get("transfer-encoding")
         length = headers.get("content-length")
         if coding is not None:
@@ -170,7 +169,7 @@ class AnswerReader:
             self._chunk = _SIZE_LINE
         elif length is not None:
             if not _LENGTH.fullmatch(length):
-                raise GarbledAnswerError("it has a length that is no number")
+                raise GarbledAnswerError("it has a length that is not a number")
             self._length = int(length)
         if self._status in _WITHOUT_BODY:
             self._length, self._chunk = 0, None
@@ -215,13 +214,13 @@ class AnswerReader:
                 if len(buffer) < end + 2:
                     return None
                 if not buffer.startswith(b"\r\n", end):
-                    raise GarbledAnswerError("it has a chunk of another size than it says")
+                    raise GarbledAnswerError("it has a chunk of the wrong size")
                 self._body += buffer[:end]
                 del buffer[: end + 2]
                 self._chunk = _SIZE_LINE
 
     def _read_line(self) -> bytes | None:
-        """Read a line, if it is here to its end."""
+        """Read a line, if it is complete."""
         end = self._buffer.find(b"\r\n", 0, _MAX_CHUNK_LINE_BYTES)
         if end < 0:
             if len(self._buffer) >= _MAX_CHUNK_LINE_BYTES:
@@ -233,7 +232,7 @@ class AnswerReader:
 
 
 def _read_headers(lines: list[str]) -> dict[str, str]:
-    """Read what follows the status line; names in lower case."""
+    """Read the headers after the status line; names in lower case."""
     if len(lines) > _MAX_HEADERS + 1:
         raise GarbledAnswerError("it has too many or too long headers")
     headers: dict[str, str] = {}
@@ -244,7 +243,7 @@ def _read_headers(lines: list[str]) -> dict[str, str]:
             headers[last] = " ".join([headers[last], folded[1].strip(" \t")]).strip(" ")
             continue
         if field is None:
-            raise GarbledAnswerError("it has a header that is none")
+            raise GarbledAnswerError("it has an invalid header")
         last, value = field[1].lower(), field[2].strip(" \t")
         if last in headers and (
             last == "transfer-encoding" or (last == "content-length" and headers[last] != value)

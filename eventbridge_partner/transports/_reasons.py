@@ -1,4 +1,4 @@
-"""Says why an exception of the system or of a library was raised, in the same words for all."""
+"""Describes exceptions of the system and of libraries, in the same words for all transports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eventbridge_partner.transports._faults import CLOSED, NOT_IN_TIME
 
 
 def words(error: BaseException | None) -> str:
-    """Describe an error without what libraries add: addresses, URLs, the proxy."""
+    """Describe an error without the details that libraries add: addresses, URLs, the proxy."""
     match error:
         case None:
             return CLOSED
@@ -18,11 +18,11 @@ def words(error: BaseException | None) -> str:
             return NOT_IN_TIME
         case ssl.SSLError():
             return getattr(error, "verify_message", "") or error.reason or "TLS"
-        case socket.gaierror():  # its numbers are not the system's
+        case socket.gaierror():  # its numbers are not those of errno
             return error.strerror or "the name is unknown"
         case OSError(errno=int(number)):
             return os.strerror(number)
         case UnicodeError():
-            return "the name is none"
+            return "the name is invalid"
         case _:
             return type(error).__name__

@@ -1,4 +1,4 @@
-"""Looks at connections that nobody reads from."""
+"""Finds unread input on idle connections."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def with_input(sockets: Sequence[int]) -> list[int]:
-    """Return which of some sockets have something to be read, or are closed at either end."""
+    """Return those sockets that have unread input or are closed at either end."""
     if hasattr(select, "poll"):
         poll = select.poll()
         for number in sockets:
@@ -17,7 +17,7 @@ def with_input(sockets: Sequence[int]) -> list[int]:
 
 
 def _is_readable(number: int) -> bool:
-    """Ask on Windows, where the number of a socket may be any."""
+    """Tell whether a socket is readable on Windows, where its number may be too large to poll."""
     try:
         return bool(select.select([number], [], [], 0)[0])
     except (OSError, ValueError):

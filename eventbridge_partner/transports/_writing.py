@@ -1,7 +1,7 @@
 """
-Writes an HTTP/1.1 request, in one piece: one system call, one TLS record.
+Writes an HTTP/1.1 request in one piece: one system call, one TLS record.
 
-Without I/O, for transports whose library brings bytes to a connection and no more.
+Without I/O, for transports whose library only provides connections.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from eventbridge_partner.transports._faults import place_of
 
 def request_head(url: str, *, names_all: bool = False) -> str:
     """
-    Return what requests to a URL begin with: the first line, and `Host`.
+    Return the start of a request to a URL: its first line, and `Host`.
 
     Args:
-        url: Where they go.
-        names_all: Whether the first line has the whole URL, as a proxy that forwards wants it.
+        url: The URL.
+        names_all: Whether the first line holds the whole URL, as a forwarding proxy needs it.
 
     Raises:
-        ValueError: It is no URL.
+        ValueError: The URL is invalid.
     """
     if not (url.isascii() and url.isprintable()) or " " in url:
-        raise ValueError("the url has characters that no URL may have")
+        raise ValueError("the url has characters that are not allowed in a URL")
     path = url.partition("://")[2].partition("/")[2]
     return f"POST {url if names_all else f'/{path}'} HTTP/1.1\r\nHost: {place_of(url)}\r\n"
 
 
 def encoded(head: str, headers: Mapping[str, str], body: bytes) -> bytes:
     """
-    Return a request as it goes out.
+    Return the bytes of a request.
 
     Args:
-        head: What it begins with.
-        headers: All others, `Content-Length` among them.
-        body: What follows.
+        head: The result of `request_head`.
+        headers: All other headers, including `Content-Length`.
+        body: The body.
 
     Raises:
         ValueError: A header cannot be sent.

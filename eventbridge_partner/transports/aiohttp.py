@@ -1,10 +1,10 @@
 """
-The transport of the asynchronous client: connections of `aiohttp`, and little else of it.
+The transport of the asynchronous client: it uses connections of `aiohttp`, and little else.
 
-aiohttp looks up names, connects, verifies certificates and tunnels through proxies. What its
-sessions add to each request (cookies, redirects, retries, a task that writes, timers, streams) is
-three quarters of what a small request costs, and they do not tell whether any of it was sent. So
-requests are written here, in one piece, and answers are read here, without a task or a future for
+aiohttp looks up names, connects, verifies certificates and tunnels through proxies. Its sessions'
+own work on each request (cookies, redirects, retries, a task that writes, timers, streams) takes
+three quarters of the CPU of a small request, and sessions do not tell whether any of it was sent.
+So this module writes requests in one piece and reads answers itself, without a task or a future for
 each.
 
 Needs the extra `async`: `pip install 'eventbridge-partner[async]'`.
@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 
-# Looking up a host imports this codec. It is imported now, since a child process that is forked in
-# the middle of an import of another thread waits for its end for ever.
+# Looking up a host imports this codec. It is imported now: if another thread imported it during a
+# fork, the child would wait forever.
 import encodings.idna  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import functools
 import math
@@ -67,19 +67,19 @@ K = TypeVar("K")
 
 class AiohttpTransport:
     """
-    Sends requests over connections that aiohttp opens, any number at a time on an event loop.
+    Sends any number of requests at a time on an event loop, over connections of aiohttp.
 
-    Each event loop has connections of its own, which end with the loop at the latest. After a
-    fork, parent and child go on with connections of their own.
+    Each event loop has connections of its own, which are closed with the loop at the latest.
+    After a fork, parent and child use connections of their own.
 
     Args:
         ca_bundle: The path of a file or directory of trusted certificates; True for those of
             `certifi`.
         proxies: Proxy URLs by scheme, as `requests` takes them.
-        max_connections: Idle connections kept open.
+        max_connections: The most idle connections kept open.
 
     Raises:
-        ConfigurationError: The certificates or a proxy cannot work.
+        ConfigurationError: The certificates or a proxy are invalid.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class AiohttpTransport:
         _transports.add(self)
 
     async def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
-        """Send a request and return its whole answer. See `AsyncTransport.send`."""
+        """Send a request and return its complete answer. See `AsyncTransport.send`."""
         flights = self.flights()
         try:
             flights.start(None, request, timeouts)
@@ -121,7 +121,7 @@ class AiohttpTransport:
 
     async def close(self) -> None:
         """
-        Close the running loop's idle connections, and the others as soon as they are idle.
+        Close the running loop's idle connections now, and the others once they are idle.
 
         Sending again opens new ones.
         """
@@ -130,7 +130,7 @@ class AiohttpTransport:
             await pool.close()
 
     def _leave_connections_to_parent(self) -> None:
-        # Not even to be collected: closing one would say so to whoever looks at warnings.
+        # Kept from garbage collection, which would warn about unclosed connections.
         _of_the_parent.append(self._pools)
         self._pools = {}
 
@@ -150,7 +150,7 @@ if hasattr(os, "register_at_fork"):
 
 @attrs.frozen
 class _Settings:
-    """What all connections of a transport have in common."""
+    """The settings of all connections of a transport."""
 
     tls: ssl.SSLContext
     proxies: Proxies = attrs.field(repr=False)
@@ -170,7 +170,7 @@ def _tls_context(ca_bundle: str | bool) -> ssl.SSLContext:
         if Path(ca_bundle).is_dir():
             return ssl.create_default_context(capath=ca_bundle)
         return ssl.create_default_context(cafile=ca_bundle)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # includes ssl.SSLError
         raise ConfigurationError(
             f"ca_bundle is {ca_bundle!a}, which cannot be read as certificates ({words(error)})"
         ) from error
@@ -178,14 +178,14 @@ def _tls_context(ca_bundle: str | bool) -> ssl.SSLContext:
 
 class _Target:
     """
-    Where requests go: what is the same for all of them.
+    A destination of requests, with all that they share.
 
     Attributes:
-        place: What errors call it.
-        head: What its requests begin with.
+        place: Its name in errors.
+        head: The start of its requests.
         idle: Its idle connections, the newest last.
-        distrusted_until: Connections that are idle since then, or since before, are not used any
-            more.
+        distrusted_until: Connections that have been idle since this time or longer are not used
+            any more.
     """
 
     def __init__(self, url: str, settings: _Settings) -> None:
@@ -207,7 +207,7 @@ class _Target:
                 self.head = "".join([request_head(url, names_all=True), *lines])
 
     def connecting(self, pool: _Pool) -> aiohttp.ClientRequest:
-        """Return a request of aiohttp's, which is what its connections are opened for."""
+        """Return the request of aiohttp's that its connector needs to open a connection."""
         return aiohttp.ClientRequest(
             "POST",
             self._url,
@@ -226,7 +226,7 @@ class _Pool:
     def __init__(self, loop: asyncio.AbstractEventLoop, settings: _Settings) -> None:
         self.loop = loop
         self._settings = settings
-        # It opens connections, and hands them over: it has none to close.
+        # It opens connections and hands them over, so it has none to close.
         self._connector = aiohttp.TCPConnector(
             limit=0, ssl=settings.tls, resolver=aiohttp.ThreadedResolver()
         )
@@ -237,14 +237,14 @@ class _Pool:
         self._alarm_at = math.inf
         self._end = self._close_at_the_end()
         with suppress(StopIteration):
-            self._end.asend(None).send(None)  # runs to where it waits
+            self._end.asend(None).send(None)  # runs to its yield
 
     async def _close_at_the_end(self) -> AsyncGenerator[None, None]:
         """
         Close all connections when the loop ends.
 
-        A loop that ends closes the asynchronous generators that were started on it. It gives no
-        other sign while connections can still be closed.
+        A loop that ends closes the asynchronous generators that were started on it. That is the
+        only signal that comes while connections can still be closed.
         """
         try:
             yield
@@ -254,13 +254,13 @@ class _Pool:
                 await _abort(self._open)
 
     async def close(self) -> None:
-        """Close what is idle, and let the rest be closed as soon as it is."""
+        """Close idle connections now, and the others once they are idle."""
         self._is_retired = True
         await _abort([connection for connection in self._open if not connection.is_busy])
         await self._end.aclose()
 
     def target(self, url: str) -> _Target:
-        """Return what is known of a URL."""
+        """Return the destination of a URL."""
         target = self._targets.get(url)
         if target is None:
             target = self._targets[url] = _Target(url, self._settings)
@@ -273,14 +273,14 @@ class _Pool:
         Open a connection.
 
         Raises:
-            TransportError: There is none. Nothing was sent.
+            TransportError: It could not be opened. Nothing was sent.
         """
         try:
             async with asyncio.timeout(seconds):
                 opened = await self._connector.connect(target.connecting(self), [], _NO_BOUNDS)
         except TimeoutError as error:
             raise no_connection(target.place, NOT_IN_TIME) from error
-        except Exception as error:  # what stands between us and the network raises what it likes
+        except Exception as error:  # a test's stand-in for the network can raise anything
             raise _not_opened(error, target.place) from error
         transport, handler = opened.transport, opened.protocol
         if transport is None or handler is None:
@@ -288,14 +288,14 @@ class _Pool:
             raise no_connection(target.place, CLOSED)
         connection = _Connection(self, target, transport)
         transport.set_protocol(connection)
-        # For aiohttp it is gone, and so not aiohttp's to close.
+        # Tell aiohttp that the connection is lost, so that aiohttp does not close it.
         handler.connection_lost(None)
         opened.close()
         self._open.add(connection)
         return connection
 
     def idle(self, target: _Target) -> _Connection | None:
-        """Take an idle connection that is still there, and on which nothing lies."""
+        """Take an idle connection that is still open and has no unread input."""
         idle = target.idle
         while idle:
             connection = idle.pop()
@@ -313,7 +313,7 @@ class _Pool:
             idle.append(connection)
 
     def forget(self, connection: _Connection) -> None:
-        """Take that a connection is closed."""
+        """Note that a connection is closed."""
         self._open.discard(connection)
         if connection in connection.target.idle:
             connection.target.idle.remove(connection)
@@ -322,9 +322,9 @@ class _Pool:
 
     def watch(self, expires_at: float) -> None:
         """
-        Look at that time what has taken too long.
+        Look for requests that have taken too long at that time.
 
-        One timer for all requests: few of them ever need one.
+        All requests share one timer, because few of them ever need it.
         """
         if expires_at < self._alarm_at:
             if self._alarm is not None:
@@ -352,7 +352,7 @@ async def _abort(connections: Iterable[_Connection]) -> None:
 
 def _not_opened(error: Exception, place: str) -> TransportError:
     cause: BaseException = error
-    while cause.__cause__ is not None:  # aiohttp's errors of TLS look like Python's, but are not
+    while cause.__cause__ is not None:  # aiohttp wraps Python's TLS errors in its own
         cause = cause.__cause__
     if isinstance(cause, ssl.SSLError):
         return not_trusted(place, words(cause))
@@ -362,7 +362,7 @@ def _not_opened(error: Exception, place: str) -> TransportError:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: carries one request at a time, and reads its answer."""
+    """A connection: it carries one request at a time and reads its answer."""
 
     def __init__(self, pool: _Pool, target: _Target, transport: asyncio.Transport) -> None:
         self.target = target
@@ -378,18 +378,18 @@ class _Connection(asyncio.Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether an answer is awaited."""
+        """Whether it waits for an answer."""
         return self._flights is not None
 
     def post(self, flights: AiohttpFlights[Any], key: Any, request: bytes, seconds: float) -> bool:
         """
-        Send a request; its flights are told what became of it.
+        Send a request; its flights get the result.
 
         Returns:
-            False if the connection is dead and nothing went out. The flights are told nothing then.
+            False if the connection is dead and nothing was sent. The flights get no result then.
         """
         self._transport.write(request)
-        if self._transport.is_closing():  # it was before, or nothing could be written
+        if self._transport.is_closing():  # already before, or because nothing could be written
             self._transport.abort()
             return False
         flights.busy.add(self)
@@ -401,11 +401,11 @@ class _Connection(asyncio.Protocol):
         return True
 
     def is_clean(self) -> bool:
-        """Tell whether an idle connection is open, and nothing waits to be read from it."""
+        """Tell whether an idle connection is open and has no unread input."""
         return not self._transport.is_closing() and not _has_input(self._transport)
 
     def abort(self) -> None:
-        """Close it at once, whatever it is doing."""
+        """Close the connection at once, whatever it is doing."""
         if self._flights is not None:
             self._flights.busy.discard(self)
             self._flights = self._key = None
@@ -413,16 +413,17 @@ class _Connection(asyncio.Protocol):
 
     def expire(self, now: float) -> None:
         """
-        Give up on an answer if it has taken too long, and nothing of it waits to be read.
+        Give up on an answer that has taken too long, unless there is input to read.
 
-        What does, the loop brings in its next turns. An answer is bounded, and so are those.
+        The loop delivers that input in its next turns. Their number is bounded, because the size
+        of an answer is.
         """
         if self.expires_at <= now and not _has_input(self._transport):
             self._fail(no_answer_in_time(self.target.place))
             self._distrust_others()
 
     def _distrust_others(self) -> None:
-        """Use none again that is as old, where one fails that was kept."""
+        """After a kept connection failed, stop using those that have been idle as long."""
         if self.idle_since > -math.inf:
             target = self.target
             target.distrusted_until = max(target.distrusted_until, self._posted_at)
@@ -431,7 +432,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._flights is None:
-            self.abort()  # nobody asked for this
+            self.abort()  # unexpected bytes
             return
         try:
             answer = self._reader.feed(data)
@@ -479,7 +480,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _has_input(transport: asyncio.Transport) -> bool:
-    """Tell whether something waits to be read: of an idle connection, that it was closed."""
+    """Tell whether there is unread input; the end of a connection counts."""
     return bool(with_input([transport.get_extra_info("socket").fileno()]))
 
 
@@ -488,7 +489,7 @@ class AiohttpFlights(Generic[K]):
     Flights on connections of aiohttp. See `eventbridge_partner.transports.AsyncFlights`.
 
     Attributes:
-        arrivals: Where answers go.
+        arrivals: Collects the answers.
         busy: The connections on which requests are in flight.
     """
 
@@ -503,7 +504,7 @@ class AiohttpFlights(Generic[K]):
         """Send a request. See `AsyncFlights.submit`."""
         try:
             self.start(key, request, timeouts)
-        except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
+        except Exception as error:  # noqa: BLE001  # a transport's bug must not lose events
             let_pass(error)
             self.arrivals.add(key, raised(error, may_have_been_sent=False))
 
@@ -512,7 +513,7 @@ class AiohttpFlights(Generic[K]):
         Send a request.
 
         Raises:
-            ValueError: It is none that can be sent.
+            ValueError: The request cannot be sent.
         """
         pool = self._open_pool()
         target = pool.target(request.url)
@@ -534,7 +535,7 @@ class AiohttpFlights(Generic[K]):
         if task.cancelled():
             if self._is_closed:
                 return
-            # By whoever ends the loop. Nothing awaits once there is a connection.
+            # Cancelled as the loop ends. After connecting, the task awaits nothing.
             error = TransportError("the request was cancelled", may_have_been_sent=False)
             self.arrivals.add(key, error)
         elif (fault := task.exception()) is not None:
@@ -557,15 +558,15 @@ class AiohttpFlights(Generic[K]):
             self.arrivals.add(key, no_connection(target.place, CLOSED))
 
     async def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
-        """Return what has been answered. See `AsyncFlights.collect`."""
+        """Return the answers that have come. See `AsyncFlights.collect`."""
         return await self.arrivals.collect(seconds)
 
     def wake(self) -> None:
-        """Let `collect` return. See `AsyncFlights.wake`."""
+        """Make `collect` return. See `AsyncFlights.wake`."""
         self.arrivals.wake()
 
     async def close(self) -> None:
-        """Close the connections of what is in flight. See `AsyncFlights.close`."""
+        """Close the connections of requests in flight. See `AsyncFlights.close`."""
         self._is_closed = True
         connecting = tuple(self._connecting)
         for task in connecting:

@@ -1,5 +1,5 @@
 """
-A transport on libcurl: many requests in flight on one thread, for a fraction of the CPU.
+A transport on libcurl: many requests in flight on one thread, with a fraction of the CPU.
 
 Needs the extra `speed`: `pip install 'eventbridge-partner[speed]'`.
 """
@@ -36,44 +36,44 @@ from eventbridge_partner.transports.flights import WorkerThreads
 K = TypeVar("K")
 
 _LONGEST_WAIT: Final = 3600.0
-"""No selector takes infinity."""
+"""Selectors do not accept infinity."""
 
 _MOMENT: Final = 0.005
-"""Who is away for longer than these seconds has its requests sent by a thread."""
+"""If the caller is away for longer than these seconds, a thread sends its requests."""
 
 _SOON: Final = 0.001
 """
-Who was away for less than these seconds will be again, and what it submitted can wait for more.
+If the caller was away for less than these seconds, its requests wait for more to go with.
 
-Each request that goes out alone wakes up whoever receives it, which costs a fifth of a request.
+Each request sent alone wakes up the receiver, which costs a fifth of a request.
 """
 
 _SHORTLY: Final = 0.05
-"""For so many seconds at a time it is waited where there is no socket left to be woken by."""
+"""How many seconds each wait takes if there is no socket left for waking it up."""
 
 _LOOKS: Final = 8
-"""So often it is read what has come before a request is given up: an answer takes one or two."""
+"""How often input is read before a request is given up; an answer takes one or two reads."""
 
-# libcurl's own waiting is `select`, which ends at 1,024 open files.
+# libcurl itself waits with `select`, which is limited to 1,024 open files.
 _Selector: Final[Callable[[], selectors.BaseSelector]] = getattr(
     selectors, "PollSelector", selectors.SelectSelector
 )
 
 _KEEPS_WATCHING: Final = hasattr(selectors, "PollSelector")
 """
-Whether a socket that nobody waits for may stay registered: the next request over it comes soon.
+Whether an idle socket may stay registered, because the next request over it comes soon.
 
-`poll` is told all sockets anew each time (as the kernel is not, of epoll's), so one that was closed
-meanwhile does no harm, whatever file has its number now. `select` takes no closed ones.
+`poll` gets all sockets anew each time (epoll does not), so a closed one does no harm, whatever file
+has its number now. `select` does not accept closed ones.
 """
 
 
 class CurlTransport:
     """
-    Sends requests through libcurl, any number at a time on one thread.
+    Sends any number of requests at a time on one thread, through libcurl.
 
-    Safe in threads: each delivery has connections to itself, and hands them on to the next one.
-    After a fork, parent and child go on with connections of their own.
+    Thread-safe: each delivery has connections to itself, and passes them on to the next one.
+    After a fork, parent and child use connections of their own.
 
     Args:
         ca_bundle: The path of a file or directory of trusted certificates; True for those of
@@ -81,7 +81,7 @@ class CurlTransport:
         proxies: Proxy URLs by scheme, as `requests` takes them.
 
     Raises:
-        ConfigurationError: A proxy cannot work.
+        ConfigurationError: A proxy is invalid.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class CurlTransport:
         self._workers = WorkerThreads()
 
     def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
-        """Send a request and return its whole answer. See `Transport.send`."""
+        """Send a request and return its complete answer. See `Transport.send`."""
         flights = self.flights()
         try:
             flights.start(None, request, timeouts)
@@ -108,7 +108,7 @@ class CurlTransport:
                 raise answer
             return answer
         finally:
-            del answer  # an error that its own frame holds keeps all of it alive
+            del answer  # an error in its own frame is a reference cycle
 
     def flights(self) -> CurlFlights[Any]:
         """Open the flights of one delivery."""
@@ -117,8 +117,8 @@ class CurlTransport:
             functools.partial(self._take, idle), functools.partial(self._take_back, idle)
         )
 
-    # No lock here: a signal handler that sends while its thread holds one would wait for ever.
-    # Each change of a list is one step, and who removes an element is alone with it.
+    # No lock: a signal handler that sends while its thread holds it would wait forever. Each
+    # change of a list is atomic, and the thread that removes an element owns it.
 
     def _take(self, idle: list[_Connections]) -> _Connections:
         try:
@@ -160,7 +160,7 @@ class _Connections:
     """
     Transfers, and a selector that waits for their sockets.
 
-    While who uses them is away for more than a moment, a thread goes on with what is not sent yet.
+    If their user is away for more than a moment, a thread sends what is not yet sent.
     """
 
     def __init__(self, settings: Settings, workers: WorkerThreads) -> None:
@@ -173,24 +173,24 @@ class _Connections:
         self._is_away = False
         self._leaves = 0
         self._is_watched = False
-        # Held by a thread that goes on. It looks whether anybody is back after taking it; who comes
-        # back says so, and then looks whether it is taken. So never two are at work.
+        # Held by the thread while it works. After taking the lock, the thread checks `_is_away`;
+        # `come_back` clears that and then checks the lock. So the two never work at once.
         self._minding = threading.Lock()
         self._heard: socket.socket | None = None
 
     def hear(self, asleep: socket.socket | None) -> None:
-        """Let `wait` return, too, when something can be read from a socket; None for no more."""
+        """Make `wait` return, too, when a socket becomes readable; None to stop that."""
         if self._heard is not None:
             self._selector.unregister(self._heard)
         self._heard = asleep
         if asleep is not None:
-            self._watch()  # what was said of its number was said of another socket
+            self._watch()  # earlier changes of this number were about another socket
             if self._watched.pop(asleep.fileno(), 0):
                 self._selector.unregister(asleep)
             self._selector.register(asleep, selectors.EVENT_READ, asleep)
 
     def go(self) -> None:
-        """Let begin what was started, over connections that were looked at."""
+        """Begin the started transfers, after checking the kept connections."""
         transfers = self.transfers
         if transfers.is_to_go:
             self._watch()
@@ -198,7 +198,7 @@ class _Connections:
             transfers.go()
 
     def _drop_unfit(self) -> None:
-        """Drop kept connections on which something lies, or that may have been forgotten."""
+        """Drop kept connections that have unread input, or may be dead at the other end."""
         transfers = self.transfers
         idle = [number for number in transfers.kept if number not in self._wanted]
         if not idle:
@@ -214,7 +214,7 @@ class _Connections:
                     transfers.drop(number)
 
     def wait(self, seconds: float) -> bool:
-        """Let libcurl do what there is to do, waiting up to `seconds`; tell whether there was."""
+        """Wait up to `seconds` for a ready socket; return whether there was one."""
         transfers = self.transfers
         self.go()
         self._watch()
@@ -225,7 +225,7 @@ class _Connections:
         for key, events in found:
             ready = key.fd
             if ready in self._wanted:
-                # A selector's readiness has the numbers of libcurl's.
+                # Selectors and libcurl use the same numbers for events.
                 transfers.act(ready, events)
             elif key.data is None:
                 self._selector.unregister(ready)
@@ -257,29 +257,29 @@ class _Connections:
         self._watched[changed] = interest
 
     def leave(self) -> None:
-        """Let a thread go on with what is not sent yet, in a moment, until `come_back`."""
+        """Let a thread send what is not yet sent, after a moment, until `come_back`."""
         if self._call is None:
-            self._watch()  # what was said of its number was said of another socket
+            self._watch()  # earlier changes of this number were about another socket
             self._call = _pair()
             if self._call is None:
-                return  # it goes on when we are back
+                return  # no thread: sending continues after `come_back`
             if self._watched.pop(self._call[0].fileno(), 0):
                 self._selector.unregister(self._call[0])
         self._leaves += 1
         self._is_away = True
         if not self._is_watched:
             self._is_watched = True
-            with suppress(RuntimeError):  # no more threads: it goes on when we are back
+            with suppress(RuntimeError):  # no more threads: sending continues after `come_back`
                 self._workers.run(self._stand_by)
 
     def _stand_by(self) -> None:
-        """Wait for somebody to stay away, and go on then. Ends when nobody was away lately."""
+        """Send once the caller stays away for a moment; end if it has not left again meanwhile."""
         leaves = -1
         while leaves != self._leaves:
             leaves = self._leaves
             time.sleep(_MOMENT)
         self._is_watched = False
-        # Whoever comes back runs into the error as well.
+        # The caller will meet the same error after `come_back`.
         with self._minding, suppress(LibcurlError):
             if self._call is not None and self._is_away:
                 self._mind(self._call)
@@ -294,7 +294,7 @@ class _Connections:
             self._selector.unregister(call[0])
 
     def come_back(self) -> None:
-        """Go on alone."""
+        """Take the transfers back from the thread."""
         self._is_away = False
         if self._call is None or not self._minding.locked():
             return
@@ -313,24 +313,24 @@ class _Connections:
 
 
 def _pair() -> tuple[socket.socket, socket.socket] | None:
-    """Return two sockets that are connected; None if there is no file left for them."""
+    """Return two connected sockets; None if there are no file descriptors left for them."""
     try:
         return socket.socketpair()
-    except Exception as error:  # noqa: BLE001  # what forbids sockets in tests raises what it likes
+    except Exception as error:  # noqa: BLE001  # test tools that forbid sockets raise anything
         let_pass(error)
         return None
 
 
 class _Bell:
     """
-    Wakes who collects.
+    Wakes the collecting thread.
 
-    Where nothing is in flight by a lock: a socket's `send` gives way to other threads, the woken
-    one first, and costs who rings several times as much.
+    If nothing is in flight, it uses a lock: a socket's `send` lets other threads run, first the
+    woken one, and costs the ringing thread several times as much.
 
     Attributes:
-        asleep: Becomes readable where a socket is what wakes; None if there was no file left.
-        is_rung: Whether it was rung since it was last silent.
+        asleep: A socket that becomes readable on a ring; None if there was no descriptor left.
+        is_rung: Whether it was rung since the last `fall_silent`.
     """
 
     def __init__(self) -> None:
@@ -346,14 +346,14 @@ class _Bell:
         self.is_rung = False
 
     def ring(self) -> None:
-        """Wake who sleeps or listens, or is about to. In any thread."""
-        # Who is to be woken says so first, and looks at this then: one of the two sees the other.
+        """Wake the thread that sleeps or listens, or is about to. Any thread may call it."""
+        # The waiting thread first says that it waits, then checks this: one sees the other.
         self.is_rung = True
         if self._is_sleeping:
-            with suppress(RuntimeError):  # two have rung
+            with suppress(RuntimeError):  # another thread released it
                 self._lock.release()
         elif self._is_listening and self._call is not None:
-            with suppress(OSError):  # it rings already, or nobody listens any more
+            with suppress(OSError):  # it was rung already, or is closed
                 self._call.send(b"!")
 
     def sleep(self, seconds: float) -> None:
@@ -365,16 +365,16 @@ class _Bell:
         self._lock.acquire(blocking=False)
 
     def listen(self) -> bool:
-        """Let rings be heard at the socket; False if there was one already."""
+        """Make rings wake the socket; return False if it was rung already."""
         self._is_listening = True
         return not self.is_rung
 
     def fall_silent(self) -> None:
-        """Take that whoever was woken is awake."""
+        """Reset it: the woken thread is awake."""
         self._is_sleeping = self._is_listening = self.is_rung = False
 
     def close(self) -> None:
-        """Close the sockets. Ringing has no effect then."""
+        """Close the sockets. Ringing then has no effect."""
         for end in (self.asleep, self._call):
             if end is not None:
                 end.close()
@@ -388,13 +388,13 @@ class CurlFlights(Generic[K]):
     ) -> None:
         self._take = take
         self._hand_back = hand_back
-        # None before the first request, and after what was there is given up.
+        # None before the first request, and after the connections were given up.
         self._connections: _Connections | None = None
         self._ended: list[tuple[K, Answer]] = []
         self._left_at: float | None = None
         self._comes_back_soon = False
-        # Whether no call of ours was left by an exception, such as Ctrl-C. If one was, what we
-        # know of the sockets may not be true any more.
+        # False while a call is running, and after an exception such as Ctrl-C ended one: our
+        # record of the sockets may then be wrong.
         self._is_calm = True
         self._bell: _Bell | None = None
 
@@ -402,7 +402,7 @@ class CurlFlights(Generic[K]):
         """Send a request. See `Flights.submit`."""
         try:
             self.start(key, request, timeouts)
-        except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
+        except Exception as error:  # noqa: BLE001  # a transport's bug must not lose events
             let_pass(error)
             failure = error if isinstance(error, TransportError) else None
             self._ended.append((key, failure or raised(error, may_have_been_sent=False)))
@@ -413,14 +413,14 @@ class CurlFlights(Generic[K]):
 
         Raises:
             TransportError: There is no connection. Nothing was sent.
-            ValueError: It is none that can be sent.
+            ValueError: The request cannot be sent.
         """
         self._is_calm = False
         self._take_over()
         try:
             transfers = self._open().transfers
         except (LibcurlError, OSError) as error:
-            # It needs a file or two, and says no more than that it could not begin.
+            # libcurl lacks file descriptors, but only says that it could not begin.
             raise no_connection(place_of(request.url), f"libcurl cannot begin: {error}") from error
         transfers.start(key, request, timeouts)
         self._is_calm = True
@@ -434,7 +434,7 @@ class CurlFlights(Generic[K]):
         return connections
 
     def flush(self) -> None:
-        """Send what was submitted, here or, in a moment, in a thread. See `Flights.flush`."""
+        """Send the submitted requests, here or in a thread after a moment. See `Flights.flush`."""
         self._is_calm = False
         self._take_over()
         connections = self._connections
@@ -451,7 +451,7 @@ class CurlFlights(Generic[K]):
         self._is_calm = True
 
     def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
-        """Return what has been answered. See `Flights.collect`."""
+        """Return the answers that have come. See `Flights.collect`."""
         self._is_calm = False
         self._take_over()
         try:
@@ -491,7 +491,7 @@ class CurlFlights(Generic[K]):
             bell.fall_silent()
 
     def _give_up_late_ones(self, connections: _Connections) -> list[tuple[K, Answer]]:
-        """Read what has come by now, however late we are, and give up what has not come then."""
+        """Read all input that has come, even if late, then give up requests without an answer."""
         now = monotonic()
         ended: list[tuple[K, Answer]] = []
         for _ in range(_LOOKS):
@@ -501,7 +501,7 @@ class CurlFlights(Generic[K]):
         return ended + connections.transfers.expired(now)
 
     def _take_over(self) -> None:
-        """Go on where a thread was at work, or, in a child process, with nothing of it."""
+        """Take over from the thread; in a child process, give up everything of the parent's."""
         if self._left_at is not None:
             self._comes_back_soon = monotonic() - self._left_at < _SOON
             self._left_at = None
@@ -521,7 +521,7 @@ class CurlFlights(Generic[K]):
             connections.close()
 
     def waker(self) -> Callable[[], None]:
-        """Return what lets `collect` return. See `Flights.waker`."""
+        """Return a function that makes `collect` return. See `Flights.waker`."""
         if self._bell is None:
             self._bell = _Bell()
             if self._connections is not None:
@@ -530,7 +530,7 @@ class CurlFlights(Generic[K]):
         return self._bell.ring
 
     def close(self) -> None:
-        """End what is in flight, and its connections. See `Flights.close`."""
+        """End the requests in flight and close their connections. See `Flights.close`."""
         connections, self._connections = self._connections, None
         bell, self._bell = self._bell, None
         if connections is not None and not connections.transfers.is_parents:

@@ -1,4 +1,4 @@
-"""Flights on transports that block: a thread for each request in flight, where that is worth it."""
+"""Flights on blocking transports: a thread for each request in flight, where that pays off."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ Job = Callable[[], None]
 
 _HAND_OVER_SECONDS: Final = 0.002
 """
-From what answer time on a request is worth a thread of its own.
+The answer time from which a request is worth a thread of its own.
 
-Handing a request over and its answer back costs some 0.2 ms of CPU, the half of a whole request.
+Handing a request to a thread and its answer back costs about 0.2 ms of CPU, half of a request.
 """
 
 
 class BlockingFlights(Generic[K]):
     """
-    Flights on a transport that blocks.
+    Flights on a blocking transport.
 
-    A request goes out from a worker thread if it is worth the hand-over: others are to be in
-    flight with it, and answers take their time. So the newest is held until another one comes,
-    the caller collects, or says that it will be away.
+    A worker thread sends a request if the hand-over pays off: if others are in flight with it, and
+    answers are not very quick. So the newest request is held until another one comes, or the
+    caller collects or flushes.
 
     Args:
-        transport: What sends.
-        workers: The threads that it can be sent from.
-        stays_free: Whether the caller is never to wait for one request alone, however quick the
-            last answers were: one that hangs would hold up all that it has to do besides.
+        transport: The transport.
+        workers: The threads to send from.
+        stays_free: Whether the calling thread must never send itself, however quick the last
+            answers were, because a request that hangs would hold up its other work.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class BlockingFlights(Generic[K]):
         self._workers = workers
         self._unsent: tuple[K, HttpRequest, Timeouts] | None = None
         self._answered: list[tuple[K, Answer]] = []
-        # None where somebody wants `collect` to return.
+        # None makes `collect` return.
         self._from_workers: Mailbox[tuple[K, Answer | BaseException] | None] = Mailbox()
         self._in_workers = 0
 
@@ -63,11 +63,11 @@ class BlockingFlights(Generic[K]):
         self._unsent = (key, request, timeouts)
 
     def flush(self) -> None:
-        """Send now what is held. See `Flights.flush`."""
+        """Send the held request now. See `Flights.flush`."""
         self._send_now(alone=False)
 
     def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
-        """Return what has been answered. See `Flights.collect`."""
+        """Return the answers that have come. See `Flights.collect`."""
         self._send_now(alone=not self._in_workers)
         collected, self._answered = self._answered, []
         if collected:
@@ -79,7 +79,7 @@ class BlockingFlights(Generic[K]):
             while arrived:
                 self._take(collected, arrived.popleft())
         except BaseException:
-            # For the next time: what raises is one answer of several.
+            # Kept for the next call if one of the answers raises.
             self._answered += collected
             for letter in arrived:
                 self._from_workers.put(letter)
@@ -87,16 +87,16 @@ class BlockingFlights(Generic[K]):
         return collected
 
     def withdraw(self) -> K | None:
-        """Return what is held and was not sent, and never send it; None if nothing is."""
+        """Drop the held request without sending it, and return its key; None if none is held."""
         held, self._unsent = self._unsent, None
         return None if held is None else held[0]
 
     def waker(self) -> Callable[[], None]:
-        """Return what lets `collect` return. See `Flights.waker`."""
+        """Return a function that makes `collect` return. See `Flights.waker`."""
         return functools.partial(self._from_workers.put, None)
 
     def close(self) -> None:
-        """Wait for no answer any more. See `Flights.close`."""
+        """Stop waiting for answers. See `Flights.close`."""
         self._unsent = None
 
     def _take(
@@ -126,13 +126,13 @@ class BlockingFlights(Generic[K]):
         def job() -> None:
             try:
                 from_workers.put((key, self._send(request, timeouts)))
-            except BaseException as error:  # noqa: BLE001  # the collector is to see it
+            except BaseException as error:  # noqa: BLE001  # `collect` raises it
                 from_workers.put((key, error))
 
         self._in_workers += 1
         try:
             self._workers.run(job)
-        except RuntimeError:  # the process ends, and starts no more threads
+        except RuntimeError:  # the process is ending and starts no more threads
             job()
 
     def _send(self, request: HttpRequest, timeouts: Timeouts) -> Answer:
@@ -142,7 +142,7 @@ class BlockingFlights(Generic[K]):
         except TransportError as error:
             let_pass(error)
             return error
-        except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
+        except Exception as error:  # noqa: BLE001  # a transport's bug must not lose events
             let_pass(error)
             return raised(error, may_have_been_sent=True)
         finally:
@@ -151,11 +151,11 @@ class BlockingFlights(Generic[K]):
 
 class WorkerThreads:
     """
-    Daemon threads that run jobs; as many as jobs have run at a time.
+    Daemon threads that run jobs; a new one is started only if none is idle.
 
-    Not `ThreadPoolExecutor`: at the end of the process that one waits for every request that is
-    still in flight, so that Ctrl-C would hang for as long as a read timeout. And no lock: a signal
-    handler that sends while its thread holds one would wait for ever.
+    Not `ThreadPoolExecutor`: at exit, it waits for all requests in flight, so Ctrl-C would hang for
+    up to a read timeout. And no lock: a signal handler that sends while its thread holds it would
+    wait forever.
 
     Attributes:
         answer_seconds: How long the newest answer took; infinite before the first.
@@ -184,7 +184,7 @@ class WorkerThreads:
         SendingThread(_work, "eventbridge-partner", ([job], crew)).start()
 
     def stop(self) -> None:
-        """Let the threads end, each after the jobs that it has; new jobs get new threads."""
+        """Let each thread end after its current job; new jobs get new threads."""
         crew = self._crew
         self._end.detach()
         self._begin()
@@ -195,8 +195,8 @@ class _Crew:
     """
     Threads that wait for jobs from one queue.
 
-    A thread that is idle puts down a token. Who takes it puts one job into the queue, or None that
-    ends a thread. So none is left in the queue, and no thread waits for nothing.
+    An idle thread puts down a token. The taker of a token puts one job into the queue, or None,
+    which ends a thread. So no job is left in the queue, and no thread waits in vain.
     """
 
     def __init__(self) -> None:
@@ -205,7 +205,7 @@ class _Crew:
         self._is_dismissed = False
 
     def take_idle(self) -> bool:
-        """Take the token of an idle thread, if there is one. It is a single step."""
+        """Take the token of an idle thread, if there is one. This is atomic."""
         try:
             self._tokens.pop()
         except IndexError:
@@ -220,16 +220,16 @@ class _Crew:
         return self.jobs.get()
 
     def dismiss(self) -> None:
-        """Let all threads end, those that are at work after it."""
+        """Let all threads end, working ones after their job."""
         self._is_dismissed = True
         while self.take_idle():
             self.jobs.put(None)
 
 
 def _work(first: list[Job], crew: _Crew) -> None:
-    # A thread holds on to its arguments, so this one takes what was in there.
+    # A thread keeps its arguments alive, so the job is taken out of the list.
     job: Job | None = first.pop()
     while job is not None:
         job()
-        del job  # an idle thread holds on to nothing
+        del job  # an idle thread must not keep it alive
         job = crew.next_job()

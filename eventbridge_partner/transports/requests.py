@@ -1,9 +1,9 @@
 """
-The default transport once something has imported `requests`; see `_default`.
+The default transport once any code has imported `requests`; see `_default`.
 
-`requests.Session` looks up proxies, netrc, cookies and certificates again for every request. Here
-all that is resolved once, and the adapter, which is what `responses` and moto replace in tests,
-gets requests that are ready.
+`requests.Session` looks up proxies, netrc, cookies and certificates again for each request. Here,
+all that is resolved once, and ready requests go to the adapter, which `responses` and moto replace
+in tests.
 """
 
 from __future__ import annotations
@@ -42,19 +42,18 @@ from eventbridge_partner.transports._reasons import words
 
 class RequestsTransport:
     """
-    Sends requests through a `requests` adapter, one at a time from each thread.
+    Sends one request at a time in each thread, through a `requests` adapter.
 
-    After a fork, parent and child go on with connections of their own.
+    After a fork, parent and child use connections of their own.
 
     Args:
         ca_bundle: The path of a file of trusted certificates; True for those of `certifi`.
-        proxies: Proxy URLs by scheme, as `requests` takes them; those that speak SOCKS need
-            PySocks.
-        max_connections: Idle connections kept open. Threads beyond that open one for a request and
-            close it after that.
+        proxies: Proxy URLs by scheme, as `requests` takes them; SOCKS proxies need PySocks.
+        max_connections: The most idle connections kept open. Threads beyond that open one for a
+            request and close it afterwards.
 
     Raises:
-        ConfigurationError: A proxy cannot work.
+        ConfigurationError: A proxy is invalid.
     """
 
     def __init__(
@@ -71,17 +70,17 @@ class RequestsTransport:
         _transports.add(self)
 
     def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
-        """Send a request and return its whole answer. See `Transport.send`."""
+        """Send a request and return its complete answer. See `Transport.send`."""
         prepared = requests.PreparedRequest()
         prepared.method = "POST"
         prepared.url = request.url
-        # Any mapping will do, and none is cheaper.
+        # The adapter accepts any mapping, and a dict is the cheapest.
         headers: Any = {**request.headers, "Content-Length": str(len(request.body))}
         prepared.headers = headers
         prepared.body = request.body
         bounds: Any = urllib3.Timeout(timeouts.total, timeouts.connect, timeouts.read)
         try:
-            # Whole already, unless a proxy or a mock stands in between.
+            # The answer is an HttpResponse already, unless a proxy or a mock is involved.
             adapter = self._adapter if _is_own(requests.Session.send) else _Session(self._adapter)
             answer = cast(
                 "HttpResponse | requests.Response",
@@ -101,7 +100,7 @@ class RequestsTransport:
 
     def close(self) -> None:
         """Close all idle connections. Sending again opens new ones."""
-        # Not the same adapter again: a thread that is about to send may put what is closed back.
+        # A new adapter: a sending thread may put a closed connection back into the old one.
         closed = self._adapter
         self._forget_connections()
         closed.close()
@@ -123,13 +122,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def _is_own(send: object) -> bool:
-    """Tell whether a session's `send` is that of requests, and not of requests-mock in a test."""
+    """Tell whether a session's `send` is that of requests, not of requests-mock in a test."""
     return getattr(send, "__module__", None) == "requests.sessions"
 
 
 @attrs.frozen
 class _Session:
-    """An adapter seen through a session, where a stand-in replaces sessions and nothing below."""
+    """A session around the adapter, for test tools that replace sessions rather than adapters."""
 
     adapter: requests.adapters.HTTPAdapter
 
@@ -152,7 +151,7 @@ class _ResolvedAdapter(requests.adapters.HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        # VCR.py replaces the connections of urllib3's own pools, so those are used then.
+        # VCR.py replaces the connections of urllib3's own pools, so those must be used then.
         if urllib3.HTTPConnectionPool.ConnectionCls.__module__ == "urllib3.connection":
             self.poolmanager.pool_classes_by_scheme = POOLS
 
@@ -168,7 +167,7 @@ class _ResolvedAdapter(requests.adapters.HTTPAdapter):
         if pool is None:
             try:
                 pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-            except Exception as error:  # it sends nothing, whatever it raises
+            except Exception as error:  # nothing was sent, whatever it raises
                 raise no_connection(place_of(url), words(error)) from error
             try:
                 super().cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
@@ -183,7 +182,7 @@ class _ResolvedAdapter(requests.adapters.HTTPAdapter):
         return manager
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Leave the pool as it was made: its certificates are set."""
+        """Do nothing: the pool was made with its certificates."""
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
         user, password = requests.utils.get_auth_from_url(proxy)
@@ -210,7 +209,7 @@ _OF_SOCKS: Final = frozenset({"socks4", "socks4a", "socks5", "socks5h"})
 
 
 def _schemes_of_proxies(proxies: Mapping[str, str]) -> frozenset[str]:
-    """Return the schemes that proxies may have; to find out takes PySocks where one has SOCKS'."""
+    """Return the schemes that proxies may have; SOCKS schemes need PySocks."""
     of_socks = [url.partition("://")[0].lower() for url in proxies.values() if url]
     wanted = next((scheme for scheme in of_socks if scheme in _OF_SOCKS), None)
     if wanted is None:
@@ -224,7 +223,7 @@ def _schemes_of_proxies(proxies: Mapping[str, str]) -> frozenset[str]:
 
 
 def _whole(answer: requests.Response, place: str, until: float) -> HttpResponse:
-    """Read an answer that a mock made."""
+    """Read the answer of a mock."""
     try:
         body = read(answer.raw, until)
     except (
@@ -247,7 +246,7 @@ def _whole(answer: requests.Response, place: str, until: float) -> HttpResponse:
 
 
 def _translated(error: Exception, place: str) -> TransportError:
-    """Return what an error of requests means: it comes from a mock."""
+    """Return the error that stands for an exception of requests, which a mock raised."""
     kind = type(error).__name__
     if isinstance(error, requests.exceptions.SSLError):
         return not_trusted(place, kind)

@@ -1,4 +1,4 @@
-"""Flights on transports for event loops that send one request at a time: a task for each."""
+"""Flights on asynchronous transports without flights of their own: a task for each request."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class TaskFlights(Generic[K]):
     def _ended(self, key: K, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if task.cancelled() and not self._is_closed:
-            # By whoever ends the loop, and before its first step: else it would have its answer.
+            # Cancelled as the loop ends, before its first step: otherwise it has an answer.
             error = TransportError("the request was cancelled", may_have_been_sent=False)
             self._arrivals.add(key, error)
 
     async def collect(self, seconds: float | None) -> list[tuple[K, Answer]]:
-        """Return what has been answered. See `AsyncFlights.collect`."""
+        """Return the answers that have come. See `AsyncFlights.collect`."""
         return await self._arrivals.collect(seconds)
 
     def wake(self) -> None:
-        """Let `collect` return. See `AsyncFlights.wake`."""
+        """Make `collect` return. See `AsyncFlights.wake`."""
         self._arrivals.wake()
 
     async def close(self) -> None:
-        """Cancel what is in flight. See `AsyncFlights.close`."""
+        """Cancel the requests in flight. See `AsyncFlights.close`."""
         self._is_closed = True
         for task in self._tasks:
             task.cancel()
@@ -59,7 +59,7 @@ class TaskFlights(Generic[K]):
             answer = await self._transport.send(request, timeouts)
         except TransportError as error:
             answer = error
-        except (Exception, asyncio.CancelledError) as error:  # a transport's fault, no event's fate
+        except (Exception, asyncio.CancelledError) as error:  # a bug must not lose events
             if self._is_closed:
                 raise
             answer = raised(error, may_have_been_sent=True)

@@ -1,1 +1,1 @@
-"""What goes over the wire: requests and results, refusals, signatures, without HTTP."""
+"""The wire format without HTTP: requests, results, refusals and signatures."""

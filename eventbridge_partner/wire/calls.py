@@ -1,7 +1,7 @@
 """
-What goes over the wire: AWS JSON 1.1, without HTTP and without signatures.
+The wire format: AWS JSON 1.1, without HTTP and without signatures.
 
-A `Call` is a request's content and how to read its answer.
+A `Call` is the content of a request and the function that reads its answer.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Call(NamedTuple, Generic[T_co]):
     One call of one operation.
 
     Attributes:
-        operation: The operation's name, as in `X-Amz-Target` behind the dot.
+        operation: The operation's name, as in `X-Amz-Target` after the dot.
         body: The request's body, UTF-8 JSON.
         read: Turns the body of the answer into its value; raises UnreadableAnswerError.
     """
@@ -53,11 +53,11 @@ class Call(NamedTuple, Generic[T_co]):
 
 class AllAccepted(NamedTuple):
     """
-    The results of a request of which every entry was accepted.
+    The results of a request whose entries were all accepted.
 
     Attributes:
-        event_ids: One for each entry, in their order; None from a service that gives none.
-        note: What is odd about the answer, for the log; empty if nothing is.
+        event_ids: One for each entry, in their order; None if the service gave none.
+        note: Anything odd about the answer, for the log; empty if there is nothing.
     """
 
     event_ids: Sequence[str | None]
@@ -69,9 +69,9 @@ class EachResult(NamedTuple):
     The results of a request, entry by entry.
 
     Attributes:
-        results: One for each entry, in their order; None where a result does not say whether its
+        results: One for each entry, in their order; None if a result does not say whether its
             entry was accepted.
-        note: What is odd about the answer, for the log; empty if nothing is.
+        note: Anything odd about the answer, for the log; empty if there is nothing.
     """
 
     results: Sequence[ResultEntry | None]
@@ -83,7 +83,7 @@ Results = AllAccepted | EachResult
 
 
 def put_partner_events(events: Iterable[PartnerEvent]) -> Call[Results]:
-    """Ask the service to take events; the answer is one result for each, in their order."""
+    """Return the call that sends events; its value is one result for each, in their order."""
     entries = [
         {"Source": event.source, "DetailType": event.detail_type, "Detail": event.detail}
         if event.time is None and not event.resources
@@ -98,7 +98,7 @@ def put_partner_events(events: Iterable[PartnerEvent]) -> Call[Results]:
 
 
 def to_entry(event: PartnerEvent) -> dict[str, Any]:
-    """Return an event as the members of an entry: what is not there is left out."""
+    """Return an event as the members of an entry, leaving out those that it does not have."""
     entry: dict[str, Any] = {
         "Source": event.source,
         "DetailType": event.detail_type,
@@ -116,7 +116,7 @@ _MICROSECOND: Final = datetime.timedelta(microseconds=1)
 
 
 def _epoch_number(time: datetime.datetime) -> float:
-    """Return epoch seconds as botocore writes them: with a fraction only if there is one."""
+    """Return epoch seconds as botocore writes them: as an int unless there is a fraction."""
     microseconds = (time - _EPOCH) // _MICROSECOND
     return microseconds / 1_000_000 if time.microsecond else microseconds // 1_000_000
 
@@ -130,9 +130,9 @@ def answer(call: Call[T], response: HttpResponse) -> T:
 
     Raises:
         ServiceError: The service refused the request.
-        UnreadableAnswerError: It answered with success, but not with an answer.
+        UnreadableAnswerError: It reported success, but its answer cannot be read.
     """
-    # Success that is not 200 comes from something on the way; it is read as strictly.
+    # A success other than 200 comes from a proxy or gateway; it is read just as strictly.
     if not 200 <= response.status < 300:
         raise read_error(response)
     return call.read(response.body)
@@ -145,11 +145,11 @@ def _read_results(sent: int, body: bytes) -> Results:
         raise UnreadableAnswerError(f"the answer of {len(body)} bytes is not JSON") from None
     entries = content.get("Entries") if isinstance(content, dict) else None
     if not isinstance(entries, list):
-        raise UnreadableAnswerError("the answer is not one to PutPartnerEvents")
+        raise UnreadableAnswerError("the answer is not valid for PutPartnerEvents")
     failed = content.get("FailedEntryCount")
     is_zero = type(failed) is int and failed == 0
     if not entries and is_zero:
-        # moto answers so, whatever it was sent.
+        # moto answers like this, whatever it was sent.
         return AllAccepted((None,) * sent)
     if len(entries) != sent:
         raise UnreadableAnswerError(f"the answer has {len(entries)} results for {sent} entries")
@@ -158,7 +158,7 @@ def _read_results(sent: int, body: bytes) -> Results:
         event_ids = [entry["EventId"] for entry in entries if len(entry) == 1]
         if len(event_ids) == sent and all(map(str.strip, event_ids)):
             return AllAccepted(event_ids, "" if is_zero else _odd_count(failed, 0))
-    # Each result speaks for its entry, whatever the count beside it says.
+    # Each result counts for its entry, whatever FailedEntryCount says.
     results = [_read_result(entry) for entry in entries]
     listed = sum(result is not None and result.error_code is not None for result in results)
     is_right = type(failed) is int and failed == listed
@@ -186,5 +186,5 @@ def _read_result(entry: object) -> ResultEntry | None:
 
 
 def _text(value: object) -> str | None:
-    """Return text that says something."""
+    """Return a text that is not empty; None for anything else."""
     return value if isinstance(value, str) and value.strip() else None

@@ -1,4 +1,4 @@
-"""Refusals of the service, its gateways and proxies, read as errors."""
+"""Reads refusals of the service, its gateways and proxies as errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from eventbridge_partner.errors import (
 
 
 def read_error(response: HttpResponse) -> ServiceError:
-    """Read a refusal in any form that AWS's services, their gateways and proxies give it."""
+    """Read a refusal in any form that AWS's services, their gateways and proxies use."""
     headers = response.headers
     code, message = _error_in_body(response.body)
     code = _bare_code(headers.get("x-amzn-errortype", "")) or _bare_code(code)
@@ -40,7 +40,7 @@ def read_error(response: HttpResponse) -> ServiceError:
         request_id=escaped(request_id, _MAX_ID_CHARACTERS) if request_id else None,
         retry_after=_seconds(headers.get("x-amz-retry-after", "")),
         server_time=_epoch_seconds(headers.get("date")),
-        # A gateway that gave up does not know what became of the request behind it.
+        # A gateway that gave up does not know what happened to the request behind it.
         may_have_been_sent=not code and response.status in (500, 502, 504),
     )
 
@@ -104,7 +104,7 @@ _CODE: Final = re.compile(r"[A-Za-z][\w.\-]{0,127}")
 
 
 def _bare_code(code: str) -> str:
-    """Strip the URI behind `:`, which may hold a `#`, and the namespace before `#`."""
+    """Strip the URI after `:`, which may hold a `#`, and the namespace before `#`."""
     bare = code.strip().partition(":")[0].rpartition("#")[2]
     return bare if _CODE.fullmatch(bare) else ""
 
@@ -120,7 +120,7 @@ _ECHOES: Final = (("Value '", "' at '"), ("{", "}"))
 
 
 _WHAT_WAS_SIGNED: Final = "The Canonical String"
-"""How an InvalidSignatureException begins to repeat it; "for this request should have been …"."""
+"""The start of what an InvalidSignatureException repeats: "… for this request should have been"."""
 
 _MAX_MESSAGE_CHARACTERS: Final = 500
 _MAX_ID_CHARACTERS: Final = 200
@@ -128,10 +128,10 @@ _MAX_ID_CHARACTERS: Final = 200
 
 def without_echo(message: object) -> str:
     """
-    Return a service's message without what it echoes of the request.
+    Return a service's message without the parts that echo the request.
 
-    A ValidationException repeats every Detail of the request, an InvalidSignatureException what was
-    signed, with the session token; and messages are logged.
+    Messages are logged, but a ValidationException repeats each Detail of the request, and an
+    InvalidSignatureException the signed text with the session token.
     """
     if not isinstance(message, str):
         return ""
@@ -140,7 +140,7 @@ def without_echo(message: object) -> str:
     for opening, closing in _ECHOES:
         before, found, rest = message.partition(opening)
         if found:
-            # From the first beginning to the last end; what begins behind that was cut off.
+            # Cut from the first opening to the last closing; an opening after that was cut off.
             after = rest.rpartition(closing)[2] if closing in rest else ""
             after, cut_off, _ = after.partition(opening)
             message = f"{before}{opening}…{closing}{after}{'…' if cut_off else ''}"
@@ -161,8 +161,8 @@ def read_http_date(date: str) -> datetime.datetime:
     Read a date as HTTP writes it: `Sun, 25 Jan 2015 08:00:00 GMT`.
 
     Raises:
-        ValueError: It is none.
-        OverflowError: It is none of the calendar.
+        ValueError: It is not such a date.
+        OverflowError: It is outside the calendar's range.
     """
     found = email.utils.parsedate_to_datetime(date)
     return found.replace(tzinfo=datetime.UTC) if found.tzinfo is None else found

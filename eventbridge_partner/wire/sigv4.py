@@ -1,9 +1,9 @@
 """
-AWS Signature Version 4, for the one kind of request that this package sends.
+AWS Signature Version 4 for the one kind of request that this package sends.
 
-A POST to `/` with a fixed set of headers needs little of what a general signer does: the day's
-signing key is derived once and kept, and the canonical request is one template. Its oracle in the
-tests is botocore's signer. Source: "Create a signed AWS API request" in the IAM user guide.
+A POST to `/` with a fixed set of headers needs little of a general signer: the signing key is
+derived once a day, and the canonical request is one template. The tests compare it with botocore's
+signer. Source: "Create a signed AWS API request" in the IAM user guide.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 
 @attrs.frozen
 class FrozenCredentials:
-    """One set of credentials, as it is at one moment."""
+    """One set of credentials at one moment."""
 
     access_key: str = attrs.field(repr=False)
     secret_key: str = attrs.field(repr=False)
@@ -31,7 +31,7 @@ class Signer:
     """
     Signs requests of one service in one Region, sent to one host.
 
-    Safe in threads: what it remembers is replaced as a whole.
+    Thread-safe: each value that it remembers is replaced as a whole.
     """
 
     def __init__(self, *, service: str, region: str, host: str, content_type: str) -> None:
@@ -53,10 +53,10 @@ class Signer:
         epoch_seconds: float,
     ) -> dict[str, str]:
         """
-        Return all headers of a signed request but `Host`, `Content-Length` and `User-Agent`.
+        Return all headers of a signed request except `Host`, `Content-Length` and `User-Agent`.
 
         Args:
-            credentials: What to sign with.
+            credentials: The credentials to sign with.
             target: The value of `X-Amz-Target`.
             body: The request's body.
             invocation_id: The value of `amz-sdk-invocation-id`.
@@ -105,7 +105,7 @@ class Signer:
         return timestamp
 
     def _day_key(self, secret_key: str, date: str) -> hmac.HMAC:
-        """Return an HMAC with the signing key of a day, to be copied."""
+        """Return an HMAC keyed with the signing key of a day; copy it before use."""
         remembered_secret, remembered_date, keyed = self._remembered
         if remembered_secret == secret_key and remembered_date == date:
             return keyed

@@ -26,8 +26,8 @@ class Page(Generic[T]):
     A page of a list.
 
     Attributes:
-        items: What is on it; nothing says that there is anything.
-        next_token: What to ask for the next page with; None on the last one.
+        items: The items on the page; there may be none.
+        next_token: The token with which to ask for the next page; None on the last page.
     """
 
     items: tuple[T, ...]
@@ -44,12 +44,12 @@ def create(name: str, account: str) -> Call[EventSource]:
 
 
 def describe(name: str) -> Call[EventSource]:
-    """Ask what a source is called by AWS."""
+    """Ask for a source's ARN."""
     return _call("DescribePartnerEventSource", {"Name": name}, _source)
 
 
 def list_page(prefix: str, token: str | None) -> Call[Page[EventSource]]:
-    """Ask for a page of the sources whose names begin so."""
+    """Ask for a page of the sources whose names begin with a prefix."""
     return _call(
         "ListPartnerEventSources",
         {"NamePrefix": prefix, "Limit": MAX_PAGE_ITEMS} | _next_token(token),
@@ -68,7 +68,7 @@ def accounts_page(name: str, token: str | None) -> Call[Page[SourceAccount]]:
 
 def delete(name: str, account: str) -> Call[None]:
     """Delete a source from a customer's account."""
-    # Nothing is in the answer; some services leave the body empty then.
+    # The answer has no members; some services leave its body empty.
     return Call(
         "DeletePartnerEventSource",
         orjson.dumps({"Name": name, "Account": account}),
@@ -92,14 +92,14 @@ def _read(operation: str, read: Callable[[Mapping[str, Any]], T], body: bytes) -
     except orjson.JSONDecodeError:
         raise UnreadableAnswerError(f"the answer of {len(body)} bytes is not JSON") from None
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
-        raise UnreadableAnswerError(f"the answer is not one to {operation}") from None
+        raise UnreadableAnswerError(f"the answer is not valid for {operation}") from None
 
 
 def _page(
     member: str, read: Callable[[Mapping[str, Any]], T], members: Mapping[str, Any]
 ) -> Page[T]:
     items = members[member]
-    # An answer without the list says nothing; it does not say that there is nothing.
+    # An answer without the list is invalid; it does not mean that the list is empty.
     if type(items) is not list:
         raise TypeError(f"{member} is no list")
     token = members.get("NextToken") or None
@@ -134,10 +134,10 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
 def _time(value: object) -> datetime.datetime | None:
     """
-    Read a time in each form that AWS's protocols have for one.
+    Read a time in any form that AWS's protocols use.
 
-    JSON 1.1 writes epoch seconds; a member may say otherwise, and services other than AWS's own
-    do. botocore reads all of these too.
+    JSON 1.1 writes epoch seconds unless the model of a member says otherwise; services other than
+    AWS's own use other forms. botocore reads all of these too.
     """
     match value:
         case None:

@@ -438,7 +438,7 @@ def test_only_the_proxy_of_the_scheme_is_taken(files, environment, name):
 )
 def test_a_host_that_no_name_server_can_know_is_refused(host):
     """It is known before anything is sent."""
-    with pytest.raises(ConfigurationError, match="endpoint_url has a host that is none"):
+    with pytest.raises(ConfigurationError, match="endpoint_url has an invalid host name"):
         checked_endpoint(f"https://{host}")
     assert checked_endpoint(f"https://{'a' * 63}.example.")[1] == f"{'a' * 63}.example."
 

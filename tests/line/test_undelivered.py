@@ -66,7 +66,7 @@ def test_a_call_that_is_refused(
     assert said() == [
         (
             "30 events of direct calls were not accepted: Rejected, AccessDeniedException; allow "
-            "events:PutPartnerEvents to whose credentials sign"
+            "events:PutPartnerEvents for the credentials that sign"
         )
     ]
     failed = [one for one in caplog.records if "a request of" in one.getMessage()]

@@ -260,7 +260,7 @@ def cyclic() -> dict[str, Any]:
 
 BIG = "allowed: -2**63 to 2**63 - 1"
 HALF = '"\\ud800"'
-UTF_8 = "allowed: text that UTF-8 can express"
+UTF_8 = "allowed: text that UTF-8 can encode"
 TYPES = (
     "allowed: str, int, float, bool, None, mappings, lists, tuples, aware datetimes, dates, "
     "times, UUIDs, Decimals, enums, attrs instances, dataclasses and pydantic models"
@@ -292,7 +292,7 @@ REFUSED_VALUES = {
     "timedelta": (datetime.timedelta(1), f"is a timedelta; {TYPES}"),
     "object": (object(), f"is an object; {TYPES}"),
     "class": (Customer, f"is a type; {TYPES}"),
-    "lone surrogate": ("a\ud800", "has a lone surrogate; allowed: text that UTF-8 can express"),
+    "lone surrogate": ("a\ud800", "has a lone surrogate; allowed: text that UTF-8 can encode"),
     "integer key": ({1: 2}, "has a key that is an int; allowed: str keys"),
     "None key": ({None: 2}, "has a key that is None; allowed: str keys"),
     "bytes key": ({b"k": 2}, "has a key that is a bytes; allowed: str keys"),
@@ -315,7 +315,7 @@ def test_refused_values(value, found):
 def test_lone_surrogate_in_a_key():
     """The path of a bad key is ASCII, so that the message can be written anywhere."""
     (found,) = refusal({"a": {"\udcff": 1}})
-    assert found == r"detail.a['\udcff'] has a lone surrogate; allowed: text that UTF-8 can express"
+    assert found == r"detail.a['\udcff'] has a lone surrogate; allowed: text that UTF-8 can encode"
 
 
 def test_all_findings_at_once():
@@ -609,7 +609,7 @@ class Itself(enum.Enum):
     ("member", "found"),
     [
         (Raising.ONE, "is a Raising that cannot be read (ZeroDivisionError)"),
-        (Itself.ONE, "is an Itself whose value is an enum over and over"),
+        (Itself.ONE, "is an Itself whose value is an endless chain of enums"),
     ],
 )
 def test_enums_without_a_value(member, found, wraps):

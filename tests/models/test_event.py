@@ -23,7 +23,7 @@ from tests.strategies import SOURCE, events
 MODEL: Any = botocore.session.Session().get_service_model("events")
 UTC = datetime.UTC
 NOON = datetime.datetime(2030, 1, 2, 12, tzinfo=UTC)
-TEXT = "allowed: text that UTF-8 can express"
+TEXT = "allowed: text that UTF-8 can encode"
 TYPE = "allowed: 1 to 128 characters"
 TIME = "allowed: an aware datetime, epoch seconds, or ISO 8601 text with an offset"
 LIST = "allowed: an iterable of str, one for each resource"
@@ -146,7 +146,7 @@ def test_resources_within_the_limit():
         (True, f"time is a bool; {TIME}"),
         ("2030-01-01T00:00:00", f"time has no time zone; {TIME}"),
         ("tomorrow", f"time is not ISO 8601 text; {TIME}"),
-        (1767225600_000, f"time is beyond what a datetime can say; {TIME}"),
+        (1767225600_000, f"time is outside the range of a datetime; {TIME}"),
     ],
     ids=str,
 )
@@ -225,8 +225,8 @@ MEMBERS = "allowed: Source, DetailType, Detail, Resources, Time"
         ({"Time": None}, [f"time is None; {TIME}"]),
         ({"Time": True}, [f"time is a bool; {TIME}"]),
         ({"Time": "yesterday"}, [f"time is not ISO 8601 text; {TIME}"]),
-        ({"Time": 1e300}, [f"time is beyond what a datetime can say; {TIME}"]),
-        ({"Time": float("nan")}, [f"time is beyond what a datetime can say; {TIME}"]),
+        ({"Time": 1e300}, [f"time is outside the range of a datetime; {TIME}"]),
+        ({"Time": float("nan")}, [f"time is outside the range of a datetime; {TIME}"]),
         ({"Time": "2030-01-02T12:00:00"}, [f"time has no time zone; {TIME}"]),
         ({"Time": "2030-01-02"}, [f"time has no time zone; {TIME}"]),
     ],

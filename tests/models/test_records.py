@@ -350,8 +350,10 @@ class Dumps:
 def test_what_a_model_may_dump():
     """What a model says is checked like any mapping, and what it raises is a finding."""
     assert "detail.a is NaN" in refusal(Dumps({"a": float("nan")}))
-    assert "detail is a Dumps that is dumped as another" in refusal(Dumps(Dumps({})))
-    assert "detail.a is a Dumps that is dumped as another" in refusal({"a": Dumps(Dumps({}))})
+    assert "detail is a Dumps whose model_dump returns another model" in refusal(Dumps(Dumps({})))
+    assert "detail.a is a Dumps whose model_dump returns another model" in refusal(
+        {"a": Dumps(Dumps({}))}
+    )
     found = refusal(Dumps(KeyError("canary")))
     assert "detail is a Dumps that cannot be read (KeyError)" in found
     assert "canary" not in found

@@ -29,7 +29,7 @@ def test_what_else_goes_with_it():
 
 def test_a_stamp_is_not_replaced():
     """A detail that has one keeps it: an id is stable, or it is none."""
-    with pytest.raises(InvalidEventError, match=r"detail\._meta is there already"):
+    with pytest.raises(InvalidEventError, match=r"detail\._meta exists already"):
         stamp(stamp({"order": 1}))
 
 

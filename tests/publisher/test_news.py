@@ -125,7 +125,7 @@ def test_what_nobody_looked_at_is_in_the_log(
     assert said() == [
         (
             "100 events of a publisher were not accepted: Rejected, AccessDeniedException; allow "
-            "events:PutPartnerEvents to whose credentials sign"
+            "events:PutPartnerEvents for the credentials that sign"
         )
     ]
     (record,) = [one for one in caplog.records if one.levelno == logging.WARNING]

@@ -151,7 +151,7 @@ def test_nothing_is_read_without_end(endless: bytes) -> None:
         (b"", "the connection was closed"),
         (OK[:20], "the connection was closed"),
         (OK[:-1], "it ended after 1 of 2 bytes"),
-        (CHUNKED[:-1], "it ended within its chunks"),
+        (CHUNKED[:-1], "it ended before its last chunk"),
     ],
 )
 def test_an_answer_that_is_cut_is_refused(cut: bytes, words: str) -> None:
