@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -45,8 +46,8 @@ def served(handle: Handler, context: ssl.SSLContext | None = None) -> Iterator[i
                     with context.wrap_socket(connection, server_side=True) as secured:
                         connections.append(secured)
                         handle(secured)
-            except OSError:
-                pass
+            except OSError as error:
+                close_half_made(error)
 
     threads.append(threading.Thread(target=run))
     threads[0].start()
@@ -60,6 +61,14 @@ def served(handle: Handler, context: ssl.SSLContext | None = None) -> Iterator[i
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join()
+
+
+def close_half_made(error: OSError) -> None:
+    """Close the socket that `wrap_socket` leaves open if its peer is gone before the handshake."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        half_made = frame.f_locals.get("self")
+        if isinstance(half_made, ssl.SSLSocket):
+            half_made.close()
 
 
 def read_request(connection: socket.socket) -> Request:
