@@ -37,14 +37,14 @@ _COMMANDS: Final = {
     "check": "validate and size the events of a file, without sending",
     "doctor": "find out whether a set-up can deliver, and what mends it",
     "sources": "create, find, watch and delete partner event sources",
-    "relay": "deliver what an outbox has",
-    "outbox": "make an outbox, look at it, deal with its dead letters",
+    "relay": "deliver the events of an outbox",
+    "outbox": "make an outbox, inspect it, and deal with its dead letters",
     "serve": "run the local service",
-    "customer": "act as a customer at a running local service",
+    "customer": "act as a customer on a running local service",
     "sample": "show the events of a file as the customer's rules see them",
-    "match": "hold an event pattern against the events of a file",
+    "match": "test an event pattern against the events of a file",
 }
-"""Each in a module of its name, with what `--help` says of it."""
+"""Each command's summary in `--help`; the command is in the module of its name."""
 
 
 _SILENT: Final = logging.NullHandler()
@@ -55,18 +55,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Run the program.
 
     Args:
-        argv: The arguments; None for those of the process.
+        argv: The arguments; None for the arguments of the process.
 
     Returns:
         The exit status: 0 all events were accepted, 1 some were not, 2 wrong usage,
         3 credentials, configuration or an outbox without tables, 130 interrupted by Ctrl-C.
 
     Raises:
-        SystemExit: With status 2 for arguments that cannot be read, 0 after `--help`.
+        SystemExit: Status 2 for invalid arguments, 0 after `--help`.
     """
     argv = sys.argv[1:] if argv is None else argv
     arguments = _parser(argv).parse_args(argv)
-    # The program itself says what became of events; a warning would say it again.
+    # The program itself reports the outcomes; the package's warnings would repeat them.
     logging.getLogger("eventbridge_partner").addHandler(_SILENT)
     with _open_outputs(), Interruption() as interruption:
         try:
@@ -95,7 +95,7 @@ def _say(command: str, what: object, status: int) -> int:
 
 @contextlib.contextmanager
 def _open_outputs() -> Generator[None]:
-    """Have outputs that are closed, as `>&-` leaves them, swallow what nobody wants to see."""
+    """Discard what is written to an output that is closed, as `>&-` leaves it."""
     with contextlib.ExitStack() as stack:
         for redirect, stream in (
             (contextlib.redirect_stdout, sys.stdout),
@@ -108,13 +108,13 @@ def _open_outputs() -> Generator[None]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Shows what it was given escaped: it says which arguments it does not know."""
+    """Escapes its error messages, for they quote arguments."""
 
     def error(self, message: str) -> NoReturn:
         super().error(escaped(message, MOST_OF_A_LINE))
 
     def parse_known_args(self, *args: Any, **settings: Any) -> Any:
-        # The parser of a command says itself what it does not know, with its own usage.
+        # A command's own parser reports unknown arguments, so that its own usage is shown.
         found, unknown = super().parse_known_args(*args, **settings)
         if unknown and self.prog != _PROGRAM:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -125,12 +125,12 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=_PROGRAM,
         description="Deliver SaaS events to Amazon EventBridge partner event buses.",
-        epilog=f"`{_PROGRAM} COMMAND --help` says more about each command.",
+        epilog=f"Run `{_PROGRAM} COMMAND --help` for help on a command.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    # Nobody waits for the modules of the other commands.
+    # Load only the module of the command that runs.
     wanted = next((word for word in argv if not word.startswith("-")), None)
     for name, summary in _COMMANDS.items():
         if name == wanted:

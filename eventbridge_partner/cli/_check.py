@@ -26,7 +26,7 @@ _SHOWN_SOURCES: Final = 10
 _COUNTED_SOURCES: Final = 100_000
 
 _EPILOG: Final = """\
-Findings are lines of FILE:LINE: what is wrong. Neither credentials nor a network are needed.
+Each finding is a line `FILE:LINE: what is wrong`. Needs neither credentials nor a network.
 Exit status: 0 all events can be sent; 1 some cannot; 2 wrong usage.
 """
 
@@ -36,7 +36,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "check",
         description="Validate and size the events of a file, without sending. "
-        "`send --help` says what the file holds.",
+        "`send --help` describes the file.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **settings,
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
 
     Raises:
         UsageError: The file cannot be read.
-        Interrupted: The user did not want to wait.
+        Interrupted: A signal came.
     """
     files: list[str] = arguments.files
     check_files(files)
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
 
 @attrs.define
 class _Checking:
-    """What was found so far."""
+    """What has been found so far."""
 
     name: str
     reader: EntryReaders
@@ -107,7 +107,7 @@ class _Checking:
             yield entry.event
 
     def summary(self) -> Iterator[str]:
-        """Yield what is to be said at the end."""
+        """Yield the lines of the summary."""
         total = self.good + self.bad
         if not total:
             yield "0 events"

@@ -1,4 +1,4 @@
-"""The client that the options of a command describe."""
+"""The client that a command's options describe."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from eventbridge_partner import PartnerEventsClient, RetryPolicy
 def add_options(where: Any) -> None:
     """Add the options that say where requests go, to a group of a parser."""
     where.add_argument("--region", help="the Region of the event sources")
-    where.add_argument("--endpoint-url", metavar="URL", help="instead of the Region's endpoint")
-    where.add_argument("--profile", help="a profile of AWS's config files")
+    where.add_argument(
+        "--endpoint-url", metavar="URL", help="use this instead of the Region's endpoint"
+    )
+    where.add_argument("--profile", help="a profile of the AWS config files")
 
 
 def open_named(arguments: argparse.Namespace, **settings: Any) -> PartnerEventsClient:
-    """Return a client of what the options name, with these settings besides."""
+    """Return a client with the options' settings, and with these."""
     return PartnerEventsClient(
         arguments.region,
         endpoint_url=arguments.endpoint_url,

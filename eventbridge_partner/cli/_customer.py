@@ -1,4 +1,4 @@
-"""`customer`: do at a running local service what a customer does with an event source."""
+"""`customer`: act as the customer on an event source of a running local service."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EPILOG: Final = "\n".join(
         "actions:",
         *(f"  {action:<12} {meaning}" for action, meaning in _ACTIONS.items()),
         "",
-        "AWS has no such calls: this is the customers' side of `serve`.",
+        "AWS has no such calls: they stand for the customer's part in `serve`.",
     )
 )
 
@@ -38,18 +38,20 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "customer",
-        description="Do at a local service what a customer does with a partner event source.",
+        description="Act as the customer on a partner event source of a running local service.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **settings,
     )
-    parser.add_argument("action", metavar="ACTION", choices=list(_ACTIONS), help="see below")
-    parser.add_argument("name", metavar="NAME", help="of the source: aws.partner/…")
+    parser.add_argument(
+        "action", metavar="ACTION", choices=list(_ACTIONS), help="one of the actions below"
+    )
+    parser.add_argument("name", metavar="NAME", help="the source's name: aws.partner/…")
     parser.add_argument(
         "--account", metavar="ID", required=True, help="the customer's account, 12 digits"
     )
     parser.add_argument(
-        "--endpoint-url", metavar="URL", help=f"of the local service (default: {_VARIABLE})"
+        "--endpoint-url", metavar="URL", help=f"the local service's URL (default: {_VARIABLE})"
     )
     parser.set_defaults(run=run)
 
@@ -111,5 +113,5 @@ def _post(host: str, port: int, path: str, document: object) -> tuple[int, dict[
     finally:
         connection.close()
     if not isinstance(found, dict) or (answer.status == 200 and "state" not in found):
-        raise http.client.HTTPException("an answer of a local service is an object")
+        raise http.client.HTTPException("the answer of a local service must be an object")
     return answer.status, found

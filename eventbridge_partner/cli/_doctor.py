@@ -1,4 +1,4 @@
-"""`doctor`: find out whether a set-up can deliver, and what mends it."""
+"""`doctor`: check whether a setup can deliver, and how to fix it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from eventbridge_partner.outbox import PostgresOutbox, SqliteOutbox
 
 _EPILOG: Final = """\
-Nothing is changed and no event is sent. It takes 10 seconds at most, also where nothing answers.
-What is printed holds no credential and no password.
+Changes nothing and sends no event. Takes at most 10 seconds, even if nothing answers. The output
+contains neither credentials nor passwords.
 
-Exit status: 0 all is well, or there are warnings; 1 something fails; 2 wrong usage; 3 neither the
-service nor an outbox could be asked: a Region, a setting or credentials are missing; 130
-interrupted by Ctrl-C.
+Exit status: 0 no check fails, but there may be warnings; 1 a check fails; 2 wrong usage; 3 neither
+the service nor an outbox could be reached, because the Region, a setting or credentials are
+missing; 130 interrupted by Ctrl-C.
 """
 
 
@@ -38,8 +38,8 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "doctor",
-        description="Find out whether events can be delivered with these settings and "
-        "credentials, and what mends what is wrong.",
+        description="Check whether events can be delivered with these settings and "
+        "credentials, and say how to fix what is wrong.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **settings,
@@ -47,18 +47,20 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     parser.add_argument(
         "--prefix",
         metavar="PREFIX",
-        help="look at the states of the sources whose names begin so: aws.partner/<partner>/",
+        help="check the states of the sources whose names begin with this: aws.partner/<partner>/",
     )
     parser.add_argument(
         "--offline",
         action="store_true",
-        help="ask neither the service nor anything for credentials",
+        help="connect to nothing: neither to the service nor to look up credentials",
     )
     parser.add_argument("--json", action="store_true", help="write a line of JSON for each finding")
     where = parser.add_argument_group("where")
     where.add_argument("--region", help="the Region of the event sources")
-    where.add_argument("--endpoint-url", metavar="URL", help="instead of the Region's endpoint")
-    where.add_argument("--profile", help="a profile of AWS's config files")
+    where.add_argument(
+        "--endpoint-url", metavar="URL", help="use this instead of the Region's endpoint"
+    )
+    where.add_argument("--profile", help="a profile of the AWS config files")
     _outbox_url.add_options(parser)
     parser.set_defaults(run=run)
 
@@ -72,8 +74,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
 
     Raises:
         UsageError: The prefix breaks the service's rules.
-        ConfigurationError: An option that cannot work.
-        Interrupted: The user did not want to wait.
+        ConfigurationError: An option is wrong.
+        Interrupted: A signal came.
     """
     with interruption.allowed, contextlib.ExitStack() as stack:
         client = PartnerEventsClient(

@@ -1,4 +1,4 @@
-"""The text of one entry, read as an event without making objects of what it holds."""
+"""Reads the text of one entry as an event, without building objects for its detail."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _NOT_WHITE: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^" \t\r\n]+', re.DOT
 
 _ALLOWED_ENTRY: Final = "allowed: a JSON object with Source, DetailType and Detail"
 _MOST_BUILT_BYTES: Final = 1024 * 1024
-"""Of how much text the objects may be made that it says."""
+"""The longest text that is parsed into objects."""
 
 _MOST_LISTED_BYTES: Final = 8 * 1024 * 1024
-"""How long the text of all resources may be, of which an entry can hold an eighth."""
+"""The longest text of all resources: eight times what an entry can hold."""
 
 _KINDS: Final = {
     b"[": "array",
@@ -50,11 +50,11 @@ _KINDS: Final = {
 }
 
 _STAND_INS: Final[dict[bytes, object]] = {b"{": {}, b"[": [], b"t": True, b"f": False, b"n": None}
-"""For a value that is of the wrong type anyway, one of the same type."""
+"""A value of the same type, in place of one whose type is wrong anyway."""
 
 
 class _Members(msgspec.Struct):
-    """The members of an entry, each as it is written; of others it is only seen that they are."""
+    """The members of an entry, each as raw text. Unknown members are ignored."""
 
     Source: _Raw = msgspec.UNSET
     DetailType: _Raw = msgspec.UNSET
@@ -64,7 +64,7 @@ class _Members(msgspec.Struct):
 
 
 class _OnlyMembers(_Members, forbid_unknown_fields=True):
-    """The same, of an entry that has no others."""
+    """The same, but unknown members are an error."""
 
 
 _read_members: Final = msgspec.json.Decoder(_Members).decode
@@ -75,7 +75,7 @@ _read_texts: Final = msgspec.json.Decoder(list[str]).decode
 
 
 class EntryTooLargeError(Exception):
-    """An entry has more bytes than one may have."""
+    """An entry is larger than the limit."""
 
     def __init__(self, found: str) -> None:
         limit = BatchLimits().max_entry_bytes
@@ -92,7 +92,7 @@ def read_entry(text: bytes) -> PartnerEvent:
 
     Raises:
         InvalidEventError: It is not JSON, or no event.
-        EntryTooLargeError: It is larger than the service takes by default.
+        EntryTooLargeError: It is larger than the service's default limit.
     """
     members, unknown = _members(text)
     findings = list(unknown)
@@ -104,7 +104,7 @@ def read_entry(text: bytes) -> PartnerEvent:
         values[name] = read(bytes(raw))
     detail = values.get("Detail")
     if isinstance(detail, str) and len(detail) > 2 * BatchLimits().max_entry_bytes:
-        # To look into it may take a hundred times its size.
+        # Parsing it may take a hundred times its size in memory.
         raise EntryTooLargeError(f"has a detail of {len(detail):,} characters")
     try:
         event = PartnerEvent.from_entry(values)
@@ -127,7 +127,7 @@ def _members(text: bytes) -> tuple[_Members, tuple[Finding, ...]]:
     try:
         try:
             return _deeply(_read_only_members, text), ()
-        except msgspec.ValidationError:  # another member, or no object
+        except msgspec.ValidationError:  # an unknown member, or not an object
             _deeply(_read_anything, text)
     except (msgspec.DecodeError, RecursionError) as error:
         found = f"is not JSON ({_complaint(text, error)})"
@@ -149,7 +149,7 @@ def _members(text: bytes) -> tuple[_Members, tuple[Finding, ...]]:
 
 @functools.cache
 def _reader_of(misnamed: tuple[tuple[str, str], ...]) -> Callable[[bytes], _Members]:
-    """Return what reads members that go by other names, of which there are only a few."""
+    """Return a reader of members that are misnamed. There are few such names."""
     names = {member: name for name, member in misnamed}
     fields = [(member, _Raw, msgspec.UNSET) for member in _READERS]
     struct: type[Any] = msgspec.defstruct("_Misnamed", fields, bases=(_Members,), rename=names)
@@ -157,7 +157,7 @@ def _reader_of(misnamed: tuple[tuple[str, str], ...]) -> Callable[[bytes], _Memb
 
 
 def _deeply(read: Callable[[bytes], T], text: bytes) -> T:
-    """Read text as deep as orjson does, for which the stack of Python may be too short."""
+    """Read text as deeply nested as orjson can, with a higher recursion limit if need be."""
     try:
         return read(text)
     except RecursionError:
@@ -170,7 +170,7 @@ def _deeply(read: Callable[[bytes], T], text: bytes) -> T:
 
 
 def _complaint(text: bytes, error: Exception) -> str:
-    """Say what is wrong with text that is not JSON, by its lines and columns if it is not long."""
+    """Say why text is not JSON, with line and column unless it is very long."""
     if len(text) <= _MOST_BUILT_BYTES:
         try:
             orjson.loads(text)
@@ -182,7 +182,7 @@ def _complaint(text: bytes, error: Exception) -> str:
 
 
 def _names(text: bytes) -> Iterator[str]:
-    """Yield the names of an object's members, as they come."""
+    """Yield the names of an object's members, in order."""
     depth = 0
     for token in _TOKEN.finditer(text):
         match token[0][:1]:
@@ -203,15 +203,15 @@ def _text(raw: bytes) -> object:
 
 
 def _detail(raw: bytes) -> object:
-    """Return a detail as it is written, be it text or an object."""
+    """Return a detail, text or object, as JSON text."""
     match raw[:1]:
         case b'"':
             return _read_text(raw)
         case b"{":
-            # Reading and writing it again would change numbers: 1.10 and 12345678901234567890.
+            # Parsing and encoding would change numbers such as 1.10 and 12345678901234567890.
             return _without_white(raw).decode()
         case b"[":
-            return "[]"  # refused, in JSON's words rather than in Python's
+            return "[]"  # refused later, with a message about JSON rather than Python
         case opening:
             return "0" if opening.isdigit() or opening == b"-" else raw.decode()
 
@@ -224,7 +224,7 @@ def _resources(raw: bytes) -> object:
     try:
         return orjson.loads(raw) if len(raw) <= _MOST_BUILT_BYTES else _read_texts(raw)
     except (orjson.JSONDecodeError, msgspec.ValidationError):
-        return [None]  # refused, like what it holds
+        return [None]  # refused later
 
 
 def _time(raw: bytes) -> object:

@@ -21,7 +21,7 @@ _REGION: Final = "us-east-1"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say whose event bus it is."""
+    """Add the options that describe the event bus."""
     parser.add_argument(
         "--account",
         type=_types.account,
@@ -29,7 +29,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help=f"the customer's account, 12 digits (default: {_ACCOUNT})",
     )
-    parser.add_argument("--region", default=_REGION, help=f"of the event bus (default: {_REGION})")
+    parser.add_argument(
+        "--region", default=_REGION, help=f"the Region of the event bus (default: {_REGION})"
+    )
 
 
 @attrs.frozen
@@ -38,7 +40,7 @@ class GivenEvent:
     An event of the file.
 
     Attributes:
-        line: On which line it starts, from 1.
+        line: The line on which it starts, from 1.
         envelope: The event as rules see it; None if it cannot be sent.
         findings: What is wrong with it.
     """
@@ -50,7 +52,7 @@ class GivenEvent:
 
 def read(arguments: argparse.Namespace) -> Iterator[GivenEvent]:
     """
-    Yield the events of the argument `FILE`: entries, or envelopes as rules see them already.
+    Yield the events of the argument `FILE`, which holds entries, or events as rules see them.
 
     Raises:
         UsageError: It cannot be read.

@@ -9,16 +9,16 @@ NOT_ALL_ACCEPTED: Final = 1
 USAGE: Final = 2
 CONFIGURATION: Final = 3
 MOST_OF_A_PATH: Final = 500
-"""How many characters of a file's name a message shows."""
+"""The most characters of a file's name in a message."""
 
 SIGNALLED: Final = 128
-"""Added to the number of the signal that ended the program: 130 for Ctrl-C, as shells have it."""
+"""Added to the number of the signal that ended the program, as shells do: 130 for Ctrl-C."""
 
 
 class UsageError(Exception):
-    """The command cannot work as it was given; nothing was sent."""
+    """The command line is wrong. Nothing was sent."""
 
 
 def reason(error: OSError) -> str:
-    """Return why an operation on a file failed, without its number and the file's name."""
+    """Return why an operation on a file failed, without the error number and the file's name."""
     return error.strerror or type(error).__name__

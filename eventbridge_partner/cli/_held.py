@@ -7,7 +7,7 @@ from collections import deque
 from typing import Final
 
 MAX_HELD_BYTES: Final = 8 * 1024 * 1024
-"""How much of all texts together is held in memory."""
+"""How many bytes of all texts together are held in memory."""
 
 
 class HeldTexts:
@@ -15,7 +15,7 @@ class HeldTexts:
     Texts, first in, first out.
 
     Args:
-        most: How many bytes are held in memory.
+        most: How many bytes to hold in memory.
     """
 
     def __init__(self, most: int = MAX_HELD_BYTES) -> None:
@@ -40,7 +40,7 @@ class HeldTexts:
         self._sizes.append(len(text))
 
     def take(self) -> bytes:
-        """Return the first text, and forget it."""
+        """Remove the first text, and return it."""
         self._file.seek(self._begin)
         text = self._file.read(self._sizes[0])
         self._begin += self._sizes.popleft()
@@ -51,5 +51,5 @@ class HeldTexts:
         return text
 
     def close(self) -> None:
-        """Give back what is on disk."""
+        """Free the memory and the space on disk."""
         self._file.close()

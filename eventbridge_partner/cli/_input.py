@@ -1,9 +1,9 @@
 """
-Reading entries from a file of any size, each with the line on which it starts.
+Reads entries from a file of any size, each with the line on which it starts.
 
-The input is cut into the texts of its entries before any of them is read as JSON: at line ends in
-JSON Lines, at the commas between elements in an array. So a broken entry stays alone, and nothing
-but one entry is held at a time.
+The input is cut into the texts of its entries before any of them is parsed: at line ends in JSON
+Lines, at the commas between elements in an array. So a broken entry does not affect the others,
+and only one entry is in memory at a time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from eventbridge_partner.cli._exits import MOST_OF_A_PATH, UsageError, reason
 
 MAX_TEXT_BYTES: Final = 16 * 1024 * 1024
 """
-How long the text of one entry may be; longer ones are refused without being held.
+The longest text of one entry; longer ones are refused without being held in memory.
 
 The largest entry has 1 MiB. Each of its bytes takes up to 7 in JSON text within JSON text, and
 pretty-printing adds white space.
@@ -41,9 +41,9 @@ pretty-printing adds white space.
 
 MAX_OPENING_BYTES: Final = 4096
 """
-How long `{"Entries": [` may be, with the white space in it.
+The longest `{"Entries": [`, with the white space in it.
 
-What is longer is JSON Lines. The bound keeps looking for it cheap, however little comes at a time.
+Anything longer is read as JSON Lines. The limit keeps the search cheap, however small the chunks.
 """
 
 _CHUNK_BYTES: Final = 64 * 1024
@@ -58,20 +58,20 @@ _OTHERS: Final = {
     b"\x28\xb5\x2f\xfd": "zstd data",
     b"PAR1": "a Parquet file",
 }
-"""How data begins that this program cannot read, and what it is."""
+"""The first bytes of formats that this program cannot read, and their names."""
 
-# What opens a document that is not JSON Lines, and what may yet turn out to.
+# The opening of a document that is not JSON Lines, and a possible beginning of one.
 _OPENING: Final = re.compile(rb'\[|\{\s*"Entries"\s*:\s*\[')
 _PERHAPS_OPENING: Final = re.compile(rb'\{\s*(?:"[A-Za-z]{0,7}(?:"\s*(?::\s*)?)?)?')
 
-# Inside of a string, up to its end if that is there.
+# The rest of a string, up to its end or the end of the chunk.
 _REST_OF_STRING: Final = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*(")?', re.DOTALL)
 _MARK: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(")?|[{}\[\],]', re.DOTALL)
 _LINE_ENDS: Final = re.compile(rb"[\r\n]+")
 
 
 def name_of(file: str) -> str:
-    """Return what messages call an argument `FILE`."""
+    """Return the name of an argument `FILE` in messages."""
     return "standard input" if file == "-" else escaped(file, MOST_OF_A_PATH)
 
 
@@ -97,10 +97,10 @@ def open_input(file: str) -> Generator[BinaryIO, None, None]:
 
 
 class UnzippedInput(gzip.GzipFile):
-    """An input that is gzip data, whatever its name."""
+    """Decompresses gzip data."""
 
     def read1(self, size: int = -1) -> bytes:
-        """Return what comes next, unzipped."""
+        """Return the next decompressed bytes."""
         try:
             return super().read1(size)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -109,7 +109,7 @@ class UnzippedInput(gzip.GzipFile):
 
 
 def _unzipped(stream: BinaryIO, file: str) -> BinaryIO:
-    """Return a stream that unzips what is gzip data."""
+    """Return a stream that decompresses gzip data; any other stream as it is."""
     if not isinstance(stream, io.BufferedReader):
         return stream
     try:
@@ -122,7 +122,7 @@ def _unzipped(stream: BinaryIO, file: str) -> BinaryIO:
 
 
 def unreadable(file: str, error: OSError) -> UsageError:
-    """Return the complaint about an argument `FILE` that cannot be read."""
+    """Return the error for an argument `FILE` that cannot be read."""
     return UsageError(f"cannot read {name_of(file)}: {reason(error)}")
 
 
@@ -132,12 +132,12 @@ class InputEntry:
     One entry of the input.
 
     Attributes:
-        line: On which line it starts, from 1.
-        text: As it stands in the input; empty if it was too long to be held.
-        event: What it says; None if it was refused.
-        code: Why it was refused, as outcomes name it.
-        findings: All that is wrong with it.
-        file: What messages call its file, if there are several.
+        line: The line on which it starts, from 1.
+        text: As in the input; empty if it was too long.
+        event: The event; None if the entry was refused.
+        code: The code of a refused entry's outcome.
+        findings: Everything that is wrong with it.
+        file: The name of its file in messages, if there are several.
     """
 
     line: int
@@ -154,7 +154,7 @@ class InputEntry:
 
 
 class _StoppedError(Exception):
-    """Whoever waits for more input is not to wait any longer."""
+    """Ends a wait for more input."""
 
 
 class EntryReader:
@@ -162,14 +162,14 @@ class EntryReader:
     Reads entries: JSON Lines, or the array that `aws events put-partner-events` takes.
 
     Args:
-        stream: What to read, from where it stands.
-        file: What messages call it, if there are several.
+        stream: The input, read from its current position.
+        file: Its name in messages, if there are several.
 
     Attributes:
-        bytes_read: How much of the input was read.
+        bytes_read: How many bytes of the input were read.
 
     Raises:
-        UsageError: The input cannot be what this program reads.
+        UsageError: The input has a format that this program cannot read.
         OSError: It cannot be read.
     """
 
@@ -192,7 +192,7 @@ class EntryReader:
 
     def __iter__(self) -> Iterator[InputEntry]:
         for piece in _pieces(self._source):
-            if self._is_stopped:  # what was read of it may be a part
+            if self._is_stopped:  # this piece may be cut off
                 return
             entry = _read(piece)
             yield attrs.evolve(entry, file=self._file) if self._file else entry
@@ -200,22 +200,22 @@ class EntryReader:
                 return
 
     def stop(self) -> None:
-        """Read no further: what was handed out last is the last entry."""
+        """Stop reading: the entry that was yielded last is the last one."""
         self._is_stopped = True
 
     def stop_now(self) -> None:
         """
-        Stop, in the handler of a signal, also where reading waits for more input.
+        Stop reading, even while it waits for more input. Called in a signal handler.
 
         Raises:
-            _StoppedError: Out of that.
+            _StoppedError: In the wait, to end it.
         """
         self._is_stopped = True
         if self._is_reading:
             raise _StoppedError
 
     def _chunks(self) -> Iterator[bytes]:
-        # What is there, however little: who pipes events in is not to wait for 64 KiB of them.
+        # read1 returns what is available: events from a pipe need not fill 64 KiB first.
         read = getattr(self._stream, "read1", self._stream.read)
         while chunk := self._read(read):
             self.bytes_read += len(chunk)
@@ -236,10 +236,10 @@ class EntryReaders:
     Reads the entries of several inputs, one after the other.
 
     Args:
-        inputs: The arguments `FILE`, at least one, and what is read for each.
+        inputs: Pairs of an argument `FILE` and its stream; at least one.
 
     Attributes:
-        file: The argument that is read at the moment.
+        file: The argument that is being read.
 
     Raises:
         UsageError: One of them cannot be read.
@@ -257,7 +257,7 @@ class EntryReaders:
 
     @property
     def bytes_read(self) -> int:
-        """How much was read of all of them."""
+        """How many bytes were read of all inputs."""
         return sum([reader.bytes_read for _, reader in self._inputs])
 
     def __iter__(self) -> Iterator[InputEntry]:
@@ -266,12 +266,12 @@ class EntryReaders:
             yield from reader
 
     def stop(self) -> None:
-        """Read no further: what was handed out last is the last entry."""
+        """Stop reading: the entry that was yielded last is the last one."""
         for _, reader in self._inputs:
             reader.stop()
 
     def stop_now(self) -> None:
-        """Stop, in the handler of a signal, also where reading waits for more input."""
+        """Stop reading, even while it waits for more input. Called in a signal handler."""
         self.stop()
         for _, reader in self._inputs:
             reader.stop_now()
@@ -279,10 +279,10 @@ class EntryReaders:
 
 def check_files(files: Sequence[str]) -> None:
     """
-    Refuse arguments `FILE` that cannot be read one after the other.
+    Refuse arguments `FILE` that name standard input twice.
 
     Raises:
-        UsageError: Standard input is among them twice.
+        UsageError: They do.
     """
     if files.count("-") > 1:
         raise UsageError("- is given twice; allowed: standard input once")
@@ -292,32 +292,32 @@ def check_files(files: Sequence[str]) -> None:
 
 
 class _Source:
-    """Chunks of the input, with what was read too early put back."""
+    """The chunks of the input; a part that was read too early can be put back."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._put_back = b""
 
     def take(self) -> bytes:
-        """Return what comes next; nothing at the end."""
+        """Return the next chunk; an empty one at the end."""
         if self._put_back:
             taken, self._put_back = self._put_back, b""
             return taken
         return next(self._chunks, b"")
 
     def put_back(self, rest: bytes) -> None:
-        """Let this come next."""
+        """Put bytes back, to be returned next."""
         self._put_back = rest + self._put_back
 
     def look_at(self, count: int) -> None:
-        """Have at least so many bytes come next, if there are as many."""
+        """Make the next chunk at least this long, if the input is."""
         while len(self._put_back) < count and (chunk := next(self._chunks, b"")):
             self._put_back += chunk
 
 
 @attrs.frozen
 class _Piece:
-    """The text of one entry: None if it is too long."""
+    """The text of one entry; None if it is too long."""
 
     line: int
     text: bytes | None
@@ -333,7 +333,7 @@ class _Growing:
         self._size = 0
 
     def add(self, part: bytes) -> None:
-        """Add what comes next, and count its lines."""
+        """Add the next part, and count its lines."""
         if self._start is None:
             stripped = part.lstrip(_WHITE)
             self.line += part.count(b"\n", 0, len(part) - len(stripped))
@@ -349,7 +349,7 @@ class _Growing:
             self._parts.append(part)
 
     def end(self) -> _Piece | None:
-        """Return what has come in, and start anew; None if there was nothing."""
+        """Return the text so far, and start anew; None if there is none."""
         if self._start is None:
             return None
         text = b"".join(self._parts).rstrip(_WHITE) if self._size <= MAX_TEXT_BYTES else None
@@ -378,7 +378,7 @@ def _pieces(source: _Source) -> Iterator[_Piece]:
 
 
 def _next_head(source: _Source, growing: _Growing) -> bytes:
-    """Return what comes after white space: as much as shows which kind of document it is."""
+    """Skip white space, and return enough of the input to tell which kind of document it is."""
     head = b""
     while chunk := source.take():
         head += chunk
@@ -411,7 +411,7 @@ def _elements(source: _Source, growing: _Growing) -> Iterator[_Piece]:
     is_in_string = False
     is_escaped = False
     while chunk := source.take():
-        begin = 0  # of what is not added yet
+        begin = 0  # of the part that is not yet added
         at = 1 if is_escaped else 0
         if is_in_string and (rest := _REST_OF_STRING.match(chunk, at)):
             at = rest.end()
@@ -435,7 +435,7 @@ def _elements(source: _Source, growing: _Growing) -> Iterator[_Piece]:
                     pass
                 case _:
                     is_in_string = mark[1] is None
-        # A string that goes on stops short of its chunk's end at a backslash only.
+        # An unfinished string stops short of its chunk's end only at a backslash.
         is_escaped = is_in_string and at < len(chunk)
         growing.add(chunk[begin:])
     if piece := growing.end():

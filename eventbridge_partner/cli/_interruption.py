@@ -1,4 +1,4 @@
-"""Ctrl-C and its like: taken note of at any time, but acted on only where nothing is torn."""
+"""Ctrl-C and other signals: noted at any time, acted on only where it is safe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SLICE: Final = 1.0
 
 
 class Interrupted(BaseException):
-    """The user wants the program to end. No `except Exception` stops it on its way."""
+    """A signal asks the program to end. `except Exception` does not catch it."""
 
 
 class Interruption:
@@ -29,16 +29,16 @@ class Interruption:
 
         with Interruption() as interruption:
             with interruption.allowed:
-                ...  # may take long, and can be left anywhere
-            ...      # is carried out whole
+                ...  # may take long, and may be interrupted anywhere
+            ...      # is never interrupted
 
-    The first signal interrupts, or is kept until the next block that allows it. A second one
-    changes nothing: the program is ending. A third one ends it on the spot.
+    The first signal interrupts, or waits for the next block that allows it. A second one changes
+    nothing: the program is ending. A third one ends it at once.
 
     Attributes:
-        patience: How many signals it takes to give up what is being finished.
-        first: What the first Ctrl-C does instead, if anything: finish what has begun. Then the
-            second one interrupts.
+        patience: The number of the signal that ends the program at once.
+        first: Called at the first Ctrl-C instead of interrupting, to finish what has begun. Then
+            the second one interrupts.
     """
 
     def __init__(self) -> None:
@@ -53,15 +53,15 @@ class Interruption:
 
     @property
     def status(self) -> int:
-        """The exit status that tells which signal came first."""
+        """The exit status for the first signal."""
         return SIGNALLED + (self._signals[0] if self._signals else signal.SIGINT)
 
     def __enter__(self) -> Self:
         if threading.current_thread() is not threading.main_thread():
-            return self  # signals are the main thread's business
+            return self  # only the main thread can handle signals
         wanted = [signal.SIGINT, signal.SIGTERM]
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            wanted.append(signal.SIGHUP)  # nohup has it ignored
+            wanted.append(signal.SIGHUP)  # ignored under nohup
         for number in wanted:
             self._previous[number] = signal.signal(number, self._note)
         return self
@@ -89,17 +89,17 @@ class Interruption:
         """
         Wait for a signal.
 
-        In slices: a signal that comes just before a wait begins does not end that wait.
+        It sleeps in slices, because a signal that comes just before a sleep does not end it.
 
         Raises:
-            Interrupted: It has come.
+            Interrupted: A signal came.
         """
         with self.allowed:
             while True:
                 time.sleep(_SLICE)
 
     def allow(self, allowed: bool) -> None:
-        """Say whether a signal may interrupt from here on; one that waits does so at once."""
+        """Set whether a signal may interrupt from here on. A waiting one interrupts at once."""
         self._is_allowed = allowed
         if allowed:
             self._strike()

@@ -17,7 +17,7 @@ S = TypeVar("S", bound="FakeEventBridge")
 
 REGION: Final = "us-east-1"
 _KEEP: Final = 16
-"""Requests that the service remembers where nobody looks at them later."""
+"""How many requests the service remembers if they are not looked at later."""
 
 _KEEP_FOR_PAGE: Final = {"keep": 10_000, "keep_bytes": 64 * 1024 * 1024}
 
@@ -35,15 +35,15 @@ def add_fault_options(parser: argparse.ArgumentParser, *, title: str) -> None:
     for option, meaning in shares.items():
         group.add_argument(option, type=_types.share, metavar="SHARE", help=meaning)
     group.add_argument(
-        "--slow", type=_types.seconds, metavar="SECONDS", help="answer each request so much later"
+        "--slow", type=_types.seconds, metavar="SECONDS", help="delay each answer by this time"
     )
     group.add_argument(
-        "--seed", type=int, metavar="N", help="what the shares are drawn from (default: 0)"
+        "--seed", type=int, metavar="N", help="the seed that the shares are drawn from (default: 0)"
     )
 
 
 def fault_options(arguments: argparse.Namespace) -> list[str]:
-    """Return the options about faults that were given."""
+    """Return the fault options that were given."""
     return [
         f"--{name.replace('_', '-')}" for name in _FAULTS if getattr(arguments, name) is not None
     ]
@@ -71,13 +71,13 @@ def local_service(
     arguments: argparse.Namespace, kind: type[S], *, looked_at: bool, **settings: Any
 ) -> S:
     """
-    Return a service as the command line wants it.
+    Return a local service with the options of the command line.
 
     Args:
-        arguments: Of the command line.
-        kind: The class.
-        looked_at: Whether there is a page, or whoever else looks at what it remembers.
-        **settings: Of the class.
+        arguments: The command line.
+        kind: The class of the service.
+        looked_at: Whether a page or a caller looks at the requests that it remembers.
+        **settings: Passed to the class.
     """
     memory: dict[str, Any] = _KEEP_FOR_PAGE if looked_at else {"keep": _KEEP}
     service = kind(arguments.region or REGION, seed=arguments.seed or 0, **memory, **settings)
@@ -90,7 +90,7 @@ def without_aws_settings() -> Generator[None, None, None]:
     """
     Hide the environment's AWS and proxy settings, and AWS's files.
 
-    What runs on this machine alone is to run on every machine, whatever profile it has.
+    A run against the local service must not depend on the machine's AWS settings.
     """
     kept = dict(os.environ)
     for name in kept:

@@ -1,4 +1,4 @@
-"""`match`: hold an event pattern against the events of a file."""
+"""`match`: test an event pattern against the events of a file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from eventbridge_partner.cli._output import amount, say, write_out
 from eventbridge_partner.testing import EventPattern, InvalidPatternError
 
 _EPILOG: Final = """\
-For each event FILE:LINE says whether a rule with this pattern matches it, and if not, why.
-Exit status: 0 some event matches; 1 none does; 2 wrong usage, or a pattern that AWS would refuse.
+Each event has a line `FILE:LINE: match`, or `FILE:LINE: no match:` and the reason.
+Exit status: 0 an event matches; 1 none matches; 2 wrong usage, or a pattern that AWS would refuse.
 """
 
 
@@ -37,7 +37,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         help="the events, as `send` takes them or as `sample` shows them; - for standard input",
     )
     _envelopes.add_options(parser)
-    parser.add_argument("--quiet", action="store_true", help="print nothing but the count")
+    parser.add_argument("--quiet", action="store_true", help="print only the count")
     parser.set_defaults(run=run)
 
 
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
 
     Raises:
         UsageError: A file cannot be read, or the pattern is invalid.
-        Interrupted: The user did not want to wait.
+        Interrupted: A signal came.
     """
     with interruption.allowed:
         pattern = _pattern(arguments.pattern)

@@ -1,4 +1,4 @@
-"""`outbox`: make an outbox, look at it, and deal with its dead letters."""
+"""`outbox`: make an outbox, inspect it, and deal with its dead letters."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from eventbridge_partner.outbox import DeadLetter, PostgresOutbox, SqliteOutbox
 _OLD_SNAPSHOT_SECONDS: Final = 60.0
 
 _EPILOG: Final = """\
-`outbox ACTION --help` says more about each action.
+Run `outbox ACTION --help` for help on an action.
 
-Standard output has a table for people, or with --json a line of JSON for each item.
+Standard output has a table, or with --json a line of JSON for each item.
 
 Exit status: 0 done; 1 not done: there is no such dead letter, `stats --max-age` found older events,
 or the database cannot be used; 2 wrong usage; 3 configuration, or no outbox of this version.
@@ -35,7 +35,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "outbox",
-        description="Make an outbox, look at it, and deal with its dead letters.",
+        description="Make an outbox, inspect it, and deal with its dead letters.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **settings,
@@ -51,18 +51,18 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         one.set_defaults(run=run, run_action=run_action)
         return one
 
-    action(actions, "create", "make the tables unless they are there", _create)
-    action(actions, "upgrade", "bring the tables up to this release", _upgrade)
+    action(actions, "create", "make the tables unless they exist", _create)
+    action(actions, "upgrade", "upgrade the tables to this release", _upgrade)
     one = action(actions, "schema", "print the statements that make the tables", _schema)
     one.add_argument(
-        "--since", type=int, default=0, metavar="N", help="the version that is there (default: 0)"
+        "--since", type=int, default=0, metavar="N", help="the installed version (default: 0, none)"
     )
-    one = action(actions, "stats", "show what waits; exit with 1 if it waits too long", _stats)
+    one = action(actions, "stats", "show how many events wait, and since when", _stats)
     one.add_argument(
         "--max-age",
         type=_types.duration,
         metavar="TIME",
-        help="exit with 1 if the oldest event waits longer: 30s, 5m, 1h",
+        help="exit with 1 if the oldest event waits longer than this: 30s, 5m, 1h",
     )
     settings["help"] = "list, show, redrive and purge dead letters"
     dead: argparse.ArgumentParser = actions.add_parser(
@@ -74,7 +74,11 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     one = action(of_dead, "list", "list dead letters, newest first", _dead_list)
     _add_choice(one)
     one.add_argument(
-        "--limit", type=_types.positive_int, default=100, metavar="N", help="(default: 100)"
+        "--limit",
+        type=_types.positive_int,
+        default=100,
+        metavar="N",
+        help="at most this many (default: 100)",
     )
     one.add_argument("--before", type=int, metavar="ID", help="only those with smaller ids")
     one = action(of_dead, "show", "show a dead letter", _dead_show)
@@ -83,7 +87,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     one = action(of_dead, "redrive", "put dead letters back into the outbox", _dead_redrive)
     one.add_argument("ids", type=int, nargs="*", metavar="ID")
     _add_choice(one)
-    one.add_argument("--limit", type=_types.positive_int, metavar="N", help="how many at most")
+    one.add_argument("--limit", type=_types.positive_int, metavar="N", help="at most this many")
     one = action(of_dead, "purge", "delete dead letters for good", _dead_purge)
     _add_choice(one)
     one.add_argument(
@@ -91,7 +95,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         type=_types.duration,
         required=True,
         metavar="TIME",
-        help="only those that died so long ago: 12h, 30d",
+        help="only those that died at least this long ago: 12h, 30d",
     )
 
 
@@ -108,9 +112,9 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         The exit status.
 
     Raises:
-        UsageError: It cannot work as given.
+        UsageError: The arguments are wrong.
         ConfigurationError: The URL names no outbox.
-        OutboxSchemaError: There is none of this version.
+        OutboxSchemaError: There is no outbox of this version.
         OutboxUnavailableError: The database cannot be used.
     """
     with interruption.allowed, _outbox_url.open_named(arguments) as outbox:
@@ -174,7 +178,7 @@ def _stats(outbox: _Outbox, arguments: argparse.Namespace) -> int:
             if open_for.total_seconds() > _OLD_SNAPSHOT_SECONDS:
                 say(
                     f"a transaction has been open since {cell(stats.held_back_since)}: until it "
-                    "ends, autovacuum removes nothing, and claims get slower"
+                    "ends, autovacuum cannot clean up, and claims get slower"
                 )
     if arguments.max_age is not None and (stats.oldest_age or 0) > arguments.max_age:
         return NOT_ALL_ACCEPTED
@@ -252,7 +256,7 @@ def _counted(count: int, what: str, arguments: argparse.Namespace) -> int:
     else:
         write_out(f"{amount(count, 'dead letter')} {what}\n")
     if getattr(arguments, "ids", None) and count < len(set(arguments.ids)):
-        say("the others are no dead letters")
+        say("the other ids are not of dead letters")
         return NOT_ALL_ACCEPTED
     return ALL_ACCEPTED
 

@@ -21,9 +21,9 @@ def add_options(parser: argparse.ArgumentParser, *, is_choice: bool = False) -> 
     Add the options that name an outbox.
 
     Args:
-        parser: Of the command.
-        is_choice: Whether the option itself says that there is to be one; then the variable is
-            asked only if it stands there without a URL.
+        parser: The command's parser.
+        is_choice: Whether giving the option chooses an outbox; then the variable is read only if
+            the option has no URL.
     """
     group = parser.add_argument_group("which outbox")
     form = "sqlite:///FILE or postgresql://…"
@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser, *, is_choice: bool = False) -> 
             metavar="URL",
             nargs="?",
             const="",
-            help=f"put the events into this outbox instead: {form} (default: {VARIABLE})",
+            help=f"put the events into this outbox instead: {form} (without URL: {VARIABLE})",
         )
     else:
         group.add_argument("--outbox", metavar="URL", help=f"{form} (default: {VARIABLE})")
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser, *, is_choice: bool = False) -> 
         "--table", metavar="NAME", default=TABLE, help=f"its table (default: {TABLE})"
     )
     group.add_argument(
-        "--schema", metavar="NAME", help="where that is in PostgreSQL (default: the search path)"
+        "--schema", metavar="NAME", help="its schema in PostgreSQL (default: the search path)"
     )
 
 
@@ -57,8 +57,8 @@ def open_named(
     Return the outbox that the command line or the environment names.
 
     Raises:
-        UsageError: None is named.
-        ConfigurationError: What is named is none.
+        UsageError: No outbox is named.
+        ConfigurationError: The URL names no outbox.
     """
     url = arguments.outbox or os.environ.get(VARIABLE, "")
     if not url:

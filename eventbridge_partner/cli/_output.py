@@ -1,4 +1,4 @@
-"""Where results, failed entries and summaries go."""
+"""Writes results, failed entries and summaries."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
     from typing import Self
 
 MOST_OF_A_LINE: Final = 100_000
-"""How many characters a line for people may have."""
+"""The most characters of a line of text for people."""
 
 _SHOWN_CODES: Final = 5
 _COUNTED_CODES: Final = 1000
 
 
 class OutputError(Exception):
-    """An output cannot be written any more."""
+    """An output can no longer be written."""
 
 
 class LineFile:
     """
     A file that lines are written to, or standard output.
 
-    An existing file is opened to see that it can be written, and emptied only by `begin`.
+    Opening an existing file shows that it can be written; `begin` empties it.
 
     Args:
         path: None for standard output.
-        through: What shows a line instead, if given.
+        through: Called with each line, instead of writing it; None to write.
 
     Raises:
         UsageError: It cannot be written.
@@ -78,22 +78,22 @@ class LineFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # What `flush` complained about once is not worth a second word.
+        # `flush` has already reported the error.
         with contextlib.suppress(OSError, ValueError):
             if self._closes:
                 self._stream.close()
 
     def begin(self) -> None:
-        """Empty the file of what it had before."""
+        """Delete what the file held before."""
         if self._closes and stat.S_ISREG(os.fstat(self._stream.fileno()).st_mode):
             self._stream.truncate(0)
 
     def write(self, line: bytes) -> None:
         """
-        Write a line so that it is there whatever happens next.
+        Write a line, and flush it.
 
         Raises:
-            OutputError: It cannot be written. Nothing more will be.
+            OutputError: It cannot be written. Write no more to it.
         """
         if self._through:
             self._through(line.decode())
@@ -112,7 +112,7 @@ def write_out(text: str) -> None:
     Write to standard output.
 
     Raises:
-        BrokenPipeError: Nobody reads it any more.
+        BrokenPipeError: Its reader is gone.
         OutputError: It cannot be written.
     """
     with _out():
@@ -120,7 +120,7 @@ def write_out(text: str) -> None:
 
 
 def flush_out() -> None:
-    """Have written what was given to `write_out`. Raises as that does."""
+    """Flush what `write_out` has written. Raises the same errors."""
     with _out():
         sys.stdout.flush()
 
@@ -143,7 +143,7 @@ def say(*lines: str) -> None:
 
 
 def forget_standard_output() -> None:
-    """Keep the interpreter from complaining at its end that nobody reads standard output."""
+    """Keep the interpreter from reporting a broken standard output when it exits."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -153,13 +153,13 @@ def forget_standard_output() -> None:
 
 def result_line(line: int, event: PartnerEvent | None, outcome: Outcome, file: str = "") -> bytes:
     """
-    Return an outcome as a JSON line: which event, what became of it and why, never its payload.
+    Return an outcome as a JSON line: which event, its outcome and the reason, never its payload.
 
     Args:
-        line: On which line of the input the event starts.
-        event: The event; None if it was refused before it was one.
+        line: The line of the input on which the event starts.
+        event: The event; None if its entry was refused.
         outcome: Its outcome.
-        file: Of which file, if there are several.
+        file: The name of its file, if there are several.
     """
     members: dict[str, object] = {"file": file} if file else {}
     members |= {"line": line, "outcome": type(outcome).__name__.lower()}
@@ -176,16 +176,16 @@ def result_line(line: int, event: PartnerEvent | None, outcome: Outcome, file: s
             members |= {"code": outcome.code, "message": outcome.message}
         case Unconfirmed():
             members["reason"] = outcome.reason
-    if outcome.attempts or not isinstance(outcome, Unconfirmed):  # else nobody knows how many
+    if outcome.attempts or not isinstance(outcome, Unconfirmed):  # else the number is unknown
         members["attempts"] = outcome.attempts
     return json_line(members)
 
 
 def json_line(members: Mapping[str, object]) -> bytes:
     """
-    Return a JSON line that a terminal shows as it is: what does not print is escaped.
+    Return a JSON line with all unprintable characters escaped, safe to show on a terminal.
 
-    It says the same: in JSON any character may be written as its escape.
+    Its meaning is the same: JSON allows any character of a string to be escaped.
     """
     line = orjson.dumps(members, option=orjson.OPT_UTC_Z)
     text = line.decode()
@@ -201,7 +201,7 @@ def json_line(members: Mapping[str, object]) -> bytes:
 
 @attrs.define
 class Tally:
-    """Counts of outcomes, in memory that does not grow with their number."""
+    """Counts outcomes in constant memory."""
 
     accepted: int = 0
     rejected: int = 0
@@ -213,7 +213,7 @@ class Tally:
     exhausted_codes: Counter[str] = attrs.Factory(Counter[str])
 
     def count(self, outcome: Outcome) -> None:
-        """Count one more outcome."""
+        """Count an outcome."""
         if outcome.attempts > 1:
             self.sent_again += 1
         match outcome:
@@ -231,23 +231,23 @@ class Tally:
 
     @property
     def counts(self) -> OutcomeCounts:
-        """How many events came to which outcome."""
+        """How many events have each outcome."""
         return OutcomeCounts(self.accepted, self.rejected, self.exhausted, self.unconfirmed)
 
 
 def count_up(counter: Counter[str], name: str, most: int) -> None:
-    """Count one more of a name; beyond so many names, as one of the others."""
+    """Count a name; beyond `most` names, count new ones as `others`."""
     counter[name if name in counter or len(counter) < most else "others"] += 1
 
 
 def summary(tally: Tally, *, seconds: float, failed: Path | None) -> Iterable[str]:
     """
-    Yield the lines that say what became of the events, and what to do next.
+    Yield the lines of the summary: the outcomes, and what to do next.
 
     Args:
         tally: The outcomes.
-        seconds: How long it took.
-        failed: Where the entries that were not accepted are.
+        seconds: The time that it took.
+        failed: The file that holds the entries that were not accepted, if any.
     """
     counts = tally.counts
     rate = f"{counts.total / seconds:,.0f} events/s" if seconds > 0 else "at once"
@@ -262,7 +262,7 @@ def summary(tally: Tally, *, seconds: float, failed: Path | None) -> Iterable[st
     if counts.rejected:
         yield f"  rejected, to be fixed or dropped: {_top(tally.rejected_codes)}"
     if tally.sources_gone:
-        yield f"  {tally.sources_gone:,} of these are for sources that do not exist any more"
+        yield f"  {tally.sources_gone:,} of these are for sources that no longer exist"
     if counts.exhausted:
         yield f"  exhausted, to be sent again later: {_top(tally.exhausted_codes)}"
     if counts.unconfirmed:
@@ -273,9 +273,9 @@ def summary(tally: Tally, *, seconds: float, failed: Path | None) -> Iterable[st
             *["sent again"] * bool(counts.exhausted or counts.unconfirmed),
         ]
         if failed is None:
-            yield f"  --failed FILE would keep what was not accepted, to be {' or '.join(todo)}"
+            yield f"  --failed FILE keeps the entries not accepted, to be {' or '.join(todo)}"
         else:
-            yield f"  what was not accepted is in {failed}, to be {' or '.join(todo)}"
+            yield f"  {failed} has the entries not accepted, to be {' or '.join(todo)}"
 
 
 def amount(count: int, noun: str) -> str:

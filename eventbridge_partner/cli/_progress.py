@@ -1,4 +1,4 @@
-"""Progress on a terminal: through rich where it is installed, else a plain counter."""
+"""Progress on a terminal: a bar if rich is installed, else a counter."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from typing import Self
 
 _INTERVAL: Final = 0.1
-"""Seconds between two looks at the counts."""
+"""Seconds between two updates."""
 
 _SHORTEST: Final = 1.0
-"""Seconds before which nobody can say how fast it is."""
+"""Seconds before a speed is shown."""
 
 
 class Progress(Protocol):
-    """Shows how far it is."""
+    """Shows the progress."""
 
     def show(self, *, decided: int, undelivered: int, bytes_read: int) -> None:
-        """Show new counts, if it is time to."""
+        """Show new counts, if the last update is old enough."""
         ...
 
     def write_above(self, line: str) -> None:
-        """Write a line that stays, for when the same terminal shows standard output."""
+        """Write a line above the progress, if the same terminal shows standard output."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -56,7 +56,7 @@ def open_progress(terminal: TextIO, total_bytes: int | None) -> Progress:
 
 
 class _Pace:
-    """Lets one look in each interval pass."""
+    """Lets one update pass in each interval."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -71,7 +71,7 @@ class _Pace:
 
 class _Figures:
     """
-    Puts counts into words: how many events, how fast, how long it will still take.
+    Puts counts into words: how many events, how fast, how much time is left.
 
     Args:
         total_bytes: The size of the input; None if nobody knows.
@@ -82,7 +82,7 @@ class _Figures:
         self._began = time.monotonic()
 
     def text(self, decided: int, undelivered: int, bytes_read: int) -> str:
-        """Return the words for counts."""
+        """Return the counts in words."""
         words = [amount(decided, "event")]
         if undelivered:
             words.append(f"{undelivered:,} not accepted")
@@ -104,7 +104,7 @@ def _time(seconds: float) -> str:
 
 
 class _Counter:
-    """One line, written over and over."""
+    """A line that is overwritten."""
 
     def __init__(self, terminal: TextIO, total_bytes: int | None) -> None:
         self._terminal = terminal
@@ -132,7 +132,7 @@ class _Counter:
 
 
 class _RichProgress:
-    """A bar of how much of the input was read, with counts and time."""
+    """A bar that shows how much of the input was read, with counts and time."""
 
     def __init__(self, terminal: TextIO, total_bytes: int | None) -> None:
         from rich.console import Console

@@ -1,4 +1,4 @@
-"""`relay`: deliver what an outbox has."""
+"""`relay`: deliver the events of an outbox."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from eventbridge_partner.outbox import DrainReport, PostgresOutbox, Relay, Sqlit
 _BEAT_SECONDS: Final = 1.0
 
 _EPILOG: Final = """\
-Runs until Ctrl-C or SIGTERM. Then it claims nothing more, settles what is under way and ends with
-exit status 0, within half of --lease; a second signal ends it at once, and what it had claimed is
-sent again when the lease ends. Any number of relays may share an outbox in PostgreSQL.
+Runs until Ctrl-C or SIGTERM. Then it stops claiming, settles the claims under way, and exits with
+status 0 within half of --lease. A second signal ends it at once; the events that it had claimed
+are sent again when the lease expires. Any number of relays may share an outbox in PostgreSQL.
 
-An outage, a revoked key or a database that is gone end nothing: the relay pauses, says so once a
-minute, and goes on. Under systemd it reports its state (Type=notify, WatchdogSec=).
+The relay survives an outage, a revoked key or a lost database: it pauses, logs that once a minute,
+and resumes. Under systemd it reports its state (Type=notify, WatchdogSec=).
 
-Exit status: 0 ended by a signal, or with --once all that was due was accepted or put back; with
---once 1 if there were dead letters or an outage; 2 wrong usage; 3 credentials or configuration, or
+Exit status: 0 ended by a signal, or with --once all due events were accepted or put back; 1 with
+--once if there were dead letters or an outage; 2 wrong usage; 3 credentials or configuration, or
 no outbox of this version.
 """
 
@@ -45,7 +45,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the command to a parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "relay",
-        description="Deliver the events of an outbox, and write down what became of each.",
+        description="Deliver the events of an outbox, and record their outcomes.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **settings,
@@ -65,13 +65,13 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         "--max-rate",
         type=_types.rate,
         metavar="N",
-        help="requests a second, at most: of several relays, each takes its part of the quota",
+        help="at most this many requests a second: give each relay its part of the quota",
     )
     how.add_argument(
         "--max-attempts",
         type=_types.positive_int,
         metavar="N",
-        help="requests that may carry an event before it is put back (default: 3)",
+        help="at most this many requests for an event before it is put back (default: 3)",
     )
     how.add_argument(
         "--max-in-flight",
@@ -91,28 +91,34 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         type=_types.seconds,
         metavar="SECONDS",
         default=0.5,
-        help="between two looks where nothing is due (default: 0.5)",
+        help="the time between two looks when nothing is due (default: 0.5)",
     )
     when.add_argument(
-        "--listen", action="store_true", help="be woken by PostgreSQL too, where `add` notifies"
+        "--listen",
+        action="store_true",
+        help="let PostgreSQL wake it too, if the outbox has notify=True",
     )
     when.add_argument(
         "--lease",
         type=_types.seconds,
         metavar="SECONDS",
         default=60.0,
-        help="for which a claim is this relay's, half of it for sending (default: 60)",
+        help="how long a claim belongs to this relay, half of it for sending (default: 60)",
     )
     when.add_argument(
         "--max-age",
         type=_types.duration,
         metavar="TIME",
-        help="after which an event that still fails becomes a dead letter: 12h, 7d",
+        help="turn an event that still fails after this time into a dead letter: 12h, 7d",
     )
-    when.add_argument("--once", action="store_true", help="deliver what is due, and end")
+    when.add_argument(
+        "--once", action="store_true", help="deliver the events that are due, and exit"
+    )
     output = parser.add_argument_group("what to show")
     output.add_argument(
-        "--heartbeat", metavar="FILE", help="touch this file each second while all is well"
+        "--heartbeat",
+        metavar="FILE",
+        help="touch this file every second while all workers make progress",
     )
     output.add_argument("--quiet", action="store_true", help="show neither counters nor summary")
     parser.set_defaults(run=run)
@@ -126,7 +132,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         The exit status.
 
     Raises:
-        UsageError: It cannot work as given.
+        UsageError: The arguments are wrong.
         CredentialsError: Nothing was sent.
         ConfigurationError: Nothing was sent.
         OutboxSchemaError: There is no outbox of this version.
@@ -141,7 +147,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
             stack.callback(outbox.close)
             client = stack.enter_context(_open_client(arguments))
             client.look_up()
-            # A relay waits for a database that is away; one without an outbox is a mistake.
+            # A relay waits for an unavailable database; a database without an outbox is an error.
             if not arguments.once:
                 with contextlib.suppress(OutboxUnavailableError):
                     outbox.stats()
@@ -200,7 +206,7 @@ def _counts(report: DrainReport) -> str:
 
 @contextlib.contextmanager
 def _logging() -> Generator[None]:
-    """Show what the package logs, with the time."""
+    """Show the package's log, with the time."""
     log = logging.getLogger("eventbridge_partner")
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -215,7 +221,7 @@ def _logging() -> Generator[None]:
 
 
 class _Heart:
-    """What happens each second beside the relay: heartbeat, systemd's watchdog, counters."""
+    """Runs every second beside the relay: heartbeat, systemd's watchdog, counters."""
 
     def __init__(self, relay: Relay, arguments: argparse.Namespace) -> None:
         self._relay = relay
@@ -259,7 +265,7 @@ class _Heart:
 
 
 def _notifier() -> Callable[[str], None]:
-    """Return what tells systemd something, if systemd wants to know."""
+    """Return a function that sends a state to systemd, or does nothing outside systemd."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path or not hasattr(socket, "AF_UNIX"):
         return lambda _: None

@@ -12,7 +12,7 @@ from eventbridge_partner.cli._interruption import Interruption
 from eventbridge_partner.cli._output import say, write_out
 
 _EPILOG: Final = """\
-Writes a line of JSON for each event. Ids are made up, and so is the time of an event without one.
+Writes a line of JSON for each event. Ids are made up, and so is the time of an event that has none.
 Exit status: 0 done; 1 some entries cannot be sent; 2 wrong usage.
 """
 
@@ -22,7 +22,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "sample",
         description="Show the events of a file as rules on the customer's event bus see them. "
-        "`send --help` says what the file holds.",
+        "`send --help` describes the file.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **settings,
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
 
     Raises:
         UsageError: The file cannot be read.
-        Interrupted: The user did not want to wait.
+        Interrupted: A signal came.
     """
     status = ALL_ACCEPTED
     with interruption.allowed:

@@ -58,33 +58,35 @@ if TYPE_CHECKING:
     from eventbridge_partner.testing import FakeEventBridge, LocalServer
 
 _REFUSED: Final[Mapping[str, Any]] = {}
-"""Given to the client in place of an entry that was refused, to hold its place in the order."""
+"""The placeholder that keeps the place of a refused entry in the client's input."""
 
-_FINISHING: Final = b"\ninterrupted: nothing more is read; Ctrl-C ends the wait for results\n"
+_FINISHING: Final = (
+    b"\ninterrupted: reading stopped; press Ctrl-C again to stop waiting for results\n"
+)
 _HELD: Final = b"held"
-"""This very object stands for a text that is held elsewhere."""
+"""A marker, compared by identity: the entry's text is in `HeldTexts`."""
 
 _INTERRUPTED: Final = Unconfirmed("interrupted before its answer", _REFUSED, 0, 0)
 
 _EPILOG: Final = """\
-The file holds JSON Lines, one entry on each line, or the array (or the object with "Entries")
-that `aws events put-partner-events` takes; it may be gzip data. An entry has Source, DetailType
-and Detail, and Resources and Time if wanted. Detail is JSON text, which is sent to the letter, or
-an object, which is sent as it is written but for white space. From a pipe, events wait until 20 of
-them are there or the pipe is closed.
+FILE holds JSON Lines, one entry on each line, or the array (or the object with "Entries") that
+`aws events put-partner-events` takes; it may be compressed with gzip. An entry has Source,
+DetailType and Detail, and optionally Resources and Time. Detail is JSON text, which is sent
+unchanged, or an object, which is sent as written without its white space. Events from a pipe are
+sent 20 at a time, and the rest when the pipe is closed.
 
-Each result is a JSON line: `line` of the input, `outcome`, `source`, `attempts`, and
-  accepted      event_id        nothing is left to do
+Each result is a JSON line with `line` (of the input), `outcome`, `source`, `attempts`, and
+  accepted      event_id        nothing to do
   rejected      code, message   fix or drop it: sending it again cannot help
-  exhausted     code, message   each attempt failed transiently: send it again later
+  exhausted     code, message   every attempt failed transiently: send it again later
   unconfirmed   reason          it may have arrived: sending it again may duplicate it
   stored                        with --outbox: a relay will send it
 Without --results, standard output has the results of the events that were not accepted.
 
 Exit status: 0 all events were accepted; 1 some were not; 2 wrong usage; 3 credentials or
-configuration; 130 interrupted by Ctrl-C, 143 by SIGTERM. The first Ctrl-C ends the reading: what
-was read is sent, and the summary says where reading ended. After the second, or SIGTERM, what has
-no outcome yet is unconfirmed.
+configuration; 130 interrupted by Ctrl-C, 143 by SIGTERM. The first Ctrl-C stops reading: the
+events read so far are sent, and the summary says where reading stopped. After a second Ctrl-C, or
+SIGTERM, the events that have no outcome yet are unconfirmed.
 """
 
 
@@ -107,7 +109,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     where.add_argument(
         "--page",
         action="store_true",
-        help="with --local: serve the page that shows what comes, until interrupted",
+        help="with --local: serve the page that shows the events, until interrupted",
     )
     _client.add_options(where)
     _outbox_url.add_options(parser, is_choice=True)
@@ -116,13 +118,13 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         "--deadline",
         type=_types.seconds,
         metavar="SECONDS",
-        help="for all attempts together; what is left then is exhausted (DeadlineExceeded)",
+        help="for all attempts together; events left then are exhausted (DeadlineExceeded)",
     )
     how.add_argument(
         "--max-attempts",
         type=_types.positive_int,
         metavar="N",
-        help="requests that may carry an event (default: AWS_MAX_ATTEMPTS, or 3)",
+        help="at most this many requests for an event (default: AWS_MAX_ATTEMPTS, or 3)",
     )
     how.add_argument(
         "--max-in-flight",
@@ -135,7 +137,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         "--max-rate",
         type=_types.rate,
         metavar="N",
-        help="requests a second, at most (default: what the service lets through)",
+        help="at most this many requests a second (default: as many as the service lets through)",
     )
     output = parser.add_argument_group("what to write")
     output.add_argument(
@@ -144,11 +146,13 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     output.add_argument(
         "--failed",
         metavar="FILE",
-        help="write the entries that were not accepted, to be sent again; empty if there are none",
+        help="write the entries that were not accepted, to be fixed or sent again",
     )
     output.add_argument("--no-progress", action="store_true", help="show no progress on a terminal")
     output.add_argument(
-        "--quiet", action="store_true", help="show neither progress nor, if all went well, summary"
+        "--quiet",
+        action="store_true",
+        help="no progress, and no summary if all events were accepted",
     )
     _local.add_fault_options(parser, title="how the local service fails (with --local)")
     parser.set_defaults(run=run)
@@ -169,7 +173,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
     """
     _check(arguments)
     with contextlib.ExitStack() as stack:
-        with interruption.allowed:  # opening a FIFO takes until somebody writes to it
+        with interruption.allowed:  # opening a FIFO blocks until there is a writer
             check_files(arguments.files)
             streams = [stack.enter_context(open_input(file)) for file in arguments.files]
         results = None if arguments.results in (None, "-") else Path(arguments.results)
@@ -192,7 +196,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
             progress = open_progress(sys.stderr, _size(streams))
         is_shared = progress is not None and results is None and sys.stdout.isatty()
         through = progress.write_above if progress is not None and is_shared else None
-        with interruption.allowed:  # likewise, until somebody reads
+        with interruption.allowed:  # likewise, until there is a reader
             shown = stack.enter_context(LineFile(results, through))
             kept = None if failed is None else stack.enter_context(LineFile(failed))
         shows_accepted = arguments.results is not None
@@ -221,7 +225,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
 
 
 def _stay_open(page_url: str, interruption: Interruption) -> None:
-    say(f"  what came is at {page_url} until Ctrl-C")
+    say(f"  the events are at {page_url} until Ctrl-C")
     flush_out()
     with contextlib.suppress(Interrupted):
         interruption.wait()
@@ -260,8 +264,8 @@ class _Sending:
     """
     Takes entries from the input to their results.
 
-    Each entry that was read has its place in `_undecided` until its outcome is written, so that
-    whatever ends the sending, each has one result.
+    Each entry stays in `_undecided` until its outcome is written, so each has exactly one result,
+    whatever ends the sending.
     """
 
     def __init__(
@@ -279,7 +283,7 @@ class _Sending:
         self._progress = progress
         self._shows_accepted = shows_accepted
         self._undecided: deque[InputEntry] = deque()
-        # Of entries that were refused: no bound keeps them from piling up behind a slow event.
+        # Refused entries can pile up behind a slow event without bound, so they spill to disk.
         self._refused_texts = HeldTexts()
         self._last_line = 0
         self._last_file = ""
@@ -295,11 +299,11 @@ class _Sending:
         Send all entries and write their results.
 
         Returns:
-            What ended it before the end of the input; empty if nothing did.
+            What ended it before the end of the input; an empty text if nothing did.
 
         Raises:
             CredentialsError: No usable AWS credentials. Nothing was sent.
-            Interrupted: Before anything was read.
+            Interrupted: A signal came before anything was read.
         """
         outcomes = client.stream_events(self._entries(), deadline=deadline)
         interruption.first = self._finish
@@ -328,28 +332,28 @@ class _Sending:
         return self._problem
 
     def _finish(self) -> None:
-        """Read no further, and wait for the outcomes of what was read; in a signal's handler."""
+        """Stop reading, and wait for the outcomes of what was read. Runs in a signal handler."""
         self.was_interrupted = True
         self._problem = self._problem or "interrupted"
-        # Not through a stream: the signal may have come in the middle of its write.
+        # Not through a stream: the signal may have interrupted a write to it.
         with contextlib.suppress(OSError):
             os.write(sys.stderr.fileno(), _FINISHING)
         self._reader.stop_now()
 
     def close(self) -> None:
-        """Forget the texts that were not written."""
+        """Drop the texts that were not written."""
         self._refused_texts.close()
 
     @property
     def keeps_failed(self) -> bool:
-        """Whether the entries that were not accepted are where they should be."""
+        """Whether the file of failed entries is complete."""
         return self._failed is not None
 
     @property
     def where_reading_ended(self) -> str:
-        """From where on the input was not read."""
+        """Where reading stopped, in words."""
         if not self._last_line:
-            return "nothing of the input was read"
+            return "none of the input was read"
         where = f" of {self._last_file}" if self._last_file else ""
         return f"the input was read up to the entry on line {self._last_line:,}{where}"
 
@@ -357,7 +361,7 @@ class _Sending:
         for entry in self._reader:
             if not self._has_begun:
                 self._begin()
-            # Its text is of use only where it is written if it was not accepted.
+            # The text is needed only for the file of failed entries.
             if self._failed and entry.event is None and entry.text:
                 self._refused_texts.put(entry.text)
                 self._undecided.append(attrs.evolve(entry, text=_HELD))
@@ -405,7 +409,7 @@ class _Sending:
             )
 
     def _stop(self, error: OutputError) -> None:
-        """Read no further: what cannot be told should not be done."""
+        """Stop reading: send nothing whose outcome cannot be written."""
         self._problem = self._problem or str(error)
         self._reader.stop()
 
@@ -415,12 +419,14 @@ class _Sending:
 
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.outbox is not None and arguments.local:
-        raise UsageError("--outbox sends nothing, so there is nothing to be --local")
+        raise UsageError("--outbox sends nothing, so --local does not apply")
     if arguments.local:
         others = {"--endpoint-url": arguments.endpoint_url, "--profile": arguments.profile}
         for option, value in others.items():
             if value is not None:
-                raise UsageError(f"--local has its own endpoint and credentials, without {option}")
+                raise UsageError(
+                    f"--local has its own endpoint and credentials: leave out {option}"
+                )
     elif options := [*["--page"] * arguments.page, *_local.fault_options(arguments)]:
         raise UsageError(f"{options[0]} is for the local service: add --local")
     if arguments.failed == "-":
@@ -428,7 +434,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _size(streams: Sequence[BinaryIO]) -> int | None:
-    """Return the size of inputs that are files; what is unzipped has another."""
+    """Return the size of the inputs; None unless all are files that are not compressed."""
     total = 0
     for stream in streams:
         given: object = stream
@@ -447,7 +453,7 @@ def _status(stream: BinaryIO) -> os.stat_result | None:
 
 
 def _check_paths(streams: Sequence[BinaryIO], outputs: Mapping[str, Path | None]) -> None:
-    """Refuse to write over the input, or two outputs into one file."""
+    """Refuse to overwrite the input, or to write two outputs to one file."""
     seen: dict[object, str] = {}
     for status in map(_status, streams):
         if status and stat.S_ISREG(status.st_mode):

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 _EPILOG: Final = """\
 Prints the environment variables that point the AWS SDKs and this program to the service, ready
-for a shell, and then to standard error a line for each request. It remembers the newest 10,000
+for a shell, and then a line for each request on standard error. It remembers the newest 10,000
 requests, in at most 64 MiB, so it can run for as long as you like. Ctrl-C or SIGTERM ends it with
-exit status 0. It takes events of any source until the first source is created; `customer` acts on
-sources.
+exit status 0. It accepts events of any source until the first source is created. `customer` acts
+on its sources as a customer does.
 """
 
 
@@ -39,38 +39,47 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="0.0.0.0 for other machines and containers too (default: 127.0.0.1)",
+        help="0.0.0.0 to serve other machines and containers too (default: 127.0.0.1)",
     )
     parser.add_argument(
-        "--port", type=_types.port, default=0, help="0, the default, for any free one"
+        "--port",
+        type=_types.port,
+        default=0,
+        help="the port to listen on (default: 0, any free port)",
     )
     parser.add_argument(
-        "--region", default=_local.REGION, help=f"to be signed for (default: {_local.REGION})"
+        "--region",
+        default=_local.REGION,
+        help=f"the Region that requests must be signed for (default: {_local.REGION})",
     )
-    parser.add_argument("--access-key-id", metavar="ID", help="of the account that it knows")
-    parser.add_argument("--secret-access-key", metavar="KEY", help="of the same account")
-    parser.add_argument("--session-token", metavar="TOKEN", help="for credentials that have one")
+    parser.add_argument(
+        "--access-key-id", metavar="ID", help="the access key id that requests must be signed with"
+    )
+    parser.add_argument("--secret-access-key", metavar="KEY", help="its secret access key")
+    parser.add_argument("--session-token", metavar="TOKEN", help="its session token, if it has one")
     parser.add_argument(
         "--no-verify-signatures",
         dest="verify_signatures",
         action="store_false",
-        help="take requests with any signature, or none",
+        help="accept requests with any signature, or none",
     )
     parser.add_argument("--quiet", action="store_true", help="print no line for each request")
     parser.add_argument(
         "--page",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="serve the page that shows what comes (default: yes)",
+        help="serve the page that shows the events (default: yes)",
     )
-    trust = parser.add_argument_group("who may use control calls, besides this machine")
+    trust = parser.add_argument_group(
+        "who may use control calls and the page, besides this machine"
+    )
     trust.add_argument(
         "--trust-peer",
         type=_types.network,
         action="append",
         default=[],
         metavar="CIDR",
-        help="a network that they may come from, such as a container's bridge",
+        help="a network that they may come from, such as a container's bridge; may be repeated",
     )
     trust.add_argument(
         "--trust-host",
@@ -78,9 +87,9 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         action="append",
         default=[],
         metavar="HOST:PORT",
-        help="what they may have as their Host then, such as localhost:9000 for a mapped port",
+        help="a Host header that they may have, such as localhost:9000; may be repeated",
     )
-    _local.add_fault_options(parser, title="how it fails")
+    _local.add_fault_options(parser, title="how the service fails")
     parser.set_defaults(run=run)
 
 
@@ -92,7 +101,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         The exit status.
 
     Raises:
-        UsageError: It cannot listen there.
+        UsageError: It cannot listen on that address and port.
     """
     if (arguments.access_key_id is None) != (arguments.secret_access_key is None):
         raise UsageError("--access-key-id and --secret-access-key go together: give both or none")
@@ -140,7 +149,7 @@ def _print_settings(service: FakeEventBridge, server: LocalServer) -> None:
     if host is not None:
         lines.append("# Without TLS: for networks that you trust, and with made-up events")
     if server.page_url:
-        lines.append(f"# What comes, in a browser: {server.page_url}")
+        lines.append(f"# See the events in a browser: {server.page_url}")
     values = {
         "AWS_ENDPOINT_URL_EVENTBRIDGE": url,
         **({} if host is None else {"EVENTBRIDGE_PARTNER_INSECURE_HOSTS": host.strip("[]")}),
@@ -160,10 +169,10 @@ def _print_settings(service: FakeEventBridge, server: LocalServer) -> None:
 
 def _reached_by(server: LocalServer) -> tuple[str | None, str]:
     """
-    Return by what name programs reach the service, and say which programs can.
+    Return the host name under which programs reach the service, and say which programs can.
 
     Returns:
-        The name is None where only this machine can, or where this machine's name leads nowhere.
+        The name is None if only this machine can, or if this machine's name does not resolve.
     """
     address = ipaddress.ip_address(server.host.partition("%")[0])
     if address.is_loopback:
@@ -176,7 +185,7 @@ def _reached_by(server: LocalServer) -> tuple[str | None, str]:
     try:
         socket.getaddrinfo(name, server.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return None, f"{who}, by an address of it; on this machine"
+        return None, f"{who}, by its address; on this machine"
     return name.lower(), who
 
 
@@ -185,7 +194,7 @@ def _what_became(record: RequestRecord) -> str:
         return record.operation
     if record.error_code == "UnknownOperationException":
         known = "PutPartnerEvents and operations on partner event sources"
-        return f"{record.operation or 'no operation'} is not known here, only {known}"
+        return f"{record.operation or 'no operation'} is not supported, only {known}"
     accepted = sum(result.event_id is not None for result in record.results)
     dropped = sum(bool(result.dropped_for) for result in record.results)
     what = f"{accepted} of {record.entry_count} entries accepted"
@@ -198,7 +207,7 @@ class _RequestPrinter(FakeEventBridge):
     prints = True
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Deal with one request."""
+        """Handle a request."""
         answer = super().handle(method, path, headers, body)
         if len(body) <= self.max_body_bytes:
             self._print(answer)
@@ -211,7 +220,7 @@ class _RequestPrinter(FakeEventBridge):
         return answer
 
     def send_again(self, entry: Mapping[str, Any]) -> Answer:
-        """Deal with a request that the page sends again."""
+        """Handle a request that the page sends again."""
         answer = super().send_again(entry)
         self._print(answer)
         return answer

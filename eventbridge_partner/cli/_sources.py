@@ -26,12 +26,12 @@ from eventbridge_partner.cli._tables import cell, write_table
 from eventbridge_partner.handoff import HandoffFormat, handoff
 
 _EPILOG: Final = """\
-`sources ACTION --help` says more about each action.
+Run `sources ACTION --help` for help on an action.
 
-Standard output has a table for people, or with --json a line of JSON for each item.
+Standard output has a table, or with --json a line of JSON for each item.
 
-Exit status: 0 done; 1 not done: the service refused, the source is not there or not ACTIVE in
-time, or `expiring` found something; 2 wrong usage; 3 credentials or configuration; 130 interrupted
+Exit status: 0 done; 1 not done: the service refused, the source does not exist or was not ACTIVE
+in time, or `expiring` found sources; 2 wrong usage; 3 credentials or configuration; 130 interrupted
 by Ctrl-C, 143 by SIGTERM.
 """
 
@@ -45,9 +45,9 @@ class _Action:
 
     Attributes:
         help: What it does.
-        argument: What it is about: NAME or PREFIX.
-        has_account: Whether it is about one account.
-        run: Does it, and returns the exit status.
+        argument: The positional argument: NAME or PREFIX.
+        has_account: Whether it takes --account.
+        run: Carries it out, and returns the exit status.
     """
 
     help: str
@@ -70,9 +70,9 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
         settings["help"] = action.help
         description = f"{action.help[:1].upper()}{action.help[1:]}."
         one: argparse.ArgumentParser = actions.add_parser(name, description=description, **settings)
-        meaning = "of the source: aws.partner/<partner>/…"
+        meaning = "the source's name: aws.partner/<partner>/…"
         if action.argument == "PREFIX":
-            meaning = "how names begin: aws.partner/<partner>/, and more if wanted"
+            meaning = "the start of the names: aws.partner/<partner>/, or longer"
         one.add_argument("name", metavar=action.argument, help=meaning)
         if action.has_account:
             one.add_argument(
@@ -89,7 +89,7 @@ def _add_options(name: str, parser: argparse.ArgumentParser) -> None:
                 "--timeout",
                 type=_types.duration,
                 metavar="TIME",
-                help="for how long: 30m, 12h, 3d, or seconds (default: as long as it takes)",
+                help="how long to wait: 30m, 12h, 3d, or seconds (default: as long as it takes)",
             )
         case "expiring":
             parser.add_argument(
@@ -97,11 +97,11 @@ def _add_options(name: str, parser: argparse.ArgumentParser) -> None:
                 type=_types.duration,
                 metavar="TIME",
                 required=True,
-                help="from now on: 30m, 12h, 3d, or seconds",
+                help="how far ahead to look: 30m, 12h, 3d, or seconds",
             )
         case "delete":
             parser.add_argument(
-                "--missing-ok", action="store_true", help="it is fine if there is none"
+                "--missing-ok", action="store_true", help="succeed if there is no such source"
             )
         case "handoff":
             parser.add_argument(
@@ -119,7 +119,7 @@ def _add_options(name: str, parser: argparse.ArgumentParser) -> None:
         "--max-attempts",
         type=_types.positive_int,
         metavar="N",
-        help="how often a request is sent at most (default: AWS_MAX_ATTEMPTS, or 3)",
+        help="send a request at most this often (default: AWS_MAX_ATTEMPTS, or 3)",
     )
 
 
@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> int:
         UsageError: A name, prefix or account breaks the service's rules.
         CredentialsError: Nothing was sent.
         ConfigurationError: Nothing was sent.
-        Interrupted: The user did not want to wait.
+        Interrupted: A signal came.
     """
     with interruption.allowed, _client.open_named(arguments) as client:
         try:
@@ -243,9 +243,9 @@ def _handoff(client: PartnerEventsClient, arguments: argparse.Namespace) -> int:
 
 
 _ACTIONS: Final = {
-    "create": _Action("create a source that is not there yet", "NAME", True, _create),
-    "ensure": _Action("create a source unless it is there", "NAME", True, _ensure),
-    "list": _Action("list the sources whose names begin so", "PREFIX", False, _list),
+    "create": _Action("create a source that does not exist yet", "NAME", True, _create),
+    "ensure": _Action("create a source unless it exists", "NAME", True, _ensure),
+    "list": _Action("list the sources whose names begin with PREFIX", "PREFIX", False, _list),
     "describe": _Action("show a source's ARN", "NAME", False, _describe),
     "accounts": _Action("list the accounts that have a source", "NAME", False, _accounts),
     "state": _Action("show the state of a source in an account", "NAME", True, _state),
@@ -258,7 +258,7 @@ _ACTIONS: Final = {
     ),
     "delete": _Action("delete a source from an account", "NAME", True, _delete),
     "handoff": _Action(
-        "write down what the customer has to do to get a source's events", "NAME", True, _handoff
+        "write the customer's instructions for getting a source's events", "NAME", True, _handoff
     ),
 }
 
@@ -275,7 +275,7 @@ def _show_one(source: EventSource, arguments: argparse.Namespace) -> int:
 
 
 def _show(items: Items, columns: Sequence[str], noun: str, arguments: argparse.Namespace) -> int:
-    """Write all items, as they come or as a table, and return how many there are."""
+    """Write all items, as JSON lines or as a table, and return how many there are."""
     if arguments.json:
         count = 0
         for item in items:

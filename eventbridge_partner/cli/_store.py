@@ -26,11 +26,11 @@ class Storing:
     Puts the entries of a file into an outbox, in one transaction.
 
     Args:
-        outbox: Where they go.
-        reader: Where they come from.
-        results: Where results are written.
-        failed: Where entries go that are no events, if anywhere.
-        shows_stored: Whether results have those that were stored too.
+        outbox: Where to put them.
+        reader: The entries.
+        results: Where to write the results.
+        failed: Where to write the entries that are not events, if anywhere.
+        shows_stored: Whether the results include the stored events.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class Storing:
         self._refused = HeldTexts()
 
     def close(self) -> None:
-        """Forget the texts that were not written."""
+        """Drop the texts that were not written."""
         self._refused.close()
 
     def store(self) -> int:
         """
-        Store all events, and write the results when they are committed.
+        Store all events, commit, and then write the results.
 
         Returns:
             The exit status.
@@ -98,7 +98,7 @@ class Storing:
         try:
             self._outbox.add(connection, *(one.event for one in chunk if one.event is not None))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         except InvalidEventError:
-            # What only a database refuses: each for itself, then.
+            # The database refuses an event that was valid here: add one by one to find it.
             for one in chunk:
                 self._add_one(connection, one)
         else:

@@ -13,7 +13,7 @@ _MOST_OF_A_CELL: Final = 500
 
 
 def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write rows in columns as wide as they have to be."""
+    """Write rows in aligned columns."""
     widths = [max(map(len, cells)) for cells in zip(headings, *rows, strict=True)]
     for row in (headings, *rows):
         padded = (text.ljust(width) for text, width in zip(row, widths, strict=True))

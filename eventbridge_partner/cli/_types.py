@@ -1,4 +1,4 @@
-"""What the arguments of the command line may be."""
+"""Parsers for the values of command line options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eventbridge_partner._foreign_text import quoted
 
 
 def positive_int(text: str) -> int:
-    """Read a number from 1."""
+    """Read an integer of at least 1."""
     number = _whole(text)
     if number is None or number < 1:
         raise argparse.ArgumentTypeError(f"{quoted(text)}; allowed: a number from 1")
@@ -20,7 +20,7 @@ def positive_int(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """Read seconds above 0."""
+    """Read a number of seconds above 0."""
     number = _finite(text)
     if number is None or number <= 0:
         raise argparse.ArgumentTypeError(f"{quoted(text)}; allowed: seconds above 0")
@@ -28,7 +28,7 @@ def seconds(text: str) -> float:
 
 
 def rate(text: str) -> float:
-    """Read a number a second, above 0."""
+    """Read a rate per second, above 0."""
     number = _finite(text)
     if number is None or number <= 0:
         raise argparse.ArgumentTypeError(f"{quoted(text)}; allowed: a number above 0")
@@ -41,7 +41,7 @@ _LONGEST: Final = 100 * 365 * 86400
 
 
 def duration(text: str) -> float:
-    """Read a time such as `3d`, in seconds above 0."""
+    """Read a duration such as `3d`. Returns seconds, above 0."""
     found = _DURATION.fullmatch(text)
     number = float(found[1]) * _UNITS[found[2]] if found else 0.0
     if not 0 < number <= _LONGEST:
@@ -52,7 +52,7 @@ def duration(text: str) -> float:
 
 
 def share(text: str) -> float:
-    """Read a share, 0 to 1."""
+    """Read a share from 0 to 1."""
     number = _finite(text)
     if number is None or not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"{quoted(text)}; allowed: 0 to 1")
@@ -60,7 +60,7 @@ def share(text: str) -> float:
 
 
 def port(text: str) -> int:
-    """Read the number of a port; 0 for any free one."""
+    """Read a port number; 0 stands for any free port."""
     number = _whole(text)
     if number is None or not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(
@@ -70,14 +70,14 @@ def port(text: str) -> int:
 
 
 def account(text: str) -> str:
-    """Read the number of an AWS account."""
+    """Read an AWS account id."""
     if not re.fullmatch("[0-9]{12}", text):
         raise argparse.ArgumentTypeError(f"{text!a}; allowed: 12 digits")
     return text
 
 
 def network(text: str) -> str:
-    """Read a network: `172.17.0.0/16`."""
+    """Read a network such as `172.17.0.0/16`."""
     try:
         ipaddress.ip_network(text)
     except ValueError:
@@ -88,7 +88,7 @@ def network(text: str) -> str:
 
 
 def host_and_port(text: str) -> str:
-    """Read a host with its port, as browsers show it: `localhost:9000`."""
+    """Read a host with its port, as a browser shows it: `localhost:9000`."""
     name, _, number = text.rpartition(":")
     if not name or _whole(number) is None or not 0 < int(number) <= 65535:
         raise argparse.ArgumentTypeError(

@@ -71,10 +71,10 @@ def test_no_advice_to_send_again_what_was_rejected(run, endpoint, service, tmp_p
     """What is rejected is to be fixed; sending it again cannot help."""
     (tmp_path / "bad.jsonl").write_text(json_lines("nonsense", entry()))
     ended = run("send", "bad.jsonl")
-    assert "--failed FILE would keep what was not accepted, to be fixed\n" in ended.err
+    assert "--failed FILE keeps the entries not accepted, to be fixed\n" in ended.err
     assert "sent again" not in ended.err
     ended = run("send", "bad.jsonl", "--failed", "failed.jsonl")
-    assert "what was not accepted is in failed.jsonl, to be fixed\n" in ended.err
+    assert "failed.jsonl has the entries not accepted, to be fixed\n" in ended.err
     assert "sent again" not in ended.err
 
 
@@ -117,7 +117,7 @@ def test_serve_names_an_unknown_operation(capsys):
         }
         requests.post(server.url, b"{}", headers=headers, timeout=SOON)
     err = capsys.readouterr().err
-    assert "PutEvents is not known here, only PutPartnerEvents and operations on" in err
+    assert "PutEvents is not supported, only PutPartnerEvents and operations on" in err
 
 
 def test_several_files(run, endpoint, service, tmp_path):

@@ -181,7 +181,7 @@ def test_redrive(run, outbox):
         "2 dead letters put back\n"
     )
     ended = run("outbox", "dead", "redrive", "1", "--outbox", URL)
-    assert (ended.status, ended.err) == (1, "the others are no dead letters\n")
+    assert (ended.status, ended.err) == (1, "the other ids are not of dead letters\n")
     ended = run("outbox", "dead", "redrive", "--code", "MalformedDetail", "--outbox", URL, "--json")
     assert ended.results == [{"count": 2}]
     assert outbox.stats().waiting == 4

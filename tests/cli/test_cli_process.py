@@ -139,7 +139,7 @@ def test_interruption_is_prompt_and_loses_nothing(
     for time_left in reversed(range(times)):
         process.send_signal(number)
         if time_left:
-            wait_for_line(process, b"nothing more is read")
+            wait_for_line(process, b"reading stopped")
     _, err = process.communicate(timeout=SOON)
     assert process.returncode == status
     assert b"Traceback" not in err
@@ -174,7 +174,7 @@ def test_the_first_ctrl_c_finishes_what_was_read(start, tmp_path):
     results_file = tmp_path / "results.jsonl"
     until(lambda: lines_of(results_file) >= 20)
     process.send_signal(signal.SIGINT)
-    wait_for_line(process, b"nothing more is read; Ctrl-C ends the wait for results")
+    wait_for_line(process, b"reading stopped; press Ctrl-C again to stop waiting for results")
     _, err = process.communicate(timeout=SOON)
     assert process.returncode == 130
     assert b"Traceback" not in err

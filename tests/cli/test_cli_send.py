@@ -108,7 +108,7 @@ def test_failed_entries_can_be_sent_again(run, service, endpoint):
     assert ended.status == 1
     assert [(each["line"], each["outcome"]) for each in ended.results] == [(4, "exhausted")]
     assert Path("failed.jsonl").read_text() == json_lines(entry(Detail={"id": 3}))
-    assert "what was not accepted is in failed.jsonl" in ended.err
+    assert "failed.jsonl has the entries not accepted" in ended.err
     service.clear_faults()
     ended = run("send", "failed.jsonl", "--failed", "again.jsonl")
     assert ended.status == 0
@@ -186,7 +186,7 @@ def test_source_that_is_gone_is_named(run, service, endpoint):
     service.play(FailEntries("ResourceNotFoundException"))
     ended = run("send", "-", stdin=json_lines(entry()))
     assert ended.results[0]["source_is_gone"] is True
-    assert "1 of these are for sources that do not exist any more" in ended.err
+    assert "1 of these are for sources that no longer exist" in ended.err
 
 
 def test_array_of_the_aws_cli_is_sent(run, service, endpoint):
@@ -232,8 +232,8 @@ def test_quiet_says_nothing_if_all_went_well(run, endpoint):
         (["send", "events.jsonl", "--results", "./link"], "--results is the same file as the"),
         (["send", "events.jsonl", "--results", "x", "--failed", "./x"], "--failed is the same"),
         (["send", "events.jsonl", "--failed", "-"], "--failed needs a file"),
-        (["send", "events.jsonl", "--local", "--profile", "x"], "without --profile"),
-        (["send", "events.jsonl", "--local", "--endpoint-url", "x"], "without --endpoint-url"),
+        (["send", "events.jsonl", "--local", "--profile", "x"], "leave out --profile"),
+        (["send", "events.jsonl", "--local", "--endpoint-url", "x"], "leave out --endpoint-url"),
         (["send", "events.jsonl", "--throttle", "0.1"], "--throttle is for the local service"),
         (["send", "events.jsonl", "--lose-answers", "0"], "--lose-answers is for the local"),
         (["send", "events.jsonl", "--deadline", "0"], "allowed: seconds above 0"),
