@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from eventbridge_partner._lazy import face
 
-TYPE_CHECKING = False  # as in typing, whose import takes longer than this one
+TYPE_CHECKING = False  # as in typing, whose import would take longer than this module's
 if TYPE_CHECKING:
     from eventbridge_partner.outbox._postgresql import PostgresOutbox
     from eventbridge_partner.outbox._protocol import Outbox, Sender

@@ -1,8 +1,7 @@
 """
-Adding events inside of the transaction of whatever connection the application has.
+Adds events inside the transaction of the application's own connection.
 
-Each kind of connection is recognised without being imported: one whose library nobody has
-imported cannot have been given.
+A connection is recognised without importing its library: whoever passes one has imported it.
 """
 
 from __future__ import annotations
@@ -59,8 +58,8 @@ SyncConnection = _Connection | _Session | _SqlalchemyConnection
 """
 The connections that `add` takes.
 
-Those of sqlite3, psycopg, psycopg2 and Django, and SQLAlchemy's Session and Connection. Described
-by what they have, so that a type checker needs none of these libraries.
+Those of sqlite3, psycopg, psycopg2 and Django, and SQLAlchemy's Session and Connection. The types
+are structural, so that a type checker needs none of these libraries.
 """
 
 
@@ -134,15 +133,15 @@ class Statement:
     A statement and its parameters.
 
     Attributes:
-        text: With `?` for each parameter.
-        parameters: One row of them, or several for which it is carried out.
+        text: The SQL, with `?` for each parameter.
+        parameters: One row of them, or several, each for one execution.
     """
 
     text: str
     parameters: tuple[Any, ...] | list[tuple[Any, ...]]
 
     def styled(self, style: str) -> str:
-        """Return the text as a driver wants it, by the name of DB-API's parameter style."""
+        """Return the text in a DB-API parameter style."""
         if style == "qmark":
             return self.text
         if style == "numeric_dollar":
@@ -154,12 +153,12 @@ class Statement:
 @attrs.frozen
 class _Open:
     """
-    A connection of the application's that was recognised.
+    A connection of the application, recognised.
 
     Attributes:
-        database: What it is connected to.
-        in_transaction: Whether what is written belongs to a transaction.
-        execute: Carries a statement out.
+        database: The kind of database that it is connected to.
+        in_transaction: Whether a statement belongs to a transaction.
+        execute: Executes a statement.
     """
 
     database: str
@@ -169,12 +168,12 @@ class _Open:
 
 class Adding:
     """
-    What all outboxes of ours add events with.
+    Adds events, for each of our outboxes.
 
     Args:
-        dialect: The kind of its database.
-        names: Of its tables.
-        statements: Makes the statements that add rows.
+        dialect: The kind of database.
+        names: The names of its tables.
+        statements: Returns the statements that add rows.
     """
 
     def __init__(
@@ -189,20 +188,20 @@ class Adding:
 
     def add(self, connection: SyncConnection, *events: GivenEvent) -> None:
         """
-        Add events inside of the transaction of a connection.
+        Add events inside the transaction of a connection.
 
-        They are there for a relay when the transaction commits, and never if it does not.
+        A relay sends them once the transaction commits, and never if it does not.
 
         Args:
-            connection: The application's: of sqlite3, psycopg or psycopg2, a SQLAlchemy Session
+            connection: The application's own: of sqlite3, psycopg or psycopg2, a SQLAlchemy Session
                 or Connection, or Django's `connection`.
-            events: Any number of `PartnerEvent`, or of mappings with an entry's member names.
+            events: Any number of `PartnerEvent`, or mappings with an entry's member names.
 
         Raises:
             InvalidEventError: An event cannot be sent. None was added.
-            NoTransactionError: The connection commits each statement by itself.
-            OutboxSchemaError: There is no outbox in that database.
-            TypeError: It is no such connection, or to another kind of database.
+            NoTransactionError: The connection is in autocommit mode, outside a transaction.
+            OutboxSchemaError: There is no outbox in its database.
+            TypeError: The connection is of another kind, or to another kind of database.
         """
         found = self._checked(_open(connection), connection, is_async=False)
         rows = self._rows(found, connection, events)
@@ -215,18 +214,18 @@ class Adding:
 
     async def add_async(self, connection: AsyncConnection, *events: GivenEvent) -> None:
         """
-        Add events inside of the transaction of an asyncio connection; see `add`.
+        Add events inside the transaction of an asyncio connection; see `add`.
 
         Args:
-            connection: The application's: of asyncpg, psycopg or aiosqlite, or a SQLAlchemy
+            connection: The application's own: of asyncpg, psycopg or aiosqlite, or a SQLAlchemy
                 AsyncSession or AsyncConnection.
-            events: Any number of `PartnerEvent`, or of mappings with an entry's member names.
+            events: Any number of `PartnerEvent`, or mappings with an entry's member names.
 
         Raises:
             InvalidEventError: An event cannot be sent. None was added.
-            NoTransactionError: The connection commits each statement by itself.
-            OutboxSchemaError: There is no outbox in that database.
-            TypeError: It is no such connection, or to another kind of database.
+            NoTransactionError: The connection is in autocommit mode, outside a transaction.
+            OutboxSchemaError: There is no outbox in its database.
+            TypeError: The connection is of another kind, or to another kind of database.
         """
         found = self._checked(await _open_async(connection), connection, is_async=True)
         rows = self._rows(found, connection, events)
@@ -257,16 +256,16 @@ class Adding:
             raise NoTransactionError(
                 f"connection ({_kind(connection)}) commits each statement by itself: begin a "
                 "transaction, so that the events are committed or rolled back with the change "
-                "that they tell of"
+                "that they report"
             )
         return rows
 
     def _translate(self, error: Exception) -> None:
         """
-        Raise our own error for one that says that there are no tables.
+        Raise our own error if a driver's error says that the tables are missing.
 
         Raises:
-            OutboxSchemaError: That is so.
+            OutboxSchemaError: They are.
         """
         if hasattr(error, "hide_parameters"):
             # SQLAlchemy's errors show a statement's parameters: an event's payload.
@@ -280,12 +279,12 @@ def _kind(connection: object) -> str:
 
 
 def _has_no_table(error: BaseException | None) -> bool:
-    """Tell whether a driver's error, or what it stands for, says that a table is missing."""
+    """Tell whether a driver's error, or its cause, says that a table is missing."""
     while error is not None:
         state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
         if state in {"42P01", "42703", "3F000"}:
             return True
-        # sqlite3 has one class for all of these, and no code for this one.
+        # sqlite3 has neither a class nor a code of its own for this error.
         if type(error).__module__ == "sqlite3" and str(error).startswith("no such table"):
             return True
         origin = getattr(error, "orig", None)
@@ -294,7 +293,7 @@ def _has_no_table(error: BaseException | None) -> bool:
 
 
 def _traceparent() -> str | None:
-    """Return the current span of OpenTelemetry as a header has it, if that is in use."""
+    """Return OpenTelemetry's current span as a `traceparent` header; None without one."""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return None
@@ -309,7 +308,7 @@ def _traceparent() -> str | None:
 
 
 def _is(connection: object, module: str, *names: str) -> bool:
-    """Tell whether it is of a class of a module, which is not imported for that."""
+    """Tell whether a connection is of a class of a module, without importing the module."""
     loaded = sys.modules.get(module)
     kinds = [getattr(loaded, name, None) for name in names]
     return isinstance(connection, tuple(kind for kind in kinds if isinstance(kind, type)))
@@ -319,7 +318,9 @@ def _open(connection: Any) -> _Open | None:
     if _is(connection, "sqlite3", "Connection"):
         return _Open("sqlite", _sqlite_in_transaction(connection), _on_cursor(connection, "qmark"))
     if _is(connection, "psycopg", "Connection"):
-        cursor_of = sys.modules["psycopg"].Cursor  # whatever cursors the application prefers
+        cursor_of = sys.modules[
+            "psycopg"
+        ].Cursor  # not the connection's cursor factory, which is the application's
 
         def execute(statement: Statement) -> None:
             with cursor_of(connection) as cursor:
@@ -391,7 +392,7 @@ def _execute(cursor: Any, statement: Statement, style: str) -> None:
 
 
 def _sqlite_in_transaction(connection: Any) -> bool:
-    # By default, sqlite3 begins a transaction before the first INSERT; not before that.
+    # By default, sqlite3 begins a transaction only before the first INSERT.
     if connection.in_transaction:
         return True
     return connection.isolation_level is not None and (
@@ -404,7 +405,7 @@ def _psycopg_in_transaction(connection: Any) -> bool:
 
 
 def _of_sqlalchemy(connection: Any, sync: Any) -> _Open:
-    """Return what a connection of SQLAlchemy is, itself or in an asyncio shell."""
+    """Return the recognised connection behind a connection of SQLAlchemy, sync or asyncio."""
     dialect, pooled = sync.dialect, sync.connection
     if dialect.name == "sqlite":
         in_transaction = _sqlite_in_transaction(pooled.driver_connection)

@@ -1,4 +1,4 @@
-"""What wakes those who wait for rows."""
+"""Wakes threads that wait for rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import queue
 
 class Bell:
     """
-    Wakes everyone who waits, and nobody who has been told already.
+    Wakes waiting threads, including one that begins to wait after a ring that it has not seen.
 
     `ring` may be called in a signal handler: it takes no lock.
     """
@@ -17,7 +17,7 @@ class Bell:
         self._waiting: set[queue.SimpleQueue[None]] = set()
 
     def ring(self) -> None:
-        """Wake everyone who waits."""
+        """Wake all waiting threads."""
         self.rings += 1
         for waiting in tuple(self._waiting):
             waiting.put(None)
@@ -27,8 +27,8 @@ class Bell:
         Wait until it rings.
 
         Args:
-            seconds: How long at most.
-            since: How often it had rung when there was last reason not to wait.
+            seconds: The longest wait.
+            since: The number of rings that the caller has seen.
         """
         mine: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._waiting.add(mine)

@@ -1,4 +1,4 @@
-"""From outcomes to fates: what becomes of the rows of a claim once they were sent."""
+"""From outcomes to fates: what happens to the rows of a claim after sending."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from eventbridge_partner.outbox._schema import MAX_CLAIMS
 from eventbridge_partner.retry import RetryPolicy, Verdict, Wait
 
 UNSETTLED: Final = "Unsettled"
-"""The code of a row that was claimed alone twice, and whose relay did not live to settle it."""
+"""The code of a row that was claimed alone twice without being settled."""
 
 _PENDING: Final = "SourcePending"
 _PARKED: Final = "SourceParked"
@@ -43,10 +43,10 @@ _LINE: Final = frozenset(
     | error_codes.EXPIRED_CREDENTIALS
     | error_codes.CLOCK_SKEW
 )
-"""What failed under these codes failed as a whole request, whatever was in it."""
+"""Codes of failures of a whole request, whatever its entries."""
 
 _SERVICE: Final = error_codes.TRANSIENT | error_codes.THROTTLING
-"""These may be about a request, or about one entry or its source."""
+"""Codes of failures of a request, or of one entry or its source."""
 
 _MAX_TRIES: Final = 64
 _LONGEST: Final = 300.0
@@ -58,13 +58,12 @@ RegionOf = Callable[[str], str | None]
 @attrs.frozen
 class Rules:
     """
-    What a relay was told of rows that fail.
+    The relay's settings for rows that fail.
 
     Attributes:
-        backoff: How long a row waits after so many tries.
-        max_age: Seconds after which what still fails is a dead letter; None to
-            go on.
-        region_of: The Region of a source by its name, where there are several Regions.
+        backoff: Seconds that a row waits, by its number of tries.
+        max_age: Seconds after which a row that still fails becomes a dead letter; None for never.
+        region_of: Returns the Region of a source, if there are several Regions.
     """
 
     backoff: Wait
@@ -75,19 +74,19 @@ class Rules:
 @attrs.frozen
 class Judgement:
     """
-    What becomes of a claim.
+    The verdict on a claim.
 
     Attributes:
         fates: One for each of its rows, in their order.
         pending: Sources that are PENDING: their rows wait.
-        outage: Why the relay pauses, in one word: nothing of the claim got through, for a reason
-            that is none of these events'. None if that is not so.
-        troubled: The same of one Region, or of one source, by its name: why, and the sources of
-            it that rows were claimed of.
-        accepted: Sources of which something was accepted.
-        parked: How many events a guard's own function has taken: it and the relay are one too
-            many.
-        gets_through: Whether the service has looked at any of them.
+        outage: The code of an outage: no event of the claim got through, and the events are not
+            the reason. The relay pauses. None without an outage.
+        troubled: Outages of one Region or one source, by its name: the code, and the sources
+            affected.
+        accepted: Sources with an accepted event.
+        parked: How many events a guard's `on_pending` function has taken, although they stay in
+            the outbox.
+        gets_through: Whether the service has examined any of the events.
     """
 
     fates: Sequence[Fate]
@@ -101,16 +100,18 @@ class Judgement:
 
 def sendable(rows: Sequence[ClaimedRow]) -> tuple[list[PartnerEvent], dict[int, Fate]]:
     """
-    Return the events of rows, and by place the fates of those that are not to be sent.
+    Return the events of rows, and the fates of rows that must not be sent, by place.
 
-    That is what somebody changed so that it is no event any more, and a row that has ended every
-    process that sent it: twice it was claimed alone.
+    Those are rows that were changed and are no longer valid, and rows that seem to kill each
+    process that sends them: they were claimed alone twice and never settled.
     """
     events: list[PartnerEvent] = []
     fates: dict[int, Fate] = {}
     for place, row in enumerate(rows):
         if row.claims >= MAX_CLAIMS + 2:
-            message = f"{row.claims} claims of it were never settled, the last two of it alone"
+            message = (
+                f"{row.claims} claims of this row were never settled, the last two of it alone"
+            )
             fates[place] = Dead(UNSETTLED, message)
             continue
         try:
@@ -123,13 +124,13 @@ def sendable(rows: Sequence[ClaimedRow]) -> tuple[list[PartnerEvent], dict[int, 
 @attrs.frozen
 class _Failed:
     """
-    A row that was sent, and failed for what may be no reason of its own.
+    A row that was sent and failed, perhaps through no fault of its own.
 
     Attributes:
-        code: Why.
-        message: The same in more words.
+        code: The failure's code.
+        message: The failure in more words.
         maybe_sent: Whether it may have arrived.
-        is_of_line: Whether the whole request failed, whatever was in it.
+        is_of_line: Whether the whole request failed, whatever its entries.
         is_unsent: Whether no request carried it.
     """
 
@@ -141,7 +142,7 @@ class _Failed:
 
     @property
     def given_back(self) -> Later:
-        """Its fate if something else was the reason."""
+        """Its fate if the event is not to blame."""
         return Later(0.0, self.code, self.message, self.maybe_sent, is_try=False)
 
 
@@ -152,13 +153,13 @@ def judge(
     rules: Rules,
 ) -> Judgement:
     """
-    Say what becomes of the rows of a claim.
+    Decide the fates of the rows of a claim.
 
     Args:
-        rows: All of them.
-        outcomes: Of those that were sent, in their order.
-        unsent: By place, the fates of those that were not.
-        rules: What the relay was told.
+        rows: All rows of the claim.
+        outcomes: The outcomes of the rows that were sent, in their order.
+        unsent: The fates of the rows that were not sent, by place.
+        rules: The relay's settings.
     """
     verdicts: list[Fate | _Failed] = []
     pending: set[str] = set()
@@ -171,7 +172,7 @@ def judge(
             verdicts.append(unsent[place])
             continue
         match next(remaining, None):
-            case None:  # of a client that is not ours
+            case None:  # from a client that is not ours
                 verdicts.append(_Failed(_UNCONFIRMED, "the client gave none", True, True, False))
             case Accepted():
                 verdicts.append(_GONE)
@@ -229,10 +230,10 @@ def _may_be_outage(failed: _Failed) -> bool:
 
 class _Scope:
     """
-    Finds out how far a failure goes: the whole claim, one Region's share of it, or one source's.
+    Finds the extent of a failure: the whole claim, one Region's rows, or one source's.
 
     Attributes:
-        out: The places of rows that failed together with all others of their Region or source.
+        out: The places of rows whose whole Region or source failed.
     """
 
     def __init__(
@@ -246,7 +247,7 @@ class _Scope:
     def outages(
         self, sent: Sequence[int]
     ) -> tuple[str | None, dict[str, tuple[str, frozenset[str]]]]:
-        """Return the outage of the whole claim, and those of parts of it, given what was sent."""
+        """Return the outage of the whole claim, and the outages of parts of it."""
         if not any(isinstance(self._verdicts[place], _Failed) for place in sent):
             return None, {}
         groups: dict[str | None, list[int]] = {}
@@ -264,7 +265,7 @@ class _Scope:
         for region, code in failed.items():
             places = groups[region]
             sources = frozenset(self._rows[place].source for place in places)
-            # One row that fails for itself just waits longer each time.
+            # A single row that fails just waits longer each time.
             if len(places) > 1 or self._is_everyones(places):
                 name = next(iter(sources)) if len(sources) == 1 or region is None else region
                 troubled[name] = code, sources
@@ -280,7 +281,7 @@ class _Scope:
             return None
 
     def _failure(self, places: Sequence[int]) -> str | None:
-        """Return why all of these failed, if all may have failed for one reason."""
+        """Return the code of a common failure, if these rows may all have failed for one reason."""
         code = None
         for place in places:
             verdict = self._verdicts[place]
@@ -290,7 +291,7 @@ class _Scope:
         return code
 
     def _is_everyones(self, places: Sequence[int]) -> bool:
-        """Tell whether these failed for no reason of one source's."""
+        """Tell whether these rows failed for a reason that is not specific to one source."""
         verdicts = [self._verdicts[place] for place in places]
         return (
             any(isinstance(verdict, _Failed) and verdict.is_of_line for verdict in verdicts)
@@ -314,19 +315,19 @@ def raised(
     rows: Sequence[ClaimedRow], code: str, unsent: Mapping[int, Fate], rules: Rules
 ) -> Judgement:
     """
-    Say what becomes of the rows of a claim for which the client raised what it never should.
+    Decide the fates of the rows of a claim for which the client raised an unexpected error.
 
-    One of them may be the reason, so each waits for a time of its own: soon they are claimed in
-    other company.
+    One of them may be the cause, so each waits for a different time: then they are claimed with
+    other rows.
     """
     failed = _Failed(code, "the client raised it", True, True, False)
-    rules = attrs.evolve(rules, max_age=None)  # no event is to die of a bug
+    rules = attrs.evolve(rules, max_age=None)  # a bug must not make dead letters
     fates = [unsent.get(place) or _later(row, failed, rules) for place, row in enumerate(rows)]
     return Judgement(fates, outage=code)
 
 
 def backoff_after(tries: int, failure: ServiceError, wait: Wait) -> float:
-    """Return how long to wait after so many tries; if `wait` raises, as long as it gets."""
+    """Return the seconds to wait after this many tries; the longest wait if `wait` raises."""
     policy = RetryPolicy(wait=wait, stop=_never)
     try:
         seconds = policy.delay_after(min(tries, _MAX_TRIES), Verdict.TRANSIENT, failure)

@@ -1,13 +1,13 @@
 """
-What a relay does next, without I/O: a plan for each of its workers.
+The relay's decisions, without I/O: a plan for each of its workers.
 
-    Take      claim rows: go on with the claim, or None
-    Send      send events: go on with their outcomes
-    Settle    settle a claim: go on with what that did
+    Take      claim rows; resumes with the claim, or None
+    Send      send events; resumes with their outcomes
+    Settle    settle a claim; resumes with the counts
     Hold      hold a source
     Rest      wait, for rows or for the end of a pause
-    Say       write to the log, each thing once a minute
-    Tell      tell the observer what became of a claim
+    Say       write to the log, each message once a minute
+    Tell      tell the observer about a settled claim
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ from eventbridge_partner.outbox._rows import Claim
 _SHORTEST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 _PROBE_EVENTS: Final = 20
-"""After an outage, so many events find out whether it is over: one request's worth."""
+"""How many events probe whether an outage is over: one request's worth."""
 
 
 @attrs.frozen
 class Take:
-    """Claim up to so many rows."""
+    """Claim up to `events` rows."""
 
     events: int
 
 
 @attrs.frozen
 class Send:
-    """Send events within so many seconds."""
+    """Send events, within a deadline in seconds."""
 
     events: Sequence[PartnerEvent]
     seconds: float
@@ -78,7 +78,7 @@ class Hold:
 
 @attrs.frozen
 class Rest:
-    """Wait; `for_rows` ends when there may be new ones."""
+    """Wait; with `for_rows`, until new rows may be due."""
 
     seconds: float
     for_rows: bool = False
@@ -86,7 +86,7 @@ class Rest:
 
 @attrs.frozen
 class Say:
-    """Write to the log, unless it was said within the last minute; `what` names it."""
+    """Write to the log, unless the message named by `what` was logged within the last minute."""
 
     what: str
     level: int
@@ -96,7 +96,7 @@ class Say:
 
 @attrs.frozen
 class Tell:
-    """Tell the observer what became of a claim of so many rows, and how long that took."""
+    """Tell the observer the fates of a claim's rows, and how long the claim took."""
 
     settled: Settled
     links: tuple[str, ...]
@@ -110,7 +110,7 @@ Work = Generator[Step, Any, None]
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What a relay was told; see `Relay`."""
+    """The settings of a relay; see `Relay`."""
 
     claim_events: int
     claim_bytes: int
@@ -122,10 +122,10 @@ class Settings:
 
 class Pauses:
     """
-    How long to pause, for a whole relay or for a part of what it sends to.
+    Pauses after outages, of the whole relay or of one Region or source.
 
-    Each pause is twice as long as the one before, from 1 to 60 s. Failures of what was sent before
-    the newest pause began are that pause's own.
+    Each pause is twice as long as the one before, from 1 to 60 s. A failure of events that were
+    sent before the newest pause began does not lengthen it.
     """
 
     def __init__(self) -> None:
@@ -133,7 +133,7 @@ class Pauses:
         self._known: dict[str | None, tuple[float, float, float]] = {}
 
     def begin(self, key: str | None, sent_at: float, now: float) -> float:
-        """Take that nothing got through, and return how long to pause from now on."""
+        """Note that nothing got through, and return the seconds to pause from now."""
         with self._lock:
             began, seconds, until = self._known.get(key, (-math.inf, _SHORTEST_PAUSE / 2, 0.0))
             if sent_at >= began or until <= now:
@@ -143,37 +143,37 @@ class Pauses:
             return until - now
 
     def end(self, key: str | None) -> bool:
-        """Take that something got through, and tell whether that is news."""
+        """Note that an event got through, and tell whether that ends an outage."""
         if key not in self._known:
             return False
         with self._lock:
             return self._known.pop(key, None) is not None
 
     def left(self, key: str | None, now: float) -> float:
-        """Return how long the pause goes on; 0 if there is none."""
+        """Return the seconds left of the pause; 0 without a pause."""
         known = self._known.get(key)
         return 0.0 if known is None else max(0.0, known[2] - now)
 
     def is_on(self, key: str | None) -> bool:
-        """Tell whether nothing has got through since a pause began."""
+        """Tell whether nothing has got through since the last pause began."""
         return key in self._known
 
     @property
     def has_any(self) -> bool:
-        """Whether anything is known to fail."""
+        """Whether there is any outage."""
         return bool(self._known)
 
 
 class Control:
     """
-    What the workers of a relay share.
+    The state that the workers of a relay share.
 
     Args:
-        settings: What the relay was told.
-        clock: Tells seconds, from any beginning.
-        is_stopped: Tells whether somebody wants it to end.
-        until: When to end at the latest, on the clock; None to go on.
-        events: How many events to claim at most; None for any number.
+        settings: The relay's settings.
+        clock: Returns monotonic seconds.
+        is_stopped: Tells whether the relay was asked to stop.
+        until: When to end at the latest, on the clock; None for no bound.
+        events: The most events to claim; None for any number.
         drains: Whether to end when nothing is due.
     """
 
@@ -202,12 +202,12 @@ class Control:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is to be no new claim."""
+        """Whether to stop claiming."""
         late = self.until is not None and self.clock() >= self.until
         return late or self.failed or self._left <= 0 or self.is_stopped()
 
     def reserve(self) -> int:
-        """Return how many events to claim, and count them as claimed."""
+        """Return how many events to claim, and count them against the limit."""
         settings = self.settings
         most = _PROBE_EVENTS if self.pauses.is_on(None) else settings.claim_events
         with self._lock:
@@ -216,12 +216,12 @@ class Control:
         return events
 
     def release(self, events: int) -> None:
-        """Count so many as not claimed."""
+        """Return events to the limit that were not claimed."""
         with self._lock:
             self._left += events
 
     def count(self, settled: Settled, outage: str | None) -> None:
-        """Count what a settle did."""
+        """Add the counts of a settle to the report."""
         with self._lock:
             done = self._done
             self._done = DrainReport(
@@ -235,7 +235,7 @@ class Control:
 
     @property
     def report(self) -> DrainReport:
-        """What was done so far."""
+        """What the relay has done so far."""
         return attrs.evolve(self._done, seconds=self.clock() - self._began)
 
 
@@ -244,7 +244,7 @@ def work(control: Control) -> Work:
     Return the plan of one worker.
 
     Raises:
-        Exception: What the outbox raised, if the relay drains. A relay that runs goes on.
+        Exception: What the outbox raised, if the relay drains. Otherwise the relay tries again.
     """
     while not control.is_over:
         if pause := control.pauses.left(None, control.clock()):
@@ -299,7 +299,7 @@ def _wait_for_database(control: Control, error: Exception) -> Work:
 
 
 def described(error: Exception) -> str:
-    """Return what may be said of an error: ours say what they know, others only their name."""
+    """Describe an error for the log: our own with their message, others only by their type."""
     name = type(error).__name__
     return f"{name}: {error}" if isinstance(error, PartnerEventsError) else name
 
@@ -318,8 +318,8 @@ def _deal_with(control: Control, claim: Claim) -> Work:
         yield Say(
             "lost",
             logging.WARNING,
-            "%d rows were another relay's when they were settled, and may be sent twice: their "
-            "lease of %g s was over",
+            "%d rows may be sent twice: another relay claimed them after their "
+            "lease of %g s had expired",
             (settled.lost, claim.lease),
         )
     if settled.dead:
@@ -339,7 +339,7 @@ def _send(control: Control, claim: Claim) -> Generator[Step, Any, Judgement]:
     try:
         outcomes = yield Send(events, control.settings.lease / 2)
     except Exception as error:  # noqa: BLE001  # what sends is the caller's, whatever it raises
-        # Credentials and configuration fail before anything is sent.
+        # Errors of credentials and configuration come before anything is sent.
         maybe_sent = not isinstance(error, (ConfigurationError, CredentialsError))
         code = type(error).__name__
         yield Say(
@@ -356,7 +356,7 @@ def _send(control: Control, claim: Claim) -> Generator[Step, Any, Judgement]:
 def _settle(
     control: Control, claim: Claim, fates: Sequence[Fate], began: float
 ) -> Generator[Step, Any, Settled | None]:
-    """Settle a claim; as long as the database is gone, again and again."""
+    """Settle a claim; retry while the database is unavailable."""
     seconds = 0.1
     stopped_at: float | None = None
     while True:
@@ -366,7 +366,7 @@ def _settle(
             now = control.clock()
             if stopped_at is None and (control.is_stopped() or control.failed):
                 stopped_at = now
-            # Its lease covers what nobody could settle: it will be sent again.
+            # The lease expires, and the rows are sent again.
             if control.drains and now - began >= claim.lease:
                 control.failed = True
                 raise
@@ -375,7 +375,7 @@ def _settle(
             yield Say(
                 "settle",
                 logging.ERROR,
-                "what became of %d events cannot be written down, and the relay tries again: %s",
+                "the outcomes of %d events cannot be stored, and the relay tries again: %s",
                 (len(claim.rows), described(error)),
             )
             yield Rest(seconds)
@@ -385,7 +385,7 @@ def _settle(
 
 
 def _remember(control: Control, judgement: Judgement, began: float, now: float) -> Work:
-    """Hold what has to wait, pause if nothing gets through, and go on where something does."""
+    """Hold sources that must wait, pause if nothing gets through, and end pauses that are over."""
     pauses = control.pauses
     if judgement.gets_through and pauses.end(None):
         yield Say("outage is over", logging.INFO, "events get through again")
@@ -411,7 +411,7 @@ def _remember(control: Control, judgement: Judgement, began: float, now: float) 
         yield Say(
             "parked",
             logging.ERROR,
-            "a guard has parked %d events that stay in the outbox too: under a relay, give the "
+            "a guard has parked %d events that stay in the outbox too: with a relay, give the "
             'guard on_pending="reject"',
             (judgement.parked,),
         )

@@ -1,4 +1,4 @@
-"""The connections of an outbox: one for each thread that uses it at the moment."""
+"""The connections of an outbox: one for each thread that is using it."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from eventbridge_partner._forks import after_fork
 C = TypeVar("C")
 
 _parents: Final[list[Any]] = []
-"""What a child process has of its parent: not to be used there, and not to be closed either."""
+"""A parent's connections in a forked child: the child must neither use nor close them."""
 
 
 class Pool(Generic[C]):
     """
-    Lends connections, and keeps those that nobody uses.
+    Lends connections, and keeps idle ones.
 
     Args:
-        connect: Opens one.
-        close: Closes one, and raises nothing.
+        connect: Opens a connection.
+        close: Closes a connection; must not raise.
     """
 
     def __init__(self, connect: Callable[[], C], close: Callable[[C], object]) -> None:
         self._connect = connect
         self._close = close
-        # Lists lend and take back in one step: no lock that a fork could leave locked.
+        # List operations are atomic, so there is no lock that a fork could leave locked.
         self._idle: list[C] = []
         self._lent: list[C] = []
-        # Who forgets an outbox leaves no connection open.
+        # An outbox that is garbage-collected leaves no connection open.
         self._end = weakref.finalize(self, _close_all, self._idle, close)
         after_fork(self, _leave_parent)
 
     @contextlib.contextmanager
     def lend(self) -> Generator[tuple[C, bool]]:
         """
-        Lend a connection, and whether it was used before.
+        Lend a connection, with whether it was used before.
 
-        One that is in use when an error passes is closed.
+        A connection is closed if its block raises.
         """
         try:
             connection, is_used = self._idle.pop(), True
@@ -55,11 +55,11 @@ class Pool(Generic[C]):
         else:
             idle.append(connection)
         finally:
-            with contextlib.suppress(ValueError):  # the child of a fork has forgotten it
+            with contextlib.suppress(ValueError):  # forgotten in the child of a fork
                 self._lent.remove(connection)
 
     def close(self) -> None:
-        """Close those that nobody uses."""
+        """Close idle connections."""
         _close_all(self._idle, self._close)
 
     def forget(self) -> None:

@@ -51,12 +51,12 @@ T = TypeVar("T")
 
 _PAGE: Final = 500
 _PROBED_SOURCES: Final = 1000
-"""A claim that has looked at so many sources in vain looks at all of them, from the first on."""
+"""A claim that has looked at this many sources in vain looks at all, from the first."""
 
 _EVERY_SOURCE: Final = 2**31 - 1
 _PROBED_HOLDS: Final = 16
 _LOOK_SECONDS: Final = 1.0
-"""How often to look for rows that are claimed alone and for holds that have ended, at least."""
+"""The longest time between two looks for rows to be claimed alone and for expired holds."""
 
 _COUNTED_ROWS: Final = 200_000
 """More rows than these are estimated, not counted."""
@@ -65,7 +65,7 @@ _LISTEN_PATIENCE: Final = 3.0
 _LISTEN_AGAIN: Final = 60.0
 
 _MISSING: Final = frozenset({"42P01", "42703", "3F000"})
-"""SQLSTATE of a table, a column or a schema that is not there."""
+"""SQLSTATEs for a missing table, column or schema."""
 
 
 class Engine(Protocol):
@@ -80,20 +80,20 @@ class PostgresOutbox(Adding):
     """
     An outbox in PostgreSQL, in the application's own database.
 
-    Making one connects to nothing. Thread-safe, and safe to use on both sides of a fork. Works
-    behind PgBouncer in transaction mode, but for `listen`. All times are the database's.
+    Creating one does not connect. Thread-safe and fork-safe. Works behind PgBouncer in transaction
+    mode, except `listen`. All times are those of the database.
 
     Args:
         database: A connection string or URI, a SQLAlchemy Engine on psycopg, or a function that
             opens a psycopg connection. Not needed by an application that only adds events.
         table: The name of the outbox's table; its other tables are named after it.
-        schema: Where the tables are; None for wherever the search path finds them.
+        schema: The tables' schema; None for the search path.
         notify: Whether `add` notifies relays that listen. It makes a commit a little slower.
-        listen: Whether a relay listens for that, besides looking every `poll` seconds. If no
-            notification comes through, as behind PgBouncer, it says so in the log once and polls.
+        listen: Whether a relay listens for these notifications, besides polling. If none comes
+            through, as behind PgBouncer, it logs that once and only polls.
 
     Raises:
-        ValueError: `table` or `schema` is no name.
+        ValueError: `table` or `schema` is not a valid name.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class PostgresOutbox(Adding):
             pooled.detach()
         else:
             connection = cast("Callable[[], _Connection]", database)()
-        connection.prepare_threshold = None  # PgBouncer forgets what was prepared
+        connection.prepare_threshold = None  # PgBouncer loses prepared statements
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         connection.autocommit = False
         return connection
@@ -174,12 +174,12 @@ class PostgresOutbox(Adding):
         return None if found is None else int(found[0])
 
     def _run(self, work: Callable[[_Cursor], T]) -> T:
-        """Do something in a transaction of its own."""
+        """Call a function in a transaction of its own."""
         with self._translated():
             try:
                 return self._try(work)
             except _StaleError:
-                # The server or something on the way has closed what nobody used for a while.
+                # The server or a proxy has closed an idle connection.
                 self._connections.close()
                 return self._try(work)
 
@@ -201,8 +201,8 @@ class PostgresOutbox(Adding):
         except psycopg.Error as error:
             if error.sqlstate in _MISSING:
                 raise _schema.missing(self._names) from error
-            # The text of a refused statement may have values in it; that of a failed connection
-            # says where it failed.
+            # The message of a refused statement may contain values; that of a failed connection
+            # does not, and says where it failed.
             what = type(error).__name__
             if error.sqlstate is not None:
                 what += f" ({error.sqlstate})"
@@ -214,11 +214,10 @@ class PostgresOutbox(Adding):
     @contextlib.contextmanager
     def transaction(self) -> Generator[Any]:
         """
-        Begin a transaction of the outbox's own, for programs that have no other.
+        Begin a transaction on the outbox's own connection, for programs without one.
 
         Yields:
-            A connection of psycopg's for `add`. What was added is committed at the end of the
-            block, or rolled back if that raises.
+            A psycopg connection for `add`. The end of the block commits; an exception rolls back.
 
         Raises:
             OutboxUnavailableError: The database cannot be reached, or refuses.
@@ -234,7 +233,7 @@ class PostgresOutbox(Adding):
 
     def create(self) -> None:
         """
-        Make the tables unless they are there.
+        Make the tables unless they exist.
 
         Raises:
             OutboxSchemaError: There are tables of another version.
@@ -244,10 +243,10 @@ class PostgresOutbox(Adding):
 
     def upgrade(self) -> None:
         """
-        Bring the tables of an older release up to this one's; do nothing if they are.
+        Upgrade the tables of an older release; do nothing if they are current.
 
         Raises:
-            OutboxSchemaError: There are none, or those of a newer release.
+            OutboxSchemaError: There are no tables, or tables of a newer release.
             OutboxUnavailableError: The database cannot be reached, or refuses.
         """
         self._migrate(is_new=False)
@@ -259,7 +258,7 @@ class PostgresOutbox(Adding):
             connection.transaction(),
             _cursor(connection) as cursor,
         ):
-            # One at a time: who comes second finds everything there.
+            # One process at a time: a second one finds everything done.
             lock = f"eventbridge_partner.outbox {self._names.outbox}"
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (lock,))
             version = self._version(cursor)
@@ -272,10 +271,10 @@ class PostgresOutbox(Adding):
 
     def schema_sql(self, since: int = 0) -> str:
         """
-        Return the statements that make the tables, for a migration of the application's.
+        Return the statements that make the tables, for the application's migrations.
 
         Args:
-            since: The version that is there already; 0 for none.
+            since: The installed version; 0 for none.
         """
         return _schema.script(_schema.postgresql(self._names, since))
 
@@ -300,15 +299,15 @@ class PostgresOutbox(Adding):
         Claim rows that are due, an equal share of each source.
 
         Args:
-            events: How many at most.
-            max_bytes: How large they may be together; a single row may be larger.
-            lease: Seconds for which nobody else gets them.
+            events: The most rows to claim.
+            max_bytes: The largest size of all rows together; a single row may be larger.
+            lease: Seconds for which no other claim gets these rows.
 
         Returns:
             The claim; None if nothing is due.
 
         Raises:
-            OutboxUnavailableError: The database cannot be used at the moment.
+            OutboxUnavailableError: The database is unavailable.
         """
         self._seen.rings = self._bell.rings
         token = uuid.uuid4()
@@ -316,12 +315,12 @@ class PostgresOutbox(Adding):
         rows = self._run(lambda cursor: self._take(cursor, limits))
         if not rows:
             return None
-        # Ids rise as rows are added, and no two are alike.
+        # Ids are unique and rise in the order of adding.
         claimed = [ClaimedRow(*row) for row in sorted(rows)]
         return Claim(str(token), tuple(claimed), lease)
 
     def _take(self, cursor: _Cursor, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
-        # Rows that may kill whoever sends them, and sources whose hold has ended, come first.
+        # Rows that may kill their sender, and sources whose hold has expired, come first.
         if (monotonic() >= self._look_at or self._has_suspects) and (
             rows := self._first(cursor, limits)
         ):
@@ -329,7 +328,7 @@ class PostgresOutbox(Adding):
         probes = {"after": self._after, "probes": _PROBED_SOURCES if self._after else _EVERY_SOURCE}
         rows = self._fetch(cursor, self._sql.claim(), limits | probes)
         if not rows and self._after:
-            # Nothing behind the last source: once more, from the first, and every one.
+            # Nothing after the last source: look once more, from the first, at all sources.
             probes = {"after": "", "probes": _EVERY_SOURCE}
             rows = self._fetch(cursor, self._sql.claim(), limits | probes)
         self._after = max((row[1] for row in rows), default="")
@@ -338,7 +337,7 @@ class PostgresOutbox(Adding):
     def _first(
         self, cursor: _Cursor, limits: dict[str, Any], *, is_all: bool = False
     ) -> list[tuple[Any, ...]]:
-        """Claim what comes first: a row alone, in turn with all others unless there are none."""
+        """Claim a row alone, in turn with others, or one row of each source whose hold expired."""
         self._look_at = monotonic() + _LOOK_SECONDS
         ((has_ended_holds, self._has_suspects),) = self._fetch(cursor, self._sql.look, {})
         if self._has_suspects and (is_all or not self._was_alone):
@@ -361,17 +360,17 @@ class PostgresOutbox(Adding):
 
     def settle(self, claim: Claim, fates: Sequence[Fate]) -> Settled:
         """
-        Carry out what becomes of the rows of a claim, all of it or nothing.
+        Apply the fates of a claim's rows, all of them or none.
 
         Args:
-            claim: As `claim` gave it. Rows that another claim has since then are left alone.
+            claim: As `claim` returned it. Rows that another claim has taken since are left alone.
             fates: One for each of its rows, in their order.
 
         Returns:
-            What was done.
+            How many rows had which fate.
 
         Raises:
-            OutboxUnavailableError: The database cannot be used at the moment.
+            OutboxUnavailableError: The database is unavailable.
         """
         accepted: list[int] = []
         others: list[tuple[int, float | None, str, str, bool, int]] = []
@@ -395,14 +394,14 @@ class PostgresOutbox(Adding):
 
     def hold(self, source: str, *, seconds: float) -> None:
         """
-        Leave a source's rows out of claims for a while, and then try one of them.
+        Leave a source's rows out of claims for some seconds, and then try one of them.
 
         Args:
             source: The name of the source.
-            seconds: How long; 0 ends a hold.
+            seconds: The length of the hold; 0 ends it.
 
         Raises:
-            OutboxUnavailableError: The database cannot be used at the moment.
+            OutboxUnavailableError: The database is unavailable.
         """
         values = {"source": source, "seconds": seconds}
         statement = self._sql.hold
@@ -412,9 +411,9 @@ class PostgresOutbox(Adding):
 
     def wait(self, seconds: float) -> None:
         """
-        Wait so long, or until `wake` is called, or was since this thread's last claim.
+        Wait for some seconds, or until `wake` is called or was called since the last claim.
 
-        With `listen`, a transaction that added events wakes too.
+        With `listen`, a commit that added events ends the wait too.
         """
         if self._listen:
             with self._starting:
@@ -423,16 +422,16 @@ class PostgresOutbox(Adding):
         self._bell.wait(seconds, getattr(self._seen, "rings", self._bell.rings))
 
     def wake(self) -> None:
-        """Wake everyone who waits. May be called from any thread and in a signal handler."""
+        """Wake all waiting threads. May be called from any thread and in a signal handler."""
         self._bell.ring()
 
     # ------------------------------------------------------------ for people
 
     def stats(self) -> OutboxStats:
         """
-        Return the figures of this moment.
+        Return the current figures.
 
-        Of more than 200,000 waiting rows, `waiting`, `due` and `leased` are estimates.
+        With more than 200,000 waiting rows, `waiting`, `due` and `leased` are estimates.
         """
         values = {"limit": _COUNTED_ROWS, "outbox": self._names.outbox}
         found = self._run(lambda cursor: self._fetch(cursor, self._sql.stats, values))
@@ -454,13 +453,13 @@ class PostgresOutbox(Adding):
         limit: int | None = 100,
     ) -> Iterator[DeadLetter]:
         """
-        Yield dead letters, the newest first.
+        Yield dead letters, newest first.
 
         Args:
             source: Only those of this source.
             code: Only those with this code.
-            before: Only those with smaller ids: the last of the page before.
-            limit: How many at most; None for all.
+            before: Only those with smaller ids, for the next page.
+            limit: The most to yield; None for all.
         """
         while limit is None or limit > 0:
             page = _PAGE if limit is None else min(limit, _PAGE)
@@ -480,13 +479,13 @@ class PostgresOutbox(Adding):
         limit: int | None = None,
     ) -> int:
         """
-        Put dead letters back into the outbox, as if they had been added now.
+        Put dead letters back into the outbox, as if they were added now.
 
         Args:
-            ids: Of the dead letters; none for all that the others select.
+            ids: Ids of dead letters; none for all that the other arguments select.
             source: Only those of this source.
             code: Only those with this code.
-            limit: How many at most, the oldest first.
+            limit: The most to put back, oldest first; None for all.
 
         Returns:
             How many there were.
@@ -513,7 +512,7 @@ class PostgresOutbox(Adding):
         Delete dead letters for good.
 
         Args:
-            older_than: Only those that died so long ago.
+            older_than: Only those that died at least this long ago.
             source: Only those of this source.
             code: Only those with this code.
 
@@ -543,7 +542,7 @@ class PostgresOutbox(Adding):
         return self._run(work)
 
     def close(self) -> None:
-        """Close the connections that nobody uses. The outbox opens new ones if it has to."""
+        """Close idle connections. The outbox opens new ones when needed."""
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.stop()
@@ -556,7 +555,7 @@ class PostgresOutbox(Adding):
         self.close()
 
     def describe(self) -> str:
-        """Return its name for people, without anything that may be a password."""
+        """Return a description for messages, without a password."""
         return f"the outbox {self._names.outbox} in PostgreSQL"
 
     def __repr__(self) -> str:
@@ -564,14 +563,14 @@ class PostgresOutbox(Adding):
 
 
 class _StaleError(Exception):
-    """A connection that had been used before is gone."""
+    """A connection from the pool has been closed by the other side."""
 
 
 class _Listener:
     """
     Rings a bell for each notification.
 
-    Finds out first whether notifications come through at all.
+    It first finds out whether notifications come through.
     """
 
     def __init__(self, connect: Callable[[], _Connection], channel: str, bell: Bell) -> None:
@@ -582,7 +581,7 @@ class _Listener:
         SendingThread(self._run, "eventbridge-partner-listen").start()
 
     def stop(self) -> None:
-        """Stop within a second."""
+        """Stop; takes up to a second."""
         self._is_over = True
 
     def _run(self) -> None:
@@ -622,7 +621,7 @@ class _Listener:
 
 def _psycopg() -> Any:
     """
-    Return psycopg, which an application that only adds events need not have.
+    Import psycopg, which an application that only adds events does not need.
 
     Raises:
         ConfigurationError: It is not installed.
@@ -646,22 +645,22 @@ def _check_conninfo(text: str) -> None:
     try:
         psycopg.conninfo.conninfo_to_dict(text)
     except psycopg.ProgrammingError:
-        # What it says of the text may be a password.
+        # psycopg's message may quote a password.
         raise ConfigurationError(
-            "database is no connection string; allowed: postgresql://user@host/name, or "
+            "database is not a connection string; allowed: postgresql://user@host/name, or "
             "`host=… dbname=…`"
         ) from None
 
 
 def _cursor(connection: _Connection) -> _Cursor:
-    # Whatever cursors and rows a connection of the application's prefers.
+    # Not the cursor and row factories of the application's connection.
     psycopg = _psycopg()
     cursor: _Cursor = psycopg.Cursor(connection, row_factory=psycopg.rows.tuple_row)
     return cursor
 
 
 def _execute(cursor: _Cursor | _Connection, statement: str, values: Any = None) -> None:
-    # psycopg's types want literals of whoever writes a text; ours is made of checked names.
+    # psycopg's types want literal SQL; ours is made of checked names.
     cursor.execute(statement.encode(), values)
 
 
@@ -670,7 +669,7 @@ def _one(cursor: _Cursor) -> tuple[Any, ...]:
 
 
 def _text(text: str) -> str:
-    """Return what can be stored of a text of somebody else's."""
+    """Return a foreign text without the characters that PostgreSQL cannot store."""
     return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 

@@ -1,4 +1,4 @@
-"""What a relay needs of an outbox, and of what sends."""
+"""The protocols of an outbox and of a sender, as a relay needs them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from eventbridge_partner.outbox._rows import Claim
 
 class Outbox(Protocol):
     """
-    Where a relay takes events from.
+    The interface of an outbox to a relay.
 
-    `SqliteOutbox` and `PostgresOutbox` are outboxes. One of your own passes the tests of
+    `SqliteOutbox` and `PostgresOutbox` implement it. An outbox of your own must pass the tests of
     `eventbridge_partner.outbox.contract.OutboxContract`.
     """
 
@@ -23,50 +23,50 @@ class Outbox(Protocol):
         Claim rows that are due, an equal share of each source.
 
         Args:
-            events: How many at most.
-            max_bytes: How large they may be together; a single row may be larger.
-            lease: Seconds for which no other claim gets them.
+            events: The most rows to claim.
+            max_bytes: The largest size of all rows together; a single row may be larger.
+            lease: Seconds for which no other claim gets these rows.
 
         Returns:
             The claim; None if nothing is due.
 
         Raises:
-            OutboxUnavailableError: The database cannot be used at the moment.
+            OutboxUnavailableError: The database is unavailable.
         """
         ...
 
     def settle(self, claim: Claim, fates: Sequence[Fate]) -> Settled:
         """
-        Carry out what becomes of the rows of a claim, all of it or nothing.
+        Apply the fates of a claim's rows, all of them or none.
 
         Args:
-            claim: As `claim` gave it. Rows that another claim has since then are left alone.
+            claim: As `claim` returned it. Rows that another claim has taken since are left alone.
             fates: One for each of its rows, in their order.
 
         Raises:
-            OutboxUnavailableError: The database cannot be used at the moment.
+            OutboxUnavailableError: The database is unavailable.
         """
         ...
 
     def hold(self, source: str, *, seconds: float) -> None:
         """
-        Leave a source's rows out of claims for a while, and then try one of them.
+        Leave a source's rows out of claims for some seconds, and then try one of them.
 
         A hold ends when that row is gone or dead, or by `seconds=0`.
         """
         ...
 
     def wait(self, seconds: float) -> None:
-        """Wait so long, or until `wake` is called, or was since this thread's last claim."""
+        """Wait for some seconds, or until `wake` is called or was called since the last claim."""
         ...
 
     def wake(self) -> None:
-        """Wake everyone who waits. May be called from any thread and in a signal handler."""
+        """Wake all waiting threads. May be called from any thread and in a signal handler."""
         ...
 
 
 class Sender(Protocol):
-    """What sends: a `PartnerEventsClient`, `SourceGuard` or `RegionRouter`."""
+    """Sends events for a relay: a `PartnerEventsClient`, `SourceGuard` or `RegionRouter`."""
 
     def put_events(
         self, events: Iterable[GivenEvent], *, deadline: float | None = None

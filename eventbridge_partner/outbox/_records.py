@@ -1,4 +1,4 @@
-"""What an outbox and its relay say: fates of rows, dead letters, figures."""
+"""The values of an outbox and its relay: fates of rows, dead letters, figures."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Gone:
 @attrs.frozen
 class Dead:
     """
-    The event will not be sent again by itself: its row becomes a dead letter.
+    The event will not be retried: its row becomes a dead letter.
 
     Attributes:
-        code: Why, in one word: the service's error code, `InvalidEvent` or `Unsettled`.
+        code: The reason: the service's error code, `InvalidEvent` or `Unsettled`.
         message: What is wrong, without anything of the event's payload.
     """
 
@@ -32,15 +32,15 @@ class Dead:
 @attrs.frozen
 class Later:
     """
-    The event stays, and is due again after a while.
+    The event stays in the outbox, and is due again later.
 
     Attributes:
-        seconds: Until then, from now on; 0 for at once.
-        code: Why it was not accepted.
-        message: The same in more words, without anything of the event's payload.
-        maybe_sent: Whether it may have arrived. A row never forgets that.
-        is_try: Whether it counts as a try of this event, after which it waits longer. It does
-            not if something other than the event was the reason: an outage, a PENDING source.
+        seconds: From now until it is due; 0 for at once.
+        code: The reason why it was not accepted.
+        message: The reason in more words, without anything of the event's payload.
+        maybe_sent: Whether it may have arrived. Once true, it stays true for the row.
+        is_try: Whether it counts as a try of this event, which makes it wait longer. False if
+            the event was not the reason: an outage, a PENDING source.
     """
 
     seconds: float
@@ -51,7 +51,7 @@ class Later:
 
 
 Fate = Gone | Dead | Later
-"""What becomes of a claimed row."""
+"""The fate of a claimed row: it is deleted, becomes a dead letter, or waits."""
 
 
 @attrs.frozen
@@ -63,8 +63,8 @@ class Settled:
         gone: Rows deleted.
         dead: Rows that became dead letters.
         later: Rows that stay.
-        lost: Rows that were not this claim's any more: its lease had ended, and another relay
-            had claimed them. They may be sent twice.
+        lost: Rows that another relay had claimed after this claim's lease expired. They may be
+            sent twice.
     """
 
     gone: int
@@ -76,19 +76,19 @@ class Settled:
 @attrs.frozen
 class OutboxStats:
     """
-    The figures of an outbox at this moment.
+    The current figures of an outbox.
 
     Attributes:
-        waiting: Rows in it, those under way included.
-        due: Rows that a relay may claim now. Those of held sources are not among them.
-        leased: Rows that a relay has claimed and not settled.
+        waiting: All rows in it, claimed ones included.
+        due: Rows that a relay may claim now, without those of held sources.
+        leased: Rows that a relay has claimed and not yet settled.
         dead: Dead letters.
         held: Sources whose rows wait, because the source is PENDING or fails as a whole.
         oldest_age: Seconds since the oldest waiting row was added; None if nothing waits.
-        held_back_since: Since when the oldest snapshot of the database has been open. It keeps
-            autovacuum from removing rows that were deleted. None on SQLite, and without one.
-        is_estimate: Whether there are so many rows that `waiting`, `due` and `leased` are
-            estimates.
+        held_back_since: When the oldest open transaction of the database began. It keeps
+            autovacuum from removing deleted rows. None on SQLite, and without one.
+        is_estimate: Whether `waiting`, `due` and `leased` are estimates, because there are too
+            many rows to count.
     """
 
     waiting: int
@@ -108,19 +108,19 @@ class OutboxStats:
 @attrs.frozen
 class DeadLetter:
     """
-    An event that will not be sent again by itself. `redrive` puts it back into the outbox.
+    An event that will not be retried. `redrive` puts it back into the outbox.
 
     Attributes:
-        id: Of the row that it was; what `redrive` takes.
+        id: The id of its row, for `redrive`.
         source: The name of its partner event source.
-        detail_type: What kind of event it is.
+        detail_type: The kind of event.
         detail: Its JSON text.
-        resources: What it is about.
-        time: When it happened; None if it does not say.
-        code: Why it died, in one word.
-        message: The same in more words.
-        maybe_sent: Whether it may have arrived all the same.
-        tries: How many times it had failed before.
+        resources: Its resources.
+        time: When it happened; None if the event has no time.
+        code: The reason: the service's error code, `InvalidEvent` or `Unsettled`.
+        message: The reason in more words.
+        maybe_sent: Whether it may have arrived nevertheless.
+        tries: How often it had failed before.
         added_at: When it was added to the outbox.
         died_at: When it became a dead letter.
     """
@@ -145,13 +145,13 @@ class DrainReport:
     What a relay did.
 
     Attributes:
-        accepted: Events that the service took.
+        accepted: Events that the service accepted.
         dead: Events that became dead letters.
-        later: How often an event was put back for later.
+        later: How often an event was put back, to be retried later.
         lost: Rows that another relay had claimed before they were settled.
-        claims: How many claims there were.
-        seconds: How long it ran.
-        outage: The code of the outage that the last claim met; None without one.
+        claims: The number of claims.
+        seconds: How long the relay ran.
+        outage: The code of the outage during the last claim; None without one.
     """
 
     accepted: int = 0

@@ -36,7 +36,7 @@ from eventbridge_partner.retry import Wait
 
 _SAID_AGAIN: Final = 60.0
 _SLACK: Final = 10.0
-# A signal that comes just before a wait begins does not end it: its handler runs thereafter.
+# A signal that comes just before a wait does not end it: its handler runs after the wait.
 _SLICE: Final = 1.0
 _MOST_SAID: Final = 100
 _STOPPING: Final = Say(
@@ -53,31 +53,30 @@ def _default_backoff() -> Wait:
 
 class Relay:
     """
-    Sends the events of an outbox, and writes down what became of each.
+    Sends the events of an outbox, and records their outcomes.
 
     Any number of relays, processes and hosts may share an outbox in PostgreSQL. A relay that dies
-    loses nothing: what it had claimed is claimed again when its lease ends.
+    loses no event: the rows that it had claimed are claimed again when its lease expires.
 
     Args:
-        outbox: Where events wait.
-        client: What sends them: a `PartnerEventsClient`, a `SourceGuard` or a `RegionRouter`. It
-            stays the caller's to close.
+        outbox: The outbox.
+        client: Sends the events: a `PartnerEventsClient`, a `SourceGuard` or a `RegionRouter`.
+            The caller closes it.
         workers: Threads, each with one claim at a time.
-        claim_events: Rows of one claim at most.
-        claim_bytes: The size of one claim at most.
-        lease: Seconds for which a claim is this relay's. Half of it is for sending.
-        poll: Seconds between two looks where nothing is due, give or take a fifth.
-        backoff: How long an event waits after a transient failure: any of tenacity's
-            `wait` objects. The default is up to 1 s, then up to twice as long each time, up to 5
-            minutes.
-        pending_wait: Seconds for which the events of a source wait that a guard found PENDING.
-        max_age: Seconds after which an event that still fails becomes a dead
-            letter. Without it, it is tried until it arrives. An outage makes none.
-        observe: Told of each claim when it is settled, in the thread that did; see `observing`.
-            Give it to the client too, which tells it of requests and outcomes.
+        claim_events: The most rows of one claim.
+        claim_bytes: The largest size of one claim, in bytes.
+        lease: Seconds for which a claim belongs to this relay. Half of it is for sending.
+        poll: Seconds between two looks when nothing is due, give or take a fifth.
+        backoff: How long an event waits after a transient failure: any of tenacity's `wait`
+            objects. The default is up to 1 s, doubled each time, up to 5 minutes.
+        pending_wait: Seconds that the events of a source wait if a guard finds it PENDING.
+        max_age: Seconds after which an event that still fails becomes a dead letter; None to
+            retry until it is accepted. An outage makes no dead letters.
+        observe: Called with each claim once it is settled, on the thread that settled it; see
+            `observing`. Give it to the client too, which reports requests and outcomes.
 
     Raises:
-        ValueError: A number that cannot work.
+        ValueError: A number is out of range.
     """
 
     def __init__(
@@ -128,28 +127,28 @@ class Relay:
 
     def run(self) -> DrainReport:
         """
-        Send events until `stop` is called. Nothing else ends it.
+        Send events until `stop` is called; outages only make it pause.
 
         Returns:
-            What it did.
+            What the relay did.
         """
         return self._go()
 
     def drain(self, *, seconds: float | None = None, events: int | None = None) -> DrainReport:
         """
-        Send what is due, and return: for schedulers, cron and tests.
+        Send the events that are due, and return: for schedulers, cron and tests.
 
         Args:
-            seconds: How long at most; what is under way then is finished. None for no bound, and
-                then an outage ends it too.
-            events: How many events at most; None for any number.
+            seconds: The time limit; claims under way are finished. None for no limit: then an
+                outage ends it too.
+            events: The most events to claim; None for any number.
 
         Returns:
-            What it did.
+            What the relay did.
 
         Raises:
             PartnerEventsError: The outbox cannot be used.
-            ValueError: A number that cannot work.
+            ValueError: A number is out of range.
         """
         for name, number in (("seconds", seconds), ("events", events)):
             if number is not None and not number > 0:
@@ -158,21 +157,21 @@ class Relay:
 
     def stop(self) -> None:
         """
-        Claim nothing more; what is under way is finished, within half a lease.
+        Stop claiming; claims under way are finished, within half a lease.
 
-        May be called from any thread and in a signal handler. A relay that was stopped stays so.
+        May be called from any thread and in a signal handler. A stopped relay cannot be restarted.
         """
         self._is_stopped = True
         self._wake()
 
     @property
     def report(self) -> DrainReport:
-        """What it has done up to now."""
+        """What the relay has done so far."""
         return DrainReport() if self._control is None else self._control.report
 
     @property
     def is_alive(self) -> bool:
-        """Whether every worker takes its steps: for a probe. False if one hangs, or none runs."""
+        """Whether every worker makes progress, for a probe. False if one hangs, or none runs."""
         longest = self._settings.lease + _SLACK
         steps = tuple(self._steps.values())
         return bool(steps) and monotonic() - min(steps) < longest
@@ -197,7 +196,7 @@ class Relay:
 
         def run(number: int) -> None:
             nonlocal ended
-            begun.add(number)  # first of all: see below
+            begun.add(number)  # first of all; see below
             error = self._work(control, number)
             if error is not None:
                 ended = True
@@ -211,8 +210,8 @@ class Relay:
             while len(ends) < self._workers:
                 news.collect(_SLICE)
         except BaseException:
-            # A signal handler raised on this thread: what is under way is finished first. A worker
-            # that has not begun by now finds that all is over.
+            # A signal handler raised on this thread: finish the claims under way first. A worker
+            # that has not begun by now finds the relay stopped.
             ended = True
             self._wake()
             self._say(_STOPPING)
@@ -234,7 +233,7 @@ class Relay:
                 except Exception as raised:
                     if control.drains:
                         raise
-                    # Whatever it is, the relay goes on.
+                    # Whatever the error, the relay continues.
                     self._say(
                         Say(
                             "worker",
@@ -256,7 +255,7 @@ class Relay:
     def _drive(self, control: Control, number: int) -> None:
         running = Running[Step, None](work(control))
         while (step := running.step) is not None:
-            # A rest takes as long as it takes; anything else has the length of a lease.
+            # A rest may take any time; any other step must end within a lease.
             rest = step.seconds if isinstance(step, Rest) else 0.0
             self._steps[number] = monotonic() + rest
             try:
@@ -332,7 +331,7 @@ class Relay:
 
 
 def _region_of(client: Sender) -> RegionOf | None:
-    """Return what tells the Region of a source, if the client sends to several."""
+    """Return a function from a source to its Region, if the client sends to several Regions."""
     client_of = getattr(client, "client_of", None)
     if client_of is None:
         return None

@@ -1,4 +1,4 @@
-"""Events as rows: what an outbox stores of them, and what a relay makes of that."""
+"""Events as rows: how an outbox stores them, and how a relay reads them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _ALLOWED_TEXT: Final = "allowed: text without U+0000, which databases do not sto
 
 class StoredEvent(NamedTuple):
     """
-    The columns of an event that is added, in their order.
+    The columns of an added event, in their order.
 
     Attributes:
         source: The name of its source.
-        detail_type: What kind of event it is.
+        detail_type: The kind of event.
         detail: Its JSON text.
-        resources: A JSON array of them; None if there are none.
+        resources: A JSON array of its resources; None if it has none.
         time: Epoch seconds; None if it has no time.
-        size: In bytes, as the service counts.
-        traceparent: The span that it belongs to, as W3C's header has it; None without one.
+        size: In bytes, as the service counts them.
+        traceparent: The span that it belongs to, as a W3C `traceparent` header; None without one.
     """
 
     source: str
@@ -42,10 +42,10 @@ class StoredEvent(NamedTuple):
 
 def stored(events: Iterable[GivenEvent], traceparent: str | None = None) -> list[StoredEvent]:
     """
-    Return what is stored of events.
+    Return the columns of events.
 
     Raises:
-        InvalidEventError: Some of them cannot be sent; with everything that is wrong.
+        InvalidEventError: Some of them cannot be sent. It holds all findings.
     """
     rows: list[StoredEvent] = []
     findings: list[Finding] = []
@@ -73,7 +73,7 @@ def stored(events: Iterable[GivenEvent], traceparent: str | None = None) -> list
 
 
 def _nul_findings(event: PartnerEvent, index: int) -> Iterable[Finding]:
-    # In details and resources, JSON has another word for it.
+    # JSON escapes it in details and resources.
     if "\0" in event.detail_type:
         yield Finding("detail_type", "has a U+0000", _ALLOWED_TEXT, index)
 
@@ -84,17 +84,17 @@ class ClaimedRow:
     A row that a relay has claimed.
 
     Attributes:
-        id: Of the row.
+        id: The row's id.
         source: The name of its source.
-        detail_type: What kind of event it is.
+        detail_type: The kind of event.
         detail: Its JSON text.
-        resources: A JSON array of them; None if there are none.
-        time: When it happened, in epoch seconds; None if it does not say.
-        size: In bytes, as the service counts.
+        resources: A JSON array of its resources; None if it has none.
+        time: When it happened, in epoch seconds; None if it has no time.
+        size: In bytes, as the service counts them.
         traceparent: The span that it belongs to; None without one.
         age: Seconds since it was added.
-        claims: How many claims of it, before this one, were never settled.
-        tries: How often it has failed for a reason of its own.
+        claims: How many earlier claims of it were never settled.
+        tries: How often it has failed, outages left out.
         maybe_sent: Whether it may have arrived already.
     """
 
@@ -118,7 +118,7 @@ class ClaimedRow:
         Return the event.
 
         Raises:
-            InvalidEventError: What is stored cannot be sent, whoever changed it.
+            InvalidEventError: The stored values were changed, and are no longer a valid event.
         """
         return PartnerEvent(
             self.source,
@@ -134,7 +134,7 @@ def read_resources(text: str | None) -> tuple[str, ...]:
     Read the resources of a row.
 
     Raises:
-        InvalidEventError: They are not what was stored.
+        InvalidEventError: The value was changed, and is no longer valid.
     """
     if text is None:
         return ()
@@ -152,11 +152,11 @@ def read_time(seconds: float) -> datetime.datetime:
     Read the time of a row.
 
     Raises:
-        InvalidEventError: It is beyond what can be sent.
+        InvalidEventError: It is out of range.
     """
     try:
         return EPOCH + datetime.timedelta(seconds=seconds)
-    except (OverflowError, ValueError, TypeError):  # ValueError for NaN
+    except (OverflowError, ValueError, TypeError):  # ValueError: NaN
         finding = Finding("time", "is no time", "allowed: epoch seconds of the years 1 to 9999")
         raise InvalidEventError([finding]) from None
 
@@ -167,9 +167,9 @@ class Claim:
     Rows that one relay holds for a while.
 
     Attributes:
-        token: Names this claim: only who has it settles its rows.
+        token: Identifies this claim; needed to settle its rows.
         rows: At least one, oldest first.
-        lease: Seconds for which no other claim gets them.
+        lease: Seconds for which no other claim gets these rows.
     """
 
     token: str
@@ -178,5 +178,5 @@ class Claim:
 
     @property
     def size(self) -> int:
-        """Of all rows, in bytes."""
+        """The size of all rows, in bytes."""
         return sum(row.size for row in self.rows)

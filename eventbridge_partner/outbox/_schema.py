@@ -1,4 +1,4 @@
-"""The tables of an outbox: their names, how they are made, and the version of that."""
+"""The tables of an outbox: their names, their statements and their version."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import attrs
 from eventbridge_partner.errors import OutboxSchemaError
 
 VERSION: Final = 1
-"""Of the tables that this release works with."""
+"""The version of the tables that this release works with."""
 
 TABLE: Final = "eventbridge_outbox"
 """The name of the table unless another one is given."""
 
 MAX_CLAIMS: Final = 3
-"""A row of which so many claims were never settled is claimed alone from then on."""
+"""After this many claims that were never settled, a row is claimed alone."""
 
 _PLACE: Final = "this database"
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
@@ -28,7 +28,7 @@ class Names:
     The names of an outbox's tables and indexes, ready for a statement.
 
     Attributes:
-        table: Of the outbox, without its schema.
+        table: The outbox's table, without its schema.
         outbox: The rows that wait.
         dead: Dead letters.
         hold: Sources whose rows wait.
@@ -50,10 +50,10 @@ class Names:
     @classmethod
     def of(cls, table: str, schema: str | None = None) -> Self:
         """
-        Return the names that follow from that of the outbox.
+        Return the names derived from the name of the outbox.
 
         Raises:
-            ValueError: It is no name that needs no quotes.
+            ValueError: It is not a name that works without quotes.
         """
         for what, name in (("table", table), ("schema", schema)):
             if name is not None and not _NAME.fullmatch(name):
@@ -77,12 +77,12 @@ def check_version(found: int | None, names: Names, place: str = _PLACE) -> None:
     Refuse tables of another version.
 
     Args:
-        found: The version that is there; None for no tables.
-        names: Of the tables.
-        place: Where they are, for the error.
+        found: The version of the tables; None without tables.
+        names: The names of the tables.
+        place: The database, for the error.
 
     Raises:
-        OutboxSchemaError: There are none, or not those of this release.
+        OutboxSchemaError: There are no tables, or tables of another version.
     """
     if found is None:
         raise missing(names, place)
@@ -99,7 +99,7 @@ def check_version(found: int | None, names: Names, place: str = _PLACE) -> None:
 
 
 def missing(names: Names, place: str = _PLACE) -> OutboxSchemaError:
-    """Return the error that there are no tables."""
+    """Return the error for missing tables."""
     return OutboxSchemaError(
         f"there is no outbox {names.outbox} in {place}, or not all of it: run "
         "`eventbridge-partner outbox create`, or `create()`"
@@ -108,10 +108,10 @@ def missing(names: Names, place: str = _PLACE) -> OutboxSchemaError:
 
 def check_since(since: int) -> None:
     """
-    Refuse a version that there never was.
+    Refuse a version that does not exist.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It does not exist.
     """
     if not 0 <= since <= VERSION:
         raise ValueError(f"since is {since!r}; allowed: 0 to {VERSION}")
@@ -129,17 +129,17 @@ _EVENT_COLUMNS_POSTGRESQL: Final = """\
 
 def postgresql(names: Names, since: int = 0) -> list[str]:
     """
-    Return the statements that make the tables on PostgreSQL, or bring them up to this version.
+    Return the statements that make the tables on PostgreSQL, or upgrade them to this version.
 
     Args:
-        names: Of the tables.
-        since: The version that is there; 0 for none.
+        names: The names of the tables.
+        since: The installed version; 0 for none.
     """
     check_since(since)
     if since == VERSION:
         return []
-    # The index is on (source, due_at) and nothing else, and names compare by their bytes, as
-    # Python compares them. See the explanation of the outbox in the documentation.
+    # The index must be on (source, due_at) and nothing else; see the explanation of the outbox in
+    # the documentation. Collation "C" compares names by their bytes, as Python does.
     return [
         f"""CREATE TABLE {names.outbox} (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -196,16 +196,16 @@ _EVENT_COLUMNS_SQLITE: Final = """\
 
 def sqlite(names: Names, since: int = 0) -> list[str]:
     """
-    Return the statements that make the tables on SQLite, or bring them up to this version.
+    Return the statements that make the tables on SQLite, or upgrade them to this version.
 
     Args:
-        names: Of the tables.
-        since: The version that is there; 0 for none.
+        names: The names of the tables.
+        since: The installed version; 0 for none.
     """
     check_since(since)
     if since == VERSION:
         return []
-    # AUTOINCREMENT: a dead letter keeps its id, so no row may have it again. `clock` is the
+    # AUTOINCREMENT: a dead letter keeps its id, so ids must not be reused. `clock` is the
     # latest time that a relay has seen.
     return [
         f"""CREATE TABLE {names.outbox} (
@@ -249,5 +249,5 @@ def sqlite(names: Names, since: int = 0) -> list[str]:
 
 
 def script(statements: list[str]) -> str:
-    """Return statements as the text of a migration."""
+    """Join statements into the text of a migration."""
     return "".join(f"{statement};\n" for statement in statements)

@@ -1,4 +1,4 @@
-"""Which dead letters somebody means."""
+"""Selects dead letters."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 
 def check_selector(ids: Sequence[int], source: str | None, code: str | None) -> None:
     """
-    Refuse to choose everything by leaving everything out.
+    Refuse a call that selects nothing, rather than take all dead letters.
 
     Raises:
-        TypeError: Nothing is chosen.
+        TypeError: Neither ids nor source nor code is given.
     """
     if not ids and source is None and code is None:
-        raise TypeError("redrive() needs ids, source or code: it puts back what they choose")
+        raise TypeError(
+            "redrive() needs ids, source or code, which select the dead letters to put back"
+        )
 
 
 def selector(
@@ -26,14 +28,14 @@ def selector(
     before: int | None = None,
 ) -> tuple[str, list[Any]]:
     """
-    Return the condition that chooses dead letters, and its parameters.
+    Return the SQL condition that selects dead letters, and its parameters.
 
     Args:
-        placeholder: Of a parameter.
+        placeholder: Stands for a parameter.
         ids: Their ids; none for any.
-        source: Of this source.
-        code: With this code.
-        before: With smaller ids.
+        source: Only those of this source.
+        code: Only those with this code.
+        before: Only those with smaller ids.
     """
     chosen = {"source =": source, "code =": code, "id <": before}
     given = {name: value for name, value in chosen.items() if value is not None}

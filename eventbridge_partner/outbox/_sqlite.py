@@ -44,7 +44,7 @@ _OLDEST: Final = (3, 24)
 _BUSY_SECONDS: Final = 10.0
 _PAGE: Final = 500
 _CLOCK_SLACK: Final = 1.0
-"""A clock that goes back by less than this was corrected, not set."""
+"""A clock that goes back by less than this, in seconds, was corrected, not set."""
 
 _EVENT: Final = "source, detail_type, detail, resources, event_time, size, traceparent"
 
@@ -53,16 +53,16 @@ class SqliteOutbox(Adding):
     """
     An outbox in a SQLite file: the application's own database, or a file of its own.
 
-    Making one opens nothing. Thread-safe, and safe to use on both sides of a fork. One relay
+    Creating one opens no file. Thread-safe and fork-safe. One relay
     process is enough: SQLite has one writer at a time.
 
     Args:
         path: The file.
         table: The name of the outbox's table; its other tables are named after it.
-        clock: Tells epoch seconds: for tests.
+        clock: Returns epoch seconds; for tests.
 
     Raises:
-        ValueError: `table` is no name.
+        ValueError: `table` is not a valid name.
         RuntimeError: This Python's SQLite is too old.
     """
 
@@ -97,7 +97,7 @@ class SqliteOutbox(Adding):
     # ------------------------------------------------------------ connections
 
     def _connect(self) -> sqlite3.Connection:
-        if not self._path.exists():  # else SQLite would make one
+        if not self._path.exists():  # else SQLite would create it
             raise _schema.missing(self._names, str(self._path))
         connection = self._open("rw")
         try:
@@ -149,18 +149,17 @@ class SqliteOutbox(Adding):
         except sqlite3.Error as error:
             if str(error).startswith("no such table"):
                 raise _schema.missing(self._names, str(self._path)) from error
-            # Messages of SQLite have names in them, but no values.
+            # SQLite's messages contain names, but no values.
             what = f"the outbox in {self._path} cannot be used: {error}"
             raise OutboxUnavailableError(what) from error
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:
         """
-        Begin a transaction of the outbox's own, for programs that have no other.
+        Begin a transaction on the outbox's own connection, for programs without one.
 
         Yields:
-            A connection for `add`. What was added is committed at the end of the block, or rolled
-            back if that raises.
+            A connection for `add`. The end of the block commits; an exception rolls back.
 
         Raises:
             OutboxUnavailableError: The file cannot be written.
@@ -172,14 +171,14 @@ class SqliteOutbox(Adding):
 
     def create(self) -> None:
         """
-        Make the tables unless they are there; make the file too, and switch it to WAL.
+        Make the file and the tables unless they exist, and switch the file to WAL.
 
         Raises:
             OutboxSchemaError: There are tables of another version.
             OutboxUnavailableError: The file cannot be written.
         """
         with self._translated(), contextlib.closing(self._open("rwc")) as connection:
-            # Readers and the one writer do not wait for each other then.
+            # With WAL, readers and the writer do not wait for each other.
             connection.execute("PRAGMA journal_mode = WAL")
             with self._writing(connection):
                 version = self._version(connection)
@@ -190,10 +189,10 @@ class SqliteOutbox(Adding):
 
     def upgrade(self) -> None:
         """
-        Bring the tables of an older release up to this one's; do nothing if they are.
+        Upgrade the tables of an older release; do nothing if they are current.
 
         Raises:
-            OutboxSchemaError: There are none, or those of a newer release.
+            OutboxSchemaError: There are no tables, or tables of a newer release.
             OutboxUnavailableError: The file cannot be written.
         """
         if not self._path.exists():
@@ -215,10 +214,10 @@ class SqliteOutbox(Adding):
 
     def schema_sql(self, since: int = 0) -> str:
         """
-        Return the statements that make the tables, for a migration of the application's.
+        Return the statements that make the tables, for the application's migrations.
 
         Args:
-            since: The version that is there already; 0 for none.
+            since: The installed version; 0 for none.
         """
         return _schema.script(_schema.sqlite(self._names, since))
 
@@ -229,9 +228,9 @@ class SqliteOutbox(Adding):
         Claim rows that are due, a fair share of each source.
 
         Args:
-            events: How many at most.
-            max_bytes: How large they may be together; a single row may be larger.
-            lease: Seconds for which nobody else gets them.
+            events: The most rows to claim.
+            max_bytes: The largest size of all rows together; a single row may be larger.
+            lease: Seconds for which no other claim gets these rows.
 
         Returns:
             The claim; None if nothing is due.
@@ -239,7 +238,7 @@ class SqliteOutbox(Adding):
         self._seen.rings = self._bell.rings
         with self._lend() as connection:
             now = self._clock()
-            # A look that writes nothing: polling takes no lock.
+            # Read first: polling takes no write lock.
             if not (
                 self._is_anything_due(connection, now) or self._clock_was_set_back(connection, now)
             ):
@@ -275,7 +274,7 @@ class SqliteOutbox(Adding):
         token: str,
         lease: float,
     ) -> list[tuple[Any, ...]]:
-        # Rows that may kill whoever sends them go alone, and take turns with all others.
+        # Rows that may kill their sender are claimed alone, and take turns with the others.
         if not self._was_alone and (rows := self._alone(connection, now)):
             self._was_alone = True
             return rows
@@ -283,7 +282,7 @@ class SqliteOutbox(Adding):
         probes = self._probes(connection, now, min(events, 16), token, lease)
         kept: list[tuple[Any, ...]] = []
         size = 0
-        # Row by row, for all that are due may be more than memory has room for.
+        # Row by row: all due rows may not fit into memory.
         for row in probes or self._shares(connection, now, events):
             size += row[6]
             if kept and size > max_bytes:
@@ -315,7 +314,7 @@ class SqliteOutbox(Adding):
     def _probes(
         self, connection: sqlite3.Connection, now: float, limit: int, token: str, lease: float
     ) -> list[tuple[Any, ...]]:
-        """Take one row of each source whose hold has ended: what becomes of it decides."""
+        """Take one row of each source whose hold has expired: its fate decides about the hold."""
         rows: list[tuple[Any, ...]] = []
         for source in self._ended_holds(connection, now, limit):
             found = list(self._of_source(connection, now, source, 1))
@@ -349,7 +348,7 @@ class SqliteOutbox(Adding):
         return connection.execute(self._select(now, condition), (source, now, limit))
 
     def _due_sources(self, connection: sqlite3.Connection, now: float, limit: int) -> list[str]:
-        """Return the next sources that have due rows, from where the last claim ended."""
+        """Return the next sources with due rows, after those of the last claim."""
         held = {
             source for (source,) in connection.execute(f"SELECT source FROM {self._names.hold}")
         }
@@ -376,7 +375,7 @@ class SqliteOutbox(Adding):
                 yield after
 
     def _clock_was_set_back(self, connection: sqlite3.Connection, now: float) -> float:
-        """Return by how many seconds, or 0."""
+        """Return by how many seconds the clock was set back, or 0."""
         latest = connection.execute(
             f"SELECT max(clock, coalesce((SELECT added_at FROM {self._names.outbox} "
             f"ORDER BY id DESC LIMIT 1), 0)) FROM {self._names.version}"
@@ -400,14 +399,14 @@ class SqliteOutbox(Adding):
 
     def settle(self, claim: Claim, fates: Sequence[Fate]) -> Settled:
         """
-        Carry out what becomes of the rows of a claim, all of it or nothing.
+        Apply the fates of a claim's rows, all of them or none.
 
         Args:
-            claim: As `claim` gave it. Rows that another claim has since then are left alone.
+            claim: As `claim` returned it. Rows that another claim has taken since are left alone.
             fates: One for each of its rows, in their order.
 
         Returns:
-            What was done.
+            How many rows had which fate.
         """
         gone: list[tuple[Any, ...]] = []
         dead: list[tuple[Any, ...]] = []
@@ -461,11 +460,11 @@ class SqliteOutbox(Adding):
 
     def hold(self, source: str, *, seconds: float) -> None:
         """
-        Leave a source's rows out of claims for a while, and then try one of them.
+        Leave a source's rows out of claims for some seconds, and then try one of them.
 
         Args:
             source: The name of the source.
-            seconds: How long; 0 ends a hold.
+            seconds: The length of the hold; 0 ends it.
         """
         with self._lend() as connection, self._writing(connection):
             if seconds <= 0:
@@ -478,17 +477,17 @@ class SqliteOutbox(Adding):
             )
 
     def wait(self, seconds: float) -> None:
-        """Wait so long, or until `wake` is called, or was since this thread's last claim."""
+        """Wait for some seconds, or until `wake` is called or was called since the last claim."""
         self._bell.wait(seconds, getattr(self._seen, "rings", self._bell.rings))
 
     def wake(self) -> None:
-        """Wake everyone who waits. May be called from any thread and in a signal handler."""
+        """Wake all waiting threads. May be called from any thread and in a signal handler."""
         self._bell.ring()
 
     # ------------------------------------------------------------ for people
 
     def stats(self) -> OutboxStats:
-        """Return the figures of this moment."""
+        """Return the current figures."""
         names, now = self._names, self._clock()
         with self._lend() as connection:
             found = connection.execute(
@@ -512,13 +511,13 @@ class SqliteOutbox(Adding):
         limit: int | None = 100,
     ) -> Iterator[DeadLetter]:
         """
-        Yield dead letters, the newest first.
+        Yield dead letters, newest first.
 
         Args:
             source: Only those of this source.
             code: Only those with this code.
-            before: Only those with smaller ids: the last of the page before.
-            limit: How many at most; None for all.
+            before: Only those with smaller ids, for the next page.
+            limit: The most to yield; None for all.
         """
         kept = f"id, {_EVENT}, code, message, maybe_sent, tries, added_at, died_at"
         while limit is None or limit > 0:
@@ -543,13 +542,13 @@ class SqliteOutbox(Adding):
         limit: int | None = None,
     ) -> int:
         """
-        Put dead letters back into the outbox, as if they had been added now.
+        Put dead letters back into the outbox, as if they were added now.
 
         Args:
-            ids: Of the dead letters; none for all that the others select.
+            ids: Ids of dead letters; none for all that the other arguments select.
             source: Only those of this source.
             code: Only those with this code.
-            limit: How many at most, the oldest first.
+            limit: The most to put back, oldest first; None for all.
 
         Returns:
             How many there were.
@@ -587,7 +586,7 @@ class SqliteOutbox(Adding):
         Delete dead letters for good.
 
         Args:
-            older_than: Only those that died so long ago.
+            older_than: Only those that died at least this long ago.
             source: Only those of this source.
             code: Only those with this code.
 
@@ -599,7 +598,7 @@ class SqliteOutbox(Adding):
         some = f"SELECT id FROM {self._names.dead} WHERE {conditions} AND died_at <= ? LIMIT ?"
         statement = f"DELETE FROM {self._names.dead} WHERE id IN ({some})"
         count = 0
-        while True:  # in batches, so that nobody waits long for the one writer
+        while True:  # in batches, so that other writers do not wait long
             with self._lend() as connection, self._writing(connection):
                 deleted = connection.execute(statement, (*values, until, _PAGE)).rowcount
             count += deleted
@@ -607,7 +606,7 @@ class SqliteOutbox(Adding):
                 return count
 
     def close(self) -> None:
-        """Close the connections that nobody uses. The outbox opens new ones if it has to."""
+        """Close idle connections. The outbox opens new ones when needed."""
         self._connections.close()
 
     def __enter__(self) -> Self:
@@ -617,7 +616,7 @@ class SqliteOutbox(Adding):
         self.close()
 
     def describe(self) -> str:
-        """Return its name for people, without anything that may be a password."""
+        """Return a description for messages, without a password."""
         return f"the outbox {self._names.outbox} in {self._path}"
 
     def __repr__(self) -> str:

@@ -1,10 +1,10 @@
 """
-What PostgreSQL is asked, as text.
+The statements for PostgreSQL.
 
-The shape of a claim is no matter of taste. A claim that joins its update to the rows it chose, or
-an index that has `id` behind `due_at`, loses nine tenths of its speed once the table has been
-analysed while it was empty, which autovacuum does sooner or later. So the rows are updated by an
-array of their ids, and no condition has a volatile function, which could not use the index.
+The shape of a claim matters. A claim that joins its update to the chosen rows, or an index with
+`id` behind `due_at`, loses nine tenths of its speed once the table has been analysed while it was
+empty, which autovacuum does sooner or later. So rows are updated by an array of their ids, and no
+condition has a volatile function, which could not use the index.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _NOW: Final = "statement_timestamp()"
 @attrs.frozen
 class Statements:
     """
-    The statements for the tables of these names.
+    The statements for the tables of an outbox.
 
     Attributes:
-        names: Of the tables.
+        names: The names of the tables.
     """
 
     names: Names
 
     @property
     def insert(self) -> str:
-        """Add rows, given as one array for each column; `?` is a parameter."""
+        """Add rows, given as one array for each column. `?` stands for a parameter."""
         return f"""INSERT INTO {self.names.outbox} ({EVENT})
 SELECT source, detail_type, detail, resources, to_timestamp(event_time), size, traceparent
 FROM unnest(?::text[], ?::text[], ?::text[], ?::text[], ?::float8[], ?::int[], ?::text[])
@@ -44,8 +44,8 @@ FROM unnest(?::text[], ?::text[], ?::text[], ?::text[], ?::float8[], ?::int[], ?
         """
         Claim an equal share of each due source.
 
-        Walks from source to source, one look at the index for each, and leaves out those that
-        are held; not by an anti-join, which would walk them all and forget their order.
+        Walks from source to source, with one index lookup each, and leaves out held sources; not
+        by an anti-join, which would walk all sources and lose their order.
         Parameters: after, probes, events, max_bytes, lease, token.
         """
         outbox, hold = self.names.outbox, self.names.hold
@@ -73,7 +73,7 @@ c AS MATERIALIZED (
 
     @property
     def look(self) -> str:
-        """Tell whether there are ended holds, and rows that are claimed alone."""
+        """Tell whether there are expired holds, and due rows that must be claimed alone."""
         return f"""SELECT
   EXISTS (SELECT FROM {self.names.hold} WHERE until <= {_NOW}),
   coalesce({_NOW} >= (
@@ -106,7 +106,7 @@ over AS (
 {self._take("c")}"""
 
     def alone(self) -> str:
-        """Claim one row that has never been settled so far. Parameters: max_bytes, lease, token."""
+        """Claim one row that must be claimed alone. Parameters: max_bytes, lease, token."""
         outbox, hold = self.names.outbox, self.names.hold
         return f"""WITH c AS MATERIALIZED (
   SELECT o.id, o.size FROM {outbox} o
@@ -117,7 +117,7 @@ over AS (
 {self._take("c")}"""
 
     def _take(self, chosen: str) -> str:
-        """Lease what was chosen, up to so many bytes but at least one row."""
+        """Lease the chosen rows, up to `max_bytes` but at least one row."""
         return f""", cut AS (
   SELECT id, size, sum(size) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM {chosen})
 UPDATE {self.names.outbox} o
@@ -131,10 +131,10 @@ RETURNING id, source, detail_type, detail, resources, extract(epoch FROM event_t
     @property
     def settle(self) -> str:
         """
-        Carry out all fates of a claim, and end the holds that it has tried.
+        Apply the fates of a claim, and end the holds that it has probed.
 
-        Parameters: token; accepted, the ids of rows that are gone; ids, waits, codes, messages,
-        doubts and tries of all others, where no wait is a dead letter.
+        Parameters: token; accepted, the ids of accepted rows; ids, waits, codes, messages, doubts
+        and tries of all others. A wait of null makes a dead letter.
         """
         names = self.names
         kept = f"id, {EVENT}, added_at, claims, tries, maybe_sent"
@@ -175,7 +175,7 @@ ON CONFLICT (source) DO UPDATE SET until = excluded.until, probe = NULL"""
 
     @property
     def stats(self) -> str:
-        """Count what there is, up to a limit. Parameter: limit."""
+        """Count rows, up to a limit. Parameter: limit."""
         names = self.names
         return f"""WITH o AS MATERIALIZED (
   SELECT source, due_at, lease FROM {names.outbox} LIMIT %(limit)s)
@@ -195,13 +195,13 @@ SELECT count(*),
 FROM o"""
 
     def dead_letters(self, conditions: str) -> str:
-        """Read dead letters, newest first; the last parameter is how many."""
+        """Read dead letters, newest first. The last parameter is the most to read."""
         return f"""SELECT id, source, detail_type, detail, resources,
   extract(epoch FROM event_time)::float8, code, message, maybe_sent, tries, added_at, died_at
 FROM {self.names.dead} WHERE {conditions} ORDER BY id DESC LIMIT %s"""
 
     def redrive(self, conditions: str) -> str:
-        """Put dead letters back, oldest first; the last parameter is how many."""
+        """Put dead letters back, oldest first. The last parameter is the most to put back."""
         return f"""WITH chosen AS (
   DELETE FROM {self.names.dead} WHERE id IN (
     SELECT id FROM {self.names.dead} WHERE {conditions} ORDER BY id LIMIT %s
@@ -211,7 +211,7 @@ INSERT INTO {self.names.outbox} ({EVENT}, maybe_sent)
 SELECT {EVENT}, maybe_sent FROM chosen ORDER BY id"""
 
     def purge(self, conditions: str) -> str:
-        """Delete dead letters; the last parameters are their age and how many."""
+        """Delete dead letters. The last parameters are their age and the most to delete."""
         return f"""DELETE FROM {self.names.dead} WHERE id IN (
   SELECT id FROM {self.names.dead} WHERE {conditions}
   AND died_at <= clock_timestamp() - %s * interval '1 second' LIMIT %s)"""

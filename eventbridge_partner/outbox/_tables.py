@@ -1,4 +1,4 @@
-"""The tables of an outbox in PostgreSQL as SQLAlchemy describes tables: for Alembic."""
+"""The tables of an outbox in PostgreSQL as SQLAlchemy tables, for Alembic."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def tables(metadata: sa.MetaData, names: Names, schema: str | None) -> tuple[sa.
     Add the tables to an application's metadata.
 
     Args:
-        metadata: Of the application.
-        names: Of the tables.
-        schema: Where they are; None for wherever the search path finds them.
+        metadata: The application's metadata.
+        names: The names of the tables.
+        schema: Their schema; None for the search path.
     """
 
     def table(name: str, *items: sa.Column[object] | sa.Index) -> sa.Table:

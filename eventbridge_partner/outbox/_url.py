@@ -1,4 +1,4 @@
-"""An outbox by its URL: what the command line and settings name."""
+"""Opens an outbox by its URL, for the command line and for settings."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def open_outbox(
     url: str, *, table: str = _schema.TABLE, schema: str | None = None, listen: bool = False
 ) -> SqliteOutbox | PostgresOutbox:
     """
-    Return the outbox that a URL names. It connects to nothing yet.
+    Return the outbox that a URL names. It does not connect yet.
 
     Args:
-        url: `sqlite:///file` (`sqlite:////file` from the root on) or `postgresql://…`, also with
-            a driver's name, as SQLAlchemy has it: `postgresql+asyncpg://…`.
+        url: `sqlite:///file` (`sqlite:////file` for an absolute path) or `postgresql://…`. A
+            driver's name, as in SQLAlchemy's `postgresql+asyncpg://…`, is ignored.
         table: The name of the outbox's table.
-        schema: Where the tables are in PostgreSQL; None for the search path.
-        listen: Whether to listen for notifications of PostgreSQL.
+        schema: Their schema in PostgreSQL; None for the search path.
+        listen: Whether to listen for PostgreSQL's notifications.
 
     Raises:
-        ConfigurationError: It names none. The message shows nothing that may be a password.
+        ConfigurationError: It names no outbox. The message never shows a password.
     """
     found = _SCHEME.match(url)
     kind = found[1] if found else None

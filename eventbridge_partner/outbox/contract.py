@@ -20,25 +20,25 @@ from eventbridge_partner.outbox._records import Dead, Fate, Gone, Later, Settled
 from eventbridge_partner.outbox._rows import Claim
 
 LEASE = 2.0
-"""Seconds of the leases in these tests."""
+"""The lease in these tests, in seconds."""
 
 
 def event(number: int, customer: str = "acme", *, padding: int = 0) -> PartnerEvent:
-    """Return an event that can be told from others by its number."""
+    """Return an event that its number tells apart from others."""
     source = f"aws.partner/example.com.test/{customer}"
     return PartnerEvent(source, "contract.test", {"number": number, "padding": "x" * padding})
 
 
 class OutboxContract:
     """
-    What a relay relies on.
+    The behaviour of an outbox that a relay relies on, as tests.
 
-    Make a subclass whose name begins with `Test`, and give it `make` and `put`. Each test calls
-    `make` once. `pass_time` sleeps unless you have a clock that can be moved.
+    Make a subclass whose name begins with `Test`, and define `make` and `put`. Each test calls
+    `make` once. `pass_time` sleeps; override it if your outbox has a clock that tests can move.
     """
 
     def make(self) -> Outbox:
-        """Return an outbox without rows, dead letters and holds."""
+        """Return an outbox without rows, dead letters or holds."""
         raise NotImplementedError
 
     def put(self, outbox: Outbox, *events: PartnerEvent) -> None:
@@ -50,7 +50,7 @@ class OutboxContract:
         time.sleep(seconds)
 
     def claim(self, outbox: Outbox, events: int = 100, max_bytes: int = 2**24) -> Claim:
-        """Claim rows, of which there are some."""
+        """Claim rows; fail if none are due."""
         claim = outbox.claim(events=events, max_bytes=max_bytes, lease=LEASE)
         assert claim is not None, "nothing is due"
         return claim
@@ -62,11 +62,11 @@ class OutboxContract:
     # ------------------------------------------------------------ claims
 
     def test_an_empty_outbox_has_no_claim(self) -> None:
-        """Nothing is due where nothing was added."""
+        """An outbox without rows has nothing to claim."""
         assert self.is_empty(self.make())
 
     def test_what_was_added_is_claimed_whole(self) -> None:
-        """A row says everything that its event did, in the order of adding."""
+        """A row holds all of its event, and rows are in the order of adding."""
         outbox = self.make()
         given = [event(number) for number in range(3)]
         self.put(outbox, *given)
@@ -76,7 +76,7 @@ class OutboxContract:
         assert all(0 <= row.age < 60 for row in claim.rows)
 
     def test_a_claimed_row_is_nobody_elses(self) -> None:
-        """Until its lease ends, no other claim gets a row."""
+        """Until the lease expires, no other claim gets a row."""
         outbox = self.make()
         self.put(outbox, *map(event, range(10)))
         first, second = self.claim(outbox, 6), self.claim(outbox, 6)
@@ -85,7 +85,7 @@ class OutboxContract:
         assert self.is_empty(outbox)
 
     def test_a_lease_ends(self) -> None:
-        """A row that was not settled is claimed again, and says so."""
+        """A row that was not settled is claimed again, and counts its claims."""
         outbox = self.make()
         self.put(outbox, event(1))
         first = self.claim(outbox)
@@ -96,14 +96,14 @@ class OutboxContract:
         assert second.rows[0].claims == 1
 
     def test_events_bound_a_claim(self) -> None:
-        """A claim has no more rows than it asked for."""
+        """A claim has no more rows than asked for."""
         outbox = self.make()
         self.put(outbox, *map(event, range(7)))
         assert len(self.claim(outbox, 5).rows) == 5
         assert len(self.claim(outbox, 5).rows) == 2
 
     def test_bytes_bound_a_claim(self) -> None:
-        """A claim is no larger than it asked for, but has one row whatever its size."""
+        """A claim is no larger than asked for, but has at least one row."""
         outbox = self.make()
         self.put(outbox, *(event(number, padding=1000) for number in range(3)))
         claim = self.claim(outbox, max_bytes=2500)
@@ -130,7 +130,7 @@ class OutboxContract:
     # ------------------------------------------------------------ fates
 
     def test_gone_is_gone(self) -> None:
-        """An accepted event leaves nothing."""
+        """An accepted event leaves no row."""
         outbox = self.make()
         self.put(outbox, event(1))
         assert outbox.settle(self.claim(outbox), [Gone()]) == Settled(1, 0, 0, 0)
@@ -138,7 +138,7 @@ class OutboxContract:
         assert self.is_empty(outbox)
 
     def test_each_row_has_its_own_fate(self) -> None:
-        """One settle deletes, buries and keeps, row by row."""
+        """A settle gives each row its own fate."""
         outbox = self.make()
         self.put(outbox, *map(event, range(3)))
         claim = self.claim(outbox)
@@ -151,7 +151,7 @@ class OutboxContract:
         assert [row.id for row in self.claim(outbox).rows] == [claim.rows[2].id]
 
     def test_later_is_later(self) -> None:
-        """A row is due again after so many seconds, and counts its tries."""
+        """A row that is put back is due again after its wait, and counts its tries."""
         outbox = self.make()
         self.put(outbox, event(1))
         outbox.settle(self.claim(outbox), [Later(1.0, "Busy", "try again")])
@@ -168,7 +168,7 @@ class OutboxContract:
         assert self.claim(outbox).rows[0].tries == 0
 
     def test_doubt_stays(self) -> None:
-        """A row that may have arrived says so from then on."""
+        """A row that may have arrived stays marked."""
         outbox = self.make()
         self.put(outbox, event(1))
         outbox.settle(self.claim(outbox), [Later(0, "Unconfirmed", "lost", maybe_sent=True)])
@@ -176,7 +176,7 @@ class OutboxContract:
         assert self.claim(outbox).rows[0].maybe_sent
 
     def test_a_stale_claim_settles_nothing(self) -> None:
-        """Who has lost a row to another claim cannot delete it, nor move it."""
+        """A claim that has lost a row to another claim can neither delete nor delay it."""
         outbox = self.make()
         self.put(outbox, *map(event, range(3)))
         stale = self.claim(outbox)
@@ -187,7 +187,7 @@ class OutboxContract:
         assert outbox.settle(fresh, [Gone()] * 3) == Settled(3, 0, 0, 0)
 
     def test_a_late_settle_counts(self) -> None:
-        """A lease that has ended costs nothing as long as nobody else has claimed the row."""
+        """A settle after the lease counts as long as no other claim has the row."""
         outbox = self.make()
         self.put(outbox, event(1))
         claim = self.claim(outbox)
@@ -210,7 +210,7 @@ class OutboxContract:
         assert self.is_empty(outbox)
 
     def test_suspicious_rows_let_others_pass(self) -> None:
-        """Rows that are claimed alone take turns with all others."""
+        """Rows that are claimed alone take turns with the others."""
         outbox = self.make()
         self.put(outbox, *map(event, range(3)))
         for _ in range(3):
@@ -222,7 +222,7 @@ class OutboxContract:
     # ------------------------------------------------------------ holds
 
     def test_a_held_source_waits(self) -> None:
-        """Rows of a source on hold are left out, and those of others are not."""
+        """Rows of a held source are left out of claims; rows of other sources are not."""
         outbox = self.make()
         self.put(outbox, event(1, "held"), event(2, "other"))
         outbox.hold(event(1, "held").source, seconds=60)
@@ -230,7 +230,7 @@ class OutboxContract:
         assert self.is_empty(outbox)
 
     def test_one_row_tries_whether_a_hold_is_over(self) -> None:
-        """When a hold ends, one row is claimed, and the others wait for what becomes of it."""
+        """When a hold expires, one row is claimed, and the others wait for its fate."""
         outbox = self.make()
         self.put(outbox, *(event(number, "held") for number in range(5)))
         outbox.hold(event(1, "held").source, seconds=1)
@@ -242,7 +242,7 @@ class OutboxContract:
         assert len(self.claim(outbox).rows) == 4
 
     def test_a_hold_goes_on(self) -> None:
-        """A source that is held again costs one row for each hold that ends."""
+        """A source that is held again costs one row for each hold that expires."""
         outbox = self.make()
         self.put(outbox, *(event(number, "held") for number in range(5)))
         source = event(1, "held").source
@@ -256,7 +256,7 @@ class OutboxContract:
         assert self.is_empty(outbox)
 
     def test_a_hold_is_taken_back(self) -> None:
-        """No seconds end a hold at once."""
+        """A hold of 0 seconds ends a hold at once."""
         outbox = self.make()
         self.put(outbox, event(1), event(2))
         outbox.hold(event(1).source, seconds=60)
@@ -266,7 +266,7 @@ class OutboxContract:
     # ------------------------------------------------------------ waiting
 
     def test_wake_ends_a_wait(self) -> None:
-        """Nobody sleeps through a wake that came after the last claim."""
+        """A wait returns at once if `wake` was called since the last claim."""
         outbox = self.make()
         assert self.is_empty(outbox)
         outbox.wake()

@@ -384,7 +384,7 @@ def test_lost_rows_are_warned_about():
     worker.outcomes(accepted(), accepted())
     worker.settle(lost=1)
     assert worker.log[-1][0] == logging.WARNING
-    assert worker.log[-1][1].startswith("1 rows were another relay's")
+    assert worker.log[-1][1].startswith("1 rows may be sent twice: another relay claimed them")
     assert worker.control.report.lost == 1
 
 
