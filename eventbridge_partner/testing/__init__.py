@@ -1,5 +1,5 @@
 """
-The service on your own machine, for tests: it checks what AWS checks and fails when you say so.
+The local service, for tests: it checks what AWS checks, and fails on demand.
 
     service = FakeEventBridge()
     service.play(FailEntries("ThrottlingException", indexes=[0]))
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from eventbridge_partner._lazy import face
 
-TYPE_CHECKING = False  # as in typing, whose import takes longer than this one
+TYPE_CHECKING = False  # as in typing, whose import would take longer than this module's
 if TYPE_CHECKING:
     from eventbridge_partner.testing._assertions import assert_accepted, assert_nothing_accepted
     from eventbridge_partner.testing._envelopes import customer_event

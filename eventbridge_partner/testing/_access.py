@@ -1,9 +1,9 @@
 """
-Who may use the page and the control calls: this machine, and pages of this service.
+Decides who may use the page and the control calls: this machine, and pages of this service.
 
 A web page that a developer visits can send requests to loopback, and by DNS rebinding even read
-the answers, under a name of its own: `Host` shows that name. So the address that a request comes
-from is not enough; where it was sent to, and which page sent it, count as well.
+the answers, under its own host name, which `Host` shows. So the address of the peer is not enough:
+the host that a request names, and the page that sent it, count too.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ def _hosts(given: Iterable[str]) -> frozenset[str]:
     for host in hosts:
         found = _HOST.fullmatch(host)
         if not found or not found["port"]:
-            raise ValueError(f"trusted host {host!a}; allowed: HOST:PORT, as browsers show it")
+            raise ValueError(f"trusted host {host!a}; allowed: HOST:PORT, as a browser shows it")
     return frozenset(hosts)
 
 
 @attrs.frozen
 class Access:
     """
-    Decides who may.
+    Decides who may use the page and the control calls.
 
     Attributes:
-        bound: The `host:port` that the server listens on; with a loopback peer as good as a name
-            of loopback.
-        peers: Networks besides loopback that requests may come from, if they also name one of
+        bound: The `host:port` that the server listens on; from a loopback peer, it counts as a
+            name of loopback.
+        peers: Networks besides loopback that requests may come from, if their `Host` is one of
             `hosts`.
-        hosts: What requests that do not stay on loopback may have as `Host`: with the port.
+        hosts: Allowed `Host` headers of requests from other machines, with the port.
     """
 
     bound: str = ""
@@ -52,7 +52,7 @@ class Access:
 
     def refusal(self, peer: str, headers: Mapping[str, str]) -> str | None:
         """
-        Return why a request may not be answered; None if it may.
+        Return why a request is refused; None if it is allowed.
 
         Args:
             peer: The IP address that it came from.
@@ -61,8 +61,8 @@ class Access:
         host = headers.get("host", "").lower()
         if not (self._is_local(peer, host) or self._is_trusted(peer, host)):
             if not _is_loopback(peer) and not self._is_known(peer):
-                return "taken from this machine only, and from what --trust-peer names"
-            return "Host is not this machine; allowed: loopback, and what --trust-host names"
+                return "allowed: this machine, and the networks of --trust-peer"
+            return "Host is not this machine; allowed: loopback, and the hosts of --trust-host"
         origin = headers.get("origin")
         if origin is not None and origin.lower() != f"http://{host}":
             return "Origin is another site; allowed: pages of this service"
@@ -85,7 +85,7 @@ class Access:
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     address = ipaddress.ip_address(text)
-    # A socket for both IP versions shows those of version 4 so.
+    # A dual-stack socket shows IPv4 addresses as IPv4-mapped ones.
     return getattr(address, "ipv4_mapped", None) or address
 
 

@@ -1,4 +1,4 @@
-"""What the local service answers with: good, bad, wrong, late or not at all."""
+"""The answers of the local service, and the damage that faults do to them."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from eventbridge_partner.testing._rules import Refusal
 
 def answer_to(index: int, operation: str, decision: Decision, hits: Sequence[Fault]) -> Answer:
     """
-    Return the answer that tells a decision, or what the faults make of it.
+    Return the answer to a request, with the effects of its faults.
 
     Args:
         index: The number of the request.
-        operation: What was asked for.
-        decision: What became of it; faults that change the answer are added to its `effective`.
+        operation: The request's operation.
+        decision: The decision on it; faults that change the answer are added to its `effective`.
         hits: The faults that hit the request, in the order played.
     """
     if decision.closes:
@@ -80,13 +80,13 @@ def answer_to(index: int, operation: str, decision: Decision, hits: Sequence[Fau
 
 
 def too_large(limit: int) -> Refusal:
-    """Return the refusal of a body that is larger than the service reads."""
+    """Return the refusal of a body that is too large."""
     message = f"The request body is larger than {limit} bytes."
     return Refusal("RequestEntityTooLargeException", message, 413)
 
 
 def reshaping_among(hits: Sequence[Fault], results: Sequence[EntryResult]) -> Reshaping | None:
-    """Return the first of the faults that changes what an answer with these results says."""
+    """Return the first fault that changes the content of an answer with these results."""
     for fault in hits:
         match fault:
             case GarbleAnswer() | WrongLength() | MiscountFailures() | BlankResults():
@@ -99,7 +99,7 @@ def reshaping_among(hits: Sequence[Fault], results: Sequence[EntryResult]) -> Re
 
 
 def results_body(results: Sequence[EntryResult], reshaping: Reshaping | None) -> bytes:
-    """Return the answer that tells the results, or tells them wrong."""
+    """Return the answer's body with the results, wrong ones if a fault says so."""
     entries: list[dict[str, Any]] = [
         {"EventId": result.event_id}
         if result.event_id is not None
@@ -115,7 +115,7 @@ def results_body(results: Sequence[EntryResult], reshaping: Reshaping | None) ->
         case WrongLength():
             wanted = len(entries) + reshaping.difference
             if wanted <= 0:
-                # No entries and no failures would be moto's answer, which clients may understand.
+                # No entries and no failures would be moto's answer, which a client may accept.
                 wanted = len(entries) + 1
             entries = [entries[place % len(entries)] for place in range(wanted)]
         case MiscountFailures():
@@ -131,14 +131,14 @@ def results_body(results: Sequence[EntryResult], reshaping: Reshaping | None) ->
 
 
 def document_body(document: Mapping[str, Any] | None, garbled: GarbleAnswer | None) -> bytes:
-    """Return the answer to an operation that is not about entries; None is one without a body."""
+    """Return the body of an answer to a source operation. Without a document, it has none."""
     if garbled is not None:
         return garbled.body
     return b"" if document is None else json.dumps(document).encode()
 
 
 def refusal_body(refusal: Refusal, form: FailRequest | None, headers: dict[str, str]) -> bytes:
-    """Return the body of an error answer, and put into `headers` what belongs to its form."""
+    """Return the body of an error answer, and add the headers of its form to `headers`."""
     code, message = refusal.code, refusal.message
     kind = "__type" if form is None else form.form
     if form is not None:

@@ -1,4 +1,4 @@
-"""What tests assert of the local service, with failures that show the nearest events."""
+"""Assertions about the local service, whose failures show the nearest entries."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ def assert_accepted(
 
     Args:
         service: The local service.
-        count: How many, exactly; None for at least one.
+        count: The exact number; None for at least one.
         source: Their source.
         detail_type: Their detail type.
-        detail: Members that their details have, and maybe others: a subset, in nested objects too.
-            An array must be equal but for objects in it, of which again a subset will do.
-        pattern: An event pattern that a customer's rule would match them with; the customer's
+        detail: A subset of their details, in nested objects too. Arrays must have the same
+            length; objects in them may again be subsets.
+        pattern: An event pattern that matches them as the customer sees them; the customer's
             account is 123456789012.
 
     Returns:
         The entries, in the order in which they were accepted.
 
     Raises:
-        AssertionError: There are more or fewer. The message shows what was asked for, the nearest
-            entries, in which members each differs, and what was refused.
-        InvalidPatternError: EventBridge would not take the pattern.
+        AssertionError: There are more or fewer. The message shows the wanted entry, the nearest
+            entries with their differences, and the refusals.
+        InvalidPatternError: EventBridge would refuse the pattern.
     """
     __tracebackhide__ = True
     if isinstance(count, bool) or (count is not None and count < 0):
@@ -84,7 +84,7 @@ def assert_nothing_accepted(
     pattern: EventPattern | str | Mapping[str, Any] | None = None,
 ) -> None:
     """
-    Assert that the service accepted no entry like these; without any argument, none at all.
+    Assert that the service accepted no entry like this; without arguments, none at all.
 
     Args:
         service: The local service.
@@ -94,8 +94,8 @@ def assert_nothing_accepted(
         pattern: As for `assert_accepted`.
 
     Raises:
-        AssertionError: There is one. The message shows it.
-        InvalidPatternError: EventBridge would not take the pattern.
+        AssertionError: It accepted some. The message shows them.
+        InvalidPatternError: EventBridge would refuse the pattern.
     """
     __tracebackhide__ = True
     assert_accepted(
@@ -105,7 +105,7 @@ def assert_nothing_accepted(
 
 @attrs.frozen
 class _Wish:
-    """What an entry is to be like."""
+    """The description of a wanted entry."""
 
     texts: Mapping[str, str]
     detail: Mapping[str, Any] | None
@@ -137,7 +137,7 @@ class _Wish:
         return ", ".join(parts)
 
     def differences(self, entry: AcceptedEntry, region: str) -> Iterator[str]:
-        """Yield in which members an entry differs from the wish."""
+        """Yield the differences of an entry from this description."""
         for name, wanted in self.texts.items():
             found = getattr(entry, name)
             if found != wanted:
@@ -157,7 +157,7 @@ _NOTHING: Final = object()
 
 
 def _missing(path: str, wanted: object, found: object) -> Iterator[str]:
-    """Yield what of a wanted value is not in the one found."""
+    """Yield the parts of a wanted value that the found value lacks."""
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
         members = cast("Mapping[str, Any]", found)
         for name, value in cast("Mapping[str, Any]", wanted).items():

@@ -1,7 +1,7 @@
 """
-What a test in another language, or the page, asks of the local service: calls over HTTP.
+Control calls over HTTP, for the page and for tests in other languages.
 
-`Access` says who may call.
+`Access` decides who may call.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from eventbridge_partner.testing._sources import TRANSITIONS, LocalSource, Sourc
 PATH: Final = "/_control/"
 
 MOST_EVENTS: Final = 10_000
-"""Events that one answer lists at most."""
+"""The most events in one answer."""
 
 MOST_BYTES: Final = 16 * 1024 * 1024
-"""Of details in one answer, roughly; the next answer goes on."""
+"""The approximate size of all details in one answer; the next answer continues."""
 
 MOST_FAULTS: Final = 1000
-"""In force at a time, if they come over HTTP."""
+"""The most faults in force that are set over HTTP."""
 
 _ACTIONS: Final[Mapping[str, SourceAction]] = {
     f"sources/{action.replace('_', '-')}": action for action in TRANSITIONS
@@ -40,7 +40,7 @@ _NUMBER: Final = re.compile("[0-9]{1,15}")
 
 
 class _RefusedError(Exception):
-    """A call that is not carried out; `document` is the answer."""
+    """A refused call; `document` is the answer."""
 
     def __init__(self, status: int, message: str, **more: Any) -> None:
         super().__init__(message)
@@ -49,7 +49,7 @@ class _RefusedError(Exception):
 
 
 class Control:
-    """The calls of one server; safe in threads."""
+    """The control calls of one server. Thread-safe."""
 
     def __init__(self, service: LocalService) -> None:
         self._service = service
@@ -75,7 +75,7 @@ class Control:
         Carry out a call.
 
         Args:
-            method: Of HTTP.
+            method: The HTTP method.
             path: As received, beginning with `PATH`.
             headers: As received, names in lower case.
             body: As received.
@@ -232,7 +232,7 @@ class Control:
         record, place = self._find(number)
         envelope = self._envelope(record, place)
         if envelope is None:
-            raise _RefusedError(409, "this event was not accepted: no rule sees it")
+            raise _RefusedError(409, "this event was not accepted, so no rule sees it")
         return _explained(pattern, envelope)
 
     def _resend(self, document: dict[str, Any]) -> dict[str, Any]:
@@ -249,7 +249,7 @@ class Control:
             for record in self._service.recent(wanted - 1).requests[:1]:
                 if record.first_event <= wanted:
                     return record, wanted - record.first_event
-        raise _RefusedError(404, "event; allowed: the number of one that is remembered")
+        raise _RefusedError(404, "event; allowed: the number of an event that is remembered")
 
 
 _NOTHING_AFTER: Final = 2**60
@@ -274,7 +274,7 @@ def _explained(pattern: EventPattern, envelope: Mapping[str, Any]) -> dict[str, 
 
 
 def sources_document(service: LocalService) -> list[dict[str, Any]]:
-    """Return the sources that there are, each with the actions that its customer can take."""
+    """Return all sources, each with the actions that its customer can take."""
     return [
         {
             **_source_document(source),
@@ -289,7 +289,7 @@ def sources_document(service: LocalService) -> list[dict[str, Any]]:
 
 
 def faults_document(service: LocalService) -> dict[str, Any]:
-    """Return the faults in force: conditions with a number, and all as documents."""
+    """Return the faults in force: the sliders' values, and all faults as documents."""
     faults = service.faults
     there = _fault_documents.standing(faults)
     return {

@@ -1,4 +1,4 @@
-"""What becomes of a request: by its faults, its signature, its body and the event sources."""
+"""Decides on a request by its faults, signature, body and event sources."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from eventbridge_partner.testing._rules import EntryError, Reading, Refusal
 from eventbridge_partner.testing._sources import LocalSources
 
 GONE: Final = EntryError("ResourceNotFoundException", MESSAGES["ResourceNotFoundException"])
-"""Of an entry whose source is nonexistent, expired or deleted. The words are AWS's, the code is
-inferred; `FailEntries` can play another."""
+"""The error of an entry whose source does not exist, has expired or was deleted. The message is
+AWS's, the code is inferred; `FailEntries` can play another."""
 
 
 @attrs.define
 class Decision:
     """
-    What becomes of a request: refused whole, a result for each entry, or a document.
+    The decision on a request: a refusal, a result for each entry, or a document.
 
     Attributes:
-        refusal: Why it is refused whole; None if it is not.
-        form: How the refusal is told; None for the usual form.
-        results: One for each entry; empty where it is not about entries.
-        document: What a source operation answers.
-        closes: Whether the connection closes before anything is carried out.
-        shown_time: What the service's clock shows to the client, epoch seconds.
+        refusal: Why the whole request is refused; None if it is not.
+        form: The form of the refusal; None for the usual one.
+        results: One for each entry; empty for a source operation.
+        document: The answer to a source operation.
+        closes: Whether the connection closes before the request is carried out.
+        shown_time: The service's time as the client sees it, epoch seconds.
         effective: The faults that had an effect.
     """
 
@@ -62,15 +62,15 @@ class Decision:
 @attrs.frozen
 class Decider:
     """
-    Decides. Not thread-safe: the service holds its lock around it.
+    Decides on requests. Not thread-safe: the service holds its lock around it.
 
     Attributes:
-        script: Which faults play.
+        script: The faults.
         dice: Draws the shares of entries.
-        sources: What entries and source operations are about.
-        clock: The service's, epoch seconds.
-        verifies: Whether the time of a signature matters.
-        page_size: How many a page of a list has at most.
+        sources: The event sources.
+        clock: The service's clock, epoch seconds.
+        verifies: Whether the time of a signature is checked.
+        page_size: The most items on a page of a list.
     """
 
     script: Script
@@ -82,7 +82,7 @@ class Decider:
 
     def decide(self, received: Received, hits: Sequence[Fault]) -> Decision:
         """
-        Decide what becomes of a request, and carry it out on the sources.
+        Decide on a request, and carry it out on the sources.
 
         Args:
             received: The request.
@@ -142,7 +142,7 @@ class Decider:
             decision.effective.append(odd)
 
     def _rate_limit_hit(self, hits: Sequence[Fault], now: float) -> LimitRate | None:
-        """Return the first limit that the request is over; it takes from those before that."""
+        """Return the first limit that the request exceeds; it takes from the limits before it."""
         for fault in hits:
             if (
                 isinstance(fault, LimitRate)

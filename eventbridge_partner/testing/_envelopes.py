@@ -1,4 +1,4 @@
-"""The event that a rule on the customer's event bus sees."""
+"""The customer's event, as a rule on the event bus sees it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ def customer_event(entry: AcceptedEntry, *, account: str, region: str) -> dict[s
     """
     Return an accepted entry as the customer's rules and targets see it.
 
-    User guide: "AWS service event structure". That `id` is the EventId that the partner was
-    answered with is assumed; AWS does not say so.
+    User guide: "AWS service event structure". It is an assumption that `id` is the EventId of the
+    partner's answer; AWS does not say so.
 
     Args:
-        entry: The entry; without a time of its own it has that of its arrival.
+        entry: The entry; without a time of its own, the event has the time of its arrival.
         account: The customer's account.
         region: The Region of the event bus.
 
     Raises:
-        ValueError: Its time is not in the years 1 to 9999.
+        ValueError: Its time is outside the years 1 to 9999.
     """
     return envelope_with(entry.parsed_detail, entry, account=account, region=region)
 
@@ -30,7 +30,7 @@ def customer_event(entry: AcceptedEntry, *, account: str, region: str) -> dict[s
 def envelope_with(
     detail: object, entry: AcceptedEntry, *, account: str, region: str
 ) -> dict[str, Any]:
-    """Return the customer's event with a detail that was made of the entry's in another way."""
+    """Return the customer's event with the given detail."""
     seconds = entry.received_at if entry.time is None else entry.time
     try:
         time = datetime.fromtimestamp(math.floor(seconds), UTC)

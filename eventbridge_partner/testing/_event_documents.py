@@ -15,14 +15,14 @@ from eventbridge_partner.testing._records import AcceptedEntry, EntryResult, Req
 from eventbridge_partner.testing._sources import LocalSources
 
 ACCOUNT: Final = "123456789012"
-"""The customer's account where nobody has created the event's source."""
+"""The customer's account if the event's source was never created."""
 
 DETAIL_HEAD: Final = 2000
-"""Characters of a detail that the list of events has."""
+"""How many characters of a detail the list of events holds."""
 
 
 def numbers(record: RequestRecord, after: int) -> Iterator[tuple[int, int]]:
-    """Yield number and place of each event of a request, if the number is after this one."""
+    """Yield number and place of each event of a request whose number is above `after`."""
     for place in range(record.event_count):
         number = record.first_event + place
         if number > after:
@@ -30,7 +30,7 @@ def numbers(record: RequestRecord, after: int) -> Iterator[tuple[int, int]]:
 
 
 def short(record: RequestRecord, number: int, place: int) -> dict[str, Any]:
-    """Return what a list shows of an event; what its request could not be read for is null."""
+    """Return an event as a list shows it; members that could not be read are null."""
     entry = record.entries[place] if record.entries else {}
     result = _result(record, place)
     detail = _text_or_none(entry.get("Detail"))
@@ -51,13 +51,13 @@ def short(record: RequestRecord, number: int, place: int) -> dict[str, Any]:
 
 def whole(record: RequestRecord, number: int, place: int, whose: Whose) -> dict[str, Any]:
     """
-    Return all that is known of an event.
+    Return everything that is known about an event.
 
     Args:
         record: Its request.
         number: Its own number.
         place: Its place in the request.
-        whose: Decides whose event it is.
+        whose: Knows the event's customer.
     """
     entry = record.entries[place] if record.entries else None
     accepted = accepted_entry(record, place)
@@ -87,7 +87,7 @@ def whole(record: RequestRecord, number: int, place: int, whose: Whose) -> dict[
 
 
 def accepted_entry(record: RequestRecord, place: int) -> AcceptedEntry | None:
-    """Return an event as the entry that was accepted; None if it was not."""
+    """Return an event as an accepted entry; None if it was not accepted."""
     result = _result(record, place)
     if result is None or result.event_id is None:
         return None
@@ -107,13 +107,13 @@ def accepted_entry(record: RequestRecord, place: int) -> AcceptedEntry | None:
 
 @attrs.frozen
 class Whose:
-    """Knows whose event bus an event goes to: that of the first account that has its source."""
+    """Knows the customer of an event: the first account that has its source."""
 
     sources: LocalSources
     region: str
 
     def event_of(self, entry: AcceptedEntry, detail: object = None) -> dict[str, Any] | None:
-        """Return the customer's event, with its own detail or a given one; None if it has none."""
+        """Return the customer's event, with its own or a given detail; None if there is none."""
         held = self.sources.accounts(entry.source)
         account = held[0].account if held else ACCOUNT
         try:
@@ -123,13 +123,13 @@ class Whose:
                 account=account,
                 region=self.region,
             )
-        except ValueError:  # a time that no envelope has room for
+        except ValueError:  # a time that an envelope cannot express
             return None
 
 
 @attrs.frozen
 class RawJson:
-    """JSON text that goes into a document as it is: numbers keep all their digits."""
+    """JSON text that is put into a document unchanged, so that numbers keep all their digits."""
 
     text: str
 
@@ -155,7 +155,7 @@ _MARKED: Final = re.compile(f'"{_MARK}([0-9]+)"')
 
 
 def _as_sent(entry: Mapping[str, Any]) -> object:
-    """Return an entry as it was received, or of one that JSON has no words for, its texts."""
+    """Return an entry as received; if JSON cannot express it, only its texts."""
     try:
         return RawJson(json.dumps(entry, allow_nan=False))
     except (ValueError, RecursionError):
@@ -175,5 +175,5 @@ def _outcome(record: RequestRecord, result: EntryResult | None) -> str:
 
 
 def _text_or_none(value: object) -> str | None:
-    """Return a member that should be text: it is as it was received, and may be anything."""
+    """Return a received member if it is text."""
     return value if isinstance(value, str) else None

@@ -37,7 +37,7 @@ _KINDS: Final[Mapping[str, type[Fault]]] = {
         _faults.OddPage,
     )
 }
-"""All but those that need a function."""
+"""All faults except those that need a function."""
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_TEXT: Final = re.compile(r"[\t\x20-\x7e]*")
@@ -91,7 +91,7 @@ _MEMBERS: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
     "seconds": ("seconds", _is_number),
     "kind": ("text", _is_text),
 }
-"""What each member of a fault may be; the values are checked by the fault itself."""
+"""The type of each member of a fault; the fault itself checks the values."""
 
 
 def read_fault(document: object) -> Fault:
@@ -99,11 +99,11 @@ def read_fault(document: object) -> Fault:
     Return the fault that a document describes.
 
     Raises:
-        ValueError: It is none. The message says what is allowed.
+        ValueError: It describes no fault. The message says what is allowed.
     """
     allowed = ", ".join(_KINDS)
     if not isinstance(document, dict):
-        raise ValueError(f"a fault is an object with fault; allowed: {allowed}")  # noqa: TRY004
+        raise ValueError(f"a fault is an object with the member fault; allowed: {allowed}")  # noqa: TRY004
     members = dict(cast("dict[str, Any]", document))
     kind = _KINDS.get(str(members.pop("fault", "")))
     if kind is None:
@@ -131,7 +131,7 @@ def _listed(names: Sequence[str] | set[str]) -> str:
 
 
 def fault_document(fault: Fault) -> dict[str, Any]:
-    """Return what describes a fault: the members that are not as they are by default."""
+    """Return a document that describes a fault, with the members that are not the default."""
     document: dict[str, Any] = {"fault": type(fault).__name__}
     for field in attrs.fields(type(fault)):
         value = getattr(fault, field.name)
@@ -149,13 +149,13 @@ STANDING: Final[Mapping[str, Callable[[float], Fault]]] = {
     "lose": lambda share: LoseAnswer(share=share, times=None),
     "slow": lambda seconds: SlowAnswer(seconds, times=None),
 }
-"""Conditions with one number each, as `serve --throttle 0.3` and the page's sliders have them."""
+"""Standing faults with one number each, as for `serve --throttle 0.3` and the page's sliders."""
 
 _NUMBER_OF: Final = {"throttle": "entry_share", "fail": "share", "lose": "share", "slow": "seconds"}
 
 
 def standing(faults: Sequence[Fault]) -> dict[str, tuple[Fault, float]]:
-    """Return which of these conditions are among the faults, each with its number."""
+    """Return the standing faults among the faults, each with its number."""
     found: dict[str, tuple[Fault, float]] = {}
     for fault in faults:
         for name, make in STANDING.items():

@@ -1,9 +1,9 @@
 """
-The faults that the local service can play, as values, and the script that decides what plays.
+The faults that the local service can play, as values, and the script that schedules them.
 
 A fault with a number of `times` is a line of a script: each request plays at most one such line,
-the first of those played that concerns it. A fault with `times=None` is a standing condition: it
-holds for every request, together with whatever else plays.
+the first that concerns it. A fault with `times=None` is a standing condition: it holds for every
+request, together with any other fault.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ SOURCE_OPERATIONS: Final = frozenset(
         "DeletePartnerEventSource",
     }
 )
-"""The operations on partner event sources. The service lets 50 requests a second through for all of
-them together: `LimitRate(50, operations=SOURCE_OPERATIONS)`."""
+"""The operations on partner event sources. Their quota is 50 requests a second for all of them
+together: `LimitRate(50, operations=SOURCE_OPERATIONS)`."""
 
 OPERATIONS: Final = SOURCE_OPERATIONS | {PUT_OPERATION}
-"""All that the local service knows."""
+"""All operations that the local service knows."""
 
 PageOddity = Literal[
     "repeated-token", "empty-page", "extra-page", "empty-token", "null-token", "expired-token"
 ]
-"""What can be odd about a page of a list."""
+"""The kinds of odd pages of a list."""
 
 ErrorForm = Literal["__type", "namespace", "header", "code", "html", "empty", "xml"]
-"""How an error answer names its code; AWS services and what stands before them use all of these."""
+"""The form of an error answer; AWS services and the proxies before them use all of these."""
 
 MESSAGES: Final[Mapping[str, str]] = {
     "ConcurrentModificationException": "The resource is being modified by another request.",
@@ -57,7 +57,7 @@ MESSAGES: Final[Mapping[str, str]] = {
     "ServiceUnavailable": "The service is temporarily unavailable.",
     "ThrottlingException": "Rate exceeded",
 }
-"""What a fault says where it was given no message of its own."""
+"""The usual message of each error code."""
 
 
 def _share(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -110,13 +110,13 @@ def _frozen(indexes: Collection[int] | None) -> frozenset[int] | None:
 @attrs.frozen
 class Visit:
     """
-    A request as faults see it before they are played.
+    A request as faults see it, before any is played.
 
     Attributes:
         entries: The entries that it carries; empty if its body cannot be read.
         identity: The access key ID and session token that it came with.
-        operation: From its `X-Amz-Target`.
-        next_token: Where in a list it goes on; None if it does not.
+        operation: The operation, from its `X-Amz-Target`.
+        next_token: The token of a later page of a list; None for the first.
     """
 
     entries: tuple[Entry, ...]
@@ -128,15 +128,15 @@ class Visit:
 @attrs.frozen
 class Fault:
     """
-    Something that goes wrong at the service.
+    A failure that the local service plays.
 
     Attributes:
-        times: How many requests it hits, 1 unless the fault says otherwise; None for every one
-            until the faults are cleared.
-        after: How many requests pass first, counted from when the fault was played.
-        share: Which share of the requests it hits, 0 to 1, drawn from the service's seed.
-        operations: The requests of which operations it is about, one name or several; the others
-            neither meet nor count for it. None for all.
+        times: How many requests it hits, 1 unless the fault says otherwise; None for every
+            request until the faults are cleared.
+        after: How many requests pass first, counted from when the fault is played.
+        share: The share of requests that it hits, 0 to 1, drawn with the service's seed.
+        operations: The operations that it concerns, one name or several; other requests neither
+            meet it nor count. None for all.
     """
 
     times: int | None = attrs.field(default=1, kw_only=True, validator=_times)
@@ -151,14 +151,14 @@ class Fault:
         return self.operations is None or visit.operation in self.operations
 
     def concerns(self, visit: Visit) -> bool:
-        """Whether this request is one that the fault could hit at all."""
+        """Whether the fault could hit this request at all."""
         return True
 
 
 _F = TypeVar("_F", bound=Fault)
 
 
-# What is refused
+# Refusals
 
 
 @attrs.frozen
@@ -169,9 +169,9 @@ class FailEntries(Fault):
     Attributes:
         code: The entry's `ErrorCode`.
         message: The entry's `ErrorMessage`; None for the usual one.
-        indexes: Which places in the request, from 0; None for all.
-        matching: Which entries, as a predicate on the wire's members; None for all.
-        entry_share: Which share of those entries, drawn from the service's seed.
+        indexes: The places in the request, from 0; None for all.
+        matching: A predicate on an entry with the wire's member names; None for all entries.
+        entry_share: The share of those entries, 0 to 1, drawn with the service's seed.
     """
 
     code: str
@@ -185,7 +185,7 @@ class FailEntries(Fault):
         return any(self.selects(index, entry) for index, entry in enumerate(visit.entries))
 
     def selects(self, index: int, entry: Entry) -> bool:
-        """Whether this entry is one that could fail, before the share is drawn."""
+        """Whether this entry could fail, before the share is drawn."""
         if self.indexes is not None and index not in self.indexes:
             return False
         return self.matching is None or self.matching(entry)
@@ -194,14 +194,14 @@ class FailEntries(Fault):
 @attrs.frozen
 class FailRequest(Fault):
     """
-    The whole request is refused; nothing of it is accepted.
+    The whole request is refused; no entry is accepted.
 
     Attributes:
         code: The error code.
         status: The HTTP status.
         message: The error's message; None for the usual one.
-        headers: Further headers of the answer, such as `x-amz-retry-after`.
-        form: How the answer names the code. `html` and `empty` do not name it.
+        headers: More headers of the answer, such as `x-amz-retry-after`.
+        form: How the answer states the code. `html` and `empty` do not state it.
     """
 
     code: str
@@ -216,21 +216,21 @@ class FailRequest(Fault):
 @attrs.frozen
 class LimitRate(Fault):
     """
-    The service takes so much a second and throttles the rest, as the quota of an account does.
+    The service accepts a rate and throttles the rest, as an account's quota does.
 
     A token bucket by the service's clock, full at the first request. Requests that are refused
     anyway, for their signature, clock or token, take nothing from it.
 
     Attributes:
-        per_second: Requests, or entries, that are let through each second in the long run.
-        burst: How many at once when nothing came for a while; None for those of one second, and
-            at least 1.
-        unit: `requests` refuses what is too much as whole requests; `entries` fails the last
-            entries of a request, from where there is no more room.
+        per_second: The rate in the long run: requests, or entries, a second.
+        burst: How many pass at once after a quiet time; None for those of one second, but at
+            least 1.
+        unit: `requests` refuses whole requests; `entries` fails the last entries of a request,
+            those beyond the limit.
         code: The error code.
         message: The error's message; None for the usual one.
-        times: How many requests are throttled before the limit is lifted; None (the default) for
-            as long as the faults are not cleared.
+        times: How many requests are throttled before the limit is lifted; None, the default, for
+            all until the faults are cleared.
     """
 
     per_second: float = attrs.field(validator=_positive)
@@ -244,22 +244,22 @@ class LimitRate(Fault):
 
     @property
     def capacity(self) -> float:
-        """What the bucket holds when it is full."""
+        """How much the full bucket holds."""
         return max(1.0, self.per_second) if self.burst is None else self.burst
 
 
 @attrs.frozen
 class RefuseRequestContaining(Fault):
     """
-    A request is refused whole if one of its entries is poison, however many others it carries.
+    The whole request is refused if one of its entries is poison.
 
-    The message repeats every `Detail` of the request, as the service's own does.
+    The message repeats every `Detail` of the request, as the service's own message does.
 
     Attributes:
-        poison: Which entries, as a predicate on the wire's members.
+        poison: A predicate on an entry with the wire's member names.
         code: The error code.
         status: The HTTP status.
-        times: As for every fault, but poison stays poison unless this says otherwise.
+        times: How many requests it hits; None, the default, for all.
     """
 
     poison: Callable[[Entry], bool]
@@ -268,18 +268,18 @@ class RefuseRequestContaining(Fault):
     times: int | None = attrs.field(default=None, kw_only=True, validator=_times)
 
     def concerns(self, visit: Visit) -> bool:
-        """Whether the request has an entry that is poison."""
+        """Whether the request has a poison entry."""
         return any(map(self.poison, visit.entries))
 
 
 @attrs.frozen
 class ExpireToken(Fault):
     """
-    The credentials that a request came with have expired.
+    The credentials of the request have expired.
 
     Attributes:
-        times: How many requests are refused; None (the default) for all that come with the same
-            credentials as the first that was hit, until the client comes with others
+        times: How many requests are refused; None, the default, for all with the same credentials
+            as the first that was hit, until the client uses new ones
             (`FakeEventBridge.rotate_credentials`).
     """
 
@@ -289,16 +289,16 @@ class ExpireToken(Fault):
 @attrs.frozen
 class WrongClock(Fault):
     """
-    The service's clock is off, so that to the service the client's is.
+    The service's clock is wrong, so the client's clock seems wrong to the service.
 
-    A request signed with more than 300 seconds of difference is refused with a `Date` header that
-    tells the service's time; a client that corrects itself by it is served.
+    A request whose signing time differs by more than 300 seconds is refused. The answer's `Date`
+    header has the service's time; a client that corrects its clock by it is served.
 
     Attributes:
-        offset: Seconds that the service's clock is ahead; negative for behind.
+        offset: Seconds that the service's clock is ahead; negative if it is behind.
         code: `RequestTimeTooSkewed`, `RequestExpired` or `InvalidSignatureException`, all of
             which AWS services use.
-        times: As for every fault, but a clock stays wrong unless this says otherwise.
+        times: How many requests it hits; None, the default, for all.
     """
 
     offset: float
@@ -306,7 +306,7 @@ class WrongClock(Fault):
     times: int | None = attrs.field(default=None, kw_only=True, validator=_times)
 
 
-# What happens to the answer
+# Damaged answers
 
 
 @attrs.frozen
@@ -320,7 +320,7 @@ class CutAnswer(Fault):
     The request is carried out; then the connection closes in the middle of the answer.
 
     Attributes:
-        after_bytes: How much of the answer's body is sent, at most all but its last byte.
+        after_bytes: How many bytes of the answer's body are sent, at most all but the last.
     """
 
     after_bytes: int = attrs.field(default=0, validator=_not_negative)
@@ -332,7 +332,7 @@ class GarbleAnswer(Fault):
     The request is carried out; the answer has status 200 and a body that is not JSON.
 
     Attributes:
-        body: That body.
+        body: The body.
     """
 
     body: bytes = b'{"FailedEntryCount":0,"Entries":[{"Even'
@@ -357,7 +357,7 @@ class WrongLength(Fault):
 @attrs.frozen
 class MiscountFailures(Fault):
     """
-    The request is carried out; the answer's `FailedEntryCount` is not that of its entries.
+    The request is carried out; the answer's `FailedEntryCount` is wrong.
 
     Attributes:
         difference: How many more; negative for fewer.
@@ -373,11 +373,11 @@ class MiscountFailures(Fault):
 @attrs.frozen
 class BlankResults(Fault):
     """
-    The request is carried out; some results do not say whether their entries were accepted.
+    The request is carried out; some results do not state whether their entries were accepted.
 
     Attributes:
-        indexes: Of which entries of the request; None for all.
-        result: What stands in their place in the answer, as JSON.
+        indexes: The places of these entries in the request, from 0; None for all.
+        result: The JSON value that replaces each of these results.
     """
 
     indexes: frozenset[int] | None = attrs.field(default=None, converter=_frozen)
@@ -393,7 +393,7 @@ class EmptyAnswer(Fault):
     """
     All entries are accepted; the answer lists none and counts no failure, as moto's does.
 
-    Not played on a request of which an entry failed: its answer would be a lie.
+    Not played on a request with a failed entry: its answer would be false.
     """
 
     def concerns(self, visit: Visit) -> bool:
@@ -404,21 +404,21 @@ class EmptyAnswer(Fault):
 @attrs.frozen
 class OddPage(Fault):
     """
-    A page of a list leads on in a way that a client may not expect.
+    A page of a list continues in a way that a client may not expect.
 
     Attributes:
-        kind: `repeated-token`: a page that is not the first comes with the token that led to it;
-            asking once more leads to the same page. `empty-page`: a page lists nothing, but has a
-            token that leads to what it should have listed. `extra-page`: the last page has a token,
-            which leads to one without anything. `empty-token`, `null-token`: the last page has a
-            token that is `""` or null. `expired-token`: a token has expired; the request is
-            refused with `InvalidToken`.
+        kind: `repeated-token`: a page after the first has the same token as the request, which
+            leads to the same page again. `empty-page`: a page is empty, but its token leads to the
+            items that it should have listed. `extra-page`: the last page has a token, which leads
+            to an empty page. `empty-token`, `null-token`: the token of the last page is `""` or
+            null. `expired-token`: a token has expired; the request is refused with
+            `InvalidToken`.
     """
 
     kind: PageOddity = attrs.field(validator=attrs.validators.in_(get_args(PageOddity)))
 
     def concerns(self, visit: Visit) -> bool:
-        """Whether the request lists something, and goes on in a list where that is needed."""
+        """Whether the request lists something, and is for a later page if the kind needs that."""
         if self.kind in ("repeated-token", "expired-token") and visit.next_token is None:
             return False
         return visit.operation in ("ListPartnerEventSources", "ListPartnerEventSourceAccounts")
@@ -427,10 +427,10 @@ class OddPage(Fault):
 @attrs.frozen
 class SlowAnswer(Fault):
     """
-    The request is carried out; its answer comes late.
+    The request is carried out; the answer comes late.
 
     Attributes:
-        seconds: How late.
+        seconds: The delay.
     """
 
     seconds: float = attrs.field(validator=_not_negative)
@@ -438,14 +438,14 @@ class SlowAnswer(Fault):
 
 @attrs.frozen
 class CloseConnection(Fault):
-    """The connection closes before anything of the request is carried out."""
+    """The connection closes before the request is carried out."""
 
 
 Silent = LoseAnswer | CloseConnection
-"""Faults with which no byte of an answer is sent."""
+"""Faults that send no byte of an answer."""
 
 Reshaping = GarbleAnswer | WrongLength | MiscountFailures | BlankResults | EmptyAnswer
-"""Faults that change what a good answer says."""
+"""Faults that change the content of a good answer."""
 
 
 def first(hits: Iterable[Fault], kind: type[_F]) -> _F | None:
@@ -454,7 +454,7 @@ def first(hits: Iterable[Fault], kind: type[_F]) -> _F | None:
 
 
 def message_of(code: str, message: str | None) -> str:
-    """Return what goes with an error code: the message given, or the usual one."""
+    """Return the given message of an error code, or the usual one."""
     return MESSAGES.get(code, "The request was refused.") if message is None else message
 
 
@@ -478,12 +478,12 @@ EVERY_FAULT: Final[Mapping[str, Fault]] = {
     "an answer is empty": EmptyAnswer(),
     "an answer is slow": SlowAnswer(0.05),
 }
-"""One fault of each kind that code which sends events should survive, by what it is called."""
+"""One fault of each kind that code which sends events should survive, by name."""
 
 
 @attrs.define
 class _Played:
-    """A fault in force, and what is left of it."""
+    """A fault in force, and its state."""
 
     fault: Fault
     left: int | None
@@ -497,11 +497,11 @@ class _Played:
         if self.tokens is None:
             self.tokens = limit.capacity
         else:
-            # A clock that is set back takes no tokens away.
+            # A clock that is set back must not take tokens away.
             gained = max(0.0, now - self.filled_at) * limit.per_second
             self.tokens = min(self.tokens + gained, limit.capacity)
         self.filled_at = now
-        # Sums of gains fall short of whole tokens by rounding.
+        # Rounding makes sums fall short of whole tokens.
         taken = min(wanted, math.floor(self.tokens + 1e-6))
         self.tokens -= taken
         return taken
@@ -524,16 +524,16 @@ class Script:
         self._played.extend(_Played(fault, fault.times, fault.after) for fault in faults)
 
     def clear(self) -> None:
-        """Put no fault in force."""
+        """Remove all faults."""
         self._played.clear()
 
     @property
     def in_force(self) -> tuple[Fault, ...]:
-        """All faults that are left, in the order played."""
+        """All faults in force, in the order played."""
         return tuple(played.fault for played in self._played)
 
     def remove(self, faults: Collection[Fault]) -> None:
-        """Put these very faults out of force."""
+        """Remove faults, compared by identity."""
         self._played = [
             played for played in self._played if not any(played.fault is fault for fault in faults)
         ]
@@ -547,8 +547,8 @@ class Script:
         """
         Return the faults that hit this request, in the order played.
 
-        Of those with a number of `times` at most one is among them. It is not used up until
-        `spend` says that it had an effect.
+        At most one of them has a number of `times`. It is used up only when `spend` notes that it
+        had an effect.
         """
         if not self._played:
             return []
@@ -573,7 +573,7 @@ class Script:
         return fault.share >= 1 or self._dice.random() < fault.share
 
     def take_tokens(self, limit: LimitRate, wanted: int, now: float) -> int:
-        """Return how much of what is wanted, in its unit, a rate limit lets through at a time."""
+        """Return how much of the wanted amount, in its unit, a rate limit lets through at `now`."""
         for played in self._played:
             if played.fault is limit:
                 return played.take_tokens(limit, wanted, now)

@@ -1,8 +1,8 @@
 """
 Heads of HTTP/1.1 requests, read as a strict server reads them, and heads of answers.
 
-What RFC 9112 lets a server choose is refused here: what is taken for good on this machine is to be
-taken for good by AWS too. How AWS answers malformed HTTP is not documented; 400 is inferred.
+Where RFC 9112 leaves a choice, the request is refused: a request that passes here should pass at
+AWS too. How AWS answers malformed HTTP is not documented; 400 is inferred.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import attrs
 from eventbridge_partner.testing._rules import Refusal
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""Request line and headers; AWS takes less."""
+"""The most bytes of request line and headers; AWS accepts less."""
 
 _END: Final = b"\r\n\r\n"
 _BARE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)(?!\Z)")
@@ -40,7 +40,7 @@ _ONCE: Final = frozenset(
         "x-amz-target",
     }
 )
-"""Headers that are no lists: two of them contradict each other, or hide one from who looks."""
+"""Headers that are not lists: of two, one would be ignored, or contradict the other."""
 
 
 @attrs.frozen
@@ -50,10 +50,10 @@ class Head:
 
     Attributes:
         method: As received.
-        path: With the query, if there is one.
-        headers: Names in lower case; those that are lists, joined.
-        keeps_alive: Whether the client wants the connection to go on.
-        length: How many bytes of a body follow.
+        path: The path, with the query if there is one.
+        headers: Names in lower case; values of list headers joined.
+        keeps_alive: Whether the client wants to keep the connection.
+        length: The length of the body in bytes.
     """
 
     method: str
@@ -64,7 +64,7 @@ class Head:
 
 
 class BadRequestError(Exception):
-    """What came is not an HTTP request that this server takes."""
+    """The received bytes are not an HTTP request that this server accepts."""
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
@@ -73,10 +73,10 @@ class BadRequestError(Exception):
 
 def split_head(received: bytes) -> tuple[bytes, bytes] | None:
     """
-    Return a head, without its end, and what follows it; None if it is not all there yet.
+    Return a head, without its end, and the bytes after it; None if the head is incomplete.
 
     Raises:
-        BadRequestError: It is too long, or has a line that does not end as lines do.
+        BadRequestError: It is too long, or a line does not end with CR LF.
     """
     end = received.find(_END)
     head = received if end < 0 else received[:end]
@@ -92,7 +92,7 @@ def parse_head(head: bytes) -> Head:
     Read a head.
 
     Raises:
-        BadRequestError: It is malformed, or wants what this server does not do.
+        BadRequestError: It is malformed, or asks for a feature that this server does not have.
     """
     first, *lines = head.decode("latin-1").removeprefix("\r\n").split("\r\n")
     words = first.split(" ")
@@ -145,7 +145,7 @@ def _bad_request(message: str) -> BadRequestError:
 
 
 def answer_head(status: int, headers: Mapping[str, str], *, keeps_alive: bool) -> bytes:
-    """Return the head of an answer; `headers` say how its body ends."""
+    """Return the head of an answer; `headers` must define the end of its body."""
     lines = [f"HTTP/1.1 {status} {phrase(status)}"]
     lines += (f"{name}: {value}" for name, value in headers.items())
     lines += (f"Connection: {'keep-alive' if keeps_alive else 'close'}", "", "")
@@ -153,7 +153,7 @@ def answer_head(status: int, headers: Mapping[str, str], *, keeps_alive: bool) -
 
 
 def phrase(status: int) -> str:
-    """Return the words that go with an HTTP status, also with one that nobody registered."""
+    """Return the reason phrase of an HTTP status, also of an unregistered one."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:

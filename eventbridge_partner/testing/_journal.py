@@ -1,4 +1,4 @@
-"""What the local service remembers, within bounds."""
+"""The local service's memory of requests and entries, within limits."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _MISLEADING: Final = (BlankResults, GarbleAnswer, WrongLength)
 
 
 _OBJECTS_OF_AN_ENTRY: Final = 1024
-"""Bytes that Python takes for an entry besides its text, roughly."""
+"""The approximate overhead of an entry in Python, in bytes."""
 
 
 @attrs.define
 class Counters:
-    """What was counted since the start, or since `forget`, remembered or not."""
+    """Counts since the start, or since `forget`, remembered or not."""
 
     requests: int = 0
     refused: int = 0
@@ -33,7 +33,7 @@ class Counters:
 
 @attrs.frozen
 class Recent:
-    """What happened lately: `requests` have events; `epoch` tells one memory from the next."""
+    """Recent requests that have events; `epoch` changes when the memory is cleared."""
 
     epoch: str
     requests: tuple[RequestRecord, ...]
@@ -42,19 +42,19 @@ class Recent:
 
 class Journal:
     """
-    The requests that were dealt with, and the entries that were accepted.
+    The handled requests and the accepted entries.
 
     Not thread-safe: the service holds its lock around it.
 
     Args:
-        keep: How many of the newest requests and accepted entries; None for all.
-        keep_bytes: How much memory they may take, roughly; None for any.
+        keep: How many of the newest requests and accepted entries to keep; None for all.
+        keep_bytes: The approximate memory that they may take, in bytes; None for no limit.
 
     Attributes:
-        accepted: In order of acceptance.
-        requests: In the order in which the service dealt with them.
-        counters: Of those too that are not remembered any more.
-        last_event: The number of the newest event; it goes on after `forget`.
+        accepted: The entries, in order of acceptance.
+        requests: The requests, in the order in which the service handled them.
+        counters: Counts that include forgotten requests and entries.
+        last_event: The number of the newest event; `forget` does not reset it.
         epoch: Changes when everything is forgotten.
     """
 
@@ -77,7 +77,7 @@ class Journal:
         self.epoch = secrets.token_hex(4)
 
     def after(self, event: int) -> list[RequestRecord]:
-        """Return the requests that are remembered and have an event after this one."""
+        """Return the remembered requests that have an event after this one."""
         found: list[RequestRecord] = []
         for record in reversed(self.requests):
             if record.first_event + record.event_count - 1 <= event:
@@ -88,7 +88,7 @@ class Journal:
         return found
 
     def remember(self, received: Received, decision: Decision, answer: Answer, time: float) -> None:
-        """Put a request on record, with what became of it."""
+        """Record a request and its results."""
         counters = self.counters
         entries = received.reading.entries
         index = counters.requests
@@ -148,12 +148,12 @@ class Journal:
                 self.accepted.popleft()
 
     def record_of(self, answer: Answer) -> RequestRecord | None:
-        """Return the record of the request that was answered so; None if it was forgotten."""
+        """Return the record of the request that got this answer; None if it was forgotten."""
         place = self._place_of(answer)
         return None if place is None else self.requests[place]
 
     def note_undelivered(self, answer: Answer) -> None:
-        """Put on record that the client did not get this answer."""
+        """Record that the client did not get this answer."""
         place = self._place_of(answer)
         if place is not None:
             self.requests[place] = attrs.evolve(self.requests[place], answer_delivered=False)

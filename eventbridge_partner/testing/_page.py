@@ -1,4 +1,4 @@
-"""The page to look at: three static files, and headers that let it load nothing else."""
+"""The page: three static files, and headers that forbid it to load anything else."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ HEADERS: Final[Mapping[str, str]] = {
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
 }
-"""Of the page's files and of every answer to a control call."""
+"""Headers of the page's files and of every answer to a control call."""
 
 
 def file_at(path: str) -> tuple[str, bytes] | None:
-    """Return content type and content of what is at a path; None if there is nothing."""
+    """Return the content type and content of the file at a path; None if there is none."""
     found = _FILES.get(path.partition("?")[0].removeprefix(PATH))
     if found is None:
         return None

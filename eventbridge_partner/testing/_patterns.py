@@ -1,13 +1,13 @@
 """
-Event patterns, as rules on a customer's event bus have them: what they match, and why not.
+Event patterns of rules on a customer's event bus: whether they match an event, and why not.
 
 Written from the user guide: "Creating Amazon EventBridge event patterns" and "Comparison operators
 for use in event patterns". Where that is silent, AWS's open-source matcher, event-ruler, decides:
 its README says that EventBridge uses it.
 
 An event is seen as its leaves: texts, numbers, booleans and nulls, each with the path of names that
-leads to it. Arrays add nothing to a path, but what a pattern wants of several leaves below the same
-array must hold for one element of it. A dot in a name is the same as a step.
+leads to it. Arrays add nothing to a path, but conditions on several leaves below the same array
+must hold for one element of it. A dot in a name is the same as a step.
 """
 
 from __future__ import annotations
@@ -26,17 +26,16 @@ import attrs
 from eventbridge_partner._foreign_text import escaped
 
 MAX_ALTERNATIVES: Final = 1000
-"""Combinations that all `$or` of a pattern together may make. User guide: "Or matching"."""
+"""The most combinations of all `$or` of a pattern together. User guide: "Or matching"."""
 
 MAX_NUMBER: Final = 5.0e9
 """User guide, numeric matching: "limited to values between -5.0e9 and +5.0e9 inclusive"."""
 
 MAX_DEPTH: Final = 200
-"""Levels of objects in a pattern. A bound of this module: a pattern at AWS has 4,096 characters."""
+"""Levels of objects in a pattern. Our own limit; AWS limits a pattern to 4,096 characters."""
 
 REPEATED_PIECES: Final = 4
-"""How often a text may not stand between wildcards if it also begins the next one; see
-`_Wildcard`."""
+"""A text between wildcards that repeats this often is refused; see `_is_too_complex`."""
 
 _SHOWN: Final = 200
 _Leaf = str | int | float | bool | None
@@ -46,10 +45,10 @@ _T = TypeVar("_T")
 
 class InvalidPatternError(ValueError):
     """
-    A text or mapping is not an event pattern that EventBridge takes.
+    EventBridge would refuse a text or mapping as an event pattern.
 
     Attributes:
-        path: Where in the pattern, as names joined by dots; empty for the whole.
+        path: The place in the pattern, as names joined by dots; empty for the whole.
         reason: What was found there, and what is allowed.
     """
 
@@ -66,12 +65,12 @@ class InvalidPatternError(ValueError):
 @attrs.frozen
 class Mismatch:
     """
-    Why an event does not match, in one place.
+    One reason why an event does not match.
 
     Attributes:
         path: Names joined by dots.
-        wanted: What the pattern wants there, as JSON.
-        found: What the event has there, as JSON, cut if it is long; `nothing` if it has no leaf
+        wanted: The pattern's values there, as JSON.
+        found: The event's value there, as JSON, cut if it is long; `nothing` if it has no leaf
             there.
     """
 
@@ -88,13 +87,13 @@ class Mismatch:
 
 class EventPattern:
     """
-    An event pattern, checked and ready to be matched.
+    A validated event pattern.
 
     Args:
         pattern: JSON text, or the same as a mapping.
 
     Raises:
-        InvalidPatternError: EventBridge would not take it.
+        InvalidPatternError: EventBridge would refuse it.
     """
 
     def __init__(self, pattern: str | Mapping[str, Any]) -> None:
@@ -123,9 +122,9 @@ class EventPattern:
 
     def explain(self, envelope: Mapping[str, Any]) -> tuple[Mismatch, ...]:
         """
-        Return why a rule with this pattern would not match; nothing if it would.
+        Return why a rule with this pattern would not match; empty if it would.
 
-        Of the alternatives that `$or` makes, the one that comes closest is explained.
+        With `$or`, it explains the alternative that comes closest.
 
         Args:
             envelope: The event as the customer's rule sees it.
@@ -140,12 +139,12 @@ class EventPattern:
 
 
 _Way = tuple[str, int]
-"""A name that leads on towards a field, and how many of its steps are taken then."""
+"""A name on the way to a field, and how many of the field's steps it covers."""
 
 
 @attrs.frozen
 class _Field:
-    """What a pattern wants of the leaves at one path: any of its values or tests will do."""
+    """The condition on the leaves at one path: one of its values or tests must fit."""
 
     steps: tuple[str, ...]
     ways: tuple[tuple[_Way, ...], ...]
@@ -173,7 +172,7 @@ class _Field:
 
 
 _Want = tuple[_Field, int]
-"""A field, and how many of its steps have been taken."""
+"""A field, and how many of its steps have been walked."""
 
 
 def _hold(fields: Sequence[_Field], event: Mapping[str, Any]) -> bool:
@@ -189,7 +188,7 @@ def _hold(fields: Sequence[_Field], event: Mapping[str, Any]) -> bool:
 
 
 def _all_fit(node: object, wants: Sequence[_Want]) -> bool:
-    """Whether one choice of an element from each array fulfils all wants."""
+    """Whether one choice of an element from each array meets all conditions."""
     if isinstance(node, list | tuple):
         return any(_all_fit_one(element, wants) for element in _elements(node))
     return _all_fit_one(node, wants)
@@ -209,7 +208,7 @@ def _all_fit_one(node: object, wants: Sequence[_Want]) -> bool:
 
 
 def _fit_some_way(members: Mapping[str, Any], wants: Sequence[_Want]) -> bool:
-    """Try all ways of an event that has both {"a": {"b": …}} and {"a.b": …}."""
+    """Try all paths, for an event may have both {"a": {"b": …}} and {"a.b": …}."""
     ways = [[way for way in field.ways[at] if way[0] in members] for field, at in wants]
     for chosen in itertools.product(*ways):
         below: dict[str, list[_Want]] = {}
@@ -221,12 +220,12 @@ def _fit_some_way(members: Mapping[str, Any], wants: Sequence[_Want]) -> bool:
 
 
 def _is_object(node: object) -> TypeGuard[Mapping[str, Any]]:
-    # Asking an abstract class takes longer than all the rest.
+    # isinstance of an abstract class takes longer than all the rest.
     return type(node) is dict or (not isinstance(node, str) and isinstance(node, Mapping))
 
 
 def _elements(array: Sequence[Any]) -> Iterator[Any]:
-    """Yield what is in an array and in the arrays in it."""
+    """Yield the elements of an array and of the arrays in it."""
     waiting = [iter(array)]
     while waiting:
         for element in waiting[-1]:
@@ -261,7 +260,7 @@ def _mismatches(fields: Sequence[_Field], event: Mapping[str, Any]) -> Iterator[
     for field in lonely:
         yield Mismatch(field.path, _text(field.wanted), _found(field, event))
     if not lonely:
-        # Each holds for some element of an array, but there is none for which all hold.
+        # Each holds for some element of an array, but all hold for none.
         groups = [
             group
             for first in fields
@@ -315,7 +314,7 @@ def _text(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """Return a mapping of another class as the one that json knows."""
+    """Return a mapping as a dict, for json."""
     if isinstance(value, Mapping):
         return dict(cast("Mapping[str, Any]", value))
     raise TypeError(f"{type(value).__name__} is not JSON")
@@ -349,7 +348,7 @@ def _compiled(pattern: Mapping[str, Any]) -> list[_Fields]:
 def _add_object(
     alternatives: list[_Fields], above: tuple[str, ...], given: Mapping[Any, Any], *, in_or: bool
 ) -> None:
-    """Add what an object of the pattern wants to each of the alternatives so far."""
+    """Add the conditions of an object of the pattern to each alternative so far."""
     path = ".".join(above)
     if len(above) > MAX_DEPTH:
         raise InvalidPatternError(path, f"has more than {MAX_DEPTH} levels")
@@ -371,7 +370,7 @@ def _add_object(
         elif isinstance(value, list | tuple):
             field = _field((*above, *name.split(".")), value, here)
             for fields in alternatives:
-                # Of two members of a name the last counts, as in JSON.
+                # Of two members with one name, the last counts, as in JSON.
                 fields[here] = field
         else:
             raise InvalidPatternError(
@@ -483,7 +482,7 @@ def _wanted_text(operand: object, path: str) -> str:
 
 
 def _exists(operand: object, path: str, tests: list[_Test]) -> bool:
-    """Return whether the leaf may be absent; else let any leaf do."""
+    """Return whether the leaf may be absent; if it must exist, accept any leaf."""
     if not isinstance(operand, bool):
         raise InvalidPatternError(path, f"found {_kind(operand)}; allowed: true or false")
     if operand:
@@ -492,7 +491,7 @@ def _exists(operand: object, path: str, tests: list[_Test]) -> bool:
 
 
 def _without_case(operand: object, path: str) -> str | None:
-    """Return the text of `{"equals-ignore-case": text}` inside of another operator."""
+    """Return the text of `{"equals-ignore-case": text}` inside another operator."""
     if not isinstance(operand, Mapping):
         return None
     given = cast("Mapping[str, Any]", operand)
@@ -532,7 +531,7 @@ def _address(text: str) -> _Address | None:
 
 @attrs.frozen
 class _IsAddress:
-    """An address is the same however it is written: event-ruler compares it as a number."""
+    """Compares IP addresses as numbers, however they are written, as event-ruler does."""
 
     address: _Address
 
@@ -601,7 +600,7 @@ def _numeric(operand: object, path: str) -> _Test:
 
 @attrs.frozen
 class _Wildcard:
-    """A text with stars, found piece by piece: in time linear in the text's length."""
+    """A text with wildcards, matched piece by piece, in linear time."""
 
     pieces: tuple[str, ...]
 
@@ -647,11 +646,11 @@ def _wildcard(operand: object, path: str) -> _Wildcard:
 
 def _is_too_complex(pieces: Sequence[str]) -> bool:
     """
-    Whether AWS would find too many ways to match a text.
+    Tell whether AWS would refuse the wildcards as too complex.
 
-    It refuses what is "too complex - try using fewer wildcard characters or fewer repeating
-    character sequences after a wildcard character", and does not document where that begins. This
-    is as narrow as what was recorded: `*:*:*:*:*:event-bus/*`.
+    AWS refuses a rule that is "too complex - try using fewer wildcard characters or fewer
+    repeating character sequences after a wildcard character", and does not document the limit.
+    This refuses only the recorded case: `*:*:*:*:*:event-bus/*`.
     """
     counts = Counter(pieces[1:-1])
     return any(
@@ -741,4 +740,4 @@ _OPERATORS: Final[Mapping[str, Callable[[object, str], _Test]]] = {
 }
 
 _RESERVED: Final[Iterable[str]] = {*_OPERATORS, "exists", *_COMPARISONS}
-"""Names that would make members of `$or` read as operators."""
+"""Names that would turn members of `$or` into operators."""

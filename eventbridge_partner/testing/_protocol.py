@@ -1,4 +1,4 @@
-"""What a server and a transport know of the service that they stand in front of."""
+"""The local service as its server and its transport see it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class LocalService(Protocol):
-    """Deals with requests, whoever received them, from any number of threads."""
+    """Handles requests from any number of threads."""
 
     @property
     def region(self) -> str:
@@ -22,16 +22,16 @@ class LocalService(Protocol):
 
     @property
     def sources(self) -> LocalSources:
-        """The partner event sources, for their customers' actions."""
+        """The partner event sources, with their customers' actions."""
         ...
 
     @property
     def max_body_bytes(self) -> int:
-        """Requests whose body is larger are not read, but given to `refuse_unread`."""
+        """A larger body is not read; the request goes to `refuse_unread`."""
         ...
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Deal with one request."""
+        """Handle a request."""
         ...
 
     def refuse_unread(self, headers: Mapping[str, str]) -> Answer:
@@ -39,10 +39,10 @@ class LocalService(Protocol):
         ...
 
     def note_undelivered(self, answer: Answer) -> None:
-        """Put on record that the client did not get this answer."""
+        """Record that the client did not get this answer."""
         ...
 
-    # For the page and the calls over HTTP
+    # For the page and the control calls
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -54,11 +54,11 @@ class LocalService(Protocol):
         ...
 
     def stop(self, *faults: Fault) -> None:
-        """Put these very faults out of force."""
+        """Remove faults, compared by identity."""
         ...
 
     def clear_faults(self) -> None:
-        """Put no fault in force."""
+        """Remove all faults."""
         ...
 
     def forget(self) -> None:
@@ -70,5 +70,5 @@ class LocalService(Protocol):
         ...
 
     def send_again(self, entry: Mapping[str, Any]) -> Answer:
-        """Deal with a request that carries this entry alone, and that nobody had to sign."""
+        """Handle an unsigned request with this one entry."""
         ...

@@ -1,4 +1,4 @@
-"""A request as received: all that can be said of it without looking at the service's state."""
+"""A request as received: everything that does not depend on the service's state."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _SECRET_HEADERS: Final = frozenset(
 @attrs.frozen
 class Received:
     """
-    A request, and what is wrong with it.
+    A request, and its problems.
 
     Attributes:
-        operation: From `X-Amz-Target`; empty if there is none.
+        operation: The operation, from `X-Amz-Target`; empty if there is none.
         headers: Names in lower case, without those that hold credentials.
-        reading: Its body.
+        reading: The parsed body.
         signed: Who signed it and when.
-        protocol_problem: Why it is no call of an operation that the service knows.
-        signature_problem: Why its signature is not good; None where nobody asked.
+        protocol_problem: Why it is not a call of a known operation; None if it is.
+        signature_problem: Why its signature is invalid; None if it is valid or not verified.
         body_size: Bytes of the body.
     """
 
@@ -56,8 +56,8 @@ class Receiver:
     Reads requests.
 
     Args:
-        region: Which Region they must be signed for.
-        max_request_bytes: What the sizes of a request's entries together must stay under.
+        region: The Region that they must be signed for.
+        max_request_bytes: The total size of a request's entries must be below this.
         known: Returns the credentials that belong to an access key ID; None if the service does
             not know it.
         verifies: Whether signatures are verified.
@@ -74,7 +74,7 @@ class Receiver:
         self._region = region
         self._known = known
         self._verifies = verifies
-        # Operation by name: each reads and checks a body.
+        # By operation: a function that reads and checks a body.
         self._readers: Mapping[str, Callable[[bytes], Reading]] = {
             PUT_OPERATION: lambda body: _rules.read_put_partner_events(body, max_request_bytes),
             **{name: partial(_source_operations.read, name) for name in SOURCE_OPERATIONS},
@@ -85,8 +85,8 @@ class Receiver:
         Read a request.
 
         Args:
-            method: Of HTTP.
-            path: With the query, if there is one.
+            method: The HTTP method.
+            path: The path, with the query if there is one.
             headers: As received; names in any case.
             body: As received.
         """
@@ -117,7 +117,7 @@ class Receiver:
         )
 
     def read_unsigned(self, entry: Mapping[str, Any]) -> Received:
-        """Read a request with one entry, which comes from this machine and needs no signature."""
+        """Read a request with one entry that comes from this machine and needs no signature."""
         body = json.dumps({"Entries": [entry]}).encode()
         reading = self._readers[PUT_OPERATION](body)
         return Received(PUT_OPERATION, {}, reading, _signatures.Signed(), body_size=len(body))
@@ -139,7 +139,7 @@ class Receiver:
 
 
 def unread(headers: Mapping[str, str]) -> Received:
-    """Return what is known of a request whose body was not read."""
+    """Return a request whose body was not read."""
     names = {name.lower(): value for name, value in headers.items()}
     operation = names.get("x-amz-target", "").partition(".")[2]
     return Received(operation, _showable(names), Reading(()), _signatures.Signed())

@@ -1,4 +1,4 @@
-"""What the local service remembers of the requests that reached it, and what it answers."""
+"""The local service's records of requests, and its answers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class AcceptedEntry:
     An entry that the service accepted.
 
     Attributes:
-        event_id: The id that it was given.
+        event_id: The id that the service gave it.
         source: As received.
         detail_type: As received.
         detail: As received: JSON text.
         resources: As received.
-        time: Epoch seconds as received; None where the entry had no time.
-        request_index: Which request carried it, from 0.
+        time: Epoch seconds, as received; None if the entry had no time.
+        request_index: The index of the request that carried it, from 0.
         entry_index: Its place in that request, from 0.
-        dropped_for: The accounts that will never see it, because its source was PENDING there;
-            the service's answer does not tell. Always empty where any source is accepted.
+        dropped_for: The accounts that never see it, because its source was PENDING there; the
+            service's answer does not show that. Always empty if any source is accepted.
         received_at: When the service accepted it: epoch seconds by the service's own `clock`.
             Not compared.
     """
@@ -45,11 +45,11 @@ class AcceptedEntry:
 
     @property
     def parsed_detail(self) -> dict[str, Any]:
-        """The detail as a new dict; see `detail` for the numbers as they were written."""
+        """The detail as a new dict; `detail` has the numbers as they were written."""
         try:
             parsed: dict[str, Any] = json.loads(self.detail)
         except RecursionError:
-            # The service takes 1,000 levels; json recurses, and may have fewer left.
+            # The service accepts 1,000 levels, more than json's recursion may have left.
             import orjson
 
             parsed = orjson.loads(self.detail)
@@ -59,13 +59,13 @@ class AcceptedEntry:
 @attrs.frozen
 class EntryResult:
     """
-    What the service said of one entry: an id, or an error.
+    The service's result for one entry: an id, or an error.
 
     Attributes:
         event_id: None if it failed.
         error_code: None if it was accepted.
         error_message: None if it was accepted.
-        dropped_for: As in `AcceptedEntry`. The service does not say it.
+        dropped_for: As in `AcceptedEntry`. It is not part of the service's answer.
     """
 
     event_id: str | None = None
@@ -80,23 +80,23 @@ class RequestRecord:
     A request that reached the service.
 
     Attributes:
-        index: Its number, from 0, in the order in which the service dealt with them.
+        index: Its number, from 0, in the order in which the service handled them.
         operation: From `X-Amz-Target`; empty if there was none.
         entries: As received; empty if the body could not be read.
-        headers: As received, names in lower case, without what holds credentials.
-        results: What the service decided on each entry; empty if it refused the request whole.
-        status: The status of the answer; None if the connection was closed before there was one.
-        error_code: Why the request was refused whole; None if it was not.
-        faults: Those that had an effect.
-        answer_delivered: Whether the client got an answer that says what became of the request.
-            False if it was lost, cut, garbled, miscounted, or came when the client had left.
-        unknown_members: Names in the body that the service does not know and passes over.
-        time: When the service dealt with it: epoch seconds by the service's own `clock`.
-        members: What a source operation was asked with; empty for PutPartnerEvents, and if the
-            body could not be read.
+        headers: As received, names in lower case, without those that hold credentials.
+        results: One for each entry; empty if the whole request was refused.
+        status: The status of the answer; None if the connection closed without one.
+        error_code: Why the whole request was refused; None if it was not.
+        faults: The faults that had an effect.
+        answer_delivered: Whether the client got an answer that states the results. False if it
+            was lost, cut, garbled or miscounted, or if the client had left.
+        unknown_members: Names in the body that the service does not know and ignores.
+        time: When the service handled it: epoch seconds by the service's own `clock`.
+        members: The members of a source operation's request; empty for PutPartnerEvents, and if
+            the body could not be read.
         body_size: Bytes of the body. Not compared.
-        first_event: The number of the first of its events, from 1, as the page and the calls over
-            HTTP count them. Not compared.
+        first_event: The number of its first event, from 1, as the page and the control calls
+            count events. Not compared.
     """
 
     index: int
@@ -116,28 +116,28 @@ class RequestRecord:
 
     @property
     def entry_count(self) -> int:
-        """How many entries it carried."""
+        """The number of its entries."""
         return len(self.entries)
 
     @property
     def event_count(self) -> int:
-        """How many events it counts for: its entries; one if none can be read; of a list, none."""
+        """How many events it counts as: its entries; 1 if none can be read; 0 for a list."""
         return len(self.entries) or int(self.operation not in SOURCE_OPERATIONS)
 
 
 @attrs.frozen
 class Answer:
     """
-    What the service answers, and how it gets to the client.
+    An answer, and how it is delivered to the client.
 
     Attributes:
-        request_index: The record that it belongs to.
-        status: The HTTP status; 0 if the connection is closed before there is one.
+        request_index: The index of the request.
+        status: The HTTP status; 0 if the connection closes without an answer.
         headers: All but `Content-Length` and `Connection`; names in lower case.
-        body: The whole body, even if not all of it is sent.
-        delay: Seconds to wait before anything is sent.
-        is_silent: The connection closes and nothing is sent.
-        cut_after: How many bytes of the body are sent before the connection closes; None for all.
+        body: The whole body, even if only a part is sent.
+        delay: Seconds to wait before sending.
+        is_silent: Whether the connection closes without an answer.
+        cut_after: How many bytes of the body to send before the connection closes; None for all.
     """
 
     request_index: int
@@ -150,7 +150,7 @@ class Answer:
 
 
 def new_ids(count: int) -> list[str]:
-    """Return random UUIDs; asks the system for randomness only once, which is the slow part."""
+    """Return random UUIDs, with one call for randomness, which is the slow part."""
     digits = secrets.token_hex(16 * count)
     return [
         f"{digits[i : i + 8]}-{digits[i + 8 : i + 12]}-4{digits[i + 13 : i + 16]}"

@@ -1,9 +1,9 @@
 """
-What the service checks in a PutPartnerEvents request, on the raw JSON.
+The service's checks of a PutPartnerEvents request, on the raw JSON.
 
-The numbers and patterns are written down here a second time on purpose: were they shared with the
-client, a mistake in one of them would pass unseen. "Model" is the `events` 2015-10-07 service
-model that botocore ships.
+The numbers and patterns repeat those of the client on purpose: if they were shared, a mistake in
+one of them would go unnoticed. "Model" is the `events` 2015-10-07 service model that botocore
+ships.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MEMBERS: Final = ("Time", "Source", "Resources", "DetailType", "Detail")
 """Model: PutPartnerEventsRequestEntry."""
 
 NEEDED: Final = ("Source", "DetailType", "Detail")
-"""Optional in the model, but API reference: an entry without one of them fails."""
+"""Optional in the model, but the API reference says that an entry without one of them fails."""
 
 
 @attrs.frozen
@@ -70,11 +70,11 @@ class Reading:
     A request body as the service understands it.
 
     Attributes:
-        entries: Its entries as received; empty if they cannot be read.
-        refusal: Why the request as a whole is refused; None if it is not.
-        errors: For each entry, why it fails; None if it does not. Empty where `refusal` is given.
-        unknown_members: Names that the service does not know and passes over.
-        members: Of a source operation: what it was asked with.
+        entries: The entries as received; empty if they cannot be read.
+        refusal: Why the whole request is refused; None if it is not.
+        errors: For each entry, why it fails; None if it does not. Empty with a `refusal`.
+        unknown_members: Names that the service does not know and ignores.
+        members: The members of a source operation's request.
     """
 
     entries: tuple[Mapping[str, Any], ...] = attrs.field(repr=False)
@@ -90,7 +90,7 @@ def read_put_partner_events(body: bytes, max_size: int) -> Reading:
 
     Args:
         body: As received.
-        max_size: What the sizes of all entries together must stay under.
+        max_size: The total size of all entries must be below this.
     """
     try:
         payload = _DECODER.decode(body.decode())
@@ -128,7 +128,7 @@ def size_of(entry: Mapping[str, Any]) -> int:
 
 
 def entry_error(entry: Mapping[str, Any]) -> EntryError | None:
-    """Return why the service refuses this entry alone; None if it does not."""
+    """Return why the service refuses this entry; None if it does not."""
     for name in NEEDED:
         if not entry.get(name):
             return EntryError(
@@ -147,7 +147,7 @@ def entry_error(entry: Mapping[str, Any]) -> EntryError | None:
 
 
 def echo(entries: tuple[Mapping[str, Any], ...]) -> str:
-    """Return entries as the service's validation messages repeat them, details and all."""
+    """Return entries as the service's validation messages repeat them, with their details."""
     return "[" + ", ".join(map(_echoed, entries)) + "]"
 
 
@@ -171,7 +171,7 @@ def echoing_message(entries: tuple[Mapping[str, Any], ...]) -> str:
 
 
 def invalid(*findings: str) -> Refusal:
-    """Return the refusal that reports what the model's constraints do not allow."""
+    """Return the refusal that reports violations of the model's constraints."""
     noun = "error" if len(findings) == 1 else "errors"
     return Refusal(
         "ValidationException",
@@ -206,7 +206,7 @@ def _mistyped(entries: tuple[Mapping[str, Any], ...]) -> Refusal | None:
                 return _unserializable(f"{name} holds half of a surrogate pair.")
         time = entry.get("Time")
         if time is not None and not _is_finite_number(time):
-            # Recorded: an ISO 8601 text is answered so; the protocol wants epoch seconds.
+            # Recorded as the answer to an ISO 8601 text; the protocol wants epoch seconds.
             return _unserializable("Time can not be converted to a Timestamp.")
         resources = entry.get("Resources")
         if resources is None:
@@ -284,7 +284,7 @@ def _without_use(entries: tuple[Mapping[str, Any], ...], max_size: int) -> Refus
     return None
 
 
-# A detail is JSON text inside of the JSON
+# A detail is JSON text inside the JSON
 
 
 def _refuse_constant(name: str) -> object:
@@ -304,7 +304,7 @@ _DETAIL_DECODER: Final = json.JSONDecoder(
 )
 _STRUCTURE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _AT_ONCE: Final = 100
-"""Levels that are parsed in one go: json recurses, and Python's recursion limit is 1,000."""
+"""Levels to parse at a time: json recurses, and Python's recursion limit is 1,000."""
 
 
 def is_detail(text: str) -> bool:
@@ -326,7 +326,7 @@ def is_detail(text: str) -> bool:
 
 
 def _flattened(text: str) -> str | None:
-    """Replace what lies deeper than 100 levels by `0`, once parsed; None if it is not allowed."""
+    """Parse what is deeper than 100 levels and replace it by `0`; None if it is not allowed."""
     open_parts: list[list[str]] = [[]]
     copied = 0
     for match in _STRUCTURE.finditer(text):

@@ -1,8 +1,8 @@
 """
 The local service over real HTTP/1.1, with a thread for each connection.
 
-Written on sockets rather than on `http.server`, which reads headers through the email package and
-takes longer for that than the service for all the rest; and faults need the socket.
+Written on sockets rather than `http.server`, which parses headers with the email package and takes
+longer for that than the service for everything else. Faults need the socket, too.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ if TYPE_CHECKING:
     from eventbridge_partner.testing._rules import Refusal
 
 IDLE_SECONDS: Final = 300.0
-"""After which a connection that sends nothing is closed, so that abandoned ones do not pile up."""
+"""Seconds after which an idle connection is closed, so that abandoned ones do not pile up."""
 
 GRACE_SECONDS: Final = 5.0
-"""How long `close` waits for requests that are being answered."""
+"""Seconds that `close` waits for answers under way."""
 
 LINGER_SECONDS: Final = 2.0
-"""How long the rest of a refused body is read, so that its sender gets to read the answer."""
+"""Seconds to read the rest of a refused body, so that the client can read the answer."""
 
 MOST_STREAMS: Final = 8
-"""Readers at a time; each has a thread."""
+"""The most concurrent readers of the stream; each has a thread."""
 
 SLOW_SECONDS: Final = 10.0
-"""How long a reader may leave a message unread."""
+"""Seconds that a reader may leave a message unread."""
 
 _JSON: Final = "application/json"
 _STREAM: Final = f"{_control.PATH}stream"
@@ -62,10 +62,10 @@ class LocalServer:
     Serves HTTP for a local service until closed. Made by `FakeEventBridge.serve`.
 
     Attributes:
-        host: The address it listens on.
-        port: The port it listens on.
-        url: What clients on this machine take as `endpoint_url`.
-        page_url: The page to look at in a browser; None if there is none.
+        host: The address that it listens on.
+        port: The port that it listens on.
+        url: The `endpoint_url` for clients on this machine.
+        page_url: The URL of the page; None if there is no page.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class LocalServer:
         self.host: str = self._listener.getsockname()[0]
         self.port: int = self._listener.getsockname()[1]
         bracketed = f"[{self.host}]" if ":" in self.host else self.host
-        # Nobody can send to "any address": on this machine, loopback is one of them.
+        # A client cannot connect to "any address"; loopback is one of them.
         reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, bracketed)  # noqa: S104
         self.url: str = f"http://{reached}:{self.port}"
         self.page_url: str | None = f"{self.url}{_page.PATH}" if page else None
@@ -124,7 +124,7 @@ class LocalServer:
         self.close()
 
     def close(self) -> None:
-        """Finish the answers under way, close all connections and free the port."""
+        """Finish answers under way, close all connections and free the port."""
         with self._lock:
             first = not self._closing.is_set()
             self._closing.set()
@@ -153,7 +153,7 @@ class LocalServer:
                 except BlockingIOError:
                     continue
                 except OSError:
-                    # Out of file descriptors, or the client has left already.
+                    # Out of file descriptors, or the client has already left.
                     self._closing.wait(0.01)
                     continue
                 self._start(peer)
@@ -168,7 +168,7 @@ class LocalServer:
         try:
             thread.start()
         except RuntimeError:
-            # No more threads: this client is turned away, the others are served.
+            # No more threads: refuse this client, and go on serving the others.
             connection.abort()
             with self._lock:
                 del self._connections[connection]
@@ -177,9 +177,9 @@ class LocalServer:
         try:
             connection.serve()
         except OSError:
-            pass  # The client has left; what it did not get is on record.
+            pass  # The client has left; its missing answer is recorded.
         except Exception:
-            # A predicate of the user's raised: it must not look like a fault of the network.
+            # A user's predicate raised: that must not look like a network failure.
             _logger.exception("the local service failed")
         finally:
             connection.abort()
@@ -189,7 +189,7 @@ class LocalServer:
 
 @attrs.frozen
 class _Shared:
-    """What all connections of a server have in common."""
+    """State that all connections of a server share."""
 
     access: Access
     control: _control.Control
@@ -246,7 +246,7 @@ class _Connection:
                 return
 
     def close_if_idle(self) -> None:
-        """Close the connection unless a request is being answered; that one ends it itself."""
+        """Close the connection unless it is answering a request; then it closes afterwards."""
         with self._lock:
             if not self._answering:
                 self._shut_down()
@@ -257,8 +257,8 @@ class _Connection:
         self._socket.close()
 
     def _shut_down(self) -> None:
-        # Wakes a thread that waits in recv, which close alone does not.
-        with contextlib.suppress(OSError):  # The peer was first.
+        # Wakes a thread in recv; close alone would not.
+        with contextlib.suppress(OSError):  # The peer has already closed it.
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def _begin(self) -> bool:
@@ -296,8 +296,8 @@ class _Connection:
         return received[: head.length]
 
     def _deliver(self, answer: Answer, keeps_alive: bool) -> bool:
-        """Send an answer, or what its fault leaves of it; return whether the connection lives."""
-        # A busy machine delays answers too, and what is sent to a client that has left is no error.
+        """Send an answer, or what its fault leaves of it; return whether the connection stays."""
+        # A busy machine delays answers too, and sending to a client that has left is no error.
         if (answer.delay and self._closing.wait(answer.delay)) or self._peer_has_left():
             self._service.note_undelivered(answer)
             return False
@@ -314,7 +314,7 @@ class _Connection:
         return keeps_alive and answer.cut_after is None
 
     def _answer_beside(self, head: Head, body: bytes) -> bool:
-        """Answer what is not for the service: a control call, or a file of the page."""
+        """Answer a control call, or a request for a file of the page."""
         peer = self._socket.getpeername()[0]
         keeps_alive = head.keeps_alive and not self._closing.is_set()
         if refusal := self._shared.access.refusal(peer, head.headers):
@@ -334,15 +334,15 @@ class _Connection:
         return keeps_alive
 
     def _stream(self, head: Head) -> bool:
-        """Tell what happens until the client leaves; return that the connection is over."""
+        """Stream what happens until the client leaves. Returns False: the connection is over."""
         if not self._shared.streams.acquire(blocking=False):
-            refusal = f"{MOST_STREAMS} readers are there already"
+            refusal = f"there are already {MOST_STREAMS} readers"
             return self._send_document(503, {"message": refusal}, keeps_alive=False)
         try:
             headers = {**_page.HEADERS, "content-type": "text/event-stream"}
             self._socket.sendall(answer_head(200, headers, keeps_alive=False))
             last_id = head.headers.get("last-event-id", "")
-            # Who reads too slowly is dropped, and comes back to where it was.
+            # A reader that is too slow is disconnected, and resumes when it reconnects.
             self._socket.settimeout(SLOW_SECONDS)
             for message in _stream.messages(self._service, last_id, self._closing):
                 if message:
@@ -386,7 +386,7 @@ class _Connection:
         self._linger()
 
     def _linger(self) -> None:
-        """Let the client read the answer: closing with its bytes unread would take it back."""
+        """Let the client read the answer: closing with unread bytes would reset the connection."""
         self._socket.shutdown(socket.SHUT_WR)
         deadline = time.monotonic() + LINGER_SECONDS
         while (left := deadline - time.monotonic()) > 0:

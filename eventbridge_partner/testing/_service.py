@@ -1,4 +1,4 @@
-"""The local service: what users hold, and the way of a request through its parts."""
+"""The local service: the public class, and a request's way through its parts."""
 
 from __future__ import annotations
 
@@ -29,27 +29,28 @@ if TYPE_CHECKING:
 
 class FakeEventBridge:
     """
-    The service, for tests: checks signatures and limits, remembers, and fails on demand.
+    A local EventBridge for tests: it checks signatures and limits, keeps records, fails on demand.
 
-    Deals with requests in process (`transport`) or over HTTP (`serve`), from any number of
+    Handles requests in process (`transport`) or over HTTP (`serve`), from any number of
     threads.
 
     Args:
         region: The Region that requests must be signed for.
-        access_key_id: Of the account that it knows.
-        secret_access_key: Of the account that it knows.
-        session_token: None for lasting credentials.
-        verify_signatures: False takes requests with any signature, or none.
-        max_request_bytes: What the sizes of a request's entries together must stay under.
-        clock: Tells the time in epoch seconds; signatures are held against it.
-        seed: Decides the shares of faults; the same seed and requests fail alike.
-        keep: How many of the newest requests and accepted entries are remembered; None for all.
-            The counters count all the same.
-        keep_bytes: How much memory they may take, roughly: the oldest go first; None for any.
-        only_known_sources: True fails entries whose source nobody created, or that is gone; False
-            takes any source, until the first is created.
-        pending_seconds: How long a source can stay PENDING before it expires, by the `clock`.
-        page_size: How many a page of a list has at most, 1 to 100.
+        access_key_id: The access key id that requests must be signed with.
+        secret_access_key: The secret access key.
+        session_token: The session token; None for long-term credentials.
+        verify_signatures: False accepts requests with any signature, or none.
+        max_request_bytes: The total size of a request's entries must be below this.
+        clock: Returns epoch seconds; signatures are checked against it.
+        seed: The random seed of the faults' shares; the same seed and requests fail alike.
+        keep: How many of the newest requests and accepted entries to remember; None for all. The
+            counters count all.
+        keep_bytes: The approximate memory that they may take, in bytes; the oldest go first. None
+            for no limit.
+        only_known_sources: True fails entries whose source was never created, or is gone; False
+            accepts any source, until the first one is created.
+        pending_seconds: Seconds that a source may stay PENDING before it expires, by `clock`.
+        page_size: The most items on a page of a list, 1 to 100.
 
     Attributes:
         region: As given.
@@ -79,12 +80,12 @@ class FakeEventBridge:
             raise ValueError(f"page_size is {page_size!r}; allowed: 1 to {MAX_PAGE}")
         self.region = region
         self.max_request_bytes = max_request_bytes
-        # One byte of an entry's size takes up to six in JSON (\u0001), and there is JSON around.
+        # One byte of an entry's size takes up to six in JSON (\u0001), plus the JSON around it.
         self.max_body_bytes: int = 6 * max_request_bytes + 64 * 1024
         self._clock = clock
         self._newest = (access_key_id, secret_access_key, session_token)
         self._known: dict[str, Credentials] = {}
-        # Re-entrant: a predicate of a fault may look at what was accepted.
+        # Re-entrant: a fault's predicate may look at the accepted entries.
         self._lock = threading.RLock()
         self.sources: LocalSources = LocalSources(
             region, clock, self._lock, pending_seconds, only_known=only_known_sources
@@ -105,11 +106,11 @@ class FakeEventBridge:
             f"{self.accepted_count} entries accepted>"
         )
 
-    # What users look at
+    # For users to read
 
     @property
     def credentials(self) -> Credentials:
-        """The newest credentials of the account that the service knows, as botocore's class."""
+        """The newest credentials that the service knows, as botocore's class."""
         with self._lock:
             access_key_id, secret_access_key, token = self._newest
             known = self._known.get(access_key_id)
@@ -128,7 +129,7 @@ class FakeEventBridge:
 
     @property
     def requests(self) -> tuple[RequestRecord, ...]:
-        """The requests that reached the service, in the order in which it dealt with them."""
+        """The requests that reached the service, in the order in which it handled them."""
         with self._lock:
             return tuple(self._journal.requests)
 
@@ -150,44 +151,44 @@ class FakeEventBridge:
 
     @property
     def unplayed_faults(self) -> tuple[Fault, ...]:
-        """The faults of the script that have had no effect on any request so far."""
+        """The faults that have had no effect on any request so far."""
         with self._lock:
             return self._script.unplayed
 
-    # What users do
+    # For users to call
 
     def play(self, *faults: Fault) -> None:
         """
         Add faults to the script, after those that are already in it.
 
         Each request plays at most one fault that has a number of `times`: the first in the script
-        that concerns the request. Faults with `times=None` hold for all requests and combine:
-        with each other, and with the one.
+        that concerns the request. Faults with `times=None` hold for all requests, and combine
+        with each other and with that one.
         """
         with self._lock:
             self._script.add(faults)
 
     def stop(self, *faults: Fault) -> None:
-        """Take faults out of the script: the very ones that `faults` returns."""
+        """Remove faults from the script: the same objects that `faults` returns."""
         with self._lock:
             self._script.remove(faults)
 
     def clear_faults(self) -> None:
-        """Empty the script: from now on nothing goes wrong."""
+        """Remove all faults."""
         with self._lock:
             self._script.clear()
 
     def forget(self) -> None:
-        """Forget accepted entries and requests and count from 0. Faults and sources stay."""
+        """Forget accepted entries and requests, and count from 0. Faults and sources stay."""
         with self._lock:
             self._journal.forget()
 
     def rotate_credentials(self, session_token: str | None = None) -> Credentials:
         """
-        Make new credentials for the account; the service goes on knowing the old ones.
+        Make new credentials; the service still accepts the old ones.
 
         Args:
-            session_token: Of the new ones; None makes one up if the old ones have one.
+            session_token: Their session token; None makes one up if the old credentials have one.
         """
         with self._lock:
             old = self.credentials
@@ -199,11 +200,10 @@ class FakeEventBridge:
 
     def transport(self, *, sleep: Callable[[float], None] = time.sleep) -> LocalTransport:
         """
-        Return a transport that hands requests to this service without a socket.
+        Return a transport that passes requests to this service without a socket.
 
         Args:
-            sleep: Waits for slow answers, in seconds; those beyond the read timeout are not
-                waited for.
+            sleep: Waits for slow answers, up to the read timeout, in seconds.
         """
         from eventbridge_partner.testing._transport import LocalTransport
 
@@ -219,19 +219,19 @@ class FakeEventBridge:
         page: bool = True,
     ) -> LocalServer:
         """
-        Start to serve HTTP; stop with `close()` or by leaving its `with` block.
+        Start an HTTP server; stop it with `close()`, or use it in a `with` statement.
 
         Args:
             host: The address to listen on.
-            port: 0 for any free one; `url` tells which.
-            trusted_peers: Networks, such as `172.17.0.0/16`, from which control calls are taken
-                besides loopback, if they name a trusted host.
-            trusted_hosts: Each as `HOST:PORT`: what such calls may have as their `Host`.
-            page: Whether there is a page to look at, at `page_url`.
+            port: The port; 0 for any free one, which `url` shows.
+            trusted_peers: Networks, such as `172.17.0.0/16`, that may send control calls besides
+                loopback, if their `Host` is a trusted host.
+            trusted_hosts: The `Host` headers that such calls may have, each as `HOST:PORT`.
+            page: Whether to serve the page, at `page_url`.
 
         Raises:
-            OSError: It cannot listen there.
-            ValueError: A trusted peer is no network, or a trusted host has no port.
+            OSError: It cannot listen on that address and port.
+            ValueError: A trusted peer is not a network, or a trusted host has no port.
         """
         from eventbridge_partner.testing._server import LocalServer
 
@@ -248,11 +248,11 @@ class FakeEventBridge:
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """
-        Deal with one request, whoever received it.
+        Handle a request.
 
         Args:
-            method: Of HTTP.
-            path: With the query, if there is one.
+            method: The HTTP method.
+            path: The path, with the query if there is one.
             headers: As received; names in any case.
             body: As received.
         """
@@ -262,15 +262,15 @@ class FakeEventBridge:
 
     def send_again(self, entry: Mapping[str, Any]) -> Answer:
         """
-        Deal with a request that carries this entry alone, and that nobody had to sign.
+        Handle an unsigned request with this one entry.
 
         Args:
-            entry: With the wire's own member names, as a request's record has it.
+            entry: The entry with the wire's member names, as in a request's record.
         """
         return self._deal_with(self._receiver.read_unsigned(entry))
 
     def refuse_unread(self, headers: Mapping[str, str]) -> Answer:
-        """Refuse a request whose body has more than `max_body_bytes`; what plays has no part."""
+        """Refuse a request whose body has more than `max_body_bytes`. Faults do not apply."""
         received = _received.unread(headers)
         with self._lock:
             now = self._clock()
@@ -280,11 +280,11 @@ class FakeEventBridge:
         return answer
 
     def record_of(self, answer: Answer) -> RequestRecord | None:
-        """Return the record of the request that was answered so; None if it was forgotten."""
+        """Return the record of the request that got this answer; None if it was forgotten."""
         with self._lock:
             return self._journal.record_of(answer)
 
-    # For the page and the calls over HTTP
+    # For the page and the control calls
 
     def recent(self, after: int) -> Recent:
         """
@@ -299,7 +299,7 @@ class FakeEventBridge:
             return Recent(journal.epoch, requests, attrs.evolve(journal.counters))
 
     def note_undelivered(self, answer: Answer) -> None:
-        """Put on record that the client did not get this answer."""
+        """Record that the client did not get this answer."""
         with self._lock:
             self._journal.note_undelivered(answer)
 

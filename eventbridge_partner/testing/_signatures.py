@@ -1,8 +1,8 @@
 """
-Does the request come from whom it says? Recomputed by botocore's own SigV4 signer.
+Verifies signatures: botocore's own SigV4 signer computes them again.
 
-The codes and messages are those that AWS's JSON services answer with; the Common Errors page gives
-403 for some of them, what is recorded has 400.
+The codes and messages are those of AWS's JSON services. The Common Errors page gives status 403
+for some of them; recorded answers have 400.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from botocore.credentials import Credentials
 
 MAX_SKEW: Final = 300
-"""Seconds between the time of a signature and the service's clock."""
+"""The most seconds between the time of a signature and the service's clock."""
 
 _STAMP_FORM: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
@@ -43,16 +43,16 @@ MISMATCH: Final = Refusal(
 @attrs.frozen
 class Signed:
     """
-    What a request says about who signed it and when. Empty, but for `problem`, if nobody did.
+    A request's claim of who signed it and when. Empty except `problem` if it is not signed.
 
     Attributes:
-        access_key_id: Empty where the request names none.
-        token: The session token; empty where there is none.
+        access_key_id: Empty if the request names none.
+        token: The session token; empty if there is none.
         scope: The rest of the credential: date, Region, service, terminator.
         names: The names of the signed headers.
         signature: In hexadecimal.
-        time: When, epoch seconds; None where it does not say.
-        stamp: The same as the signature holds it: `20260131T235959Z`.
+        time: The signing time, epoch seconds; None if it is missing.
+        stamp: The signing time as signed: `20260131T235959Z`.
         problem: Why it cannot be read; None if it can.
     """
 
@@ -111,12 +111,12 @@ def verify(
     body: bytes,
 ) -> Refusal | None:
     """
-    Return why a signature is not good; None if it is. Its time is checked by `skew` instead.
+    Return why a signature is invalid; None if it is valid. `skew` checks its time.
 
     Args:
-        signed: What `read_signature` read in these headers.
-        credentials: What the service knows of the access key; None if it does not know it.
-        region: Which Region the service is in.
+        signed: The result of `read_signature` for these headers.
+        credentials: The credentials of the access key; None if it is unknown.
+        region: The Region of the service.
         method: As received.
         path: As received, with the query.
         headers: As received, with names in lower case.
@@ -129,8 +129,8 @@ def verify(
     if problem := _scope_problem(signed, region):
         return _bad_signature(problem)
     if list(signed.names) != sorted({name.lower() for name in signed.names}):
-        # User guide, "Create a signed AWS API request": lower case, in order. What AWS says to
-        # others is inferred.
+        # User guide, "Create a signed AWS API request": lower case, in order. AWS's answer to
+        # other names is inferred.
         return _bad_signature("SignedHeaders are not distinct names in lower case, in order.")
     if "host" not in signed.names:
         return _bad_signature("'Host' must be a 'SignedHeader' in the AWS Authorization.")
@@ -179,7 +179,7 @@ def _parameters(text: str) -> tuple[dict[str, str], str]:
     """
     Return the parameters of an Authorization header, and what is wrong with them.
 
-    Nobody has recorded what AWS says to a parameter that it does not know, or to two of a name.
+    AWS's answers to unknown and to repeated parameters are not recorded.
     """
     given: dict[str, str] = {}
     for part in text.split(","):
@@ -198,7 +198,7 @@ def _signing_time(headers: Mapping[str, str]) -> tuple[float | None, str]:
     stamp = headers.get("x-amz-date", "")
     try:
         if stamp:
-            # Several times as fast as strptime, but takes more forms than this one.
+            # Several times as fast as strptime, but accepts more formats.
             if not _STAMP_FORM.fullmatch(stamp):
                 return None, ""
             return datetime.fromisoformat(stamp).timestamp(), stamp
@@ -226,7 +226,7 @@ def _scope_problem(signed: Signed, region: str) -> str | None:
 
 
 class _SignedHeaders(dict[str, str]):
-    """What botocore's canonical form asks of its own class of headers."""
+    """The interface of botocore's headers that its canonical form uses."""
 
     def get_all(self, name: str) -> list[str]:
         return [self[name]]
@@ -234,11 +234,11 @@ class _SignedHeaders(dict[str, str]):
 
 @cache
 def _signer_class() -> Any:
-    """Make the class on first use: botocore takes longer to import than all of this package."""
+    """Make the class on first use: importing botocore takes longer than all of this package."""
     from botocore.auth import SigV4Auth
 
     class Recomputing(SigV4Auth):
-        """Signs the headers that the client signed, rather than those that botocore would."""
+        """Signs the headers that the client signed, rather than botocore's choice."""
 
         def headers_to_sign(self, request: AWSRequest) -> Any:
             return request.context["signed_headers"]
@@ -258,8 +258,8 @@ def _botocore_signature(
 ) -> str:
     from botocore.awsrequest import AWSRequest
 
-    # Without headers of its own, so that the body is hashed even if the client sent an
-    # `X-Amz-Content-SHA256` that claims to be its hash.
+    # Without the client's headers, so that the body is hashed even if the client sent an
+    # `X-Amz-Content-SHA256` with a claimed hash.
     request = AWSRequest(method=method, url=f"http://host{path}", data=body)
     request.context["timestamp"] = stamp
     request.context["signed_headers"] = _SignedHeaders({name: headers[name] for name in names})

@@ -1,8 +1,8 @@
 """
-The partner event source operations, from the raw JSON of a request to that of the answer.
+The operations on partner event sources, from a request's raw JSON to the answer's.
 
-The numbers and patterns are written down here a second time on purpose, as in `_rules`. "Model" is
-the `events` 2015-10-07 service model that botocore ships.
+The numbers and patterns repeat those of the client on purpose, as in `_rules`. "Model" is the
+`events` 2015-10-07 service model that botocore ships.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ INVALID_TOKEN: Final = Refusal("InvalidToken", "The pagination token is invalid 
 
 @attrs.frozen
 class _Text:
-    """What a member that is text may be."""
+    """The constraints of a text member."""
 
     shape: re.Pattern[str] | None
     shortest: int
@@ -57,7 +57,7 @@ _OPERATIONS: Final[Mapping[str, Mapping[str, _Text]]] = {
     "ListPartnerEventSourceAccounts": {"EventSourceName": _NAME, "NextToken": _TOKEN},
     "DeletePartnerEventSource": {"Name": _NAME, "Account": _ACCOUNT},
 }
-"""Model: the members of their requests that are text. Those with a token take a limit too."""
+"""Model: the text members of their requests. Those with a token take a limit too."""
 
 
 def read(operation: str, body: bytes) -> Reading:
@@ -123,12 +123,12 @@ def _unserializable(message: str) -> Refusal:
 @attrs.frozen
 class Carried:
     """
-    What became of a source operation.
+    The result of a source operation.
 
     Attributes:
         refusal: Why it was not carried out; None if it was.
         document: The answer's members; None for an answer without a body.
-        was_odd: Whether the odd page that was asked for had an effect.
+        was_odd: Whether the odd page had an effect.
     """
 
     refusal: Refusal | None = None
@@ -144,13 +144,13 @@ def carry_out(
     odd: OddPage | None,
 ) -> Carried:
     """
-    Carry out a source operation whose request was read without a refusal.
+    Carry out a source operation whose request is valid.
 
     Args:
         operation: Its name.
-        members: Of the request.
-        sources: What it is carried out on.
-        page_size: How many a page lists at most.
+        members: The request's members.
+        sources: The sources to act on.
+        page_size: The most items on a page.
         odd: What is odd about the page; None for nothing.
     """
     match operation:
@@ -187,7 +187,7 @@ def carry_out(
                 list(held), lambda account: _account_members(held[account]), members, page_size, odd
             )
         case _:
-            # Deleting what is not there: the model lists no error for it.
+            # The model lists no error for deleting a source that does not exist.
             sources.delete(members["Name"], members["Account"])
             return Carried()
 
@@ -213,7 +213,7 @@ def _account_members(source: LocalSource) -> dict[str, Any]:
 
 @attrs.frozen
 class _Page:
-    """A page of a list, which a token leads on from."""
+    """A page of a list, with the token of the next one."""
 
     member: str
     operation: str
@@ -227,7 +227,7 @@ class _Page:
         page_size: int,
         odd: OddPage | None,
     ) -> Carried:
-        """Return the page of these keys, in order, that the request asks for."""
+        """Return the requested page of these keys, in order."""
         given: str | None = members.get("NextToken")
         after = "" if given is None else self._position(given)
         kind = None if odd is None else odd.kind
@@ -255,7 +255,7 @@ class _Page:
         return Carried(document=document, was_odd=kind is not None)
 
     def _token(self, after: str) -> str:
-        # API reference: a token is unique to its page. So the same place has another each time.
+        # API reference: a token is unique to its page, so one place has a new token each time.
         text = json.dumps([self.operation, self.asked, after, secrets.token_hex(4)])
         return base64.urlsafe_b64encode(text.encode()).decode()
 

@@ -1,10 +1,10 @@
 """
-The partner event sources of the local service: their states, and what moves them.
+The partner event sources of the local service: their states and transitions.
 
-A source is one (name, customer account) in the service's Region. `TRANSITIONS` is all that can
-happen to one. API reference: CreatePartnerEventSource, DeactivateEventSource, EventSource. What is
-inferred, for want of a description: that a DELETED source can be created anew, and that it is gone
-when its customer deletes the bus too.
+A source is one (name, customer account) in the service's Region. `TRANSITIONS` has everything that
+can happen to one. API reference: CreatePartnerEventSource, DeactivateEventSource, EventSource. Two
+facts are inferred: a DELETED source can be created again, and it is gone when its customer deletes
+the bus too.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ SourceState = Literal["PENDING", "ACTIVE", "DELETED"]
 """Model: EventSourceState."""
 
 SourceAction = Literal["associate", "deactivate", "activate", "delete_bus", "expire"]
-"""What the customer does with a source, or lets happen to it."""
+"""The actions of a customer on a source."""
 
 PENDING_SECONDS: Final = 14 * 24 * 3600.0
-"""API reference: DeactivateEventSource. The onboarding guide has 7 days."""
+"""API reference: DeactivateEventSource. The onboarding guide says 7 days."""
 
 
 @attrs.frozen
 class LocalSource:
     """
-    A partner event source at the local service, at one moment.
+    A snapshot of a partner event source of the local service.
 
     Attributes:
         name: As created.
@@ -57,7 +57,7 @@ _Place = tuple[SourceState, bool]
 """A source's state, and whether it has a bus."""
 
 _GONE: Final = None
-"""The service knows the source no more."""
+"""The service no longer knows the source."""
 
 TRANSITIONS: Final[Mapping[SourceAction, Mapping[_Place, _Place | None]]] = {
     "associate": {("PENDING", False): ("ACTIVE", True)},
@@ -70,7 +70,7 @@ TRANSITIONS: Final[Mapping[SourceAction, Mapping[_Place, _Place | None]]] = {
     },
     "expire": {("PENDING", False): _GONE, ("PENDING", True): ("DELETED", True)},
 }
-"""For each action, from which places it leads to which others. From all others it is refused."""
+"""For each action, the places that it leads from and to. From other places it is refused."""
 
 _DELETED_BY_PARTNER: Final[Mapping[_Place, _Place | None]] = {
     ("PENDING", False): _GONE,
@@ -82,11 +82,11 @@ _DELETED_BY_PARTNER: Final[Mapping[_Place, _Place | None]] = {
 
 class LocalSources:
     """
-    The partner event sources of a local service, and what their customers can do with them.
+    The partner event sources of a local service, with their customers' actions.
 
-    `FakeEventBridge.sources` is one. Each name can be there for several accounts. Iterating gives
-    all sources in order of name and account, and `len` counts them. Sources that stay PENDING for
-    too long expire by the service's clock.
+    `FakeEventBridge.sources` is one. A name may exist in several accounts. Iterating yields all
+    sources in order of name and account, and `len` counts them. Sources that stay PENDING for too
+    long expire by the service's clock.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class LocalSources:
 
     @property
     def only_known(self) -> bool:
-        """Whether entries for sources that nobody created fail; true from the first one created."""
+        """Whether entries for unknown sources fail; True once the first source is created."""
         return self._only_known
 
     def get(self, name: str, account: str) -> LocalSource | None:
@@ -141,19 +141,19 @@ class LocalSources:
             found = sorted(name for name in self._sources if name.startswith(prefix))
             return [name for name in found if self.accounts(name)]
 
-    # What the partner does; the operations of the service come here too
+    # The partner's actions, also behind the service's operations
 
     def create(self, name: str, account: str) -> LocalSource:
         """
         Create a source: PENDING, until the customer associates it.
 
         Raises:
-            ValueError: There is one already, in another state than DELETED.
+            ValueError: It exists already, in a state other than DELETED.
         """
         with self._lock:
             there = self.get(name, account)
             if there is not None and there.state != "DELETED":
-                raise ValueError(f"there is {there} already")
+                raise ValueError(f"{there} exists already")
             self._only_known = True
             now = self._clock()
             arn = source_arn(name, self._region)
@@ -164,13 +164,13 @@ class LocalSources:
             return new
 
     def delete(self, name: str, account: str) -> None:
-        """Delete a source, as its partner: DELETED if the customer has a bus for it, else gone."""
+        """Delete a source as the partner: DELETED if the customer has a bus for it, else gone."""
         with self._lock:
             source = self.get(name, account)
             if source is not None:
                 self._move(source, _DELETED_BY_PARTNER[source.state, source.has_bus])
 
-    # What the customer does
+    # The customer's actions
 
     def associate(self, name: str, account: str) -> LocalSource:
         """
@@ -226,7 +226,7 @@ class LocalSources:
 
     def expire(self, name: str, account: str) -> LocalSource | None:
         """
-        Let a PENDING source expire at once, whatever its time.
+        Let a PENDING source expire at once.
 
         Returns:
             The source as it is now; None if it is gone.
@@ -239,14 +239,14 @@ class LocalSources:
 
     def act(self, action: SourceAction, name: str, account: str) -> LocalSource | None:
         """
-        Do what the action's name says, like the method of that name.
+        Call the method with the action's name.
 
         Returns:
             The source as it is now; None if it is gone.
 
         Raises:
             LookupError: There is no such source.
-            ValueError: The action is none of those, or cannot be done in the source's state.
+            ValueError: The action is unknown, or not possible in the source's state.
         """
         if action not in TRANSITIONS:
             raise ValueError(f"action is {action!r}; allowed: {', '.join(TRANSITIONS)}")
@@ -259,13 +259,13 @@ class LocalSources:
                 raise ValueError(f"cannot {action.replace('_', ' ')}: {source}")
             return self._move(source, places[source.state, source.has_bus])
 
-    # What becomes of events
+    # Fates of events
 
     def dropped_for(self, name: str) -> tuple[str, ...] | None:
         """
-        Return for which accounts an event of this source is dropped, because it is PENDING there.
+        Return the accounts for which an event of this source is dropped, for it is PENDING there.
 
-        None if it is rejected: the source is nowhere PENDING or ACTIVE.
+        None if the event is rejected: the source is nowhere PENDING or ACTIVE.
         """
         if not self._only_known:
             return ()
@@ -291,7 +291,7 @@ class LocalSources:
                 del self._sources[source.name]
             return None
         state, has_bus = place
-        # Deleting the bus of a deactivated source gives it no more time than it had.
+        # Deleting the bus of a deactivated source does not extend its time.
         expires_at = source.expires_at if state == "PENDING" else None
         if state == "PENDING" and expires_at is None:
             expires_at = self._clock() + self._pending_seconds
@@ -310,7 +310,7 @@ class LocalSources:
 
 
 def source_arn(name: str, region: str) -> str:
-    """Return a source's ARN. Service Authorization Reference: event-source names no account."""
+    """Return a source's ARN. Service Authorization Reference: it contains no account."""
     partitions = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
     found = (named for start, named in partitions.items() if region.startswith(start))
     return f"arn:{next(found, 'aws')}:events:{region}::event-source/{name}"

@@ -1,4 +1,4 @@
-"""What happens at the local service, as server-sent events."""
+"""A stream of what happens at the local service, as server-sent events."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from eventbridge_partner.testing._journal import Counters
 from eventbridge_partner.testing._protocol import LocalService
 
 BATCH_SECONDS: Final = 0.05
-"""Events that come within this time are told together."""
+"""Seconds within which events are sent together."""
 
 ALIVE_SECONDS: Final = 15.0
-"""A comment is sent after so long without anything else, so that nobody takes it for dead."""
+"""Seconds of silence after which a comment is sent, to show that the stream is alive."""
 
 STATE_SECONDS: Final = 0.5
-"""How often sources and faults are looked at, which have no counter of their own."""
+"""Seconds between two looks at sources and faults, which have no counter."""
 
 MOST_EVENTS: Final = 500
-"""In one message."""
+"""The most events in one message."""
 
 
 def messages(service: LocalService, last_id: str, closing: threading.Event) -> Iterator[bytes]:
     """
-    Yield messages until the server closes; empty ones where there is nothing to tell.
+    Yield messages until the server closes; empty ones when there is nothing to send.
 
-    `hello` comes first, with the epoch: a reader that knows another one forgets what it has.
-    `events` has the newest events and the counters, `state` the sources and faults as they are.
+    `hello` comes first, with the epoch: a reader with another epoch must forget its events.
+    `events` has the newest events and the counters, `state` the current sources and faults.
 
     Args:
-        service: What it is about.
-        last_id: The `Last-Event-ID` of a reader that comes back; empty for one that is new.
+        service: The local service.
+        last_id: The `Last-Event-ID` of a reader that reconnects; empty for a new one.
         closing: Set when the server closes.
     """
     epoch, after = _place(last_id)
@@ -93,7 +93,7 @@ def _place(last_id: str) -> tuple[str, int]:
 
 
 def _message(kind: str, document: dict[str, Any], identity: str = "") -> bytes:
-    # JSON without line ends: each message has one line of data.
+    # JSON without line ends, so each message has one line of data.
     lines = [f"event: {kind}", f"data: {json.dumps(document)}"]
     if identity:
         lines.append(f"id: {identity}")

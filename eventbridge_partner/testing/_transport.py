@@ -1,4 +1,4 @@
-"""The local service as a transport: no socket, the same faults."""
+"""The local service as a transport, without a socket but with the same faults."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 class LocalTransport:
     """
-    Hands requests to a local service in process. Made by `FakeEventBridge.transport`.
+    Passes requests to a local service in process. Made by `FakeEventBridge.transport`.
 
-    Where the service would close the connection or answer too late it raises `TransportError`,
-    always as if the request may have been carried out: over a network one could not tell.
+    If the service would close the connection or answer too late, it raises `TransportError`, with
+    `may_have_been_sent` set, for over a network one could not tell.
     """
 
     def __init__(self, service: LocalService, sleep: Callable[[float], None]) -> None:
@@ -30,14 +30,14 @@ class LocalTransport:
 
     def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
         """
-        Hand over a request and return its whole answer, whatever its status.
+        Pass a request to the service, and return its whole answer, whatever its status.
 
         Raises:
-            TransportError: A fault took the answer, or it would come after the read timeout.
+            TransportError: A fault suppressed the answer, or it would come after the read timeout.
         """
         url = urlsplit(request.url)
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        # What HTTP libraries add.
+        # Headers that HTTP libraries add.
         headers = {"Host": _host(url), "Content-Length": str(len(request.body))}
         headers.update(request.headers)
         answer = self._service.handle("POST", path, headers, request.body)
@@ -61,7 +61,7 @@ class LocalTransport:
         return HttpResponse(answer.status, answer.headers, answer.body)
 
     def close(self) -> None:
-        """Do nothing: there is no connection. Sending again works."""
+        """Do nothing: there is no connection. It can still send afterwards."""
 
 
 def _host(url: SplitResult) -> str:

@@ -262,7 +262,7 @@ def test_a_source_that_is_not_there_has_no_customer(service):
         service.sources.associate(NAME, OTHER)
     with pytest.raises(ValueError, match="action is 'buy'; allowed: associate, "):
         service.sources.act("buy", NAME, ACCOUNT)
-    with pytest.raises(ValueError, match="PENDING without a bus already"):
+    with pytest.raises(ValueError, match="PENDING without a bus exists already"):
         service.sources.create(NAME, ACCOUNT)
     assert repr(service.sources) == "<LocalSources us-east-1: 1 sources>"
 

@@ -1,4 +1,4 @@
-// The page of the local service. What comes from outside becomes text nodes, never markup.
+// The page of the local service. Foreign text becomes text nodes, never markup.
 
 const MOST_EVENTS = 10000; // as many as the service lists
 const ROW = 28; // pixels, as page.css has it
@@ -10,13 +10,13 @@ const list = $("list");
 
 let epoch = null;
 let events = []; // oldest first
-let shown = []; // those of them that the filter lets through
+let shown = []; // events that pass the filter
 let arrived = []; // not in `events` yet: while paused, or until the next frame
-let chosen = null; // the event that is looked at
-let whole = null; // all that the service knows of it
+let chosen = null; // the event in the side panel
+let whole = null; // everything that the service knows about it
 let matching = new Set(); // numbers of events that the pattern matches
 let compared = 0;
-let comparedTo = 0; // number of the last event that the pattern was held against
+let comparedTo = 0; // number of the last event that the pattern was tested against
 let patternIsGood = false;
 let isPaused = false;
 let frame = 0;
@@ -74,7 +74,7 @@ function listen() {
     showFaults(state);
   });
   stream.addEventListener("error", () => {
-    say($("connection"), "no connection; trying again…");
+    say($("connection"), "connection lost; reconnecting…");
     $("connection").classList.add("lost");
     if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 1000);
   });
@@ -117,7 +117,7 @@ function takeArrived() {
   }
   if (!wasAtTop) {
     sizeSpace();
-    list.scrollTop += added * ROW; // what is read stays where it is
+    list.scrollTop += added * ROW; // keep the visible rows in place
   }
   compareSoon();
 }
@@ -337,7 +337,7 @@ async function copy(text) {
     say($("done"), "copied");
   } catch {
     getSelection().selectAllChildren($("view"));
-    say($("done"), "The browser does not let this page copy; the view is selected.", true);
+    say($("done"), "The browser does not allow copying; the text is selected instead.", true);
   }
 }
 
@@ -401,7 +401,7 @@ async function comparePattern(isNew = false) {
     compared += found.compared;
     comparedTo = found.after;
     const [many, all] = [matching.size, compared].map((count) => count.toLocaleString());
-    say($("pattern-count"), `matches ${many} of ${all} events that were accepted`);
+    say($("pattern-count"), `matches ${many} of ${all} accepted events`);
     if (filter.rule && found.compared) {
       shown = events.filter(passes);
     }
@@ -427,7 +427,7 @@ async function explain() {
   if (!asked || !text.trim()) return show(asked ? "Write a pattern first." : "Choose an event first.");
   try {
     const found = await call("match", { pattern: text, event: asked.id });
-    if (found.matches) return show("It is not: the pattern matches.");
+    if (found.matches) return show("The pattern matches.");
     return show(...found.mismatches.map((one) => `${one.path} is ${one.found}; wanted: ${one.wanted}`));
   } catch (error) {
     return show(error.message);
@@ -525,7 +525,7 @@ function openTab(tabs, tab) {
 
 function openPanel(name, isWanted = true) {
   const tabs = [...$("panels").children];
-  // Choosing an event must not hide the pattern that it is held against.
+  // Choosing an event must not hide the pattern that it is tested against.
   if (!isWanted && $("tab-pattern").getAttribute("aria-selected") === "true") return;
   openTab(tabs, $(`tab-${name}`));
   for (const tab of tabs) $(tab.getAttribute("aria-controls")).hidden = tab.id !== `tab-${name}`;
