@@ -1,8 +1,8 @@
 """
-The guard against events that a partner event source would swallow.
+The guard: it holds back events that a partner event source would silently drop.
 
-What is known of sources, and what follows for an event, is decided in `_states` and `_holding`,
-without I/O; `SourceGuard` and `AsyncSourceGuard` ask and send, and differ by `await`.
+`_states` and `_holding` decide, without I/O, about sources and events; `SourceGuard` and
+`AsyncSourceGuard` look up and send, and differ by `await`.
 """
 
 from eventbridge_partner.guard._blocking import SourceGuard

@@ -33,11 +33,11 @@ T = TypeVar("T")
 
 
 class GuardedAsyncClient(Protocol):
-    """What a guard stands in front of: a `AsyncPartnerEventsClient`, or what has these of it."""
+    """The client behind a guard: an `AsyncPartnerEventsClient`, or an object with these methods."""
 
     @property
     def sources(self) -> AsyncSources:
-        """Where states are looked up."""
+        """Looks up the states of sources."""
         ...
 
     async def put_events(
@@ -61,19 +61,18 @@ class GuardedAsyncClient(Protocol):
 
 class AsyncSourceGuard(BaseGuard[GuardedAsyncClient]):
     """
-    Keeps events from sources that would swallow them. Put it in front of an asynchronous client.
+    Holds back events whose source would drop them. Put it in front of an asynchronous client.
 
-    A source in state PENDING accepts events and drops them, and the answer does not show it. The
-    guard looks the states up, keeps them for a while, and holds back what would be lost. Look-ups
-    keep the pace of `client.sources`; where there is no answer to be had, events are sent. A state
-    may change between the look and the send, so what is sent may still be dropped. For any
-    number of tasks.
+    A PENDING source accepts events and drops them, and the answer does not show it. The guard
+    looks up the states, caches them, and holds back the events that would be lost. Look-ups keep
+    the pace of `client.sources`; if they fail, events are sent. A state may change between the
+    look-up and the request, so an event may still be dropped. Safe for any number of tasks.
     """
 
     _is_async = True
 
     def _forget_parent(self) -> None:
-        # A lock belongs to the loop that it was waited for in.
+        # A lock belongs to the loop in which it was first awaited.
         self._turns = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()
 
     # ------------------------------------------------------------ sending
@@ -85,10 +84,10 @@ class AsyncSourceGuard(BaseGuard[GuardedAsyncClient]):
         deadline: float | None = None,
     ) -> DeliveryReport:
         """
-        Send events whose sources take them; see `put_events` of the client.
+        Send events, except those that are held back; see `put_events` of the client.
 
         Returns:
-            One outcome per event, in the order given, those that were held back included.
+            One outcome per event, in the order given, including events that were held back.
         """
         check_deadline(deadline)
         refuse_single(events)
@@ -129,12 +128,12 @@ class AsyncSourceGuard(BaseGuard[GuardedAsyncClient]):
         deadline: float | None = None,
     ) -> AsyncGenerator[Outcome, None]:
         """
-        Send events without end whose sources take them; see `stream_events` of the client.
+        Send an endless stream of events, except those held back; see `stream_events` of the client.
 
         `patience` and `max_look_ups` are for each 1,000 events.
 
         Yields:
-            One outcome per event, in the order given, those that were held back included.
+            One outcome per event, in the order given, including events that were held back.
         """
         check_deadline(deadline)
         refuse_single(events)
@@ -145,9 +144,9 @@ class AsyncSourceGuard(BaseGuard[GuardedAsyncClient]):
 
     async def check(self, event: GivenEvent) -> Outcome | None:
         """
-        Return the outcome of an event that is to be held back; None for one to be sent.
+        Return the outcome of an event that must be held back; None if it may be sent.
 
-        For what sends in another way than `put_events`. Tell `learn` of the outcomes then.
+        For senders that do not use `put_events`. They must pass the outcomes to `learn`.
         """
         source = source_of(event)
         standing = None if source is None else await self._held(source, self._watch.budget())
@@ -158,7 +157,7 @@ class AsyncSourceGuard(BaseGuard[GuardedAsyncClient]):
         return outcome
 
     async def learn(self, outcome: Outcome) -> None:
-        """Take from an outcome whether its source is gone."""
+        """Learn from an outcome whether its source is gone."""
         await self._run(self._plans.learn((outcome,)))
 
     async def _settling(

@@ -1,4 +1,4 @@
-"""What both guards are but asking and sending: what they are told."""
+"""The settings and state of both guards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ClientT = TypeVar("ClientT")
 
 
 class BaseGuard(ABC, Generic[ClientT]):
-    """A guard in front of a client, whatever its world."""
+    """A guard in front of a client, blocking or asyncio."""
 
     _is_async: ClassVar[bool]
 
@@ -39,35 +39,35 @@ class BaseGuard(ABC, Generic[ClientT]):
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """
-        Check what the guard is told.
+        Create a guard.
 
         Args:
-            client: What sends. It stays the caller's to close.
-            on_pending: What becomes of events whose source is PENDING. `reject`: the outcome is
-                `Rejected` with the code `SourcePending`. `allow` or `warn`: they are sent and
+            client: The client that sends. The caller closes it.
+            on_pending: How to treat events whose source is PENDING. `reject`: the outcome is
+                `Rejected` with the code `SourcePending`. `allow` or `warn`: they are sent, and
                 dropped by the service; `warn` logs that once for each look-up. A function: it is
-                given the event to keep until the source is ACTIVE, and the outcome is `Exhausted`
-                with the code `SourceParked`, which tells the caller that somebody else sends it
-                again. On asyncio it may be asynchronous.
+                called with the event, to keep it until the source is ACTIVE and send it again;
+                the outcome is `Exhausted` with the code `SourceParked`. On asyncio it may be
+                asynchronous.
             account_of: Returns the customer's account for the name of a source, as a dict's `get`
-                does; None for one that it does not know. Without it, a source is PENDING if it is
-                so in all accounts that have it. If it raises, or returns what is no account, that
-                is logged, and counts as None.
-            on_source_gone: Called with the name of a source that does not exist any more, once,
-                by the thread or task that found out: stop sending to it, and drop its mapping. On
-                asyncio it may be asynchronous.
-            ttl: Seconds for which a look-up is believed.
+                does; None if unknown. Without an account, a source is PENDING if it is PENDING in
+                all its accounts. If the function raises, or returns an invalid account, that is
+                logged and counts as None.
+            on_source_gone: Called once with the name of a source that no longer exists, on the
+                thread or task that found out. Stop sending to the source, and drop its mapping.
+                On asyncio it may be asynchronous.
+            ttl: Seconds for which the result of a look-up is valid.
             pending_ttl: The same for sources that were PENDING.
-            patience: Seconds that the look-ups of one call may take; of a `deadline`, half at
-                most. What is not known then is gone by as it was known before, or else sent.
-            max_look_ups: How many sources one call looks up at most.
-            look_up_timeout: Seconds for one look-up with all its attempts. After one that fails
-                there is none for 5 s, and up to 5 minutes if that goes on.
-            clock: Tells seconds, from any beginning: for tests.
+            patience: Seconds that the look-ups of one call may take, but at most half of its
+                `deadline`. After that, the last known state counts; without one, events are sent.
+            max_look_ups: The most sources that one call looks up.
+            look_up_timeout: Seconds for one look-up with all its attempts. After a failure there
+                is none for 5 s, and for up to 5 minutes if failures continue.
+            clock: Returns monotonic seconds; for tests.
 
         Raises:
-            TypeError: The client is one of the other world.
-            ValueError: A number or word that cannot work.
+            TypeError: The client is asyncio's for a blocking guard, or the other way round.
+            ValueError: A setting is out of range.
         """
         self._client: ClientT = client
         is_async = inspect.iscoroutinefunction(getattr(client, "put_events", None))
@@ -92,10 +92,10 @@ class BaseGuard(ABC, Generic[ClientT]):
 
     @abstractmethod
     def _forget_parent(self) -> None:
-        """Start with a turn of one's own: a thread of the parent may have held the other."""
+        """Start with a new lock after a fork: a thread of the parent may have held the old one."""
 
     def _tell(self, merging: Merging) -> None:
-        """Tell of what was held back since the last time."""
+        """Report the events that were held back since the last call."""
         untold, merging.untold = merging.untold, []
         decided_by(self._client, "guard", untold)
 
@@ -104,10 +104,10 @@ class BaseGuard(ABC, Generic[ClientT]):
 
 
 def plans_of(guard: BaseGuard[Any]) -> Plans:
-    """Return what a guard knows and does, for a sender with a loop of its own."""
+    """Return a guard's plans, for a publisher."""
     return guard._plans  # pyright: ignore[reportPrivateUsage]
 
 
 def client_of(guard: BaseGuard[ClientT]) -> ClientT:
-    """Return what a guard stands in front of."""
+    """Return the client behind a guard."""
     return guard._client  # pyright: ignore[reportPrivateUsage]

@@ -29,11 +29,11 @@ T = TypeVar("T")
 
 
 class GuardedClient(Protocol):
-    """What a guard stands in front of: a `PartnerEventsClient`, or what has these of it."""
+    """The client behind a guard: a `PartnerEventsClient`, or an object with these methods."""
 
     @property
     def sources(self) -> Sources:
-        """Where states are looked up."""
+        """Looks up the states of sources."""
         ...
 
     def put_events(
@@ -51,13 +51,12 @@ class GuardedClient(Protocol):
 
 class SourceGuard(BaseGuard[GuardedClient]):
     """
-    Keeps events from sources that would swallow them. Put it in front of a client.
+    Holds back events whose source would drop them. Put it in front of a client.
 
-    A source in state PENDING accepts events and drops them, and the answer does not show it. The
-    guard looks the states up, keeps them for a while, and holds back what would be lost. Look-ups
-    keep the pace of `client.sources`; where there is no answer to be had, events are sent. A state
-    may change between the look and the send, so what is sent may still be dropped. Thread-safe,
-    and safe to use on both sides of a fork.
+    A PENDING source accepts events and drops them, and the answer does not show it. The guard
+    looks up the states, caches them, and holds back the events that would be lost. Look-ups keep
+    the pace of `client.sources`; if they fail, events are sent. A state may change between the
+    look-up and the request, so an event may still be dropped. Thread-safe and fork-safe.
     """
 
     _is_async = False
@@ -71,10 +70,10 @@ class SourceGuard(BaseGuard[GuardedClient]):
         self, events: Iterable[GivenEvent], *, deadline: float | None = None
     ) -> DeliveryReport:
         """
-        Send events whose sources take them; see `put_events` of the client.
+        Send events, except those that are held back; see `put_events` of the client.
 
         Returns:
-            One outcome per event, in the order given, those that were held back included.
+            One outcome per event, in the order given, including events that were held back.
         """
         check_deadline(deadline)
         refuse_single(events)
@@ -109,12 +108,12 @@ class SourceGuard(BaseGuard[GuardedClient]):
         self, events: Iterable[GivenEvent], *, deadline: float | None = None
     ) -> Iterator[Outcome]:
         """
-        Send events without end whose sources take them; see `stream_events` of the client.
+        Send an endless stream of events, except those held back; see `stream_events` of the client.
 
         `patience` and `max_look_ups` are for each 1,000 events.
 
         Yields:
-            One outcome per event, in the order given, those that were held back included.
+            One outcome per event, in the order given, including events that were held back.
         """
         check_deadline(deadline)
         refuse_single(events)
@@ -124,9 +123,9 @@ class SourceGuard(BaseGuard[GuardedClient]):
 
     def check(self, event: GivenEvent) -> Outcome | None:
         """
-        Return the outcome of an event that is to be held back; None for one to be sent.
+        Return the outcome of an event that must be held back; None if it may be sent.
 
-        For what sends in another way than `put_events`. Tell `learn` of the outcomes then.
+        For senders that do not use `put_events`. They must pass the outcomes to `learn`.
         """
         source = source_of(event)
         standing = None if source is None else self._held(source, self._watch.budget())
@@ -137,7 +136,7 @@ class SourceGuard(BaseGuard[GuardedClient]):
         return outcome
 
     def learn(self, outcome: Outcome) -> None:
-        """Take from an outcome whether its source is gone."""
+        """Learn from an outcome whether its source is gone."""
         self._run(self._plans.learn((outcome,)))
 
     def _settling(self, sent: Iterator[Outcome], merging: Merging) -> Iterator[Outcome]:

@@ -1,4 +1,4 @@
-"""What a guard does with the events of one call: what it holds back, and the outcome of that."""
+"""The events of one call that a guard holds back, and their outcomes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SOURCE_PENDING: Final = "SourcePending"
 """The code of events that are held back because their source is PENDING."""
 
 SOURCE_PARKED: Final = "SourceParked"
-"""The code of events that the function for parking has taken."""
+"""The code of events that the `on_pending` function has taken."""
 
 SOURCE_GONE: Final = "SourceGone"
-"""The code of events whose source is known to exist no more, and that were not sent."""
+"""The code of events that were not sent because their source is known to be gone."""
 
 
 class _StandIn:
-    """No event, and nothing that a caller could give."""
+    """A placeholder that is not an event, and that no caller can pass."""
 
     __slots__ = ()
     is_stand_in: Final = True
@@ -45,20 +45,20 @@ class _StandIn:
 
 STAND_IN: Final[Any] = _StandIn()
 """
-Given to the client in a stream after many events that are held back.
+Passed to the client's stream after many held-back events.
 
-It is no event, so it is rejected unsent; and it lets outcomes be handed out while nothing is sent.
+The client rejects it unsent, so outcomes keep flowing while no event is sent.
 """
 
 STAND_IN_AFTER: Final = 100
-"""So many events that are held back, one after the other."""
+"""How many consecutive held-back events lead to a placeholder."""
 
 BUDGET_EVENTS: Final = 1000
-"""How many events of a stream share what the look-ups of one call may take."""
+"""How many events of a stream share the look-up budget of one call."""
 
 
 def source_of(event: object) -> str | None:
-    """Return the name of an event's source; None if the event has none that could be looked up."""
+    """Return the name of an event's source; None if it cannot be looked up."""
     if isinstance(event, PartnerEvent):
         return event.source
     source: object = event.get("Source") if isinstance(event, Mapping) else None
@@ -84,7 +84,7 @@ class Held:
     Attributes:
         index: Its position among the events of the call.
         event: As the caller gave it.
-        standing: Of its source.
+        standing: The standing of its source.
     """
 
     index: int
@@ -94,7 +94,7 @@ class Held:
 
 def gone(held: Held) -> Rejected:
     """Return the outcome of an event whose source is gone."""
-    message = "the partner event source does not exist any more; the event was not sent"
+    message = "the partner event source no longer exists; the event was not sent"
     return Rejected(SOURCE_GONE, message, held.event, held.index, 0, source_is_gone=True)
 
 
@@ -106,7 +106,9 @@ def pending(held: Held) -> Rejected:
 
 def parked(held: Held) -> Exhausted:
     """Return the outcome of an event that was parked."""
-    message = "parked: whoever parked it sends it again when the partner event source is ACTIVE"
+    message = (
+        "parked: the on_pending function has the event, until the partner event source is ACTIVE"
+    )
     return Exhausted(SOURCE_PARKED, message, held.event, held.index, 0)
 
 
@@ -122,7 +124,7 @@ def not_parked(held: Held, error: Exception) -> Exhausted:
 def select(
     events: Sequence[GivenEvent], standings: Mapping[str, Standing]
 ) -> tuple[list[GivenEvent], list[Held]]:
-    """Return the events that are sent, and those that are held back by their sources' standing."""
+    """Return the events to send, and the events to hold back."""
     sent: list[GivenEvent] = []
     held: list[Held] = []
     for index, event in enumerate(events):
@@ -136,14 +138,14 @@ def select(
 
 class Merging:
     """
-    Puts outcomes of what was held back among those of what was sent, in the caller's order.
+    Merges the outcomes of held-back events with those of sent events, in the caller's order.
 
     Attributes:
-        held: The outcomes of what was held back and not handed out, by position among all events.
-            An event that was sent comes when all before it have been added here.
-        shift: How many were held back before the newest outcome.
-        taken: How many events the caller's iterable gave, when it is over.
-        untold: What was held back and not told of yet.
+        held: Outcomes of held-back events that are not yet returned, by position among all events.
+            All before a sent event are added before its outcome comes.
+        shift: How many events were held back before the newest outcome.
+        taken: How many events the caller's iterable yielded, once it has ended.
+        untold: Outcomes of held-back events that are not yet reported.
     """
 
     def __init__(self) -> None:
@@ -153,12 +155,12 @@ class Merging:
         self.taken = 0
 
     def hold(self, index: int, outcome: Outcome) -> None:
-        """Take the outcome of an event that is held back."""
+        """Add the outcome of a held-back event."""
         self.held[index] = outcome
         self.untold.append(outcome)
 
     def place(self, outcome: Outcome) -> list[Outcome]:
-        """Take the next outcome of what was sent; return it behind what was held back before it."""
+        """Return the next outcome of a sent event, after those of events held back before it."""
         place = outcome.index + self.shift
         placed: list[Outcome] = []
         while (held := self.held.pop(place, None)) is not None:
@@ -172,7 +174,7 @@ class Merging:
         return placed
 
     def report(self, sent: DeliveryReport) -> DeliveryReport:
-        """Return all outcomes that there are, given those of what was sent."""
+        """Return all outcomes, merged with those of the sent events."""
         if not self.held and not self.shift:
             return sent
         outcomes: list[Outcome] = []
@@ -187,23 +189,23 @@ class Merging:
         return DeliveryReport([*outcomes, *self.rest()])
 
     def rest(self) -> list[Outcome]:
-        """Return what was held back behind all that was sent."""
+        """Return the outcomes of events held back after the last sent event."""
         rest = [self.held[place] for place in sorted(self.held)]
         self.held.clear()
         return rest
 
     def interrupted(self, error: InputInterruptedError) -> InputInterruptedError:
-        """Return an error that counts and reports what was held back too."""
+        """Return an error that includes the held-back events in its count and report."""
         report = self.report(error.report)
         return InputError(error.__cause__ or error).interrupted(self.taken, report)
 
     def settle(self, cause: BaseException | None) -> None:
-        """Have the report of a call that ended midway tell of what was held back."""
+        """Add the held-back events to the report of a call that ended midway."""
         if isinstance(cause, CallInterruptedError):
             cause.report = self.report(cause.report)
 
 
 def cancelled_before_sending(merging: Merging) -> CallCancelledError:
-    """Return the cause of a cancellation while nothing but what is held back had been decided."""
+    """Return the cause of a cancellation before any event was sent."""
     report = DeliveryReport(merging.rest())
     return CallCancelledError("the call was cancelled before anything was sent", report)

@@ -1,9 +1,9 @@
 """
-What both guards do about a source, as plans: they say what to ask and whom to call.
+The plans of both guards, without I/O. They yield steps.
 
-    InTurn(patience, plan)  carry out a plan while no other look-up goes on; None if no turn came
-    Look(source, seconds)   go on with the source's accounts, or throw the error into the plan
-    Call(hook, value)       call a function of the user's
+    InTurn(patience, plan)  run a plan while no other look-up runs; None if its turn did not come
+    Look(source, seconds)   resume with the source's accounts, or throw the error into the plan
+    Call(hook, value)       call a function of the user
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @attrs.frozen
 class InTurn:
-    """Carry out a plan while no other look-up goes on, if its turn comes in so many seconds."""
+    """Run a plan while no other look-up runs, if its turn comes within `patience` seconds."""
 
     patience: float
     plan: Plan[bool]
@@ -47,7 +47,7 @@ class InTurn:
 
 @attrs.frozen
 class Look:
-    """Ask for the accounts of a source."""
+    """Look up the accounts of a source."""
 
     source: str
     seconds: float
@@ -55,7 +55,7 @@ class Look:
 
 @attrs.frozen
 class Call:
-    """Call a function of the user's."""
+    """Call a function of the user."""
 
     hook: Callable[[Any], object]
     value: object
@@ -71,9 +71,9 @@ class Plans:
     The plans of one guard.
 
     Attributes:
-        watch: What it knows and decides.
-        park: Keeps an event until its source is ACTIVE; None if nobody does.
-        on_source_gone: Is called with the name of a source that is gone; None for nothing.
+        watch: Knows the states, and decides.
+        park: The `on_pending` function; None without one.
+        on_source_gone: Called with the name of a source that is gone; None without one.
     """
 
     watch: Watch
@@ -83,7 +83,7 @@ class Plans:
     def select(
         self, events: Sequence[GivenEvent], merging: Merging, budget: Budget, pace: Pace
     ) -> Plan[Sequence[GivenEvent]]:
-        """Return what is sent of the events; the outcomes of the others go to `merging`."""
+        """Return the events to send; the outcomes of the others go to `merging`."""
         sources = sources_of(events)
         for source, need in self.watch.needs(sources):
             yield from self._look_up(source, need, budget, pace)
@@ -102,7 +102,7 @@ class Plans:
         return self.watch.held(source)
 
     def outcome(self, held: Held) -> Plan[Outcome]:
-        """Return the outcome of an event that is held back."""
+        """Return the outcome of a held-back event."""
         if held.standing is Standing.GONE:
             return gone(held)
         if self.park is None:
@@ -115,13 +115,13 @@ class Plans:
         return parked(held)
 
     def learn(self, outcomes: Sequence[Outcome]) -> Plan[None]:
-        """Take from outcomes which sources are gone."""
+        """Learn from outcomes which sources are gone."""
         for outcome in outcomes:
             if (source := self.watch.learn(outcome)) is not None:
                 yield from self._tell_gone(source)
 
     def _look_up(self, source: str, need: Need, budget: Budget, pace: Pace) -> Plan[None]:
-        # One at a time, so that all who wait for the same source have the one answer.
+        # One at a time, so that all callers that wait for a source share one answer.
         patience = self.watch.patience(need, budget)
         is_news = yield InTurn(patience, self._ask(source, budget, pace))
         if is_news:
@@ -138,7 +138,7 @@ class Plans:
         except ResourceNotFoundError:
             accounts = ()
         except InvalidEventError:
-            return False  # the client says what is wrong with it
+            return False  # the client rejects it with its findings
         except PartnerEventsError as error:
             self.watch.failed(error)
             return False

@@ -1,4 +1,4 @@
-"""What is known of the states of sources, for how long, and what has to be asked. Time is told."""
+"""The known states of sources, and which to look up. Time is an argument."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LAST_REST: Final = 300.0
 
 
 class Standing(enum.Enum):
-    """What becomes of events for a source."""
+    """What happens to the events of a source."""
 
     OPEN = "they are sent"
     PENDING = "the service accepts them and drops them"
@@ -22,27 +22,27 @@ class Standing(enum.Enum):
 
 
 class Need(enum.Enum):
-    """Whether a source has to be asked for."""
+    """Whether to look up a source."""
 
-    NOTHING = "what is known is new enough, or nobody may be asked now"
-    REFRESH = "if it can be had without waiting"
-    ANSWER = "nothing is known that an event could be sent or held back on"
+    NOTHING = "the known state is new enough, or look-ups are paused"
+    REFRESH = "only if there is no need to wait"
+    ANSWER = "no state is known to decide on"
 
 
 class SourceStates:
     """
-    The standing of each source, as far as it is known.
+    The standing of each source, as far as known.
 
-    A source that is found OPEN goes on to be that until there is an occasion to ask again. After a
-    look-up that failed nobody is asked for a while, and what is not known for sure is OPEN: an
-    outage of the look-ups holds no event back.
+    A source that was found OPEN counts as OPEN until the next look-up. After a failed look-up,
+    look-ups pause for a while, and sources in doubt count as OPEN: an outage of the look-ups holds
+    back no event.
 
     Args:
-        ttl: Seconds for which a look-up is believed.
-        pending_ttl: The same where it found PENDING, which a customer can change at any moment.
+        ttl: Seconds for which the result of a look-up is valid.
+        pending_ttl: The same for PENDING, which a customer can change at any moment.
 
     Attributes:
-        open_until: Of sources that were found OPEN, until when that is believed.
+        open_until: Until when each OPEN source's state is valid.
     """
 
     def __init__(self, *, ttl: float, pending_ttl: float) -> None:
@@ -58,7 +58,7 @@ class SourceStates:
         self._failures = 0
 
     def need(self, source: str, now: float) -> Need:
-        """Tell whether to ask for a source."""
+        """Tell whether to look up a source."""
         known = self._known.get(source)
         if known is not None and now < known[1]:
             return Need.NOTHING
@@ -69,7 +69,7 @@ class SourceStates:
         return Need.ANSWER
 
     def standing(self, source: str, now: float) -> Standing:
-        """Return what is to be gone by; OPEN where nothing is known."""
+        """Return the standing to act on; OPEN if nothing is known."""
         known = self._known.get(source)
         if known is None:
             return Standing.OPEN
@@ -81,7 +81,7 @@ class SourceStates:
 
     def found(self, source: str, standing: Standing, now: float) -> bool:
         """
-        Take what a look-up or a result says.
+        Note the result of a look-up, or what an outcome shows.
 
         Returns:
             Whether the source is gone and was not before.
@@ -91,11 +91,11 @@ class SourceStates:
         return self._keep(source, standing, now)
 
     def gone(self, source: str, now: float) -> bool:
-        """Take that a result says that the source is gone. Returns what `found` does."""
+        """Note that an outcome shows that the source is gone. Returns what `found` returns."""
         return self._keep(source, Standing.GONE, now)
 
     def failed(self, now: float) -> float:
-        """Take that a look-up failed, and return for how many seconds there will be none."""
+        """Note that a look-up failed, and return the seconds for which look-ups pause."""
         rest = min(_FIRST_REST * (1 << self._failures), _LAST_REST)
         self._failures = min(self._failures + 1, 16)
         self._rest_until = now + rest
@@ -111,22 +111,22 @@ class SourceStates:
         if standing is not Standing.GONE:
             self._told_gone.pop(source, None)
             return False
-        # Of several threads that hear it at the same time, one is the first.
+        # Of several threads that find it at the same time, exactly one is the first.
         mine = object()
         return self._told_gone.setdefault(source, mine) is mine
 
 
 def standing_of(accounts: Iterable[SourceAccount], account: str | None) -> Standing:
     """
-    Judge by what was listed.
+    Return the standing of a source by its accounts.
 
     Args:
-        accounts: All that have the source.
-        account: The one that counts; None for any of them.
+        accounts: All accounts that have the source.
+        account: The account that counts; None for all of them.
     """
     states = {one.state for one in accounts if account is None or one.account == account}
     states.discard(SourceState.DELETED)
     if not states:
         return Standing.GONE
-    # A state that nobody knows yet is no reason to hold events back.
+    # An unknown state is no reason to hold events back.
     return Standing.PENDING if states == {SourceState.PENDING} else Standing.OPEN

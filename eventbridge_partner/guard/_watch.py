@@ -1,4 +1,4 @@
-"""What both guards know and decide alike: whom to ask, for how long, and what holds events back."""
+"""The decisions of both guards: what to look up, for how long, and which events to hold back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eventbridge_partner.models import Outcome, PartnerEvent, Rejected, SourceAc
 from eventbridge_partner.models._source_name import account_findings
 
 OnPending = Literal["allow", "warn", "reject"]
-"""What becomes of events whose source is PENDING, in a word."""
+"""How to treat events whose source is PENDING."""
 
 _ON_PENDING: Final = ("allow", "warn", "reject")
 
@@ -27,12 +27,12 @@ _ON_PENDING: Final = ("allow", "warn", "reject")
 @attrs.define
 class Budget:
     """
-    What the look-ups of one call may take.
+    The limits of the look-ups of one call.
 
     Attributes:
-        look_ups: How many there may still be.
-        until: When none begins any more.
-        end: When all are over.
+        look_ups: How many are left.
+        until: The time after which none begins.
+        end: The time at which all must end.
     """
 
     look_ups: int
@@ -46,16 +46,16 @@ class Watch:
 
     Args:
         on_pending: Whether events of PENDING sources are held back: `allow` and `warn` do not.
-        account_of: Which account of a source counts; None for all.
-        ttl: Seconds for which a look-up is believed.
-        pending_ttl: The same where it found PENDING.
+        account_of: Returns the account of a source that counts; None for all.
+        ttl: Seconds for which the result of a look-up is valid.
+        pending_ttl: The same for PENDING.
         patience: Seconds that the look-ups of one call may take.
-        max_look_ups: How many one call may make.
+        max_look_ups: The most look-ups of one call.
         look_up_timeout: Seconds for one look-up.
-        clock: Tells seconds, from any beginning.
+        clock: Returns monotonic seconds.
 
     Raises:
-        ValueError: A number or word that cannot work.
+        ValueError: A setting is out of range.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Watch:
     # ------------------------------------------------------------ events
 
     def is_surely_open(self, event: object) -> bool:
-        """Tell at once, for most events, that there is nothing to ask and nothing to hold back."""
+        """Tell quickly, for most events, that no look-up is needed and the event may be sent."""
         if type(event) is not PartnerEvent:
             return False
         return self._clock() < self._states.open_until.get(event.source, -math.inf)
@@ -112,12 +112,12 @@ class Watch:
         return standing
 
     def all_held(self, sources: Iterable[str]) -> dict[str, Standing]:
-        """Return which of the sources have their events held back, and why."""
+        """Return the sources whose events are held back, and why."""
         found = ((source, self.held(source)) for source in sources)
         return {source: standing for source, standing in found if standing is not None}
 
     def learn(self, outcome: Outcome) -> str | None:
-        """Take from an outcome whether its source is gone; return the source if that is news."""
+        """Learn from an outcome whether its source is gone; return the source if that is news."""
         if type(outcome) is not Rejected or not outcome.source_is_gone:
             return None
         source = source_of(outcome.event)
@@ -128,41 +128,41 @@ class Watch:
     # ------------------------------------------------------------ look-ups
 
     def budget(self, deadline: float | None = None) -> Budget:
-        """Return what the look-ups of a call may take that has so many seconds in all."""
+        """Return the budget for the look-ups of a call with this deadline."""
         now = self._clock()
         until = now + self._patience
         end = until + self._look_up_timeout
         if deadline is not None:
-            # The last one that begins has a quarter of it, and so has the sending.
+            # A quarter is left for the last look-up, and another for sending.
             until, end = min(until, now + deadline / 2), min(end, now + deadline * 3 / 4)
         return Budget(self._max_look_ups, until, end)
 
     def need(self, source: str) -> Need:
-        """Tell whether to ask for a source."""
+        """Tell whether to look up a source."""
         return self._states.need(source, self._clock())
 
     def needs(self, sources: Iterable[str]) -> list[tuple[str, Need]]:
-        """Return which of the sources to ask for; first those that it matters most for."""
+        """Return the sources to look up, the most urgent first."""
         now = self._clock()
         found = [(source, self._states.need(source, now)) for source in sources]
         wanted = [one for one in found if one[1] is not Need.NOTHING]
         return sorted(wanted, key=lambda one: one[1] is Need.REFRESH)
 
     def patience(self, need: Need, budget: Budget) -> float:
-        """Return for how many seconds to wait for one's turn to ask."""
+        """Return how many seconds to wait for the turn to look up."""
         return 0.0 if need is Need.REFRESH else max(0.0, budget.until - self._clock())
 
     def time_for(self, source: str, budget: Budget, turn: float) -> float | None:
         """
-        Begin a look-up, if there is anything to ask and it is not too much.
+        Begin a look-up, if it is needed and the budget allows it.
 
         Args:
-            source: To look up.
-            budget: That it is taken from.
-            turn: When the pace lets it go out.
+            source: The source to look up.
+            budget: The call's budget.
+            turn: When the pace allows the request.
 
         Returns:
-            How many seconds it may take; None if it is not to be.
+            The seconds that it may take; None if there must be no look-up.
         """
         now = self._clock()
         need = self._states.need(source, now)
@@ -174,7 +174,7 @@ class Watch:
         return min(max(turn - now, 0.0) + self._look_up_timeout, budget.end - now)
 
     def account(self, source: str) -> str | None:
-        """Return which account of a source counts; None for all."""
+        """Return the account of a source that counts; None for all."""
         if self._account_of is None:
             return None
         try:
@@ -187,13 +187,13 @@ class Watch:
         if account is None:
             return None
         if findings := account_findings(account):
-            # No source has such an account: all of them would be taken for gone.
+            # No source has an invalid account, so every source would seem gone.
             log(logging.WARNING, "account_of for source %s: %s", escaped(source), findings[0])
             return None
         return plain_text(account)
 
     def listed(self, source: str, accounts: Iterable[SourceAccount], account: str | None) -> bool:
-        """Take the answer to a look-up; return whether it is news that the source is gone."""
+        """Note the answer to a look-up; return whether it is news that the source is gone."""
         standing = standing_of(accounts, account)
         if standing is Standing.PENDING and self._warns:
             log(
@@ -204,7 +204,7 @@ class Watch:
         return self._states.found(source, standing, self._clock())
 
     def failed(self, error: PartnerEventsError) -> None:
-        """Take that a look-up failed."""
+        """Note that a look-up failed."""
         rest = self._states.failed(self._clock())
         log(
             logging.WARNING,
@@ -215,8 +215,8 @@ class Watch:
 
     def tell_gone(self, source: str) -> None:
         """Log that a source is gone."""
-        log(logging.WARNING, "source %s does not exist any more", source)
+        log(logging.WARNING, "source %s no longer exists", source)
 
     def hook_raised(self, source: str, error: Exception) -> None:
-        """Log what a user's function raised: the events' outcomes come first."""
+        """Log what a user's function raised, rather than lose the outcomes."""
         log(logging.WARNING, "on_source_gone raised %s for source %s", type(error).__name__, source)
