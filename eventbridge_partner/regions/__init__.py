@@ -1,8 +1,8 @@
 """
-Customers in many Regions behind one `put_events`.
+One `put_events` for customers in many Regions.
 
-Which event goes where, and what becomes of their outcomes, is decided in `_routing`, without I/O;
-`RegionRouter` and `AsyncRegionRouter` send, and differ by threads and `await`.
+`_routing` sorts events by Region and merges their outcomes, without I/O; `RegionRouter` and
+`AsyncRegionRouter` send, with threads and with `await`.
 """
 
 from eventbridge_partner.regions._blocking import RegionRouter

@@ -15,7 +15,7 @@ from eventbridge_partner.regions._routing import Lookup, LookupRaisedError, Rout
 
 
 class AsyncSender(Protocol):
-    """What sends the events of a Region: its client, or a guard in front of it."""
+    """Sends the events of a Region: its client, or a guard in front of it."""
 
     async def put_events(
         self,
@@ -31,16 +31,16 @@ class AsyncRegionRouter:
     """
     Sends each event through the Region of its source, on an event loop.
 
-    Regions are sent to at the same time, each through its own sibling of the client, with its own
-    connections, retries and pace: that one is slow or out of order costs the others nothing. The
-    report waits for all of them; a `deadline` bounds that. For any number of tasks.
+    All Regions are sent to at the same time, each through its own sibling of the client, with its
+    own connections, retries and pace: a Region that is slow or down does not affect the others.
+    The report waits for all Regions; a `deadline` limits that. Safe for any number of tasks.
 
     Args:
-        client: Whose siblings send; see `in_region`. It stays the caller's to close.
+        client: The client whose siblings send; see `in_region`. The caller closes it.
         lookup: The Region of a source by its name: a mapping, or a function that returns None for
-            a source that it does not know. Asked once for each source of a call.
-        in_front: Makes what stands in front of each Region's client, once for each Region: an
-            `AsyncSourceGuard`, for example.
+            an unknown source. Called once for each source of a call.
+        in_front: Called once with each Region's client; returns a wrapper to send through, such as
+            an `AsyncSourceGuard`.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class AsyncRegionRouter:
 
     def client_of(self, source: str | SourceName) -> AsyncPartnerEventsClient:
         """
-        Return the client of a source's Region: for its `sources`, for example.
+        Return the client of a source's Region, for example to use its `sources`.
 
         Raises:
-            ConfigurationError: No Region is known for the source, or it is none.
+            ConfigurationError: The source's Region is unknown or invalid.
         """
         return self._client.in_region(known_region(source, self._lookup))
 
@@ -74,24 +74,24 @@ class AsyncRegionRouter:
         """
         Send events, each to the Region of its source; see `put_events` of the client.
 
-        An event for whose source no Region is known is `Rejected` with the code `UnknownRegion`.
-        If one Region's client cannot send while another's can, its events are `Exhausted` with
-        the code `ConfigurationError` or `CredentialsError`.
+        An event whose Region is unknown is `Rejected` with the code `UnknownRegion`. If one
+        Region's client cannot send but another's can, its events are `Exhausted` with the code
+        `ConfigurationError` or `CredentialsError`.
 
         Args:
-            events: Any number. All are taken before any is sent.
+            events: Any number. All are read before any is sent.
             deadline: Seconds for all attempts together; None for no bound.
 
         Returns:
             One outcome per event, in the order given.
 
         Raises:
-            ConfigurationError: A setting cannot work. Nothing was sent.
+            ConfigurationError: A setting is wrong. Nothing was sent.
             CredentialsError: No usable AWS credentials. Nothing was sent.
-            InputInterruptedError: `events` raised. What had been taken was sent; `report` has its
-                outcomes.
+            InputInterruptedError: `events` raised. The events read before that were sent;
+                `report` has their outcomes.
             asyncio.CancelledError: The task was cancelled. Its cause is a `CallCancelledError`,
-                whose `report` has the outcomes of all that had been taken.
+                whose `report` has the outcomes of all events that had been read.
         """
         check_deadline(deadline)
         refuse_single(events)
@@ -119,7 +119,7 @@ class AsyncRegionRouter:
         try:
             report = await self._send_all(routing, deadline)
         except PartnerEventsError:
-            raise  # of which all events are the caller's again
+            raise  # no event was sent
         except BaseException:
             decided_by(self._client, "router", routing.own)
             raise
@@ -178,7 +178,7 @@ def async_region_of(router: AsyncRegionRouter, source: str) -> str:
     Return the Region of a source.
 
     Raises:
-        ConfigurationError: None is known, or what is known is none.
+        ConfigurationError: It is unknown or invalid.
     """
     return known_region(source, router._lookup)  # pyright: ignore[reportPrivateUsage]
 
@@ -189,7 +189,7 @@ def async_client_behind(router: AsyncRegionRouter) -> AsyncPartnerEventsClient:
 
 
 def async_sender_of(router: AsyncRegionRouter, region: str) -> AsyncSender:
-    """Return what sends to a Region."""
+    """Return the sender of a Region."""
     return router._sender(region)  # pyright: ignore[reportPrivateUsage]
 
 

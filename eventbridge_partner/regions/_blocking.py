@@ -24,7 +24,7 @@ from eventbridge_partner.regions._routing import Lookup, LookupRaisedError, Rout
 
 
 class Sender(Protocol):
-    """What sends the events of a Region: its client, or a guard in front of it."""
+    """Sends the events of a Region: its client, or a guard in front of it."""
 
     def put_events(
         self, events: Iterable[GivenEvent], *, deadline: float | None = None
@@ -37,17 +37,16 @@ class RegionRouter:
     """
     Sends each event through the Region of its source.
 
-    Regions are sent to at the same time, each through its own sibling of the client, with its own
-    connections, retries and pace: that one is slow or out of order costs the others nothing. The
-    report waits for all of them; a `deadline` bounds that. Thread-safe, and safe to use on both
-    sides of a fork.
+    All Regions are sent to at the same time, each through its own sibling of the client, with its
+    own connections, retries and pace: a Region that is slow or down does not affect the others.
+    The report waits for all Regions; a `deadline` limits that. Thread-safe and fork-safe.
 
     Args:
-        client: Whose siblings send; see `in_region`. It stays the caller's to close.
+        client: The client whose siblings send; see `in_region`. The caller closes it.
         lookup: The Region of a source by its name: a mapping, or a function that returns None for
-            a source that it does not know. Asked once for each source of a call.
-        in_front: Makes what stands in front of each Region's client, once for each Region: a
-            `SourceGuard`, for example.
+            an unknown source. Called once for each source of a call.
+        in_front: Called once with each Region's client; returns a wrapper to send through, such as
+            a `SourceGuard`.
     """
 
     def __init__(
@@ -65,10 +64,10 @@ class RegionRouter:
 
     def client_of(self, source: str | SourceName) -> PartnerEventsClient:
         """
-        Return the client of a source's Region: for its `sources`, for example.
+        Return the client of a source's Region, for example to use its `sources`.
 
         Raises:
-            ConfigurationError: No Region is known for the source, or it is none.
+            ConfigurationError: The source's Region is unknown or invalid.
         """
         return self._client.in_region(known_region(source, self._lookup))
 
@@ -78,22 +77,22 @@ class RegionRouter:
         """
         Send events, each to the Region of its source; see `put_events` of the client.
 
-        An event for whose source no Region is known is `Rejected` with the code `UnknownRegion`.
-        If one Region's client cannot send while another's can, its events are `Exhausted` with
-        the code `ConfigurationError` or `CredentialsError`.
+        An event whose Region is unknown is `Rejected` with the code `UnknownRegion`. If one
+        Region's client cannot send but another's can, its events are `Exhausted` with the code
+        `ConfigurationError` or `CredentialsError`.
 
         Args:
-            events: Any number. All are taken before any is sent.
+            events: Any number. All are read before any is sent.
             deadline: Seconds for all attempts together; None for no bound.
 
         Returns:
             One outcome per event, in the order given.
 
         Raises:
-            ConfigurationError: A setting cannot work. Nothing was sent.
+            ConfigurationError: A setting is wrong. Nothing was sent.
             CredentialsError: No usable AWS credentials. Nothing was sent.
-            InputInterruptedError: `events` raised. What had been taken was sent; `report` has its
-                outcomes.
+            InputInterruptedError: `events` raised. The events read before that were sent;
+                `report` has their outcomes.
         """
         check_deadline(deadline)
         refuse_single(events)
@@ -117,7 +116,7 @@ class RegionRouter:
         try:
             report = self._send_all(routing, deadline)
         except PartnerEventsError:
-            raise  # of which all events are the caller's again
+            raise  # no event was sent
         except BaseException:
             decided_by(self._client, "router", routing.own)
             raise
@@ -181,7 +180,7 @@ def region_of(router: RegionRouter, source: str) -> str:
     Return the Region of a source.
 
     Raises:
-        ConfigurationError: None is known, or what is known is none.
+        ConfigurationError: It is unknown or invalid.
     """
     return known_region(source, router._lookup)  # pyright: ignore[reportPrivateUsage]
 
@@ -192,13 +191,13 @@ def client_behind(router: RegionRouter) -> PartnerEventsClient:
 
 
 def sender_of(router: RegionRouter, region: str) -> Sender:
-    """Return what sends to a Region."""
+    """Return the sender of a Region."""
     return router._sender(region)  # pyright: ignore[reportPrivateUsage]
 
 
 def _start(send: Callable[[], None]) -> None:
-    # A thread of its own costs little beside a Region's requests, and nothing is left of it. At
-    # the end of an interpreter there may be no new ones: then one Region after the other.
+    # A new thread costs little compared with a Region's requests. At interpreter shutdown no
+    # thread can start: then send to one Region after the other.
     thread = threading.Thread(target=send, name="eventbridge-partner", daemon=True)
     try:
         thread.start()

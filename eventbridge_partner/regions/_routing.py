@@ -1,4 +1,4 @@
-"""Which events of a call go to which Region, and one report of those of all Regions."""
+"""Sorts the events of a call by Region, and merges the reports of all Regions."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from eventbridge_partner.models import (
 from eventbridge_partner.models._outcomes import renumbered
 
 UNKNOWN_REGION: Final = "UnknownRegion"
-"""The code of events for whose source no Region is known."""
+"""The code of events whose Region is unknown."""
 
 Lookup = Mapping[str, str] | Callable[[str], str | None]
-"""The Region of a source by its name, such as a dict or the method of a database."""
+"""Returns the Region of a source by its name: a mapping or a function."""
 
 
 class LookupRaisedError(Exception):
-    """The caller's `lookup` raised, and not the iterable of events."""
+    """The caller's `lookup` raised, rather than the iterable of events."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -50,8 +50,8 @@ class Route:
     The events of a call that go to one Region.
 
     Attributes:
-        events: What is sent, in the caller's order.
-        given: The same as the caller gave it.
+        events: The events to send, in the caller's order.
+        given: The same events as the caller passed them.
         places: The position of each of them among all events.
     """
 
@@ -65,12 +65,12 @@ class Routing:
     Sorts the events of one call by Region, and their outcomes back into the caller's order.
 
     Args:
-        lookup: Tells the Region of a source.
+        lookup: Returns the Region of a source.
 
     Attributes:
-        routes: What goes to which Region.
-        count: How many events were taken.
-        own: The outcomes that were decided here, and by no client.
+        routes: The route of each Region.
+        count: How many events were read.
+        own: The outcomes that were decided here, without a client.
     """
 
     def __init__(self, lookup: Lookup) -> None:
@@ -81,11 +81,11 @@ class Routing:
         self._outcomes: dict[int, Outcome] = {}
         self._errors: list[Exception] = []
         self._has_report = False
-        # What is decided here, and by no client.
+        # Decided here, without a client.
         self.own: list[Outcome] = []
 
     def take(self, given: GivenEvent) -> None:
-        """Take the next event; at once, for a mapping may be filled anew for the one after."""
+        """Read the next event now: the caller may reuse its mapping for the one after."""
         index = self.count
         self.count += 1
         event = given if type(given) is PartnerEvent else read(given, index)
@@ -121,7 +121,7 @@ class Routing:
         return region
 
     def sent(self, region: str, report: DeliveryReport) -> None:
-        """Take the report of a Region's events."""
+        """Add the report of a Region's events."""
         self._has_report = True
         self._keep(self.routes[region], report)
 
@@ -130,7 +130,7 @@ class Routing:
             self._outcomes[place] = renumbered(outcome, place, given)
 
     def failed(self, region: str, error: Exception) -> None:
-        """Take that a Region's client raised, and sent nothing or not all that it was given."""
+        """Note that a Region's client raised, and sent none or only some of its events."""
         self._errors.append(error)
         route = self.routes[region]
         name = type(error).__name__
@@ -144,7 +144,7 @@ class Routing:
             self._decide(place, outcome)
 
     def cancelled(self, region: str, sent: DeliveryReport | None) -> None:
-        """Take that the sending to a Region was cancelled, with what had become of its events."""
+        """Note that sending to a Region was cancelled, with the report of its events."""
         route = self.routes[region]
         self._has_report = True
         decided = () if sent is None else sent
@@ -155,13 +155,13 @@ class Routing:
             self._outcomes[place] = Exhausted(CANCELLED, message, event, place, 0)
 
     def not_begun(self) -> DeliveryReport:
-        """Return the outcomes of what was taken by a call that ends before it sends."""
+        """Return the outcomes of a call that ended before it sent."""
         for region in self.routes:
             self.cancelled(region, None)
         return self.interrupted()
 
     def interrupted(self) -> DeliveryReport:
-        """Return the outcomes of all events, those of a Region that did not answer unconfirmed."""
+        """Return all outcomes; events of a Region that did not answer are unconfirmed."""
         for region, route in self.routes.items():
             reason = f"the call was interrupted before the answer of {region}"
             for event, place in zip(route.given, route.places, strict=True):
@@ -174,7 +174,7 @@ class Routing:
         Return the outcomes of all events, in the caller's order.
 
         Raises:
-            Exception: What the first client raised, if none of them sent anything.
+            Exception: The first client's error, if no client sent anything.
         """
         if self._errors and not self._has_report:
             raise self._errors[0]
@@ -186,7 +186,7 @@ def known_region(source: str | SourceName, lookup: Lookup) -> str:
     Return the Region of a source.
 
     Raises:
-        ConfigurationError: None is known, or what is known is none.
+        ConfigurationError: It is unknown or invalid.
     """
     name = str(source) if isinstance(source, SourceName) else plain_text(source)
     region = lookup(name) if callable(lookup) else lookup.get(name)
