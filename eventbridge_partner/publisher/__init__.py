@@ -1,7 +1,6 @@
 """
-The publishers: events one by one, sent in batches in the background, each with a receipt.
+The publishers: they take events one by one, send them in batches, and return receipts.
 
-`_buffer` decides which events go next and who must wait, `_dispatch` drives a delivery from it,
-`_receipts` tells the caller what became of each
-event, and `_callbacks` runs what the caller hung on a receipt.
+`_buffer` decides which events go next, `_dispatch` drives a delivery from it, `_receipts` gives
+callers the outcomes, and `_callbacks` runs the callbacks of receipts.
 """

@@ -1,4 +1,4 @@
-"""Look-ups of a publisher for asyncio, in tasks of their own."""
+"""Runs the look-ups of a publisher for asyncio, in tasks of their own."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 class AsyncLookUps:
     """
-    Does what a gate wants done, in tasks that end when there is nothing to do.
+    Does the work of a gate, in tasks that end when there is none.
 
     Args:
-        gate: Says what to do.
+        gate: Has the work.
         lanes: Where events wait for it.
-        sources: Asked for states.
+        sources: Looks up states.
     """
 
     def __init__(self, gate: Gate, lanes: Lanes, sources: AsyncSources) -> None:
@@ -31,14 +31,14 @@ class AsyncLookUps:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self) -> None:
-        """Have tasks for what is to be done."""
+        """Start tasks for the gate's work."""
         for _ in range(min(self._gate.todo, MOST_LOOK_UPS - len(self._tasks))):
             task = asyncio.get_running_loop().create_task(self._run())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     def cancel(self) -> None:
-        """Look nothing up any more."""
+        """Cancel all look-ups."""
         for task in [*self._tasks]:
             task.cancel()
 
@@ -64,7 +64,7 @@ class AsyncLookUps:
     async def _do(self, step: Step) -> object:
         match step:
             case InTurn(_, plan):
-                return await self._carry_out(plan)  # a gate has each source looked up once
+                return await self._carry_out(plan)  # a gate looks up each source once at a time
             case Look(source, seconds):
                 accounts = self._sources.accounts(source, timeout=seconds)
                 return [account async for account in accounts]

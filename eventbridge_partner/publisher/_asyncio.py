@@ -1,4 +1,4 @@
-"""The publisher for asyncio: takes events one by one, and sends them in batches by a task."""
+"""The publisher for asyncio: takes events one by one, and sends them in batches in a task."""
 
 from __future__ import annotations
 
@@ -86,47 +86,46 @@ from eventbridge_partner.sources._asyncio import AsyncSources
 from eventbridge_partner.transports import Answer, AsyncFlights
 
 _LONGEST_WAIT: Final = 3600.0
-"""A longer wait is one of several: no clock takes infinity."""
+"""The longest single wait, in seconds; a longer one takes several."""
 
 _TO_END: Final = 0.1
-"""So many seconds the task has for closing connections where no time is left."""
+"""Seconds for the task to close its connections when no time is left."""
 
 _LONGEST_HOLD: Final = 0.01
-"""So many seconds of work at a time; then other tasks of the loop have their turn."""
+"""Seconds of work at a time, before other tasks of the loop get their turn."""
 
 
 class AsyncEventPublisher:
     """
-    Takes events one at a time, and sends them in batches by a task of its own.
+    Takes events one at a time, and sends them in batches in a task of its own.
 
-    As `EventPublisher`, on one event loop: that of the first `publish`. All methods are called on
-    that loop; receipts can be waited for anywhere. Make one for each loop.
+    Like `EventPublisher`, on one event loop: the loop of the first `publish`. Call all methods on
+    that loop; receipts can be awaited anywhere. Make one publisher for each loop.
 
-    Close it: `async with`, or `close`. Where its loop ends by `asyncio.run` without that, what is
-    left has `exit_timeout` seconds, and a warning is logged with the number of events that were
-    lost.
+    Close it with `async with` or `close`. If `asyncio.run` ends the loop first, the events left
+    have `exit_timeout` seconds, and a warning with the number of lost events is logged.
 
     Args:
-        client: What sends: a client, an `AsyncSourceGuard` in front of one, or an
-            `AsyncRegionRouter`; see `EventPublisher`. Look-ups are tasks of their own.
+        client: Sends the events: an asynchronous client, an `AsyncSourceGuard` in front of one, or
+            an `AsyncRegionRouter`; see `EventPublisher`. Look-ups run in tasks of their own.
         linger: Seconds that an event waits for others to share its request.
-        max_buffered_events: How many events may have no outcome yet, those in flight included.
-            One source may hold nine tenths of what the others leave.
-        max_buffered_bytes: The size of those events together, as the service counts.
-        on_full: What to do when there is no room: `block` until there is some, for up to
-            `block_timeout`, while other tasks go on; `raise` BufferFullError; `drop_oldest` or
-            `drop_newest`, which gives that event the outcome `Exhausted` with the code
+        max_buffered_events: The most events without an outcome, including those in flight. One
+            source may use nine tenths of the room that other sources leave.
+        max_buffered_bytes: The largest total size of these events, as the service counts bytes.
+        on_full: What to do when the buffer is full: `block` until there is room, for up to
+            `block_timeout`, while other tasks run; `raise` BufferFullError; `drop_oldest` or
+            `drop_newest`, which gives the dropped event the outcome `Exhausted` with the code
             `BufferFull`.
-        block_timeout: Seconds that `publish` waits for room, unless it is told otherwise.
-        exit_timeout: Seconds for what is left when the loop ends without `close`.
-        on_undelivered: Is given the outcomes of all events that are not accepted, in lists of
-            1,000 at most, by a task, before `close` returns. It may be asynchronous. As many wait
-            for it as the buffer may hold; those that it is too slow for are left out, and the log
-            says how many. What it raises is logged.
+        block_timeout: Seconds that `publish` waits for room by default.
+        exit_timeout: Seconds for the events left when the loop ends without `close`.
+        on_undelivered: Called in a task with the outcomes of all events that are not accepted, in
+            lists of at most 1,000, before `close` returns. It may be asynchronous. As many
+            outcomes wait for it as the buffer holds events; if it is too slow, the rest are left
+            out, and their number is logged. Exceptions that it raises are logged.
 
     Raises:
-        ValueError: A number or word that cannot work.
-        TypeError: An argument of the wrong type, such as a client of the other world.
+        ValueError: A setting is out of range.
+        TypeError: An argument has the wrong type, such as a blocking client.
     """
 
     def __init__(
@@ -168,24 +167,24 @@ class AsyncEventPublisher:
 
     async def publish(self, event: GivenEvent, *, timeout: float | None = None) -> Receipt:  # noqa: ASYNC109  # as the other publisher
         """
-        Take an event to be sent, and return without waiting if there is room for it.
+        Queue an event, and return without waiting if there is room for it.
 
         Args:
-            event: A `PartnerEvent`, or a mapping with an entry's member names; one that breaks a
-                limit has its outcome, `Rejected`, at once.
-            timeout: Seconds to wait for room, where `on_full` is `block`; None for the
-                publisher's `block_timeout`.
+            event: A `PartnerEvent`, or a mapping with an entry's member names. An invalid event
+                has its outcome, `Rejected`, at once.
+            timeout: Seconds to wait for room if `on_full` is `block`; None for the publisher's
+                `block_timeout`.
 
         Returns:
-            The event's receipt. Await that for the outcome.
+            The event's receipt. Await it for the outcome.
 
         Raises:
             BufferFullError: There was no room.
             PublisherClosedError: The publisher is closed.
-            ConfigurationError: No Region, or a setting that cannot work; looked up by the first
-                call. The event was not taken.
+            ConfigurationError: There is no Region, or a setting is wrong; found by the first
+                call. The event was not queued.
             asyncio.CancelledError: The task was cancelled while it waited for room. The event was
-                not taken.
+                not queued.
         """
         fleet = self._current() or await self._begin()
         sender, receipt = fleet.read(event) or await fleet.begin_for(event)
@@ -205,22 +204,21 @@ class AsyncEventPublisher:
         timeout: float | None = None,  # noqa: ASYNC109  # as the other publisher
     ) -> list[Receipt]:
         """
-        Take events to be sent.
+        Queue events.
 
         Args:
             events: As for `publish`, any number.
-            timeout: Seconds to wait for room, for all of them together, where `on_full` is
-                `block`; None for the publisher's `block_timeout`.
+            timeout: Seconds to wait for room, for all events together, if `on_full` is `block`;
+                None for the publisher's `block_timeout`.
 
         Returns:
-            A receipt for each event, in their order. An event for which there was no room has the
-            outcome `Exhausted` with the code `BufferFull`; one that came after a `close` has
-            `PublisherClosed`.
+            A receipt for each event, in the order given. Without room, an event's outcome is
+            `Exhausted` with the code `BufferFull`; after a `close`, with `PublisherClosed`.
 
         Raises:
-            PublisherClosedError: The publisher is closed, and no event was taken.
+            PublisherClosedError: The publisher is closed, and no event was queued.
             ConfigurationError: As for `publish`.
-            asyncio.CancelledError: The task was cancelled. Events that had been taken go on.
+            asyncio.CancelledError: The task was cancelled. Events already queued are still sent.
         """
         refuse_single(events)
         fleet = self._current() or await self._begin()
@@ -253,7 +251,7 @@ class AsyncEventPublisher:
                 if seconds is None:
                     seconds = self._block_timeout
                 if not await sender.admit_within(receipt, seconds):
-                    raise BufferFullError(f"the buffer is full, and was for {seconds:g} s")
+                    raise BufferFullError(f"the buffer was full for {seconds:g} s")
             case "raise":
                 raise BufferFullError("the buffer is full")
             case "drop_newest":
@@ -265,38 +263,38 @@ class AsyncEventPublisher:
 
     async def flush(self, timeout: float | None = 30.0) -> FlushReport:  # noqa: ASYNC109  # as the other publisher
         """
-        Send what is here now without lingering, and wait until it has its outcomes.
+        Send the buffered events without lingering, and wait for their outcomes.
 
         Args:
             timeout: Seconds; None for no bound.
 
         Returns:
-            How many of those events came to which outcome, and how many are left.
+            How many of these events have which outcome, and how many have none yet.
         """
         fleet = self._current()
         return flush_report(()) if fleet is None else await fleet.flush(timeout)
 
     async def close(self, timeout: float | None = 30.0) -> DeliveryReport:  # noqa: ASYNC109  # as the other publisher
         """
-        Take no more events, send what is here, and end.
+        Send the buffered events, and close the publisher.
 
-        After `timeout`, or when it is cancelled, what is in flight is `Unconfirmed` and what is
-        not is `Exhausted`, with the code `PublisherClosed`: then no receipt is left open. Closing
-        again does nothing.
+        After `timeout`, or on cancellation, events in flight become `Unconfirmed`, and the others
+        `Exhausted` with the code `PublisherClosed`, so every receipt has an outcome. Closing again
+        does nothing.
 
         Args:
             timeout: Seconds; None for no bound.
 
         Returns:
-            One outcome for each event that had none. What is not in `accepted` was not sent, or may
-            not have been.
+            One outcome for each event that had none before. Events outside `accepted` were not
+            sent, or may not have arrived.
         """
         self._is_closed = True
         fleet = self._current()
         return DeliveryReport(()) if fleet is None else await fleet.close(timeout)
 
     def stats(self) -> PublisherStats:
-        """Return what there is, and what became of what there was; the counts of this process."""
+        """Return the current figures, and counts since this process began to publish."""
         fleet = self._fleet
         return PublisherStats() if fleet is None else fleet.stats()
 
@@ -339,10 +337,10 @@ class AsyncEventPublisher:
 
     def _current(self) -> _Fleet | None:
         """
-        Return what belongs to the running loop, if there is something.
+        Return the fleet of the running loop, if there is one.
 
         Raises:
-            RuntimeError: What there is belongs to another loop that goes on.
+            RuntimeError: The fleet belongs to another loop that still runs.
         """
         fleet = self._fleet
         if fleet is None or fleet.loop is asyncio.get_running_loop():
@@ -361,7 +359,7 @@ class AsyncEventPublisher:
             line = await async_line_of(_parts(self._client)[0])
         if self._is_closed:
             raise closed_error()
-        # Another task may have come first.
+        # Another task may have been first.
         fleet = self._current()
         if fleet is None:
             fleet = self._fleet = _Fleet(
@@ -404,10 +402,10 @@ _Sends = AsyncPartnerEventsClient | AsyncSourceGuard
 
 def _parts(sender: object) -> tuple[AsyncPartnerEventsClient, AsyncSourceGuard | None]:
     """
-    Return the client that sends, and the guard in front of it if there is one.
+    Return the client, and the guard in front of it if there is one.
 
     Raises:
-        TypeError: It is neither.
+        TypeError: The sender is neither.
     """
     client: object = sender
     guard = None
@@ -423,22 +421,22 @@ def _parts(sender: object) -> tuple[AsyncPartnerEventsClient, AsyncSourceGuard |
 
 
 class _Waiters:
-    """Those who wait for room, in line, for events of any Region."""
+    """The queue of callers that wait for room, for all Regions."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        # Who had a turn for which there was no room of its kind has its next one, before all
-        # others, when there are outcomes again.
+        # A caller whose turn found no room for its source goes first when there are outcomes
+        # again.
         self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._refused: OrderedDict[asyncio.Future[None], None] = OrderedDict()
-        self._turns = 0  # so many have one and have not come to use it
+        self._turns = 0  # turns that were given and not yet used
 
     async def admit_within(self, dispatch: Dispatch, receipt: Receipt, seconds: float) -> bool:
         """
-        Take an event in when there is room for it.
+        Queue an event once there is room for it.
 
         Raises:
-            PublisherClosedError: Nothing is taken any more.
+            PublisherClosedError: The publisher is closed.
         """
         until = monotonic() + seconds
         line = self._waiting
@@ -455,7 +453,7 @@ class _Waiters:
                 if place.done():
                     self._turns -= 1
                     if not is_admitted:
-                        # The room that there was is for somebody else, of another source perhaps.
+                        # The room does not fit this event; perhaps it fits another one.
                         self._let_in(1)
             if is_admitted:
                 return True
@@ -469,29 +467,29 @@ class _Waiters:
             self._turns += 1
 
     def make_way(self, book: Book) -> None:
-        """Let in as many as there is room for."""
+        """Admit as many callers as there is room for."""
         for place in reversed(self._refused):
             self._waiting[place] = None
             self._waiting.move_to_end(place, last=False)
         self._refused.clear()
-        # Not all of them: thousands may wait, and each would be woken for each batch.
+        # Not all of them: thousands may wait, and each batch would wake each of them.
         self._let_in(len(self._waiting) if book.is_closed else book.buffer.room - self._turns)
 
     def clear(self) -> None:
-        """Forget them: there is no loop any more."""
+        """Forget all callers: the loop has ended."""
         self._waiting.clear()
         self._refused.clear()
 
 
 class _Handover:
     """
-    Hands outcomes to `on_undelivered`, in a task.
+    Passes outcomes to `on_undelivered`, in a task.
 
     Args:
-        on_undelivered: Is given them; None for nobody.
-        news: Tells of outcomes.
-        loop: Where the task runs.
-        buffering: What bounds the outcomes that wait.
+        on_undelivered: The function; None without one.
+        news: Reports outcomes.
+        loop: The loop of the task.
+        buffering: Limits the outcomes that wait.
     """
 
     def __init__(
@@ -526,7 +524,7 @@ class _Handover:
         warn_of_left_out(self._handing)
 
     def now(self) -> None:
-        """Hand over what there is where no loop runs: what would have to be awaited is not."""
+        """Pass on the waiting outcomes without a running loop. A coroutine cannot be awaited."""
         while outcomes := self._handing.take():
             result = self._call(outcomes)
             if inspect.iscoroutine(result):
@@ -544,14 +542,14 @@ class _Handover:
             return None
 
     async def finish(self) -> None:
-        """Hand over what is left."""
+        """Pass on the outcomes that are left."""
         if self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
         await self._hand()
 
 
 class _Fleet:
-    """What of a publisher belongs to one event loop: a sender for each Region."""
+    """The part of a publisher that belongs to one event loop: a sender for each Region."""
 
     def __init__(
         self,
@@ -583,7 +581,7 @@ class _Fleet:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing may be published any more."""
+        """Whether the publisher is closed."""
         only = self._only
         return self._is_closed or (only is not None and only.dispatch.book.is_closed)
 
@@ -603,10 +601,10 @@ class _Fleet:
 
     def read(self, given: GivenEvent) -> tuple[_Sender | None, Receipt] | None:
         """
-        Return the receipt of an event, and who sends it; None if it has its outcome.
+        Return an event's sender and receipt; the sender is None if the event has its outcome.
 
         Returns:
-            None as a whole if nobody sends to its Region yet: see `begin_for`.
+            None instead of the pair if its Region has no sender yet: see `begin_for`.
         """
         if self._only is not None:
             return self._only, self._only.dispatch.book.read(given)
@@ -626,8 +624,8 @@ class _Fleet:
         return None if sender is None else (sender, sender.dispatch.book.read(event))
 
     async def begin_for(self, given: GivenEvent) -> tuple[_Sender | None, Receipt]:
-        """Begin to send to the Region of an event, and return what `read` does."""
-        event = read(given, None)  # once: a mapping may be another meanwhile
+        """Start a sender for an event's Region, and return what `read` returns."""
+        event = read(given, None)  # read once: the caller may change its mapping
         if isinstance(event, PartnerEvent):
             region = self._routes.region(event.source)
             if not isinstance(region, ConfigurationError):
@@ -635,7 +633,7 @@ class _Fleet:
                 line = await async_line_of(_parts(sends)[0])
                 if self._is_closed:
                     raise closed_error()
-                if region not in self._senders:  # another task may have come first
+                if region not in self._senders:  # another task may have been first
                     self._senders[region] = self._new_sender(sends, line, self._shared)
                 sender = self._senders[region]
                 return sender, sender.dispatch.book.read(event)
@@ -655,7 +653,7 @@ class _Fleet:
 
     @property
     def held(self) -> int:
-        """How many events have no outcome."""
+        """How many events have no outcome yet."""
         return sum([sender.dispatch.book.buffer.held for sender in self._all()])
 
     def stats(self) -> PublisherStats:
@@ -694,7 +692,7 @@ class _Fleet:
         return close_report(receipts)
 
     def end(self) -> None:
-        """End where there is no loop any more, and say what was lost."""
+        """End after the loop has ended, and log what was lost."""
         self._is_closed = True
         if self._only is None:
             self._handover.now()
@@ -711,7 +709,7 @@ def _call_on(loop: asyncio.AbstractEventLoop, callback: Callback, receipt: Recei
 
 
 class _Sender:
-    """What of a publisher belongs to one Region: its dispatch, and the task that sends."""
+    """The part of a publisher that belongs to one Region: its dispatch, and the sending task."""
 
     def __init__(
         self,
@@ -750,12 +748,12 @@ class _Sender:
         self._handover = _Handover(on_undelivered, self.dispatch.news, self.loop, buffering)
         self._over = asyncio.Event()
         self._flights: AsyncFlights[Flight] | None = None
-        # Answers that the dispatch was not told of yet; the first may be in the middle of that.
+        # Answers that are not yet passed to the dispatch; the first may be in progress.
         self._answers: deque[tuple[Flight, Answer]] = deque()
         self._had_turns_at = monotonic()
         self._task = self._begin()
         _at_end.add(self)
-        # Not left to its publisher: that may be forgotten while this still sends.
+        # Kept here: the publisher may be garbage-collected while this still sends.
         after_fork(self, _Sender.leave_to_parent)
 
     def _call(self, callback: Callback, receipt: Receipt) -> None:
@@ -777,10 +775,10 @@ class _Sender:
 
     async def admit_within(self, receipt: Receipt, seconds: float) -> bool:
         """
-        Take an event in when there is room for it.
+        Queue an event once there is room for it.
 
         Raises:
-            PublisherClosedError: Nothing is taken any more.
+            PublisherClosedError: The publisher is closed.
         """
         return await self._waiters.admit_within(self.dispatch, receipt, seconds)
 
@@ -790,32 +788,32 @@ class _Sender:
             self._over.set()
 
     async def wait_until_over(self, until: float) -> None:
-        """Wait until all that was taken has its outcome, or as long as there is time."""
+        """Wait until all events have their outcome, or until the time is over."""
         if not self.dispatch.is_over and (left := until - monotonic()) > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if left == math.inf else left):
                     await self._over.wait()
 
     def cut_off(self) -> None:
-        """Send and look up nothing more."""
+        """Stop sending and looking up."""
         self.dispatch.cut_off()
         if self._look_ups is not None:
             self._look_ups.cancel()
 
     async def end_task(self, until: float) -> None:
-        """Give the task what is left of the time to close its connections."""
+        """Give the task the rest of the time to close its connections."""
         left = min(max(_TO_END, until - monotonic()), _LONGEST_WAIT)
         await asyncio.wait([self._task], timeout=left)
         self._task.cancel()
         self.dispatch.news.sum_up()
 
     def leave_to_parent(self) -> None:
-        """Be nothing to the child process that this is a copy in: its parent goes on."""
+        """Do nothing in a forked child: the parent continues."""
         self.dispatch.leave_to_parent()
         _at_end.discard(self)
 
     def end(self) -> None:
-        """End where there is no loop any more, and say what was lost."""
+        """End after the loop has ended, and log what was lost."""
         _at_end.discard(self)
         self.dispatch.wake = _nothing
         self._waiters.clear()
@@ -828,13 +826,13 @@ class _Sender:
     # ------------------------------------------------------------ in the task
 
     def _begin(self) -> asyncio.Task[None]:
-        # Of no context: it goes on when whoever published first has long ended.
+        # In an empty context: it outlives the task that published first.
         task = self.loop.create_task(self._run(), context=contextvars.Context())
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """See that no receipt stays open, whatever ended the task."""
+        """Give every receipt an outcome, whatever ended the task."""
         error = None if task.cancelled() else task.exception()
         if self.dispatch.is_over:
             _at_end.discard(self)
@@ -849,7 +847,7 @@ class _Sender:
         try:
             await self._go_on()
         except asyncio.CancelledError:
-            # The loop ends: asyncio.run cancels all tasks, and waits for them.
+            # The loop ends: asyncio.run cancels all tasks and waits for them.
             receipts = self.dispatch.retire()
             with suppress(TimeoutError, asyncio.CancelledError):
                 async with asyncio.timeout(self._exit_timeout):
@@ -924,7 +922,7 @@ class _Sender:
             raise
 
     async def _tell(self) -> None:
-        """Tell the dispatch of answers, each of which stays until that is done."""
+        """Pass answers to the dispatch. Each stays in the queue until that is done."""
         answers = self._answers
         while answers:
             await self._line.land(*answers[0], self.dispatch, self.dispatch.note)

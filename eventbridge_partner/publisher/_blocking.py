@@ -1,4 +1,4 @@
-"""The publisher: takes events one by one, and sends them in batches behind the caller's back."""
+"""The publisher for threads: takes events one by one, and sends them in the background."""
 
 from __future__ import annotations
 
@@ -66,48 +66,47 @@ from eventbridge_partner.sources import Sources
 from eventbridge_partner.transports import Flights
 
 _LONGEST_WAIT: Final = 3600.0
-"""A longer wait is one of several: no clock takes infinity."""
+"""The longest single wait, in seconds; a longer one takes several."""
 
 _LAST_SECONDS: Final = 1.0
-"""So many seconds the thread has for telling of the last outcomes, which takes far less."""
+"""Seconds for the thread to report the last outcomes, which takes far less."""
 
 
 class EventPublisher:
     """
     Takes events one at a time, and sends them in batches on a thread of its own.
 
-    `publish` returns at once, with a receipt that will have the event's outcome. Thread-safe, and
-    safe to use on both sides of a fork: the parent keeps its events, and the child begins with
-    none. The thread starts with the first event.
+    `publish` returns at once, with a receipt that will have the event's outcome. Thread-safe and
+    fork-safe: the parent keeps its events, and the child starts with none. The thread starts with
+    the first event.
 
-    Close it: `with`, or `close`. At the end of a process that does not, what is left has
-    `exit_timeout` seconds, and a warning is logged with the number of events that were lost.
+    Close it with `with` or `close`. If a process ends without that, the events left have
+    `exit_timeout` seconds, and a warning with the number of lost events is logged.
 
     Args:
-        client: What sends: a client, a `SourceGuard` in front of one, or a `RegionRouter`, whose
-            Regions may have guards in front. Clients stay the caller's to close, after the
-            publisher. Behind a guard, events of a source that must be looked up wait for that,
-            and no others do; what it rejects or parks is the outcome of the receipt. Behind a
-            router, each Region has a thread of its own, and may hold nine tenths of the room that
-            the others leave; a `lookup` that is a function is asked by `publish`, and again for
-            the same source after a minute.
+        client: Sends the events: a client, a `SourceGuard` in front of one, or a `RegionRouter`,
+            whose Regions may have guards. The caller closes the clients, after the publisher. With
+            a guard, only events of a source that must be looked up wait for the look-up; events
+            that it rejects or parks have that outcome. With a router, each Region has a thread of
+            its own, and may use nine tenths of the room that other Regions leave; `publish` calls
+            a `lookup` function, and again for the same source after a minute.
         linger: Seconds that an event waits for others to share its request.
-        max_buffered_events: How many events may have no outcome yet, those in flight included.
-            One source may hold nine tenths of what the others leave.
-        max_buffered_bytes: The size of those events together, as the service counts.
-        on_full: What to do when there is no room: `block` until there is some, for up to
+        max_buffered_events: The most events without an outcome, including those in flight. One
+            source may use nine tenths of the room that other sources leave.
+        max_buffered_bytes: The largest total size of these events, as the service counts bytes.
+        on_full: What to do when the buffer is full: `block` until there is room, for up to
             `block_timeout`; `raise` BufferFullError; `drop_oldest` or `drop_newest`, which gives
-            that event the outcome `Exhausted` with the code `BufferFull`.
-        block_timeout: Seconds that `publish` waits for room, unless it is told otherwise.
-        exit_timeout: Seconds for what is left at the end of a process without `close`.
-        on_undelivered: Is given the outcomes of all events that are not accepted, in lists of
-            1,000 at most, on the thread of callbacks, before `close` returns. As many wait for it
-            as the buffer may hold; those that it is too slow for are left out, and the log says
-            how many. What it raises is logged.
+            the dropped event the outcome `Exhausted` with the code `BufferFull`.
+        block_timeout: Seconds that `publish` waits for room by default.
+        exit_timeout: Seconds for the events left when a process ends without `close`.
+        on_undelivered: Called on the callback thread with the outcomes of all events that are not
+            accepted, in lists of at most 1,000, before `close` returns. As many outcomes wait for
+            it as the buffer holds events; if it is too slow, the rest are left out, and their
+            number is logged. Exceptions that it raises are logged.
 
     Raises:
-        ValueError: A number or word that cannot work.
-        TypeError: An argument of the wrong type, such as a client of the other world.
+        ValueError: A setting is out of range.
+        TypeError: An argument has the wrong type, such as an asynchronous client.
     """
 
     def __init__(
@@ -149,13 +148,13 @@ class EventPublisher:
 
     def publish(self, event: GivenEvent, *, timeout: float | None = None) -> Receipt:
         """
-        Take an event to be sent, and return at once if there is room for it.
+        Queue an event, and return at once if there is room for it.
 
         Args:
-            event: A `PartnerEvent`, or a mapping with an entry's member names; one that breaks a
-                limit has its outcome, `Rejected`, at once.
-            timeout: Seconds to wait for room, where `on_full` is `block`; None for the
-                publisher's `block_timeout`.
+            event: A `PartnerEvent`, or a mapping with an entry's member names. An invalid event
+                has its outcome, `Rejected`, at once.
+            timeout: Seconds to wait for room if `on_full` is `block`; None for the publisher's
+                `block_timeout`.
 
         Returns:
             The event's receipt.
@@ -163,11 +162,11 @@ class EventPublisher:
         Raises:
             BufferFullError: There was no room.
             PublisherClosedError: The publisher is closed.
-            ConfigurationError: No Region, or a setting that cannot work; looked up by the first
-                call. The event was not taken.
+            ConfigurationError: There is no Region, or a setting is wrong; found by the first
+                call. The event was not queued.
 
-        A signal's handler and a finalizer may call this. In the middle of a step of the publisher
-        they get a receipt in any case; if there is no room, it has the code `BufferFull`.
+        A signal handler or a finalizer may call this. If it interrupts the publisher itself, it
+        always gets a receipt; without room, the outcome's code is `BufferFull`.
         """
         fleet = self._fleet or self._begin()
         sender, receipt = fleet.read(event)
@@ -184,20 +183,19 @@ class EventPublisher:
         self, events: Iterable[GivenEvent], *, timeout: float | None = None
     ) -> list[Receipt]:
         """
-        Take events to be sent.
+        Queue events.
 
         Args:
             events: As for `publish`, any number.
-            timeout: Seconds to wait for room, for all of them together, where `on_full` is
-                `block`; None for the publisher's `block_timeout`.
+            timeout: Seconds to wait for room, for all events together, if `on_full` is `block`;
+                None for the publisher's `block_timeout`.
 
         Returns:
-            A receipt for each event, in their order. An event for which there was no room has the
-            outcome `Exhausted` with the code `BufferFull`; one that came after a `close` has
-            `PublisherClosed`.
+            A receipt for each event, in the order given. Without room, an event's outcome is
+            `Exhausted` with the code `BufferFull`; after a `close`, with `PublisherClosed`.
 
         Raises:
-            PublisherClosedError: The publisher is closed, and no event was taken.
+            PublisherClosedError: The publisher is closed, and no event was queued.
             ConfigurationError: As for `publish`.
         """
         refuse_single(events)
@@ -229,10 +227,10 @@ class EventPublisher:
                     timeout = self._block_timeout
                 if is_sending():
                     raise BufferFullError(
-                        "the buffer is full, and the thread that makes room does not wait for it"
+                        "the buffer is full, and the publisher's own thread cannot wait for room"
                     )
                 if not sender.admit_within(receipt, timeout):
-                    raise BufferFullError(f"the buffer is full, and was for {timeout:g} s")
+                    raise BufferFullError(f"the buffer was full for {timeout:g} s")
             case "raise":
                 raise BufferFullError("the buffer is full")
             case "drop_newest":
@@ -244,38 +242,38 @@ class EventPublisher:
 
     def flush(self, timeout: float | None = 30.0) -> FlushReport:
         """
-        Send what is here now without lingering, and wait until it has its outcomes.
+        Send the buffered events without lingering, and wait for their outcomes.
 
         Args:
             timeout: Seconds; None for no bound.
 
         Returns:
-            How many of those events came to which outcome, and how many are left.
+            How many of these events have which outcome, and how many have none yet.
 
         Raises:
-            RuntimeError: It would wait for the thread that calls it, which is one that sends.
+            RuntimeError: It was called on a thread that sends, which cannot wait for itself.
         """
         fleet = self._fleet
         return flush_report(()) if fleet is None else fleet.flush(timeout)
 
     def close(self, timeout: float | None = 30.0) -> DeliveryReport:
         """
-        Take no more events, send what is here, and end.
+        Send the buffered events, and close the publisher.
 
-        After `timeout`, what is in flight is `Unconfirmed` and what is not is `Exhausted`, with
-        the code `PublisherClosed`: then no receipt is left open. Callbacks that are due are waited
-        for, within the same time. Closing again does nothing.
+        After `timeout`, events in flight become `Unconfirmed`, and the others `Exhausted` with the
+        code `PublisherClosed`, so every receipt has an outcome. It waits for due callbacks too,
+        within the same time. Closing again does nothing.
 
         Args:
             timeout: Seconds; None for no bound.
 
         Returns:
-            One outcome for each event that had none. What is not in `accepted` was not sent, or may
-            not have been.
+            One outcome for each event that had none before. Events outside `accepted` were not
+            sent, or may not have arrived.
 
         Raises:
-            RuntimeError: It would wait for the thread that calls it, which is one that sends. No
-                more events are taken, and what is here goes on.
+            RuntimeError: It was called on a thread that sends, which cannot wait for itself. The
+                publisher takes no more events, and goes on sending.
         """
         with first_use:
             self._is_closed = True
@@ -283,7 +281,7 @@ class EventPublisher:
         return DeliveryReport(()) if fleet is None else fleet.close(timeout)
 
     def stats(self) -> PublisherStats:
-        """Return what there is, and what became of what there was; the counts of this process."""
+        """Return the current figures, and counts since this process began to publish."""
         fleet = self._fleet
         return PublisherStats() if fleet is None else fleet.stats()
 
@@ -325,7 +323,7 @@ class EventPublisher:
     # ------------------------------------------------------------ life
 
     def _begin(self) -> _Fleet:
-        """Return what belongs to this process, made at the first use in it."""
+        """Return the fleet of this process, made at its first use."""
         if self._is_closed:
             raise closed_error()
         if not isinstance(self._client, RegionRouter):
@@ -341,11 +339,11 @@ class EventPublisher:
                     self._on_undelivered,
                     drops_oldest=self._on_full == "drop_oldest",
                 )
-                if self._fleet is not None:  # a signal's handler published meanwhile
+                if self._fleet is not None:  # a signal handler has published meanwhile
                     fleet.retire()
                     return self._fleet
                 self._fleet = fleet
-                # Who forgets a publisher without closing it gets its events sent all the same.
+                # A publisher that is garbage-collected without `close` still sends its events.
                 weakref.finalize(self, fleet.retire).atexit = False
         return self._fleet
 
@@ -379,10 +377,10 @@ _Sends = PartnerEventsClient | SourceGuard
 
 def _parts(sender: object) -> tuple[PartnerEventsClient, SourceGuard | None]:
     """
-    Return the client that sends, and the guard in front of it if there is one.
+    Return the client, and the guard in front of it if there is one.
 
     Raises:
-        TypeError: It is neither.
+        TypeError: The sender is neither.
     """
     client: object = sender
     guard = None
@@ -400,7 +398,7 @@ def _hand_to(
     callbacks: Callbacks,
     buffering: BufferSettings,
 ) -> None:
-    """Have outcomes handed to `on_undelivered` on the thread of callbacks."""
+    """Schedule calls of `on_undelivered` on the callback thread."""
     if on_undelivered is None:
         return
 
@@ -418,7 +416,7 @@ def _hand_to(
 
 
 class _Waiters:
-    """Those who wait for what can change with each outcome, in any Region."""
+    """Callers that wait for a condition that an outcome in any Region can change."""
 
     def __init__(self, lock: threading.RLock) -> None:
         self._changed = threading.Condition(lock)
@@ -426,8 +424,8 @@ class _Waiters:
         self._count = 0
 
     def wait_until(self, is_so: Callable[[], bool], until: float, books: Iterable[Book]) -> bool:
-        """Wait until something is so."""
-        # Not `with self._changed`: that is the same lock, but Ctrl-C could leave it held.
+        """Wait until a condition holds."""
+        # Not `with self._changed`: it is the same lock, but Ctrl-C could leave it held.
         with self._lock:
             try:
                 self._count += 1
@@ -443,13 +441,13 @@ class _Waiters:
         return True
 
     def notify(self) -> None:
-        """Let them look. The lock is held."""
+        """Let the callers check their conditions. The lock must be held."""
         if self._count:
             self._changed.notify_all()
 
 
 class _Fleet:
-    """What of a publisher belongs to one process: a sender for each Region."""
+    """The part of a publisher that belongs to one process: a sender for each Region."""
 
     def __init__(
         self,
@@ -480,7 +478,7 @@ class _Fleet:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing may be published any more."""
+        """Whether the publisher is closed."""
         only = self._only
         return self._is_closed or (only is not None and only.dispatch.book.is_closed)
 
@@ -499,7 +497,7 @@ class _Fleet:
         )
 
     def read(self, given: GivenEvent) -> tuple[_Sender | None, Receipt]:
-        """Return the receipt of an event, and who sends it; None if it has its outcome."""
+        """Return an event's sender and receipt; the sender is None if the event has its outcome."""
         if self._only is not None:
             return self._only, self._only.dispatch.book.read(given)
         if self.is_closed:
@@ -526,7 +524,7 @@ class _Fleet:
             sender = self._senders.get(region)
             if sender is None:
                 sender = self._new_sender(sends, self._shared)
-                if region in self._senders:  # a signal's handler published meanwhile
+                if region in self._senders:  # a signal handler has published meanwhile
                     sender.dispatch.retire()
                     return self._senders[region]
                 self._senders[region] = sender
@@ -542,7 +540,7 @@ class _Fleet:
 
     @property
     def held(self) -> int:
-        """How many events have no outcome."""
+        """How many events have no outcome yet."""
         return sum([sender.dispatch.book.buffer.held for sender in self._all()])
 
     def stats(self) -> PublisherStats:
@@ -564,7 +562,7 @@ class _Fleet:
         return flush_report(receipts)
 
     def retire(self) -> list[Receipt]:
-        """Take no more events, and return the receipts without an outcome."""
+        """Stop taking events, and return the receipts without an outcome."""
         with first_use:
             self._is_closed = True
         return [receipt for sender in self._all() for receipt in sender.dispatch.retire()]
@@ -583,7 +581,7 @@ class _Fleet:
 
 
 class _Sender:
-    """What of a publisher belongs to one Region: its dispatch, and the thread that sends."""
+    """The part of a publisher that belongs to one Region: its dispatch, and the sending thread."""
 
     def __init__(
         self,
@@ -627,12 +625,12 @@ class _Sender:
             self._thread.start()
         except RuntimeError as error:
             self._close_flights()
-            raise PublisherClosedError("the process ends, and starts no more threads") from error
+            raise PublisherClosedError("the process is ending, and can start no thread") from error
         except BaseException:  # Ctrl-C; the thread may have started
             self.dispatch.retire()
             raise
         _at_end.add(self)
-        # Not left to its publisher: that may be forgotten while this still sends.
+        # Kept here: the publisher may be garbage-collected while this still sends.
         after_fork(self, _Sender.leave_to_parent)
 
     # ------------------------------------------------------------ in any thread
@@ -644,33 +642,33 @@ class _Sender:
 
     def admit_within(self, receipt: Receipt, timeout: float) -> bool:
         """
-        Take an event in when there is room for it.
+        Queue an event once there is room for it.
 
         Raises:
-            PublisherClosedError: Nothing is taken any more.
+            PublisherClosedError: The publisher is closed.
         """
         until = monotonic() + timeout
         return self._wait_until(lambda: self.dispatch.admit(receipt), until)
 
     def _wait_until(self, is_so: Callable[[], bool], until: float) -> bool:
-        """Wait until something is so, which can change with each outcome."""
+        """Wait until a condition holds that an outcome can change."""
         return self._waiters.wait_until(is_so, until, (self.dispatch.book,))
 
     def _make_way(self) -> None:
         self._waiters.notify()
 
     def close(self, timeout: float | None, *, says_lost: bool = False) -> DeliveryReport:
-        """Take no more events, send what is here, and end; see `Dispatch.cut_off`."""
+        """Stop taking events, send those left, and end; see `Dispatch.cut_off`."""
         until = math.inf if timeout is None else monotonic() + timeout
         receipts = self.dispatch.retire()
         self.close_until(until, says_lost=says_lost)
         return close_report(receipts)
 
     def close_until(self, until: float, *, says_lost: bool = False) -> None:
-        """Wait for what is here, and end; see `Dispatch.cut_off`."""
+        """Wait for the events left, and end; see `Dispatch.cut_off`."""
         self._wait_until(lambda: self.dispatch.is_over, until)
         self.dispatch.cut_off(says_lost=says_lost)
-        # Until the thread has told of all outcomes.
+        # Until the thread has reported all outcomes.
         last = min(until, monotonic() + _LAST_SECONDS)
         self._waiters.wait_until(lambda: self._has_ended, last, ())
         self._callbacks.end()
@@ -678,7 +676,7 @@ class _Sender:
         self.dispatch.news.sum_up()
 
     def leave_to_parent(self) -> None:
-        """Be nothing to the child process that this is a copy in: its parent goes on."""
+        """Do nothing in a forked child: the parent continues."""
         self.dispatch.leave_to_parent()
         self._callbacks = Callbacks()
         self._callbacks.end()
@@ -758,7 +756,7 @@ _at_end: Final[set[_Sender]] = set()
 
 
 def _end_process() -> None:
-    """Give what is left the time that its publisher has for that, and say what was lost."""
+    """Give the events left their publisher's `exit_timeout`, and log what was lost."""
     senders = [*_at_end]
     started = monotonic()
     try:
@@ -767,7 +765,7 @@ def _end_process() -> None:
         for sender in senders:
             left = sender.exit_timeout - (monotonic() - started)
             warn_of_lost(sender.close(max(0.0, left), says_lost=True))
-    except KeyboardInterrupt:  # who asks twice is not to wait
+    except KeyboardInterrupt:  # a second Ctrl-C ends the wait
         for sender in senders:
             warn_of_lost(sender.close(0.0, says_lost=True))
 

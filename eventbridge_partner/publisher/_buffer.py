@@ -1,9 +1,9 @@
 """
-What a publisher holds: which events wait, whose turn it is, when they are due, what became of them.
+The buffer of a publisher: which events wait, which go next, when they are due, and their outcomes.
 
-Pure: it is told the time, and keeps whatever it is given as long as that has an event. Events of
-one source wait in a lane of their own, first come first served; batches are packed from all lanes
-in turn, one event at a time, so that no source waits for the backlog of another.
+Pure: time is an argument, and it holds any item with an event. The events of each source wait in a
+lane of their own, in order; batches are packed from all lanes in turn, one event at a time, so that
+no source waits for the backlog of another.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from eventbridge_partner.models import (
 )
 
 OnFull = Literal["block", "raise", "drop_oldest", "drop_newest"]
-"""What `publish` does when there is no room."""
+"""What `publish` does when the buffer is full."""
 
 _KINDS: Final[tuple[type[Outcome], ...]] = (Accepted, Rejected, Exhausted, Unconfirmed)
 
 _SHARED: Final = 10
-"""One source leaves this part of the room that there is for it, a tenth, to others."""
+"""One source must leave one part in ten of its available room to others."""
 
 
 class Waiting(Protocol):
     """
-    Something that waits in a buffer.
+    An item in a buffer.
 
     Attributes:
-        event: What is to be sent.
-        size: Of the event, as the service counts.
-        since: When it came.
-        lane: Is set by the buffer.
-        decided: Is set by the buffer to its outcome.
+        event: The event to send.
+        size: The event's size, as the service counts it.
+        since: When it was published.
+        lane: Its lane, set by the buffer.
+        decided: Its outcome, set by the buffer.
     """
 
     event: PartnerEvent
@@ -61,15 +61,15 @@ W = TypeVar("W", bound=Waiting)
 
 class Lane(Generic[W]):
     """
-    What a buffer holds of one source.
+    The events of one source.
 
     Attributes:
-        source: Its name.
-        waiting: What waits, in the order in which it came.
-        waiting_bytes: The size of that.
-        taken: How many events were taken and have no outcome yet.
-        taken_bytes: The size of those.
-        is_ready: Whether some of it may be taken.
+        source: The source's name.
+        waiting: The items that wait, in order.
+        waiting_bytes: Their size.
+        taken: How many items were taken and have no outcome yet.
+        taken_bytes: Their size.
+        is_ready: Whether an item may be taken.
     """
 
     __slots__ = ("is_ready", "source", "taken", "taken_bytes", "waiting", "waiting_bytes")
@@ -86,14 +86,14 @@ class Lane(Generic[W]):
 @attrs.frozen(kw_only=True)
 class BufferSettings:
     """
-    What bounds a buffer.
+    The limits of a buffer.
 
     Attributes:
         linger: Seconds that an event waits for others to share its request.
-        max_events: How many events may have no outcome, those that are being sent included.
-        max_bytes: Their size together, as the service counts. One event always has room where
-            there is no other.
-        max_taken: How many events of one source may be taken at a time.
+        max_events: The most events without an outcome, including those in flight.
+        max_bytes: Their largest total size, as the service counts it. A single event always fits
+            into an empty buffer.
+        max_taken: The most events of one source that may be taken at a time.
     """
 
     linger: float
@@ -114,10 +114,10 @@ class BufferSettings:
 
 def checked_on_full(on_full: OnFull) -> OnFull:
     """
-    Refuse a word that says nothing.
+    Refuse an unknown word.
 
     Raises:
-        ValueError: It is none of the four.
+        ValueError: It is not one of the four.
     """
     if on_full not in get_args(OnFull):
         raise ValueError(f"on_full is {on_full!r}; allowed: {', '.join(get_args(OnFull))}")
@@ -127,13 +127,13 @@ def checked_on_full(on_full: OnFull) -> OnFull:
 @attrs.frozen
 class Ledger:
     """
-    What became of the events that a buffer was offered.
+    Counts of all events that were offered to a buffer.
 
     Attributes:
-        published: All of them.
-        counts: Of those that have an outcome, without the dropped.
-        dropped: How many were dropped for want of room.
-        held: How many have no outcome.
+        published: All events.
+        counts: Events with an outcome, by outcome, without dropped ones.
+        dropped: Events that were dropped because the buffer was full.
+        held: Events without an outcome.
     """
 
     published: int
@@ -144,50 +144,49 @@ class Ledger:
 
 class Room:
     """
-    The room that the buffers of one publisher share, one for each Region.
+    The room that the buffers of one publisher, one for each Region, share.
 
     Attributes:
-        buffers: All of them.
+        buffers: All buffers.
     """
 
     def __init__(self) -> None:
         self.buffers: tuple[Buffer[Any], ...] = ()
 
     def held_besides(self, buffer: Buffer[Any]) -> tuple[int, int]:
-        """Return how many events the others hold, and their size."""
+        """Return how many events the other buffers hold, and their size."""
         others = [other for other in self.buffers if other is not buffer]
         return sum([one.held for one in others]), sum([one.held_bytes for one in others])
 
 
 class Buffer(Generic[W]):
     """
-    Events without an outcome: they wait, or were taken to be sent.
+    Holds events without an outcome: they wait, or were taken to be sent.
 
-    Python may run other code in the middle of a call: the handler of a signal, a finalizer, and
-    with them anything. A lock does not keep that code out, for it runs on the same thread. So no
-    step shows itself half done:
+    Python may run other code in the middle of a call: a signal handler or a finalizer, which may
+    call anything. A lock does not keep that code out, for it runs on the same thread. So no step
+    may be visible half done:
 
-    - `offer` and `drop_oldest` prepare everything first, and begin anew if the buffer has changed
-      meanwhile. What they then change, they change in lines without a call or a loop: between
-      those Python runs nothing else. Even waiting, with the lock released, is safe in such code.
+    - `offer` and `drop_oldest` prepare everything first, and start over if the buffer has changed
+      meanwhile. Then they apply the change in lines without a call or a loop, between which Python
+      runs no other code. Such code may even wait, with the lock released.
     - `take`, `decide` and `take_back` loop. Meanwhile `is_changing` is set, and nothing may be
       offered or dropped.
 
-    Figures stand in one place each, and sums are made when they are asked for; so they agree at
-    every moment. Where an exception such as Ctrl-C breaks a step off, the next one begins with
-    counting anew what there is.
+    Each figure is stored once, and sums are computed on demand, so they always agree. If an
+    exception such as Ctrl-C interrupts a step, the next step first counts everything again.
 
     Args:
-        settings: What bounds it.
-        limits: How much goes into one batch.
-        room: That it shares with others; None for all of its own.
-        is_open: Tells of an event that is to be taken whether its source may be sent to. If not,
-            its lane is shut, until `open` or `refuse`. Called in the middle of a step.
+        settings: Its limits.
+        limits: The limits of one batch.
+        room: The room that it shares with other buffers; None if it shares none.
+        is_open: Tells whether an event's source may be sent to, before the event is taken. If not,
+            its lane is shut until `open` or `refuse`. Called in the middle of a step.
 
     Attributes:
-        taken: What was taken, by the index that its outcome will have.
-        gone: What has its outcome, for somebody to tell.
-        is_changing: Whether it is in the middle of a step that loops.
+        taken: The taken items, by the index of their outcome.
+        gone: Items with an outcome that is not yet reported.
+        is_changing: Whether a step that loops is in progress.
     """
 
     def __init__(
@@ -200,7 +199,7 @@ class Buffer(Generic[W]):
     ) -> None:
         self._room = room
         self._is_open = is_open
-        # Sources whose lanes are shut: nothing of them is ready.
+        # Sources with shut lanes: none of their events are ready.
         self._shut: set[str] = set()
         if room is not None:
             room.buffers += (self,)
@@ -209,25 +208,25 @@ class Buffer(Generic[W]):
         self.is_changing: bool = False
         self._settings = settings
         self._limits = limits
-        # With so much, or less, there is room for whatever source it is.
+        # Up to these counts, there is room for any source.
         self._easy_events = settings.max_events - settings.max_events // _SHARED
         self._easy_bytes = settings.max_bytes - settings.max_bytes // _SHARED
-        # How many steps there were.
+        # The number of steps so far.
         self._changes = 0
-        # Whether a step was broken off; and what `decide` was about to do, and whoever ends a wait.
+        # Whether a step was interrupted; and the outcomes that it was about to give.
         self._is_torn = False
         self._deciding: Sequence[Outcome] = ()
         self._ending: tuple[W, Outcome, bool] | None = None
         self._lanes: dict[str, Lane[W]] = {}
-        # The first of them is next, and any of them can leave.
+        # The first of them is next; any of them can be removed.
         self._ready: OrderedDict[str, Lane[W]] = OrderedDict()
         self._ready_events = 0
         self._ready_bytes = 0
-        # When the first of what is ready came; not kept while a whole batch of it is there.
+        # When the first ready event was published; not kept while a full batch is ready.
         self._oldest = 0.0
         self._hurry_until = -math.inf
-        # Lanes that may be the longest: how long they were, negative, to be found first; and a
-        # number of their own, so that lanes themselves are never compared.
+        # Lanes that may be the longest, as a heap: their negative length, then a number of their
+        # own, so that lanes themselves are never compared.
         self._long: list[tuple[int, int, Lane[W]]] = []
         self._places = itertools.count()
         self._looks_left = 0
@@ -241,7 +240,7 @@ class Buffer(Generic[W]):
     # ------------------------------------------------------------ in
 
     def offer(self, item: W) -> bool:
-        """Take something in if there is room for it."""
+        """Add an item if there is room for it."""
         source, size, arriving = item.event.source, item.size, (item,)
         while True:
             if self._is_torn:
@@ -276,7 +275,7 @@ class Buffer(Generic[W]):
                     self._ready[source] = lane
                 self._ready_events += 1
                 self._ready_bytes += size
-            lane.waiting += arriving  # not `append`: after a call a signal's handler may run
+            lane.waiting += arriving  # not `append`: after a call, a signal handler may run
         except BaseException:
             self._is_torn = True
             raise
@@ -306,32 +305,32 @@ class Buffer(Generic[W]):
         return self._leaves_a_part(own, own_bytes, events, size)
 
     def _leaves_a_part(self, own: int, own_bytes: int, events: int, size: int) -> bool:
-        """Tell whether what is one's own leaves a part of the room that the others leave."""
+        """Tell whether a source leaves its share of the available room to others."""
         left = self._settings.max_events - (events - own)
         left_bytes = self._settings.max_bytes - (size - own_bytes)
         return own <= left - left // _SHARED and own_bytes <= left_bytes - left_bytes // _SHARED
 
     def decide_at_once(self, outcome: Outcome) -> None:
-        """Count an event that has its outcome without having been held."""
+        """Count an event that got its outcome without being held."""
         kind = type(outcome)
         self._published += 1
         self._decided_at_once[kind] += 1
 
     def drop_newest(self) -> None:
-        """Count an event that was offered and is dropped."""
+        """Count an offered event that is dropped."""
         self._published += 1
         self._dropped += 1
 
     def drop_oldest(self, source: str, outcome: Callable[[W], Outcome]) -> W | None:
         """
-        Drop the oldest that waits of this source, or else of a longest lane.
+        Drop the oldest waiting item of a source, or else of a longest lane.
 
         Args:
-            source: Whose events are dropped first.
-            outcome: Makes the outcome of what is dropped.
+            source: The source whose events are dropped first.
+            outcome: Returns the outcome of the dropped item.
 
         Returns:
-            What was dropped; None if nothing waits.
+            The dropped item; None if nothing waits.
         """
         while True:
             if self._is_torn:
@@ -351,10 +350,10 @@ class Buffer(Generic[W]):
 
     def refuse(self, item: W, outcome: Outcome) -> bool:
         """
-        Give the first that waits of its source its outcome, though it was not sent.
+        Give the first waiting item of its source its outcome, without sending it.
 
         Returns:
-            Whether it was still the first, and without an outcome.
+            Whether it was still the first, without an outcome.
         """
         while True:
             if self._is_torn:
@@ -366,7 +365,7 @@ class Buffer(Generic[W]):
                 return True
 
     def _end_waiting(self, item: W, outcome: Outcome, changes: int, *, is_dropped: bool) -> bool:
-        """End the wait of the first of its lane, unless the buffer has changed; see `offer`."""
+        """Remove the first item of its lane, unless the buffer has changed; see `offer`."""
         lane: Lane[W] = item.lane
         size, leaving, ending = item.size, (item,), (item, outcome, is_dropped)
         kind = type(outcome)
@@ -407,11 +406,11 @@ class Buffer(Generic[W]):
 
     def _longest(self) -> Lane[W] | None:
         """
-        Return a lane in which most events wait; None if none do.
+        Return a lane with the most waiting events; None if no event waits.
 
-        Looking at all of them each time would cost who publishes half a millisecond where there
-        are 10,000. While there is no room lanes hardly grow: a source with events that wait makes
-        room of its own. So they are looked at anew when a part of them has been dropped from.
+        Looking at all 10,000 lanes for each event would take half a millisecond. While the buffer
+        is full, lanes hardly grow: a source with waiting events makes room from its own. So the
+        lanes are searched again only when a part of them has been dropped from.
         """
         for _ in range(2):
             while (long := self._long) and self._looks_left:
@@ -435,7 +434,7 @@ class Buffer(Generic[W]):
     # ------------------------------------------------------------ out
 
     def due_at(self) -> float:
-        """Return when a batch is due; infinite if none is in sight."""
+        """Return when a batch is due; infinite if no event is ready."""
         if not self._ready_events:
             return math.inf
         if self.has_batch() or self._oldest <= self._hurry_until:
@@ -450,15 +449,15 @@ class Buffer(Generic[W]):
         )
 
     def hurry(self, now: float) -> None:
-        """Let no event that came up to now wait for others any more."""
+        """Make all events that were published until now due."""
         self._hurry_until = now
 
     def take(self, first: int) -> list[W]:
         """
-        Take the next batch: what fits, one event of each source that has some, in turn.
+        Take the next batch: as many events as fit, one of each source in turn.
 
         Args:
-            first: The index that the outcome of the first of them will have; the others follow.
+            first: The index of the outcome of the first of them; the others follow.
         """
         if self._is_torn:
             self.mend()
@@ -480,7 +479,7 @@ class Buffer(Generic[W]):
                 if self._is_open is not None and not self._is_open(item.event):
                     self._shut_lane(lane)
                     continue
-                # First into where it goes, so that it is never nowhere.
+                # First add, then remove, so that the item is always somewhere.
                 self.taken[first + len(batch)] = item
                 waiting.popleft()
                 batch_bytes += size
@@ -516,12 +515,12 @@ class Buffer(Generic[W]):
             self._ready_bytes -= lane.waiting_bytes
 
     def shut(self, source: str) -> None:
-        """Let nothing that waits of a source be taken."""
+        """Shut a source's lane: none of its events are taken."""
         self._change_lane(source, self._shut_lane)
         self._shut.add(source)
 
     def open(self, source: str) -> None:
-        """Let what waits of a source be taken again."""
+        """Open a source's lane again."""
         self._shut.discard(source)
         self._change_lane(source, self._open_lane)
 
@@ -544,21 +543,21 @@ class Buffer(Generic[W]):
             self.is_changing = False
 
     def first_of(self, source: str) -> W | None:
-        """Return what has waited longest of a source; None if nothing waits."""
+        """Return a source's oldest waiting item; None if none waits."""
         lane = self._lanes.get(source)
         return lane.waiting[0] if lane is not None and lane.waiting else None
 
     # ------------------------------------------------------------ outcomes
 
     def _note_oldest(self) -> None:
-        """Look who came first, where that matters: few lanes are ready then."""
+        """Find the oldest ready event, if it matters; few lanes are ready then."""
         if 0 < self._ready_events < self._limits.max_entries:
             lanes = tuple(self._ready.values())
             heads = [lane.waiting[0].since for lane in lanes if lane.waiting]
             self._oldest = min(heads, default=self._oldest)
 
     def decide(self, outcomes: Sequence[Outcome]) -> None:
-        """Take that what was taken has its outcomes; their indexes say which is whose."""
+        """Give taken items their outcomes, by index."""
         if self._is_torn:
             self.mend()
         taken = self.taken
@@ -591,13 +590,13 @@ class Buffer(Generic[W]):
             self.is_changing = False
 
     def _give_outcomes(self) -> None:
-        """Hand out the outcomes that are to be decided, and count them, once."""
+        """Give out the prepared outcomes, and count each exactly once."""
         for outcome in self._deciding:
             item = self.taken[outcome.index]
             item.decided = outcome
         arrived = Counter(map(type, self._deciding))
         counts = {kind: count + arrived[kind] for kind, count in self._decided.items()}
-        # Both or neither.
+        # Both, or neither.
         self._decided = counts
         self._deciding = ()
 
@@ -611,7 +610,7 @@ class Buffer(Generic[W]):
         self._ready_bytes += lane.waiting_bytes
 
     def take_back(self, first: int) -> list[W]:
-        """Take everything that still waits, as `take` does; with `decide` it gets its outcomes."""
+        """Take everything that still waits, as `take` does, for `decide`."""
         if self._is_torn:
             self.mend()
         items: list[W] = []
@@ -637,10 +636,10 @@ class Buffer(Generic[W]):
 
     def mend(self) -> None:
         """
-        Finish what was broken off, and count anew; nothing if nothing was.
+        Repair an interrupted step, and count everything again; do nothing if there was none.
 
-        An event is where it was last put: what was taken does not wait, and what has its outcome
-        is gone. Doing it twice comes to the same, for it may be broken off, too.
+        An event is where it was last put: a taken one does not wait, and one with an outcome is
+        gone. Repairing is idempotent, for it may be interrupted too.
         """
         if self.is_changing or not self._is_torn:
             return
@@ -672,7 +671,7 @@ class Buffer(Generic[W]):
             self._held = sum(len(lane.waiting) + lane.taken for lane in lanes)
             self._held_bytes = sum(lane.waiting_bytes + lane.taken_bytes for lane in lanes)
             if self._ending is not None:
-                # What is missing in the sum is what ended, unless it was counted already.
+                # The difference to the sum is what ended and was not counted.
                 _, outcome, is_dropped = self._ending
                 decided = sum(self._decided.values()) + sum(self._decided_at_once.values())
                 missing = self._published - decided - self._dropped - self._held
@@ -690,7 +689,7 @@ class Buffer(Generic[W]):
     def _sorted_into_lanes(
         self, waiting: Sequence[W], taken: dict[int, W]
     ) -> tuple[dict[str, Lane[W]], dict[int, W]]:
-        """Return new lanes, so that the old ones are there until all is done, and what is taken."""
+        """Return new lanes and taken items. The old ones stay until this is done."""
         lanes: dict[str, Lane[W]] = {}
         for item in (*taken.values(), *waiting):
             source = item.event.source
@@ -713,37 +712,37 @@ class Buffer(Generic[W]):
 
     @property
     def ready_events(self) -> int:
-        """How many events may be taken now, due or not."""
+        """How many events are ready to be taken, due or not."""
         return self._ready_events
 
     @property
     def room(self) -> int:
-        """How many more events there is room for, by their number."""
+        """How many more events fit, by number."""
         others = 0 if self._room is None else self._room.held_besides(self)[0]
         return self._settings.max_events - self._held - others
 
     @property
     def held(self) -> int:
-        """How many events have no outcome."""
+        """How many events have no outcome yet."""
         return self._held
 
     @property
     def held_bytes(self) -> int:
-        """The size of the events that have no outcome."""
+        """The total size of the events without an outcome."""
         return self._held_bytes
 
     def __iter__(self) -> Iterator[W]:
-        """Yield what waits, source by source."""
+        """Yield the waiting items, source by source."""
         for lane in tuple(self._lanes.values()):
             yield from tuple(lane.waiting)
 
     def waiting_since(self) -> float:
-        """Return when the first of what waits came; infinite if nothing does."""
+        """Return when the oldest waiting event was published; infinite if none waits."""
         lanes = tuple(self._lanes.values())
         return min([lane.waiting[0].since for lane in lanes if lane.waiting], default=math.inf)
 
     def ledger(self) -> Ledger:
-        """Return what became of all events: what was published is all the rest together."""
+        """Return the counts of all events; `published` is the sum of the others."""
         published, dropped, decided, at_once = (
             self._published,
             self._dropped,

@@ -1,4 +1,4 @@
-"""Callbacks of receipts, on a thread of their own."""
+"""Runs the callbacks of receipts, on a thread of their own."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from eventbridge_partner.publisher._receipts import (
 
 
 class Callbacks:
-    """Calls callbacks one after the other, on a thread that starts when the first is left."""
+    """Calls callbacks one after the other, on a thread that starts when needed."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        # None where the thread is to end, if nothing else is due.
+        # None tells the thread to end, if nothing else is due.
         self._due: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_ended = False
 
     def expect(self) -> None:
-        """Have a thread to call on: at the end of the process it may be too late to start one."""
+        """Start the thread now: at the end of the process it may be too late."""
         with self._lock:
             if not self._is_ended:
                 self._has_thread()
 
     def run(self, callback: Callback, receipt: Receipt) -> None:
-        """Call a callback soon; at once if the process ends and starts no more threads."""
+        """Call a callback soon; at once if the process is ending and can start no thread."""
         self.do(functools.partial(run_callback, callback, receipt))
 
     def do(self, call: Callable[[], None]) -> None:
-        """Call something soon; at once if the process ends and starts no more threads."""
+        """Call a function soon; at once if the process is ending and can start no thread."""
         with self._lock:
             has_thread = self._has_thread()
             if has_thread:
@@ -50,11 +50,11 @@ class Callbacks:
 
     def _has_thread(self) -> bool:
         if self._thread is None:
-            # A daemon: the end of the process waits for no callback that hangs.
+            # A daemon: a callback that hangs must not keep the process alive.
             thread = threading.Thread(
                 target=self._call_all, name="eventbridge-partner-callbacks", daemon=True
             )
-            self._thread = thread  # first, for a signal's handler may come here while it starts
+            self._thread = thread  # first, for a signal handler may come here while it starts
             try:
                 thread.start()
             except RuntimeError:
@@ -69,7 +69,7 @@ class Callbacks:
                     due()
                 except BaseException as error:  # noqa: BLE001  # sys.exit ends this thread for nobody
                     note_raised(error)
-                del due  # an idle thread holds on to nothing
+                del due  # an idle thread must not keep objects alive
                 continue
             with self._lock:
                 if self._due.empty():
@@ -77,14 +77,14 @@ class Callbacks:
                     return
 
     def end(self) -> None:
-        """Let the thread end whenever nothing is due."""
+        """Let the thread end once nothing is due."""
         with self._lock:
             if not self._is_ended:
                 self._is_ended = True
                 self._due.put(None)
 
     def join(self, until: float) -> None:
-        """Wait until all callbacks that are due were called."""
+        """Wait until all due callbacks have been called."""
         with self._lock:
             thread = self._thread
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():

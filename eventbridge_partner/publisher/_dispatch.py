@@ -1,4 +1,4 @@
-"""What the publishers of threads and of asyncio share: everything but sending and waiting."""
+"""The part that both publishers share: everything except sending and waiting."""
 
 from __future__ import annotations
 
@@ -39,33 +39,32 @@ from eventbridge_partner.retry import RetryQuota
 
 _ROUNDS_OF_ONE: Final = 2
 """
-So many rounds of requests in flight may be full of the events of one source.
+The most rounds of requests in flight that may be full of events of one source.
 
-It bounds how many of its retries can be due at a time, before the events of others.
+It limits how many of the source's retries can be due at a time, ahead of other sources' events.
 """
 
 
 _LOOKING_SECONDS: Final = 1.0
 """
-So long after a batch who waits looks for events by itself, each linger, and need not be woken.
+For this many seconds after a batch, the sender polls once in each `linger`, and need not be woken.
 
-It is in time for each of them. Waking it would cost who publishes several times as much as the
-rest of that.
+Polling finds each event in time. Waking the sender would take several times as long as the rest of
+`publish`.
 """
 
 REST: Final = 0.1
-"""So many seconds who sends rests after a failure of its own: the next may be the same."""
+"""How long the sender pauses after an unexpected error, in seconds: the next may be the same."""
 
 _NOTE_SECONDS: Final = 10.0
 """
-So long after a line about a request there is no other.
+Seconds between two log lines about requests.
 
-A handler that turns lines into events would feed itself while the service fails: each of those
-events takes requests, which fail.
+Without a limit, a log handler that publishes events would feed itself while the service fails.
 """
 
 _LEAST_LOOK: Final = 0.005
-"""Nobody looks more often."""
+"""The shortest poll interval, in seconds."""
 
 
 def _nothing() -> None:
@@ -75,11 +74,11 @@ def _nothing() -> None:
 @attrs.frozen(eq=False)
 class Shared:
     """
-    What the dispatches of one publisher share, one for each Region.
+    State that the dispatches of one publisher, one for each Region, share.
 
     Attributes:
-        lock: Of all their books.
-        room: For all their events.
+        lock: The lock of all their books.
+        room: The room for all their events.
     """
 
     lock: threading.RLock = attrs.field(factory=threading.RLock)
@@ -88,29 +87,29 @@ class Shared:
 
 class Dispatch:
     """
-    A publisher's book, and the delivery that takes its events batch by batch.
+    A publisher's book, with the delivery that takes its events batch by batch.
 
-    Two locks, each held for moments: the book's, and one for the delivery. Who needs both takes
-    the delivery's first. None is held while something is sent, waited for, logged or called back.
+    It has two short-held locks: the book's, and the delivery's. To hold both, take the delivery's
+    first. Neither is held while sending, waiting, logging or calling back.
 
     Args:
-        settings: Of the delivery.
-        quota: How many retries there may be.
-        pace: How many requests a second.
-        buffering: What bounds the buffer; how much of one source may be under way is set here.
-        call: What calls a callback.
-        on_room: Is called after outcomes have come, with the book's lock held.
-        witness: Tells the observer of outcomes; None if there is none.
-        drops_oldest: Whether `admit_dropping_oldest` follows where there is no room.
+        settings: The settings of the delivery.
+        quota: Limits retries.
+        pace: Limits requests a second.
+        buffering: The limits of the buffer, except `max_taken`, which is set here.
+        call: Calls a callback.
+        on_room: Called after outcomes have come, with the book's lock held.
+        witness: Reports outcomes to the observer; None without one.
+        drops_oldest: Whether `admit_dropping_oldest` follows when there is no room.
         gate: Decides which events may be sent; None if all may.
-        shared: What it shares with the dispatches of other Regions; None without those.
+        shared: State shared with the dispatches of other Regions; None without other Regions.
 
     Attributes:
-        book: Its receipts.
-        look_up: Begins what the gate wants done. To be set by who does.
-        wake: Wakes who waits as `next_step` said. To be set by who does.
-        news: Tells of outcomes.
-        origins: Where the events of its batches come from; None if nobody is to be told.
+        book: The book of its receipts.
+        look_up: Starts the gate's work. Set by the publisher.
+        wake: Wakes the sender while it waits. Set by the publisher.
+        news: Reports outcomes.
+        origins: Where the events of its batches come from; None without an observer.
     """
 
     def __init__(
@@ -155,11 +154,11 @@ class Dispatch:
         self._pace = pace
         self._turn = threading.RLock()
         self.book.outer = self._turn
-        # With so many events ready, who waits wants to be woken; None if not for events.
+        # The number of ready events at which to wake the sender; None not to wake it for events.
         self._alarm_at: int | None = None
         self._throttled_before = 0
         self._linger = buffering.linger
-        # Lines that were left out since the last one, and when that was written.
+        # How many lines were left out since the last one, and when that was logged.
         self._left_out = 0
         self._noted_at = -math.inf
         self._looks_until = -math.inf
@@ -176,16 +175,16 @@ class Dispatch:
 
     def admit(self, receipt: Receipt) -> bool:
         """
-        Take an event in if there is room.
+        Queue an event if there is room.
 
         Raises:
-            PublisherClosedError: Nothing is taken any more.
+            PublisherClosedError: The publisher is closed.
         """
         book = self.book
         with book.lock:
             if book.is_closed:
                 raise closed_error()
-            if not receipt.size:  # an event has a source, or is none
+            if not receipt.size:  # a valid event always has a size
                 return book.count_undelivered(receipt)
             if not book.offer(receipt):
                 return False
@@ -194,7 +193,7 @@ class Dispatch:
         return True
 
     def _wake_if_enough(self, alarm_at: int) -> None:
-        """Wake who waits if that much is ready. The book is locked."""
+        """Wake the sender if enough events are ready. The book must be locked."""
         buffer = self.book.buffer
         if buffer.ready_events >= alarm_at or buffer.has_batch():
             self.wake()  # first, for Ctrl-C may come in between
@@ -202,10 +201,10 @@ class Dispatch:
 
     def admit_dropping_oldest(self, receipt: Receipt) -> None:
         """
-        Take an event in, and make room for it by dropping the oldest.
+        Queue an event, and drop the oldest one if there is no room.
 
         Raises:
-            PublisherClosedError: Nothing is taken any more.
+            PublisherClosedError: The publisher is closed.
         """
         with self.book.lock:
             if self.book.is_closed:
@@ -218,7 +217,7 @@ class Dispatch:
     # ------------------------------------------------------------ the end, and figures
 
     def hurry(self) -> list[Receipt]:
-        """Let nothing that is here linger, and return the receipts without an outcome."""
+        """Make all events due, and return the receipts without an outcome."""
         with self.book.lock:
             receipts = self.book.open_receipts()
             self.book.buffer.hurry(monotonic())
@@ -226,7 +225,7 @@ class Dispatch:
         return receipts
 
     def retire(self) -> list[Receipt]:
-        """Take no more events, and return the receipts without an outcome."""
+        """Stop taking events, and return the receipts without an outcome."""
         if self.book.is_parents:
             return []
         with self.book.lock:
@@ -239,16 +238,16 @@ class Dispatch:
 
     @property
     def is_over(self) -> bool:
-        """Whether it takes no more events, and all that there were have their outcome."""
+        """Whether it is closed and all events have their outcome."""
         book = self.book
         return book.is_parents or (book.is_closed and not book.buffer.held)
 
     def cut_off(self, *, says_lost: bool = False) -> None:
         """
-        Give everything that has no outcome one, and send nothing more of it.
+        Give every event without an outcome one, and send nothing more.
 
         Args:
-            says_lost: Whether the caller logs how many events are lost by that.
+            says_lost: Whether the caller logs how many events are lost.
         """
         with self._turn:
             if self.book.buffer.held:
@@ -256,13 +255,13 @@ class Dispatch:
                     for receipt in self.book.open_receipts():
                         receipt.seen = LOOKED_AT
                 self._abandon(PUBLISHER_CLOSED, NOT_SENT, CUT_OFF)
-                # In the same turn: who sends would go on with what still waits.
+                # In the same turn, or the sender would go on with the events that still wait.
                 self.book.give_back(self._first)
         self.book.tell()
         self.wake()
 
     def give_up(self, error: BaseException) -> None:
-        """Give everything that was taken an outcome, for who sends it failed; and go on."""
+        """Give all taken events an outcome after an error of the sender, and go on."""
         name = type(error).__name__
         log(logging.ERROR, "the publisher goes on after %s", name)
         with self._turn:
@@ -277,19 +276,19 @@ class Dispatch:
             self._delivery.abandon(code, message, doubt)
             self.book.settle(self._delivery.outcomes())
         finally:
-            # Where an exception came between taking events and giving them to the delivery, or
-            # between that and their receipts.
+            # An exception may have come between taking events and giving them to the delivery, or
+            # between their outcomes and their receipts.
             self.book.settle_rest(self._first, code, message, doubt)
 
     def leave_to_parent(self) -> None:
-        """Be nothing to the child process that this is a copy in: its parent goes on."""
+        """Do nothing in a forked child: the parent continues."""
         self.book.leave_to_parent()
         self.wake = _nothing
 
     def stats(self) -> PublisherStats:
-        """Return the figures of this moment."""
+        """Return the current figures."""
         delivery = self._delivery
-        # Not in a turn: a signal's handler that interrupts it may wait for who sends.
+        # Not in a turn: a signal handler that interrupts a turn may wait for the sender.
         return self.book.stats(
             in_flight=delivery.events_in_flight,
             throttled=self._throttled_before + delivery.throttled,
@@ -299,16 +298,16 @@ class Dispatch:
     # ------------------------------------------------------------ for those who look up
 
     def let_through(self, source: str) -> None:
-        """Send what waits of a source."""
+        """Let the waiting events of a source be sent."""
         self.book.let_through(source)
         self.wake()
 
     def first_held_back(self, source: str) -> Receipt | None:
-        """Send nothing of a source, and return what has waited longest of it."""
+        """Hold back a source, and return its oldest waiting event."""
         return self.book.first_held_back(source)
 
     def refuse(self, receipt: Receipt, outcome: Outcome) -> None:
-        """Give what was not sent its outcome."""
+        """Give a waiting event its outcome, without sending it."""
         self.book.refuse_waiting(receipt, outcome)
         self.book.tell()
         if self.is_over:
@@ -318,10 +317,10 @@ class Dispatch:
 
     def next_step(self, now: float) -> Send | Wait | None:
         """
-        Say what to do next.
+        Return the next step.
 
         Returns:
-            A batch to be sent; what to wait for, answers and `wake` besides; or None to ask again.
+            A batch to send; how long to wait for answers or `wake`; or None to ask again.
         """
         with self._turn:
             step = self._next_step(now)
@@ -352,14 +351,14 @@ class Dispatch:
             case Wait(at):
                 until = at
             case Take() | Finished.FINISHED if is_halted:
-                # It sends nothing any more, and nothing of it is in flight.
+                # It sends no more, and nothing is in flight.
                 self._renew_delivery()
                 return None
             case Take() | Finished.FINISHED if is_due:
                 if self._linger >= _LEAST_LOOK:
                     self._looks_until = now + _LOOKING_SECONDS
                 taken = self.book.take(self._first)
-                if not taken:  # all of it waits for a look-up
+                if not taken:  # all events wait for look-ups
                     return None
                 delivery.take_all([receipt.event for receipt in taken])
                 self._first += len(taken)
@@ -390,7 +389,7 @@ class Dispatch:
         return Wait(until)
 
     def has_waited(self) -> None:
-        """Take that nobody waits any more."""
+        """Note that the sender's wait has ended."""
         self._alarm_at = None
 
     def _renew_delivery(self) -> None:
@@ -398,23 +397,23 @@ class Dispatch:
         self._begin_delivery()
 
     def not_sent(self, batch: Batch, error: CredentialsError) -> None:
-        """Take that there was nothing to sign a batch with."""
+        """Note that a batch could not be signed."""
         self._tell(lambda delivery: delivery.not_sent(batch, error, monotonic()))
 
     def accepted(self, batch: Batch, event_ids: Sequence[str | None], now: float) -> None:
-        """Take that all entries of a batch were accepted."""
+        """Note that all entries of a batch were accepted."""
         self._tell(lambda delivery: delivery.accepted(batch, event_ids, now))
 
     def answered(self, batch: Batch, results: Sequence[ResultEntry | None], now: float) -> None:
-        """Take the service's word on the entries of a batch."""
+        """Note the service's results for the entries of a batch."""
         self._tell(lambda delivery: delivery.answered(batch, results, now))
 
     def failed(self, batch: Batch, error: PartnerEventsError, now: float) -> None:
-        """Take the failure of a whole request."""
+        """Note the failure of a whole request."""
         self._tell(lambda delivery: delivery.failed(batch, error, now))
 
     def note(self, text: str, *args: object, **fields: Unpack[Fields]) -> None:
-        """Log something about a request: the first at once, and then one of many."""
+        """Log a line about a request: the first at once, later ones rate-limited."""
         now = monotonic()
         if now < self._noted_at + _NOTE_SECONDS:
             self._left_out += 1
@@ -443,7 +442,7 @@ def closed_error() -> PublisherClosedError:
 
 def checked_seconds(name: str, seconds: float) -> float:
     """
-    Refuse a time that makes no sense.
+    Refuse an invalid time.
 
     Raises:
         ValueError: It is below 0, or NaN.
@@ -454,7 +453,7 @@ def checked_seconds(name: str, seconds: float) -> float:
 
 
 def warn_of_lost(report: DeliveryReport) -> None:
-    """Log how many events were lost by a publisher that nobody closed, if there are any."""
+    """Log how many events an unclosed publisher has lost, if any."""
     counts = report.counts
     if counts.exhausted or counts.unconfirmed:
         log(
@@ -467,7 +466,7 @@ def warn_of_lost(report: DeliveryReport) -> None:
 
 
 def warn_of_left_out(handing: Handing) -> None:
-    """Log how many outcomes `on_undelivered` was too slow for, if there are any."""
+    """Log how many outcomes were left out because `on_undelivered` was too slow, if any."""
     left_out, handing.left_out = handing.left_out, 0
     if left_out:
         log(

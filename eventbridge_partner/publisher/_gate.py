@@ -1,8 +1,8 @@
 """
-A guard in front of a publisher: which events wait until the state of their source is known.
+The gate of a publisher with a guard: it decides which events wait for a look-up of their source.
 
-Events of a source that must be looked up wait in its lane; all others flow. Looking up, parking
-and telling of sources that are gone are work for others than those who publish and who send.
+Events of a source that must be looked up wait in its lane; all others flow. Neither `publish` nor
+the sender does the look-ups, the parking and the reports of sources that are gone.
 """
 
 from __future__ import annotations
@@ -24,57 +24,57 @@ from eventbridge_partner.publisher._receipts import Receipt
 
 MOST_LOOK_UPS: Final = 4
 """
-So many look-ups go on at a time, at most.
+The most concurrent look-ups.
 
-One would do for their pace. But one that hangs would then hold up those of all other sources.
+One would suffice for their pace, but a look-up that hangs would delay those of all other sources.
 """
 
 _PASS_SECONDS: Final = 1.0
-"""So long after a look-up without a result, the events of its source are sent."""
+"""Seconds for which the events of a source are sent after a look-up without a result."""
 
 
 class Lanes(Protocol):
-    """What a gate does with the events of a source: see `Dispatch`."""
+    """The actions of a gate on the events of a source; see `Dispatch`."""
 
     def let_through(self, source: str) -> None:
-        """Send what waits."""
+        """Let the waiting events of a source be sent."""
         ...
 
     def first_held_back(self, source: str) -> Receipt | None:
-        """Send nothing of a source, and return what has waited longest."""
+        """Hold back a source, and return its oldest waiting event."""
         ...
 
     def refuse(self, receipt: Receipt, outcome: Outcome) -> None:
-        """Give what was not sent its outcome."""
+        """Give a waiting event its outcome, without sending it."""
         ...
 
 
 class Gate:
     """
-    Decides for one publisher which events may be sent, and knows what is to be looked up.
+    Decides for one publisher which events may be sent, and keeps the list of look-ups to do.
 
     Args:
-        plans: Of the guard.
-        pace: Of look-ups.
+        plans: The guard's plans.
+        pace: The pace of look-ups.
     """
 
     def __init__(self, plans: Plans, pace: Pace) -> None:
         self._plans = plans
         self._watch = plans.watch
         self._pace = pace
-        # What is to be done: sources to be looked up, and outcomes to be heard.
+        # The work: sources to look up, and outcomes to learn from.
         self._todo: deque[str | Outcome] = deque()
-        # Sources in there, or in the middle of a look-up.
+        # Sources in the queue, or being looked up.
         self._asked: set[str] = set()
-        # Sources whose look-up had no result, and until when their events are sent all the same.
+        # Sources whose look-up had no result, and until when their events are sent nevertheless.
         self._passes: dict[str, float] = {}
 
     def is_open(self, event: PartnerEvent) -> bool:
         """
         Tell whether an event may be sent now.
 
-        It is called with locks held, and asks nobody. If the answer is no, or soon may be another,
-        the source is among what is to be done.
+        Called with locks held; it does no I/O. If the answer is no, or may soon change, it queues
+        a look-up of the source.
         """
         if self._watch.is_surely_open(event):
             return True
@@ -90,21 +90,21 @@ class Gate:
         return need is Need.REFRESH
 
     def hear(self, outcomes: Sequence[Outcome]) -> None:
-        """Take outcomes, which may say that their source is gone."""
+        """Queue outcomes that may show that their source is gone."""
         for outcome in outcomes:
             if type(outcome) is Rejected and outcome.source_is_gone:
                 self._todo.append(outcome)
 
     @property
     def todo(self) -> int:
-        """How much is to be done that nobody has begun."""
+        """How much work is waiting."""
         return len(self._todo)
 
     def work(self, lanes: Lanes) -> Plan[None]:
-        """Do the next thing that is to be done: a plan with the steps of the guard's."""
+        """Do the next piece of work, as a plan with the guard's steps."""
         try:
             what = self._todo.popleft()
-        except IndexError:  # somebody else was quicker
+        except IndexError:  # another worker was quicker
             return
         if not isinstance(what, str):
             yield from self._plans.learn((what,))
@@ -141,7 +141,7 @@ class Gate:
             self._passes[source] = monotonic() + _PASS_SECONDS
 
     def give_up(self, lanes: Lanes) -> None:
-        """Send what waits, for nobody can look anything up any more."""
+        """Let all waiting events be sent, for look-ups are no longer possible."""
         while self._todo:
             what = self._todo.popleft()
             if isinstance(what, str):

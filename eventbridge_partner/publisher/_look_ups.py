@@ -1,4 +1,4 @@
-"""Look-ups of a publisher, on threads of their own."""
+"""Runs the look-ups of a publisher, on threads of their own."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 class LookUps:
     """
-    Does what a gate wants done, on threads that end when there is nothing to do.
+    Does the work of a gate, on threads that end when there is none.
 
     Args:
-        gate: Says what to do.
+        gate: Has the work.
         lanes: Where events wait for it.
-        sources: Asked for states.
+        sources: Looks up states.
     """
 
     def __init__(self, gate: Gate, lanes: Lanes, sources: Sources) -> None:
@@ -31,17 +31,17 @@ class LookUps:
         self._running = 0
 
     def begin(self) -> None:
-        """Have threads for what is to be done, and wait for nothing."""
+        """Start threads for the gate's work, without waiting for it."""
         with self._lock:
             for _ in range(min(self._gate.todo, MOST_LOOK_UPS - self._running)):
-                # A daemon: the end of the process waits for no look-up that hangs.
+                # A daemon: a look-up that hangs must not keep the process alive.
                 thread = threading.Thread(
                     target=self._run, name="eventbridge-partner-look-ups", daemon=True
                 )
                 self._running += 1
                 try:
                     thread.start()
-                except RuntimeError:  # the process ends
+                except RuntimeError:  # the process is ending
                     self._running -= 1
                     break
             has_threads = self._running > 0
@@ -75,7 +75,7 @@ class LookUps:
     def _do(self, step: Step) -> object:
         match step:
             case InTurn(_, plan):
-                return self._carry_out(plan)  # a gate has each source looked up once at a time
+                return self._carry_out(plan)  # a gate looks up each source once at a time
             case Look(source, seconds):
                 return list(self._sources.accounts(source, timeout=seconds))
             case Call(hook, value):
@@ -83,5 +83,7 @@ class LookUps:
                     return hook(value)
                 except Exception:
                     raise
-                except BaseException as error:  # sys.exit ends this thread for nobody
+                except (
+                    BaseException
+                ) as error:  # sys.exit in a user's function must not end this thread
                     raise RuntimeError(type(error).__name__) from error

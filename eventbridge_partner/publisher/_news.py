@@ -1,4 +1,4 @@
-"""Who is told of a publisher's outcomes, outside of every lock."""
+"""Reports a publisher's outcomes, outside all locks."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from eventbridge_partner.line._witness import Witness
 from eventbridge_partner.models import Accepted, Exhausted, Outcome, PartnerEvent, Rejected
 
 OnUndelivered = Callable[[list[Outcome]], object]
-"""Is given the outcomes of events that were not accepted, in lists."""
+"""Called with lists of outcomes of events that were not accepted."""
 
 LOOKED_AT: Final = -1
-"""The mark of a receipt that somebody looked at; 0 is that of one that nobody did."""
+"""Marks a receipt that the caller has looked at; 0 marks others."""
 
 _DELAY: Final = 1.0
-"""So many seconds whoever published has for looking at a receipt, before its line is written."""
+"""Seconds that the caller has to look at a receipt before its outcome is logged."""
 
 _MAX_GIVEN: Final = 1000
 
 
 class Told(Protocol):
     """
-    What has an outcome that is to be told of.
+    An event whose outcome is to be reported.
 
     Attributes:
         event: The event.
-        size: Of it, in bytes.
+        size: Its size in bytes.
         decided: Its outcome.
-        seen: `LOOKED_AT`, 0, or the window of the log that it is counted in; is set here.
+        seen: `LOOKED_AT`, 0, or the log window that it is counted in; set here.
     """
 
     event: PartnerEvent
@@ -43,16 +43,16 @@ class Told(Protocol):
 
 class Handing:
     """
-    Outcomes on their way to `on_undelivered`, as many as a publisher holds events.
+    The queue of outcomes for `on_undelivered`, with the limits of the publisher's buffer.
 
     Args:
-        schedule: Has `take` called soon, and what that returns given to the function.
-        max_events: How many outcomes wait at most; a list of them has room in any case.
-        max_bytes: The size of their events at most. One always has room.
+        schedule: Arranges that `take` is called soon, and its result passed to `on_undelivered`.
+        max_events: The most outcomes that wait; one full list always fits.
+        max_bytes: The largest total size of their events; a single one always fits.
 
     Attributes:
         is_scheduled: Whether `take` will be called.
-        left_out: How many found no room, since the last `take`.
+        left_out: How many outcomes did not fit since the last `take`.
     """
 
     def __init__(self, schedule: Callable[[], None], max_events: int, max_bytes: int) -> None:
@@ -78,7 +78,7 @@ class Handing:
             self._schedule()
 
     def take(self) -> list[Outcome]:
-        """Return the next outcomes; none if all were taken, and then it is not scheduled."""
+        """Return the next outcomes; an empty list, and it is no longer scheduled, if none wait."""
         taken: list[Outcome] = []
         while len(taken) < _MAX_GIVEN:
             try:
@@ -89,7 +89,7 @@ class Handing:
             taken.append(outcome)
         if not taken:
             self.is_scheduled = False
-            if self._waiting:  # put between the look and the line above
+            if self._waiting:  # added between the check and the line above
                 self.is_scheduled = True
                 return self.take()
         return taken
@@ -97,14 +97,14 @@ class Handing:
 
 class News:
     """
-    Tells of outcomes: the observer of all, log and `on_undelivered` of what was not accepted.
+    Reports all outcomes to the observer, and undelivered ones to the log and `on_undelivered`.
 
     Args:
-        witness: Tells the observer; None if there is none.
-        wake: Wakes whoever writes the lines that are due.
+        witness: Reports to the observer; None without one.
+        wake: Wakes the sender, which writes the log lines that are due.
 
     Attributes:
-        handing: On its way to `on_undelivered`; None without that.
+        handing: The queue for `on_undelivered`; None without one.
     """
 
     def __init__(self, witness: Witness | None, wake: Callable[[], None]) -> None:
@@ -114,7 +114,7 @@ class News:
         self._undelivered = Undelivered("a publisher", delay=_DELAY)
 
     def tell(self, told: Sequence[Told]) -> None:
-        """Tell of what has its outcome. No lock is held."""
+        """Report events that have their outcome. No lock may be held."""
         outcomes = [one.decided for one in told if one.decided is not None]
         now: float | None = None
         undelivered, due_at = self._undelivered, self._undelivered.due_at
@@ -134,27 +134,27 @@ class News:
             self._witness.decided("publisher", outcomes)
 
     def looked_at(self, one: Told) -> None:
-        """Take that somebody looks at an outcome, or will be called with it."""
+        """Note that the caller looks at an outcome, or has a callback for it."""
         window, one.seen = one.seen, LOOKED_AT
         if window > 0 and one.decided is not None:
             self._undelivered.discount(key_of(one.decided), window)
 
     @property
     def due_at(self) -> float:
-        """When a line is due; infinite if none is."""
+        """When a log line is due; infinite if none is."""
         return self._undelivered.due_at
 
     def say(self, now: float) -> None:
-        """Write the lines that are due. No lock is held."""
+        """Write the log lines that are due. No lock may be held."""
         self._undelivered.say(now)
 
     def sum_up(self) -> None:
-        """Write what was not accepted and not said yet, at the end. No lock is held."""
+        """Write the remaining log lines, at the end. No lock may be held."""
         self._undelivered.sum_up()
 
 
 class Origins:
-    """Where the events of a publisher's batches come from."""
+    """Knows where the events of a publisher's batches come from."""
 
     delivery: None = None
 
@@ -162,7 +162,7 @@ class Origins:
         self._link_at = link_at
 
     def links_of(self, batch: Batch) -> Sequence[str]:
-        """Return the `traceparent` texts of a batch, each once."""
+        """Return the distinct `traceparent` texts of a batch."""
         group = batch.group
         if group is not None:
             indexes: Sequence[int] = range(group.first, group.first + len(group))

@@ -1,4 +1,4 @@
-"""What `publish` returns: a receipt, and the book that all receipts of a publisher stand in."""
+"""Receipts, which `publish` returns, and the book of all receipts of a publisher."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ Wakes = list[Callable[[], object]]
 
 class Receipt:
     """
-    What `publish` returns for one event: it will have the event's outcome.
+    The receipt for one published event: it will have the event's outcome.
 
-    Safe in threads. Await it for the outcome too, in any event loop.
+    Thread-safe. It can be awaited in any event loop.
 
     Attributes:
-        event: The event. Of a mapping, what was read from it.
+        event: The event; read from the mapping if `publish` got one.
     """
 
     __slots__ = ("_book", "_wakes", "decided", "event", "lane", "link", "seen", "since", "size")
@@ -73,10 +73,10 @@ class Receipt:
     @property
     def outcome(self) -> Outcome | None:
         """
-        The outcome; None as long as there is none.
+        The outcome; None until there is one.
 
-        In a child process that was forked meanwhile it is `Unconfirmed`, for the parent sends the
-        event. Its `index` says nothing: a publisher makes no calls with several events.
+        In a child process forked meanwhile it is `Unconfirmed`, because the parent sends the
+        event. The outcome's `index` has no meaning here.
         """
         outcome = self.found()
         if outcome is not None:
@@ -88,33 +88,33 @@ class Receipt:
             self._book.news.looked_at(self)
 
     def found(self) -> Outcome | None:
-        """Return the outcome, as our own code does: nobody has looked at it by that."""
+        """Return the outcome, for our own code: it does not count as looked at."""
         if self.decided is None and self._book.is_parents:
             self.decided = Unconfirmed(_FORKED, self.event, 0, 0)
         return self.decided
 
     def result(self, timeout: float | None = None) -> Outcome:
         """
-        Wait for the outcome. Not on an event loop: await the receipt there.
+        Wait for the outcome. On an event loop, await the receipt instead.
 
         Args:
             timeout: Seconds; None for no bound.
 
         Raises:
-            TimeoutError: There is none yet. The event goes on.
-            RuntimeError: It would wait for the thread that calls it.
+            TimeoutError: There is no outcome yet. The event is still being sent.
+            RuntimeError: It was called on a thread that sends, which cannot wait for itself.
         """
         self._look()
         return self.wait(timeout)
 
     def wait(self, timeout: float | None) -> Outcome:
-        """Wait for the outcome, as our own code does. See `result`."""
+        """Wait for the outcome, for our own code; see `result`."""
         outcome = self.found()
         if outcome is not None:
             return outcome
         book = self._book
-        # Waiting lets go of the lock however often this thread holds it, which it does where a
-        # signal's handler waits.
+        # Waiting releases the lock completely, however often this thread holds it: a signal
+        # handler may wait, too.
         decided = threading.Condition(book.lock)
 
         def wake() -> None:
@@ -135,11 +135,11 @@ class Receipt:
 
     def add_done_callback(self, callback: Callback) -> None:
         """
-        Let a function be called with this receipt once there is an outcome.
+        Call a function with this receipt once there is an outcome.
 
-        A thread's publisher calls it on a thread that does nothing else, an asyncio publisher on
-        its event loop; what it raises is logged. It may publish, and it may block: then it holds
-        up other callbacks, but no event.
+        `EventPublisher` calls it on a thread for callbacks, `AsyncEventPublisher` on its event
+        loop; exceptions are logged. It may publish. If it blocks, it delays other callbacks but no
+        event.
         """
 
         def wake() -> None:
@@ -156,7 +156,7 @@ class Receipt:
         return self.arrive()
 
     def arrive(self) -> Generator[Any, None, Outcome]:
-        """Wait for the outcome on an event loop, as our own code does."""
+        """Wait for the outcome on an event loop, for our own code."""
         import asyncio
 
         outcome = self.found()
@@ -169,7 +169,9 @@ class Receipt:
                     future.set_result(None)
 
             def wake() -> None:
-                with suppress(RuntimeError):  # the loop may have ended, and with it who waits
+                with suppress(
+                    RuntimeError
+                ):  # the loop, and the waiting task with it, may have ended
                     loop.call_soon_threadsafe(settle)
 
             if self._wake(wake):
@@ -182,7 +184,7 @@ class Receipt:
         return outcome
 
     def _wake(self, wake: Callable[[], object]) -> bool:
-        """Let something be called when there is an outcome; False if there is one already."""
+        """Call a function when there is an outcome; return False if there is one already."""
         with self._book.lock:
             if self.found() is not None:
                 return False
@@ -191,7 +193,7 @@ class Receipt:
             wakes.append(wake)
             if self.found() is None:
                 return True
-            # What interrupts this may have dropped the event, and told whom it found.
+            # Code that interrupts this may have dropped the event and called the others.
             try:
                 wakes.remove(wake)
             except ValueError:
@@ -205,7 +207,7 @@ class Receipt:
                     self._wakes.remove(wake)
 
     def tell(self) -> None:
-        """Call whatever waits for the outcome. The publisher does it, once there is one."""
+        """Call all functions that wait for the outcome. Called by the publisher."""
         wakes, self._wakes = self._wakes or [], None
         try:
             while wakes:
@@ -221,7 +223,7 @@ class Receipt:
 
 @attrs.frozen
 class Arrival:
-    """Waits for the outcome of a receipt as our own code does: nobody looks at it by that."""
+    """Waits for the outcome of a receipt, for our own code: it does not count as looked at."""
 
     receipt: Receipt
 
@@ -230,30 +232,30 @@ class Arrival:
 
 
 def for_lock(seconds: float) -> float:
-    """Return what a lock takes as its timeout."""
+    """Return seconds as the timeout of a lock."""
     return min(max(0.0, seconds), threading.TIMEOUT_MAX)
 
 
 @attrs.frozen(kw_only=True)
 class PublisherStats:
     """
-    What a publisher holds, and what became of what it was given.
+    The figures of a publisher: its events by outcome, and its buffer.
 
-    At every moment, `published` is the sum of the seven counts that follow it.
+    `published` is always the sum of the seven counts that follow it.
 
     Attributes:
-        published: Events for which there is a receipt.
-        accepted: Those that the service took.
-        rejected: Those to be fixed or dropped.
-        exhausted: Those to be sent again later.
-        unconfirmed: Those that may have arrived.
-        dropped: Those for which there was no room; their outcome is `Exhausted`.
-        buffered: Those that wait to be sent, or to be sent again.
-        in_flight: Those in a request that is not answered.
-        buffered_bytes: The size of those that are buffered or in flight.
-        oldest_age: Seconds since the oldest of those was published; 0 without any.
+        published: Events that have a receipt.
+        accepted: Events that the service accepted.
+        rejected: Events to be fixed or dropped.
+        exhausted: Events to be sent again later.
+        unconfirmed: Events that may have arrived.
+        dropped: Events dropped because the buffer was full; their outcome is `Exhausted`.
+        buffered: Events that wait to be sent or retried.
+        in_flight: Events in a request without an answer yet.
+        buffered_bytes: The total size of the events that are buffered or in flight.
+        oldest_age: Seconds since the oldest of these was published; 0 without any.
         throttled: Requests that the service throttled, as a whole or in part.
-        requests_per_second: The rate that the client keeps to; None if there is none.
+        requests_per_second: The client's current rate limit; None without one.
     """
 
     published: int = 0
@@ -277,10 +279,10 @@ class PublisherStats:
 @attrs.frozen
 class FlushReport:
     """
-    What came of a flush.
+    The result of a flush.
 
     Attributes:
-        sent: How many of the events came to which outcome.
+        sent: How many of the events have which outcome.
         left: How many have none yet.
     """
 
@@ -316,20 +318,20 @@ def _never() -> bool:
 
 class Book:
     """
-    What one publisher has in one process: its buffer, and who waits for what of it.
+    The state of one publisher in one process: its buffer, and its waiting callers.
 
     Attributes:
-        lock: Held for moments, and never while something is sent.
+        lock: Held briefly, and never while sending.
         buffer: The events.
-        is_closed: Whether nothing may be published any more.
-        is_parents: Whether it came with a fork.
-        call: What calls a callback.
-        expect_calls: Is called when there will be a callback to call. May be set by who calls.
-        on_room: Is called after outcomes have come.
-        is_sending: Tells whether this thread is one that sends. May be set by who sends.
-        news: Tells of outcomes.
-        link: Tells where an event comes from that is read now; None if nobody is to be told.
-        outer: A lock that is held around this one's; set by who has one.
+        is_closed: Whether the publisher is closed.
+        is_parents: Whether this is a copy in a forked child.
+        call: Calls a callback.
+        expect_calls: Called when a callback is registered. May be set by the publisher.
+        on_room: Called after outcomes have come.
+        is_sending: Tells whether this thread is one that sends. May be set by the sender.
+        news: Reports outcomes.
+        link: Returns where the event being read comes from; None without an observer.
+        outer: A lock that may be held around this one; set by its owner.
     """
 
     def __init__(
@@ -345,9 +347,9 @@ class Book:
     ) -> None:
         self.news: News = news or News(None, _nothing)
         self.link = link
-        # What is to be told of when no lock is held.
+        # To be reported when no lock is held.
         self._told: deque[Receipt] = deque()
-        # One that its holder can enter again: a signal's handler may publish, and close.
+        # Re-entrant: a signal handler may publish and close.
         self.lock: threading.RLock = threading.RLock() if lock is None else lock
         self.buffer = buffer
         self.is_closed = False
@@ -358,13 +360,13 @@ class Book:
         self.is_sending: Callable[[], bool] = _never
         self.outer: threading.RLock | None = None
         self._drops_oldest = drops_oldest
-        # What came in the middle of a step of the buffer, by code that interrupted it.
+        # Events published by code that interrupted a step of the buffer.
         self._late: deque[Receipt] = deque()
 
     # ------------------------------------------------------------ in; the lock is held for offers
 
     def read(self, given: GivenEvent) -> Receipt:
-        """Make the receipt of an event; it is done already if the event cannot be sent."""
+        """Return a receipt for an event; it has its outcome already if the event is invalid."""
         now = monotonic()
         event = given if type(given) is PartnerEvent else read(given, None)
         if isinstance(event, PartnerEvent):
@@ -377,7 +379,7 @@ class Book:
         return receipt
 
     def offer(self, receipt: Receipt) -> bool:
-        """Take an event in if there is room for it."""
+        """Add an event if there is room for it."""
         if self.buffer.is_changing:
             self._late.append(receipt)
             return True
@@ -387,7 +389,7 @@ class Book:
         return is_taken
 
     def offer_dropping_oldest(self, receipt: Receipt) -> None:
-        """Take an event in, and drop the oldest for it; drop the event itself if none waits."""
+        """Add an event, and drop the oldest one for it, or the event itself if none waits."""
         buffer = self.buffer
         if buffer.is_changing:
             self._late.append(receipt)
@@ -401,9 +403,9 @@ class Book:
 
     def _take_late(self) -> None:
         """
-        Take in what came in the middle of a step.
+        Add the events that were published in the middle of a step.
 
-        Whoever published it cannot be told any more that there is no room, so its receipt is.
+        Their callers already have receipts, so a full buffer shows in the outcome.
         """
         buffer = self.buffer
         while self._late and not buffer.is_changing:
@@ -426,12 +428,12 @@ class Book:
     # ------------------------------------------------------------ out
 
     def link_at(self, index: int) -> str | None:
-        """Return where an event comes from that was taken and has no outcome."""
+        """Return where a taken event without an outcome comes from."""
         receipt = self.buffer.taken.get(index)
         return None if receipt is None else receipt.link
 
     def take(self, first: int) -> list[Receipt]:
-        """Take a batch from the buffer, whose outcomes will have the indexes from `first` on."""
+        """Take a batch from the buffer; its outcomes have the indexes from `first`."""
         with self.lock:
             try:
                 return self.buffer.take(first)
@@ -439,7 +441,7 @@ class Book:
                 self._take_late()
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Give outcomes to the receipts of what was taken; `tell` is to be called then."""
+        """Give outcomes to the receipts of taken events. Call `tell` afterwards."""
         if not outcomes:
             return
         with self.lock:
@@ -451,13 +453,13 @@ class Book:
 
     def settle_rest(self, first: int, code: str, message: str, doubt: str) -> None:
         """
-        Give an outcome to everything that was taken and has none.
+        Give every taken event without an outcome one.
 
         Args:
-            first: From this index on, nothing was given to a delivery, and so nothing was sent.
-            code: Of the outcome of that.
-            message: Of it, too.
-            doubt: Why the rest may have arrived.
+            first: Events from this index on did not reach the delivery, so they were not sent.
+            code: The code of their outcome.
+            message: The message of their outcome.
+            doubt: Why the others may have arrived.
         """
         with self.lock:
             self.buffer.mend()
@@ -472,7 +474,7 @@ class Book:
             )
 
     def give_back(self, first: int) -> None:
-        """End the wait of everything that was not taken: it is not sent any more."""
+        """Give every waiting event its outcome: it will not be sent."""
         with self.lock:
             try:
                 self.buffer.take_back(first)
@@ -481,7 +483,7 @@ class Book:
             self.settle_rest(first, PUBLISHER_CLOSED, NOT_SENT, CUT_OFF)
 
     def tell(self) -> None:
-        """Call whatever waits for outcomes that have come. The lock is not held."""
+        """Call all functions that wait for new outcomes. The lock must not be held."""
         gone = self.buffer.gone
         try:
             while gone:
@@ -492,7 +494,7 @@ class Book:
                 try:
                     receipt.tell()
                 except BaseException:
-                    gone.appendleft(receipt)  # for the others that wait for it
+                    gone.appendleft(receipt)  # for its other waiting functions
                     raise
                 self._told.append(receipt)
         finally:
@@ -500,7 +502,7 @@ class Book:
                 self._tell_news()
 
     def _tell_news(self) -> None:
-        """Tell of outcomes, unless this thread holds a lock: then it comes again without it."""
+        """Report outcomes, unless this thread holds a lock: then it is called again without it."""
         if self.is_parents:
             self._told.clear()
             return
@@ -515,7 +517,7 @@ class Book:
     # ------------------------------------------------------------ lanes that are shut
 
     def let_through(self, source: str) -> None:
-        """Let what waits of a source be taken."""
+        """Open a source's lane."""
         with self.lock:
             try:
                 self.buffer.open(source)
@@ -523,7 +525,7 @@ class Book:
                 self._take_late()
 
     def first_held_back(self, source: str) -> Receipt | None:
-        """Let nothing of a source be taken, and return what has waited longest."""
+        """Shut a source's lane, and return its oldest waiting event."""
         with self.lock:
             try:
                 self.buffer.shut(source)
@@ -532,7 +534,7 @@ class Book:
                 self._take_late()
 
     def refuse_waiting(self, receipt: Receipt, outcome: Outcome) -> None:
-        """Give what waits its outcome, though it was not sent; `tell` is to be called then."""
+        """Give a waiting event its outcome without sending it. Call `tell` afterwards."""
         with self.lock:
             try:
                 self.buffer.refuse(receipt, outcome)
@@ -541,27 +543,27 @@ class Book:
                 self.on_room()
 
     def drop(self, receipt: Receipt) -> None:
-        """Drop an event that was offered."""
+        """Drop an offered event."""
         with self.lock:
             receipt.decided = _dropped(receipt)
             self.buffer.drop_newest()
             self.buffer.gone.append(receipt)
 
     def refuse(self, receipt: Receipt) -> None:
-        """Give an event its outcome that came too late to be taken."""
+        """Give an event that came after `close` its outcome."""
         with self.lock:
             receipt.decided = Exhausted(PUBLISHER_CLOSED, NOT_SENT, receipt.event, 0, 0)
             self.buffer.decide_at_once(receipt.decided)
             self.buffer.gone.append(receipt)
 
     def leave_to_parent(self) -> None:
-        """Be a copy in a child process: a thread of the parent may hold the lock for ever."""
+        """Become the copy in a forked child: a thread of the parent may have held the lock."""
         self.is_parents = True
         self.lock = threading.RLock()
 
     def check_wait(self, seconds: float | None) -> None:
         """
-        Refuse to wait for what only this very thread can do. The lock is held by the caller.
+        Refuse a wait that would deadlock this thread. The lock must be held.
 
         Raises:
             RuntimeError: A finalizer or a log handler called on the thread that sends, or in the
@@ -569,7 +571,7 @@ class Book:
         """
         if (seconds is None or seconds > 0) and (self.buffer.is_changing or self.is_sending()):
             raise RuntimeError(
-                "this would wait for the publisher's own thread on that thread: a finalizer, a log "
+                "this would make the publisher's own thread wait for itself: a finalizer, a log "
                 "handler or a retry policy must not wait for events"
             )
 
@@ -585,7 +587,7 @@ class Book:
     def stats(
         self, *, in_flight: int, throttled: int, requests_per_second: float | None
     ) -> PublisherStats:
-        """Return the figures of this moment."""
+        """Return the current figures."""
         with self.lock:
             self.buffer.mend()
             ledger, late = self.buffer.ledger(), len(self._late)
@@ -611,7 +613,7 @@ class Book:
 
 
 def _is_held(lock: threading.RLock) -> bool:
-    """Tell whether this thread holds a lock, as conditions ask it."""
+    """Tell whether this thread holds a lock, as `threading.Condition` does."""
     is_owned: Callable[[], bool] = getattr(lock, "_is_owned", _never)
     return is_owned()
 
@@ -621,21 +623,21 @@ def _dropped(receipt: Receipt) -> Outcome:
 
 
 def flush_report(receipts: Iterable[Receipt]) -> FlushReport:
-    """Say what came of receipts."""
+    """Return the report of a flush."""
     outcomes = [receipt.found() for receipt in receipts]
     decided = [outcome for outcome in outcomes if outcome is not None]
     return FlushReport(OutcomeCounts.of(decided), len(outcomes) - len(decided))
 
 
 def close_report(receipts: Iterable[Receipt]) -> DeliveryReport:
-    """Report what came of receipts that all have their outcome."""
+    """Return the outcomes of receipts that all have one."""
     return DeliveryReport(
         outcome for receipt in receipts if (outcome := receipt.found()) is not None
     )
 
 
 def run_callback(callback: Callback, receipt: Receipt) -> None:
-    """Call a callback; what it raises is logged with its frames, without what it says."""
+    """Call a callback; log an exception with its frames, but without its text."""
     try:
         callback(receipt)
     except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
@@ -643,5 +645,5 @@ def run_callback(callback: Callback, receipt: Receipt) -> None:
 
 
 def note_raised(error: BaseException) -> None:
-    """Log what a callback raised, and where, without what it says."""
+    """Log an exception of a callback with its frames, but without its text."""
     log_bug("a callback of a receipt", error)

@@ -1,4 +1,4 @@
-"""Which of a publisher's senders an event goes to, by the Region of its source."""
+"""Routes a publisher's events to senders, by the Region of their source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eventbridge_partner.publisher._receipts import Book, Callback, PublisherSta
 from eventbridge_partner.regions._routing import UNKNOWN_REGION
 
 _KNOWN_SECONDS: Final = 60.0
-"""So long the Region of a source is believed: a function that knows it may ask a database."""
+"""Seconds for which a source's Region is cached: the function may query a database."""
 
 _MOST_KNOWN: Final = 100_000
 
@@ -29,7 +29,7 @@ _COUNTED: Final = (
 
 class Routes:
     """
-    Knows the Region of each source for a minute.
+    Caches the Region of each source for a minute.
 
     Args:
         region_of: Returns the Region of a source, or raises a ConfigurationError.
@@ -40,7 +40,7 @@ class Routes:
         self._known: dict[str, tuple[str, float]] = {}
 
     def region(self, source: str) -> str | ConfigurationError:
-        """Return the Region of a source, or why there is none. Raises what the look-up raises."""
+        """Return the Region of a source, or why it is unknown. Raises what the look-up raises."""
         now = monotonic()
         region, until = self._known.get(source, ("", -math.inf))
         if now < until:
@@ -57,11 +57,11 @@ class Routes:
 
 class Desk:
     """
-    Where events of a router's publisher are read, and those that go to no Region are counted.
+    Reads the events of a router's publisher, and counts those without a Region.
 
     Args:
-        shared: What all its dispatches share.
-        call: What calls a callback.
+        shared: The state that all its dispatches share.
+        call: Calls a callback.
     """
 
     def __init__(self, shared: Shared, call: Callable[[Callback, Receipt], None]) -> None:
@@ -69,7 +69,7 @@ class Desk:
         self.book = Book(buffer, call, _nothing, drops_oldest=False, lock=shared.lock)
 
     def refused(self, given: GivenEvent, error: ConfigurationError) -> Receipt:
-        """Return the receipt of an event for whose source no Region is known."""
+        """Return the receipt of an event whose Region is unknown."""
         receipt = self.book.read(given)
         if receipt.decided is None:
             receipt.decided = Rejected(UNKNOWN_REGION, str(error), given, 0, 0)
@@ -87,7 +87,7 @@ def _nothing() -> None:
 
 
 def sum_of_stats(parts: list[PublisherStats]) -> PublisherStats:
-    """Return the figures of several Regions together."""
+    """Return the sum of the figures of several Regions."""
     if len(parts) == 1:
         return parts[0]
     rates = [one.requests_per_second for one in parts if one.requests_per_second is not None]
