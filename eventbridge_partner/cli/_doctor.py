@@ -52,7 +52,7 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     parser.add_argument(
         "--offline",
         action="store_true",
-        help="connect to nothing: neither to the service nor to look up credentials",
+        help="ask neither the service nor a remote credential provider; still check the outbox",
     )
     parser.add_argument("--json", action="store_true", help="write a line of JSON for each finding")
     where = parser.add_argument_group("where")
