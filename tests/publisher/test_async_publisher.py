@@ -184,7 +184,7 @@ def test_publish_waits_for_room_while_others_go_on(play: Play) -> None:
     async def scenario(stage: Stage) -> None:
         publisher = stage.publisher(stage.gate, max_buffered_events=2, block_timeout=0.01)
         await publisher.publish_many([event(1), event(2)])
-        with pytest.raises(BufferFullError, match=r"was for 0.01 s"):
+        with pytest.raises(BufferFullError, match=r"was full for 0.01 s"):
             await publisher.publish(event(3))
         waiting = asyncio.create_task(publisher.publish(event(4), timeout=SOON))
         cancelled = asyncio.create_task(publisher.publish(event(5), timeout=SOON))
