@@ -35,7 +35,7 @@ _PROGRAM = "eventbridge-partner"
 _COMMANDS: Final = {
     "send": "deliver the events of a file",
     "check": "validate and size the events of a file, without sending",
-    "doctor": "find out whether a set-up can deliver, and what mends it",
+    "doctor": "check whether a setup can deliver, and how to fix it",
     "sources": "create, find, watch and delete partner event sources",
     "relay": "deliver the events of an outbox",
     "outbox": "make an outbox, inspect it, and deal with its dead letters",

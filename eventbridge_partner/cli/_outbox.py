@@ -261,7 +261,7 @@ def _counted(count: int, what: str, arguments: argparse.Namespace) -> int:
     return ALL_ACCEPTED
 
 
-# ---------------------------------------------------------------- what is shown
+# ---------------------------------------------------------------- output
 
 
 def _members(one: DeadLetter) -> dict[str, Any]:

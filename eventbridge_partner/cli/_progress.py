@@ -48,7 +48,7 @@ def open_progress(terminal: TextIO, total_bytes: int | None) -> Progress:
 
     Args:
         terminal: Where to show it.
-        total_bytes: The size of the input; None if nobody knows.
+        total_bytes: The size of the input; None if unknown.
     """
     if importlib.util.find_spec("rich") is None:
         return _Counter(terminal, total_bytes)
@@ -74,7 +74,7 @@ class _Figures:
     Puts counts into words: how many events, how fast, how much time is left.
 
     Args:
-        total_bytes: The size of the input; None if nobody knows.
+        total_bytes: The size of the input; None if unknown.
     """
 
     def __init__(self, total_bytes: int | None) -> None:

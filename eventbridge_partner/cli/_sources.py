@@ -263,7 +263,7 @@ _ACTIONS: Final = {
 }
 
 
-# ---------------------------------------------------------------- what is shown
+# ---------------------------------------------------------------- output
 
 
 def _show_one(source: EventSource, arguments: argparse.Namespace) -> int:

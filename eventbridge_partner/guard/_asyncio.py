@@ -229,7 +229,7 @@ class AsyncSourceGuard(BaseGuard[GuardedAsyncClient]):
         while (step := running.step) is not None:
             try:
                 value = await self._do(step)
-            except Exception as error:  # noqa: BLE001  # the plan raises what it does not know
+            except Exception as error:  # noqa: BLE001  # the plan raises unknown errors
                 running.fail(error)
             else:
                 running.go_on(value)

@@ -109,7 +109,7 @@ class Plans:
             return pending(held)
         try:
             yield Call(self.park, held.event)
-        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+        except Exception as error:  # noqa: BLE001  # the caller's code may raise anything
             let_pass(error)
             return not_parked(held, error)
         return parked(held)
@@ -149,6 +149,6 @@ class Plans:
         if self.on_source_gone is not None:
             try:
                 yield Call(self.on_source_gone, source)
-            except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+            except Exception as error:  # noqa: BLE001  # the caller's code may raise anything
                 let_pass(error)
                 self.watch.hook_raised(source, error)

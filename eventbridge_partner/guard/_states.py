@@ -77,7 +77,7 @@ class SourceStates:
             return Standing.OPEN
         return known[0]
 
-    # ------------------------------------------------------------ what is heard
+    # ------------------------------------------------------------ news
 
     def found(self, source: str, standing: Standing, now: float) -> bool:
         """

@@ -179,7 +179,7 @@ class Watch:
             return None
         try:
             account = self._account_of(source)
-        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+        except Exception as error:  # noqa: BLE001  # the caller's code may raise anything
             let_pass(error)
             kind = type(error).__name__
             log(logging.WARNING, "account_of raised %s for source %s", kind, escaped(source))

@@ -277,7 +277,7 @@ class _Scope:
             return None
         try:
             return self._region_of(source)
-        except Exception:  # noqa: BLE001  # the caller's look-up; the router has said so
+        except Exception:  # noqa: BLE001  # the caller's look-up; the router has logged it
             return None
 
     def _failure(self, places: Sequence[int]) -> str | None:
@@ -331,7 +331,7 @@ def backoff_after(tries: int, failure: ServiceError, wait: Wait) -> float:
     policy = RetryPolicy(wait=wait, stop=_never)
     try:
         seconds = policy.delay_after(min(tries, _MAX_TRIES), Verdict.TRANSIENT, failure)
-    except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+    except Exception as error:  # noqa: BLE001  # the caller's code may raise anything
         log_bug("backoff", error)
         return _LONGEST
     return _LONGEST if seconds is None else min(seconds, 365 * 86400.0)

@@ -338,7 +338,7 @@ def _send(control: Control, claim: Claim) -> Generator[Step, Any, Judgement]:
         return judge(claim.rows, (), unsent, rules)
     try:
         outcomes = yield Send(events, control.settings.lease / 2)
-    except Exception as error:  # noqa: BLE001  # what sends is the caller's, whatever it raises
+    except Exception as error:  # noqa: BLE001  # the caller's sender may raise anything
         # Errors of credentials and configuration come before anything is sent.
         maybe_sent = not isinstance(error, (ConfigurationError, CredentialsError))
         code = type(error).__name__
@@ -428,5 +428,5 @@ def _remember(control: Control, judgement: Judgement, began: float, now: float) 
 def _hold(source: str, seconds: float) -> Work:
     try:
         yield Hold(source, seconds)
-    except Exception as error:  # noqa: BLE001  # without a hold, its rows are only tried too soon
+    except Exception as error:  # noqa: BLE001  # without a hold, rows are only tried too soon
         yield Say("hold", logging.ERROR, "a source could not be held: %s", (described(error),))

@@ -247,7 +247,7 @@ class Relay:
                     return None
                 if control.is_over:
                     return None
-        except BaseException as raised:  # noqa: BLE001  # who waits for it decides
+        except BaseException as raised:  # noqa: BLE001  # raised again on the caller's thread
             return raised
         finally:
             self._steps.pop(number, None)
@@ -323,7 +323,7 @@ class Relay:
         )
         try:
             self._observe(observation)
-        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+        except Exception as error:  # noqa: BLE001  # the caller's code may raise anything
             log_bug("observe", error)
 
     def __repr__(self) -> str:

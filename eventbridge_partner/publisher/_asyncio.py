@@ -165,7 +165,7 @@ class AsyncEventPublisher:
 
     # ------------------------------------------------------------ publishing
 
-    async def publish(self, event: GivenEvent, *, timeout: float | None = None) -> Receipt:  # noqa: ASYNC109  # as the other publisher
+    async def publish(self, event: GivenEvent, *, timeout: float | None = None) -> Receipt:  # noqa: ASYNC109  # as in the other publisher
         """
         Queue an event, and return without waiting if there is room for it.
 
@@ -201,7 +201,7 @@ class AsyncEventPublisher:
         self,
         events: Iterable[GivenEvent] | AsyncIterable[GivenEvent],
         *,
-        timeout: float | None = None,  # noqa: ASYNC109  # as the other publisher
+        timeout: float | None = None,  # noqa: ASYNC109  # as in the other publisher
     ) -> list[Receipt]:
         """
         Queue events.
@@ -259,9 +259,9 @@ class AsyncEventPublisher:
             case "drop_oldest":
                 sender.dispatch.admit_dropping_oldest(receipt)
 
-    # ------------------------------------------------------------ what becomes of it
+    # ------------------------------------------------------------ outcomes
 
-    async def flush(self, timeout: float | None = 30.0) -> FlushReport:  # noqa: ASYNC109  # as the other publisher
+    async def flush(self, timeout: float | None = 30.0) -> FlushReport:  # noqa: ASYNC109  # as in the other publisher
         """
         Send the buffered events without lingering, and wait for their outcomes.
 
@@ -274,7 +274,7 @@ class AsyncEventPublisher:
         fleet = self._current()
         return flush_report(()) if fleet is None else await fleet.flush(timeout)
 
-    async def close(self, timeout: float | None = 30.0) -> DeliveryReport:  # noqa: ASYNC109  # as the other publisher
+    async def close(self, timeout: float | None = 30.0) -> DeliveryReport:  # noqa: ASYNC109  # as in the other publisher
         """
         Send the buffered events, and close the publisher.
 
@@ -298,23 +298,23 @@ class AsyncEventPublisher:
         fleet = self._fleet
         return PublisherStats() if fleet is None else fleet.stats()
 
-    async def readiness(self, *, max_age: float = 60.0, timeout: float = 1.0) -> Readiness:  # noqa: ASYNC109  # as the other publisher
+    async def readiness(self, *, max_age: float = 60.0, timeout: float = 1.0) -> Readiness:  # noqa: ASYNC109  # as in the other publisher
         """
-        Tell whether it can take and send events now. It sends nothing.
+        Tell whether the publisher can take and send events now. It sends nothing.
 
-        For a readiness probe, which may ask each second; see the how-to "Probe readiness".
+        For a readiness probe, which may call it every second; see the how-to "Probe readiness".
 
         Args:
-            max_age: Seconds for which the oldest event may have been without an outcome.
-            timeout: Seconds to wait for what has to be looked up; longer ones go on by themselves.
+            max_age: Seconds for which the oldest event may wait for its outcome.
+            timeout: Seconds to wait for look-ups; slower ones continue in the background.
 
         Returns:
-            Every reason against it: it is closed, what sends has ended, the oldest event is too
-            old, or the client lacks settings or credentials.
+            Every reason why it is not ready: it is closed, its sender has ended, the oldest event
+            is too old, or the client lacks settings or credentials.
 
         Raises:
-            TypeError: A number of seconds is none.
-            ValueError: It is not above 0.
+            TypeError: `max_age` or `timeout` is not a number.
+            ValueError: One of them is not above 0.
         """
         check_seconds(max_age=max_age, timeout=timeout)
         fleet = self._fleet
@@ -326,7 +326,7 @@ class AsyncEventPublisher:
             max_age=max_age,
         )
         if isinstance(self._client, AsyncRegionRouter):
-            # Its Regions share them; which Regions there will be nobody knows.
+            # Shared by its Regions, which are not known in advance.
             frozen = credentials_of(async_client_behind(self._client)).frozen
             reasons = await reasons_within(self._off_loop.run(frozen), timeout)
         else:
@@ -519,7 +519,7 @@ class _Handover:
             if inspect.isawaitable(result):
                 try:
                     await result
-                except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+                except Exception as error:  # noqa: BLE001  # the caller's code may raise anything
                     log_bug("on_undelivered", error)
         warn_of_left_out(self._handing)
 
@@ -537,7 +537,7 @@ class _Handover:
             return None
         try:
             return self._on_undelivered(outcomes)
-        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+        except Exception as error:  # noqa: BLE001  # the caller's code may raise anything
             log_bug("on_undelivered", error)
             return None
 
@@ -648,7 +648,7 @@ class _Fleet:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the loop and each task that sends go on, or have ended because they were to."""
+        """Whether the loop and each sending task run, or have ended as intended."""
         return all(sender.is_alive for sender in self._all())
 
     @property
@@ -768,7 +768,7 @@ class _Sender:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its task goes on, or has ended because it was to."""
+        """Whether its task runs, or has ended as intended."""
         if self.dispatch.is_over:
             return True
         return not (self._task.done() or self.loop.is_closed())
@@ -870,7 +870,7 @@ class _Sender:
         while not dispatch.is_over:
             try:
                 await self._step()
-            except Exception as error:  # noqa: BLE001  # whatever it is, no receipt stays open
+            except Exception as error:  # noqa: BLE001  # every receipt must get an outcome
                 dispatch.give_up(error)
                 await self._close_flights()
                 await asyncio.sleep(REST)
@@ -882,7 +882,7 @@ class _Sender:
         if flights is not None:
             try:
                 await flights.close()
-            except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
+            except Exception as error:  # noqa: BLE001  # a transport's error decides no event
                 name = type(error).__name__
                 log(logging.ERROR, "closing the publisher's connections raised %s", name)
 

@@ -238,7 +238,7 @@ class EventPublisher:
             case "drop_oldest":
                 sender.dispatch.admit_dropping_oldest(receipt)
 
-    # ------------------------------------------------------------ what becomes of it
+    # ------------------------------------------------------------ outcomes
 
     def flush(self, timeout: float | None = 30.0) -> FlushReport:
         """
@@ -287,21 +287,21 @@ class EventPublisher:
 
     def readiness(self, *, max_age: float = 60.0, timeout: float = 1.0) -> Readiness:
         """
-        Tell whether it can take and send events now. It sends nothing.
+        Tell whether the publisher can take and send events now. It sends nothing.
 
-        For a readiness probe, which may ask each second; see the how-to "Probe readiness".
+        For a readiness probe, which may call it every second; see the how-to "Probe readiness".
 
         Args:
-            max_age: Seconds for which the oldest event may have been without an outcome.
-            timeout: Seconds to wait for what has to be looked up; longer ones go on by themselves.
+            max_age: Seconds for which the oldest event may wait for its outcome.
+            timeout: Seconds to wait for look-ups; slower ones continue in the background.
 
         Returns:
-            Every reason against it: it is closed, what sends has ended, the oldest event is too
-            old, or the client lacks settings or credentials.
+            Every reason why it is not ready: it is closed, its sender has ended, the oldest event
+            is too old, or the client lacks settings or credentials.
 
         Raises:
-            TypeError: A number of seconds is none.
-            ValueError: It is not above 0.
+            TypeError: `max_age` or `timeout` is not a number.
+            ValueError: One of them is not above 0.
         """
         check_seconds(max_age=max_age, timeout=timeout)
         fleet = self._fleet
@@ -313,7 +313,7 @@ class EventPublisher:
             max_age=max_age,
         )
         if isinstance(self._client, RegionRouter):
-            # Its Regions share them; which Regions there will be nobody knows.
+            # Shared by its Regions, which are not known in advance.
             look_up = credentials_of(client_behind(self._client)).frozen
             reasons = self._probe.reasons(look_up, timeout)
         else:
@@ -406,7 +406,7 @@ def _hand_to(
         while outcomes := handing.take():
             try:
                 on_undelivered(outcomes)
-            except BaseException as error:  # noqa: BLE001  # the caller's, on a thread of ours
+            except BaseException as error:  # noqa: BLE001  # the caller's code, on our thread
                 log_bug("on_undelivered", error)
         warn_of_left_out(handing)
 
@@ -535,7 +535,7 @@ class _Fleet:
 
     @property
     def is_alive(self) -> bool:
-        """Whether each thread that sends goes on, or has ended because it was to."""
+        """Whether each sending thread runs, or has ended as intended."""
         return all(sender.is_alive for sender in self._all())
 
     @property
@@ -637,7 +637,7 @@ class _Sender:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread goes on, or has ended because it was to."""
+        """Whether its thread runs, or has ended as intended."""
         return self._has_ended or self._thread.is_alive()
 
     def admit_within(self, receipt: Receipt, timeout: float) -> bool:
@@ -693,7 +693,7 @@ class _Sender:
                 while not dispatch.is_over:
                     self._step()
                 break
-            except BaseException as error:  # noqa: BLE001  # whatever it is, no receipt stays open
+            except BaseException as error:  # noqa: BLE001  # every receipt must get an outcome
                 dispatch.give_up(error)
                 self._close_flights()
                 time.sleep(REST)
@@ -712,7 +712,7 @@ class _Sender:
         if flights is not None:
             try:
                 flights.close()
-            except Exception as error:  # noqa: BLE001  # a transport's fault is no event's fate
+            except Exception as error:  # noqa: BLE001  # a transport's error decides no event
                 name = type(error).__name__
                 log(logging.ERROR, "closing the publisher's connections raised %s", name)
 

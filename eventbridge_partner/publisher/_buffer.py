@@ -708,7 +708,7 @@ class Buffer(Generic[W]):
             )
         return lanes, taken
 
-    # ------------------------------------------------------------ what there is
+    # ------------------------------------------------------------ figures
 
     @property
     def ready_events(self) -> int:

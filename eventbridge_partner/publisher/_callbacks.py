@@ -67,7 +67,7 @@ class Callbacks:
             if due is not None:
                 try:
                     due()
-                except BaseException as error:  # noqa: BLE001  # sys.exit ends this thread for nobody
+                except BaseException as error:  # noqa: BLE001  # sys.exit must not end this thread
                     note_raised(error)
                 del due  # an idle thread must not keep objects alive
                 continue

@@ -295,7 +295,7 @@ class Dispatch:
             requests_per_second=self._pace.requests_per_second,
         )
 
-    # ------------------------------------------------------------ for those who look up
+    # ------------------------------------------------------------ for look-ups
 
     def let_through(self, source: str) -> None:
         """Let the waiting events of a source be sent."""
@@ -313,7 +313,7 @@ class Dispatch:
         if self.is_over:
             self.wake()
 
-    # ------------------------------------------------------------ for the one who sends
+    # ------------------------------------------------------------ for the sender
 
     def next_step(self, now: float) -> Send | Wait | None:
         """

@@ -113,7 +113,7 @@ class Gate:
         try:
             yield from self._look_up(what, lanes)
             is_done = True
-        except Exception as error:  # noqa: BLE001  # events are sent where there is no answer
+        except Exception as error:  # noqa: BLE001  # without an answer, events are sent
             is_done = True
             log(logging.ERROR, "a look-up of a publisher raised %s", type(error).__name__)
         finally:

@@ -180,7 +180,7 @@ class Receipt:
                 finally:
                     self._forget(wake)
             outcome = self.found()
-            assert outcome is not None  # noqa: S101  # nobody else wakes
+            assert outcome is not None  # noqa: S101  # only an outcome wakes
         return outcome
 
     def _wake(self, wake: Callable[[], object]) -> bool:
@@ -297,12 +297,12 @@ class FlushReport:
 def reasons_against(
     *, is_closed: bool, has_ended: bool, age: float, max_age: float
 ) -> tuple[str, ...]:
-    """Return why a publisher is not ready, apart from what its client says."""
+    """Return why a publisher is not ready, without the reasons of its client."""
     reasons: list[str] = []
     if is_closed:
         reasons.append("the publisher is closed")
     if has_ended:
-        reasons.append("what sends has ended")
+        reasons.append("the sender has ended")
     if age > max_age:
         reasons.append(f"the oldest event has waited for {age:.0f} s; allowed: {max_age:g} s")
     return tuple(reasons)
@@ -575,7 +575,7 @@ class Book:
                 "handler or a retry policy must not wait for events"
             )
 
-    # ------------------------------------------------------------ what there is
+    # ------------------------------------------------------------ figures
 
     def open_receipts(self) -> list[Receipt]:
         """Return the receipts without an outcome."""
@@ -640,7 +640,7 @@ def run_callback(callback: Callback, receipt: Receipt) -> None:
     """Call a callback; log an exception with its frames, but without its text."""
     try:
         callback(receipt)
-    except Exception as error:  # noqa: BLE001  # the caller's, whatever it is
+    except Exception as error:  # noqa: BLE001  # the caller's code may raise anything
         note_raised(error)
 
 

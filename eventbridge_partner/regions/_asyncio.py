@@ -156,7 +156,7 @@ class AsyncRegionRouter:
             routing.cancelled(
                 region, cause.report if isinstance(cause, CallCancelledError) else None
             )
-        except Exception as error:  # noqa: BLE001  # the other Regions' outcomes are to be had
+        except Exception as error:  # noqa: BLE001  # keep the other Regions' outcomes
             routing.failed(region, error)
         else:
             routing.sent(region, report)

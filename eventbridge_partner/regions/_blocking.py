@@ -158,7 +158,7 @@ class RegionRouter:
             report = self._sender(region).put_events(
                 routing.routes[region].events, deadline=deadline
             )
-        except BaseException as error:  # noqa: BLE001  # who waits for it decides
+        except BaseException as error:  # noqa: BLE001  # raised again on the caller's thread
             answers.put((region, error))
         else:
             answers.put((region, report))

@@ -172,7 +172,7 @@ def _missing(path: str, wanted: object, found: object) -> Iterator[str]:
         yield f"{path} is {_text(found)}; wanted: {_text(wanted)}"
 
 
-# ---------------------------------------------------------------- what a failure shows
+# ---------------------------------------------------------------- failure messages
 
 
 def _like(wish: _Wish) -> str:

@@ -133,7 +133,7 @@ def test_what_a_rule_misses_is_found_and_explained(page, send, service):
     wait_for_rows(page, "3 of 3")
     page.get_by_role("tab", name="Pattern").click()
     page.fill("#pattern", '{"detail": {"priority": ["high"]}}')
-    page.locator("#pattern-count", has_text="matches 1 of 2 events").wait_for()
+    page.locator("#pattern-count", has_text="matches 1 of 2 accepted events").wait_for()
     send({"priority": "high"})
     page.locator("#pattern-count", has_text="matches 2 of 3 events").wait_for()
     page.select_option("#rule", "miss")

@@ -207,6 +207,6 @@ def test_reasons_against_a_publisher():
     every = {"is_closed": True, "has_ended": True, "age": 75.2, "max_age": 60.0}
     assert reasons_against(**every) == (
         "the publisher is closed",
-        "what sends has ended",
+        "the sender has ended",
         "the oldest event has waited for 75 s; allowed: 60 s",
     )
