@@ -135,7 +135,7 @@ def test_what_a_rule_misses_is_found_and_explained(page, send, service):
     page.fill("#pattern", '{"detail": {"priority": ["high"]}}')
     page.locator("#pattern-count", has_text="matches 1 of 2 accepted events").wait_for()
     send({"priority": "high"})
-    page.locator("#pattern-count", has_text="matches 2 of 3 events").wait_for()
+    page.locator("#pattern-count", has_text="matches 2 of 3 accepted events").wait_for()
     page.select_option("#rule", "miss")
     wait_for_rows(page, "1 of 4")
     rows(page).first.click()
