@@ -3,7 +3,7 @@ Writes `tickets.jsonl`: two weeks of a made-up help desk, one event on each line
 
     python examples/generate_tickets.py
 
-The same bytes each time, on every machine.
+It writes the same bytes each time, on every machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BEGIN = datetime.datetime(2026, 3, 1, 6, 0, tzinfo=datetime.UTC)
 
 
 class Customer(NamedTuple):
-    """A company whose help desk this is, with the words that its people use."""
+    """A company with a help desk, and the words that its people use."""
 
     key: str
     name: str
@@ -200,7 +200,7 @@ class Desk:
             "Detail": detail,
         }
         if customer.key in ("kaffeekontor-nord", "dar-alkutub"):
-            # Some systems write the detail as JSON text, as the AWS CLI takes it.
+            # Some systems write the detail as JSON text, the form that the AWS CLI takes.
             entry["Detail"] = json.dumps(detail, ensure_ascii=False)
         if dice.randrange(3):
             entry["Time"] = self._now.isoformat().replace("+00:00", "Z")
@@ -259,7 +259,7 @@ class Desk:
         return {"rating": {"score": rating, "of": 5, "comment": "⭐" * rating}}
 
     def _archived(self, customer: Customer) -> dict[str, Any]:
-        """Return a whole conversation: most are short, some have 20 KB."""
+        """Return a whole conversation: most are short, some take 20 KB."""
         dice = self._dice
         length = dice.choice((2, 3, 4, 6, 8, 12, 45))
         return {

@@ -1,5 +1,5 @@
 """
-A relay as a task of Celery beat: one task, whatever the number of events.
+A relay as a periodic Celery task: one task, whatever the number of events.
 
     celery --app examples.outbox.celery_app worker --beat
 """
@@ -15,7 +15,7 @@ from eventbridge_partner.outbox import PostgresOutbox, Relay
 
 app = Celery("shop", broker=os.environ["BROKER_URL"])
 app.conf.beat_schedule = {
-    # A task that waited for a worker longer than this is not run: the next one does its work.
+    # A task that has waited for a worker longer than this is dropped: the next one does its work.
     "relay": {"task": "relay_events", "schedule": 60.0, "options": {"expires": 55}}
 }
 relay = Relay(PostgresOutbox(os.environ["DATABASE_URL"]), PartnerEventsClient())
@@ -23,5 +23,5 @@ relay = Relay(PostgresOutbox(os.environ["DATABASE_URL"]), PartnerEventsClient())
 
 @app.task(name="relay_events", ignore_result=True)
 def relay_events() -> None:
-    """Deliver what is due, and be done before the next minute."""
+    """Deliver what is due, and finish before the next minute."""
     relay.drain(seconds=50)

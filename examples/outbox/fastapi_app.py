@@ -29,7 +29,7 @@ class Base(DeclarativeBase):
 
 
 class Order(Base):
-    """An order of a customer's."""
+    """A customer's order."""
 
     __tablename__ = "orders"
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -46,7 +46,7 @@ async def session() -> AsyncIterator[AsyncSession]:
 async def create(
     customer: str, number: int, session: Annotated[AsyncSession, Depends(session)]
 ) -> None:
-    """Store an order, and the event that tells its customer of it."""
+    """Store an order together with the event that tells the customer about it."""
     session.add(Order(number=number, customer=customer))
     event = PartnerEvent(
         f"aws.partner/shop.example/{customer}/orders", "order.created", stamp({"order": number})
@@ -55,4 +55,4 @@ async def create(
     try:
         await session.commit()
     except IntegrityError:
-        raise HTTPException(409, "there is such an order already") from None
+        raise HTTPException(409, "this order already exists") from None

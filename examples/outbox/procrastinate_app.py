@@ -1,5 +1,5 @@
 """
-A relay as a periodic task of procrastinate: one task, whatever the number of events.
+A relay as a periodic procrastinate task: one task, whatever the number of events.
 
     procrastinate --app examples.outbox.procrastinate_app.app worker
 """
@@ -25,5 +25,5 @@ relay = Relay(PostgresOutbox(DSN), PartnerEventsClient())
 @app.periodic(cron="* * * * *")
 @app.task(name="relay_events", queue="relay")
 def relay_events(timestamp: int) -> None:
-    """Deliver what is due, and be done before the next minute."""
+    """Deliver what is due, and finish before the next minute."""
     relay.drain(seconds=50)

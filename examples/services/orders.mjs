@@ -1,9 +1,9 @@
-// A service that tells a customer of each order, by the AWS SDK for JavaScript.
+// A service that tells a customer about each order, with the AWS SDK for JavaScript.
 import { createServer } from "node:http";
 import { EventBridgeClient, PutPartnerEventsCommand } from "@aws-sdk/client-eventbridge";
 
 const SOURCE = "aws.partner/shop.example.test/acme";
-const events = new EventBridgeClient({}); // all settings are in the environment
+const events = new EventBridgeClient({}); // all settings come from the environment
 
 async function tell(detail) {
   const entry = { Source: SOURCE, DetailType: "order.placed", Detail: detail, Time: new Date() };

@@ -1,4 +1,4 @@
-"""A service that tells a customer of each order, by this package."""
+"""A service that tells a customer about each order, with this package."""
 
 import json
 import os
@@ -46,6 +46,6 @@ def serve(publisher: EventPublisher) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # All settings are in the environment.
+    # All settings come from the environment.
     with PartnerEventsClient() as client, EventPublisher(client, linger=0.01) as publisher:
         serve(publisher)

@@ -1,1 +1,1 @@
-"""A shop that tells its customers of their orders."""
+"""A shop that tells its customers about their orders."""

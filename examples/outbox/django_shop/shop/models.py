@@ -1,4 +1,4 @@
-"""An order, which is stored together with the event that tells of it."""
+"""An order, stored together with its event."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ outbox = PostgresOutbox()
 
 
 class Order(models.Model):
-    """An order of a customer's."""
+    """A customer's order."""
 
     customer = models.CharField(max_length=40)
     number = models.IntegerField(unique=True)
 
 
 def create_order(customer: str, number: int) -> Order:
-    """Store an order, and the event that tells its customer of it."""
+    """Store an order together with the event that tells the customer about it."""
     with transaction.atomic():
         order = Order.objects.create(customer=customer, number=number)
         event = PartnerEvent(

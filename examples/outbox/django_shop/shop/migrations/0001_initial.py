@@ -1,4 +1,4 @@
-"""Make the table of orders, and the outbox."""
+"""Create the table of orders, and the outbox."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ class Migration(migrations.Migration):
                 ("number", models.IntegerField(unique=True)),
             ],
         ),
-        # After an upgrade of eventbridge-partner that says so: schema_sql(since=1), and so on.
+        # When a release changes the schema, add a migration with schema_sql(since=1).
         migrations.RunSQL(PostgresOutbox().schema_sql()),
     ]

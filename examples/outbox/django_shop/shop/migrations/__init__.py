@@ -1,1 +1,1 @@
-"""The tables of the shop, its outbox among them."""
+"""The tables of the shop, including its outbox."""
