@@ -27,7 +27,7 @@ from eventbridge_partner.client._asyncio import (
     reasons_within,
 )
 from eventbridge_partner.client._base import credentials_of
-from eventbridge_partner.client._probe import check_seconds
+from eventbridge_partner.client._probe import check_seconds, reasons_now
 from eventbridge_partner.delivery.actions import Send, Wait
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.given import read, refuse_single
@@ -319,18 +319,25 @@ class AsyncEventPublisher:
             ValueError: It is not above 0.
         """
         check_seconds(max_age=max_age, timeout=timeout)
-        fleet = self._fleet
+        try:
+            fleet = self._current()
+        except RuntimeError as error:
+            return Readiness((str(error),), self.stats().oldest_age)
         age = 0.0 if fleet is None else fleet.stats().oldest_age
         own = reasons_against(
-            is_closed=self._is_closed,
+            is_closed=self._is_closed or (fleet is not None and fleet.is_closed),
             has_ended=fleet is not None and not fleet.is_alive,
             age=age,
             max_age=max_age,
         )
         if isinstance(self._client, AsyncRegionRouter):
             # Its Regions share them; which Regions there will be nobody knows.
-            frozen = credentials_of(async_client_behind(self._client)).frozen
-            reasons = await reasons_within(self._off_loop.run(frozen), timeout)
+            credentials = credentials_of(async_client_behind(self._client))
+            if credentials.may_block():
+                look_up = self._off_loop.run(credentials.frozen)
+                reasons = await reasons_within(look_up, timeout)
+            else:
+                reasons = reasons_now(credentials.frozen)
         else:
             reasons = (await _parts(self._client)[0].readiness(timeout=timeout)).reasons
         return Readiness((*own, *reasons), age)
@@ -650,7 +657,7 @@ class _Fleet:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the loop and each task that sends go on, or have ended because they were to."""
+        """Whether each task that sends is alive."""
         return all(sender.is_alive for sender in self._all())
 
     @property
@@ -770,10 +777,8 @@ class _Sender:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its task goes on, or has ended because it was to."""
-        if self.dispatch.is_over:
-            return True
-        return not (self._task.done() or self.loop.is_closed())
+        """Whether its task is alive."""
+        return not self._task.done()
 
     async def admit_within(self, receipt: Receipt, seconds: float) -> bool:
         """

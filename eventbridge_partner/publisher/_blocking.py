@@ -309,15 +309,17 @@ class EventPublisher:
         fleet = self._fleet
         age = 0.0 if fleet is None else fleet.stats().oldest_age
         own = reasons_against(
-            is_closed=self._is_closed,
+            is_closed=self._is_closed or (fleet is not None and fleet.is_closed),
             has_ended=fleet is not None and not fleet.is_alive,
             age=age,
             max_age=max_age,
         )
         if isinstance(self._client, RegionRouter):
             # Its Regions share them; which Regions there will be nobody knows.
-            look_up = credentials_of(client_behind(self._client)).frozen
-            reasons = self._probe.reasons(look_up, timeout)
+            credentials = credentials_of(client_behind(self._client))
+            reasons = self._probe.reasons(
+                credentials.frozen, timeout, may_block=credentials.may_block()
+            )
         else:
             reasons = _parts(self._client)[0].readiness(timeout=timeout).reasons
         return Readiness((*own, *reasons), age)
@@ -537,7 +539,7 @@ class _Fleet:
 
     @property
     def is_alive(self) -> bool:
-        """Whether each thread that sends goes on, or has ended because it was to."""
+        """Whether each thread that sends is alive."""
         return all(sender.is_alive for sender in self._all())
 
     @property
@@ -639,8 +641,8 @@ class _Sender:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread goes on, or has ended because it was to."""
-        return self._has_ended or self._thread.is_alive()
+        """Whether its thread is alive."""
+        return self._thread.is_alive()
 
     def admit_within(self, receipt: Receipt, timeout: float) -> bool:
         """
