@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -322,46 +322,32 @@ def test_another_loop(service, server):
 def test_a_forked_child_begins_anew(kind):
     """What the parent holds is no concern of the child, which has a look-up of its own."""
     read, write = os.pipe()
-    credentials = Hanging()
+    runner, credentials = asyncio.Runner(), Hanging()
     arguments = {"timeout": 0.02, "max_age": 1e-9}
+    event = PartnerEvent(SOURCE, "t", {})
     if kind == "threads":
         client = PartnerEventsClient("us-east-1", credentials=credentials)
-        publisher = EventPublisher(client, linger=3600)
-
-        def ask():
-            return publisher.readiness(**arguments)
-
-        publish = functools.partial(publisher.publish, PartnerEvent(SOURCE, "t", {}))
-        close = functools.partial(publisher.close, 0)
+        publisher: Any = EventPublisher(client, linger=3600)
+        run, run_anew = (lambda done: done), (lambda done: done)
     else:
-        loop = asyncio.new_event_loop()
         async_client = AsyncPartnerEventsClient("us-east-1", credentials=credentials)
-        async_publisher = AsyncEventPublisher(async_client, linger=3600)
-
-        def ask():
-            return loop.run_until_complete(async_publisher.readiness(**arguments))
-
-        def publish():
-            loop.run_until_complete(async_publisher.publish(PartnerEvent(SOURCE, "t", {})))
-
-        def close():
-            loop.run_until_complete(async_publisher.close(0))
-            loop.close()
-
-    publish()
-    assert len(ask().reasons) == 2  # too old, and no credentials in time
+        publisher = AsyncEventPublisher(async_client, linger=3600)
+        run, run_anew = runner.run, asyncio.run
+    run(publisher.publish(event))
+    # It is too old, and credentials were not there in time.
+    assert len(run(publisher.readiness(**arguments)).reasons) == 2
     child = os.fork()
     if child == 0:
         credentials.let.set()
-        said = ask() if kind == "threads" else asyncio.run(async_publisher.readiness())
-        os.write(write, repr(said).encode())
+        os.write(write, repr(run_anew(publisher.readiness())).encode())
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as pipe:
         assert pipe.read() == repr(Readiness())
     assert os.waitpid(child, 0)[1] == 0
     credentials.let.set()
-    close()
+    run(publisher.close(0))
+    runner.close()
 
 
 def test_reasons_against_a_publisher():
