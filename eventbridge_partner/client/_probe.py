@@ -1,4 +1,4 @@
-"""Whether a client has what it sends with, asked without waiting for long."""
+"""Tells within a bounded time whether a client has settings and credentials."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from eventbridge_partner.errors import PartnerEventsError
 
 def check_seconds(**fields: float) -> None:
     """
-    Refuse what is no number of seconds above 0.
+    Refuse anything but a number of seconds above 0.
 
     Raises:
-        TypeError: One is no number.
-        ValueError: One is not above 0.
+        TypeError: A value is not a number.
+        ValueError: A value is not above 0.
     """
     for field, seconds in fields.items():
         check_number(field, seconds)
@@ -25,12 +25,12 @@ def check_seconds(**fields: float) -> None:
 
 
 def late(seconds: float) -> str:
-    """Return the reason that a look-up takes longer than it may."""
+    """Return the reason for a look-up that did not end in time."""
     return f"settings and credentials were not looked up within {seconds:g} s"
 
 
 def reasons_now(look_up: Callable[[], object]) -> tuple[str, ...]:
-    """Return why nothing can be sent; look up while the caller waits."""
+    """Look up on this thread, and return why nothing can be sent."""
     try:
         look_up()
     except PartnerEventsError as error:
@@ -40,22 +40,27 @@ def reasons_now(look_up: Callable[[], object]) -> tuple[str, ...]:
 
 class Probe:
     """
-    Looks up on a thread, so that nobody waits for it longer than they like.
+    Looks up settings and credentials on a thread, so that the caller's wait is bounded.
 
-    One at a time: while one hangs, the next wait for that one.
+    One look-up at a time: while it hangs, later callers wait for the same one.
     """
 
     def __init__(self) -> None:
         self._under_way: _LookUp | None = None
 
-    def reasons(self, look_up: Callable[[], object], seconds: float) -> tuple[str, ...]:
+    def reasons(
+        self, look_up: Callable[[], object], seconds: float, *, may_block: bool = True
+    ) -> tuple[str, ...]:
         """
         Return why nothing can be sent.
 
         Args:
-            look_up: Raises a `PartnerEventsError` if there is something missing.
+            look_up: Raises a `PartnerEventsError` if something is missing.
             seconds: How long to wait for it.
+            may_block: Whether `look_up` may have to wait. If not, it needs no thread.
         """
+        if not may_block:
+            return reasons_now(look_up)
         under_way = self._under_way
         if under_way is None or under_way.is_over.is_set():
             under_way = self._under_way = _LookUp(look_up)
@@ -78,7 +83,7 @@ class _LookUp:
     def run(self) -> None:
         try:
             self.reasons = reasons_now(self._look_up)
-        except BaseException as error:  # noqa: BLE001  # somebody waits
+        except BaseException as error:  # noqa: BLE001  # the caller waits for it
             self.reasons = (f"looking up settings and credentials raised {type(error).__name__}",)
         finally:
             self.is_over.set()

@@ -13,6 +13,7 @@ import attrs
 from eventbridge_partner._bugs import log_bug
 from eventbridge_partner._http import HttpResponse
 from eventbridge_partner._signals import let_pass
+from eventbridge_partner._threads import is_sending
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.errors import PartnerEventsError
 from eventbridge_partner.line._flight import code_of, request_id_of
@@ -56,7 +57,10 @@ def tell(observe: Observer, observation: Observation) -> None:
     """Call an observer; an exception that it raises is logged and changes nothing."""
     try:
         observe(observation)
-    except Exception as error:  # noqa: BLE001  # the caller's observer can raise anything
+    except BaseException as error:
+        # `sys.exit` in an observer must not end a thread of ours, but it may end the caller's.
+        if not (isinstance(error, Exception) or is_sending()):
+            raise
         let_pass(error)
         log_bug("the observer", error)
 

@@ -1,4 +1,4 @@
-"""Whether something can take events now."""
+"""Whether a client or a publisher can take events now."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Readiness:
     Whether a client or a publisher can take events now. True if it can.
 
     Attributes:
-        reasons: Why it cannot, a sentence each; empty if it can.
-        oldest_age: Of a publisher: seconds since the oldest event without an outcome was
-            published; 0 without any.
+        reasons: Why it cannot, one sentence for each problem; empty if it can.
+        oldest_age: Seconds since the publisher's oldest event without an outcome was published;
+            0 if there is none, and for a client.
     """
 
     reasons: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class Readiness:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no reason against it."""
+        """Whether it is ready: `reasons` is empty."""
         return not self.reasons
 
     def __bool__(self) -> bool:

@@ -27,7 +27,7 @@ from eventbridge_partner.client._asyncio import (
     reasons_within,
 )
 from eventbridge_partner.client._base import credentials_of
-from eventbridge_partner.client._probe import check_seconds
+from eventbridge_partner.client._probe import check_seconds, reasons_now
 from eventbridge_partner.delivery.actions import Send, Wait
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.delivery.given import read, refuse_single
@@ -309,26 +309,34 @@ class AsyncEventPublisher:
             timeout: Seconds to wait for look-ups; slower ones continue in the background.
 
         Returns:
-            Every reason why it is not ready: it is closed, its sender has ended, the oldest event
-            is too old, or the client lacks settings or credentials.
+            A `Readiness` with every reason why it is not ready. A publisher may be closed, its
+            sender may have ended, its oldest event may be too old, and its client may lack
+            settings or credentials.
 
         Raises:
             TypeError: `max_age` or `timeout` is not a number.
             ValueError: One of them is not above 0.
         """
         check_seconds(max_age=max_age, timeout=timeout)
-        fleet = self._fleet
+        try:
+            fleet = self._current()
+        except RuntimeError as error:
+            return Readiness((str(error),), self.stats().oldest_age)
         age = 0.0 if fleet is None else fleet.stats().oldest_age
         own = reasons_against(
-            is_closed=self._is_closed,
+            is_closed=self._is_closed or (fleet is not None and fleet.is_closed),
             has_ended=fleet is not None and not fleet.is_alive,
             age=age,
             max_age=max_age,
         )
         if isinstance(self._client, AsyncRegionRouter):
             # Shared by its Regions, which are not known in advance.
-            frozen = credentials_of(async_client_behind(self._client)).frozen
-            reasons = await reasons_within(self._off_loop.run(frozen), timeout)
+            credentials = credentials_of(async_client_behind(self._client))
+            if credentials.may_block():
+                look_up = self._off_loop.run(credentials.frozen)
+                reasons = await reasons_within(look_up, timeout)
+            else:
+                reasons = reasons_now(credentials.frozen)
         else:
             reasons = (await _parts(self._client)[0].readiness(timeout=timeout)).reasons
         return Readiness((*own, *reasons), age)
@@ -648,7 +656,7 @@ class _Fleet:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the loop and each sending task run, or have ended as intended."""
+        """Whether each sending task runs."""
         return all(sender.is_alive for sender in self._all())
 
     @property
@@ -768,10 +776,8 @@ class _Sender:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its task runs, or has ended as intended."""
-        if self.dispatch.is_over:
-            return True
-        return not (self._task.done() or self.loop.is_closed())
+        """Whether its task is alive."""
+        return not self._task.done()
 
     async def admit_within(self, receipt: Receipt, seconds: float) -> bool:
         """

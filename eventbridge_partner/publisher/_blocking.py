@@ -296,8 +296,9 @@ class EventPublisher:
             timeout: Seconds to wait for look-ups; slower ones continue in the background.
 
         Returns:
-            Every reason why it is not ready: it is closed, its sender has ended, the oldest event
-            is too old, or the client lacks settings or credentials.
+            A `Readiness` with every reason why it is not ready. A publisher may be closed, its
+            sender may have ended, its oldest event may be too old, and its client may lack
+            settings or credentials.
 
         Raises:
             TypeError: `max_age` or `timeout` is not a number.
@@ -307,15 +308,17 @@ class EventPublisher:
         fleet = self._fleet
         age = 0.0 if fleet is None else fleet.stats().oldest_age
         own = reasons_against(
-            is_closed=self._is_closed,
+            is_closed=self._is_closed or (fleet is not None and fleet.is_closed),
             has_ended=fleet is not None and not fleet.is_alive,
             age=age,
             max_age=max_age,
         )
         if isinstance(self._client, RegionRouter):
             # Shared by its Regions, which are not known in advance.
-            look_up = credentials_of(client_behind(self._client)).frozen
-            reasons = self._probe.reasons(look_up, timeout)
+            credentials = credentials_of(client_behind(self._client))
+            reasons = self._probe.reasons(
+                credentials.frozen, timeout, may_block=credentials.may_block()
+            )
         else:
             reasons = _parts(self._client)[0].readiness(timeout=timeout).reasons
         return Readiness((*own, *reasons), age)
@@ -535,7 +538,7 @@ class _Fleet:
 
     @property
     def is_alive(self) -> bool:
-        """Whether each sending thread runs, or has ended as intended."""
+        """Whether each sending thread runs."""
         return all(sender.is_alive for sender in self._all())
 
     @property
@@ -637,8 +640,8 @@ class _Sender:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread runs, or has ended as intended."""
-        return self._has_ended or self._thread.is_alive()
+        """Whether its thread is alive."""
+        return self._thread.is_alive()
 
     def admit_within(self, receipt: Receipt, timeout: float) -> bool:
         """

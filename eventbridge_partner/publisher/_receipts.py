@@ -301,7 +301,7 @@ def reasons_against(
     reasons: list[str] = []
     if is_closed:
         reasons.append("the publisher is closed")
-    if has_ended:
+    elif has_ended:
         reasons.append("the sender has ended")
     if age > max_age:
         reasons.append(f"the oldest event has waited for {age:.0f} s; allowed: {max_age:g} s")

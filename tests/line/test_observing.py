@@ -11,9 +11,12 @@ import pytest
 from tenacity import wait_none
 
 from eventbridge_partner import (
+    Accepted,
     AsyncPartnerEventsClient,
+    EventPublisher,
     PartnerEvent,
     PartnerEventsClient,
+    Receipt,
     ResourceNotFoundError,
     RetryPolicy,
     ServiceError,
@@ -220,6 +223,22 @@ def test_siblings_tell_the_same_observer(service: FakeEventBridge) -> None:
 
     in_threads(service, seen.append, call)
     assert {one.region for one in seen} == {"eu-west-1"}
+
+
+def test_an_observer_that_exits(service: FakeEventBridge, caplog: pytest.LogCaptureFixture) -> None:
+    """It ends no thread of a publisher: all events have their true outcome."""
+
+    def observe(_: Observation) -> None:
+        raise SystemExit(CANARY)
+
+    def publish(client: PartnerEventsClient) -> list[Receipt]:
+        with EventPublisher(client) as publisher:
+            return publisher.publish_many(events(60))
+
+    receipts = in_threads(service, observe, publish)
+    assert all(isinstance(one.outcome, Accepted) for one in receipts)
+    assert "goes on after" not in caplog.text
+    assert CANARY not in caplog.text
 
 
 def test_several_observers() -> None:

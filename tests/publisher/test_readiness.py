@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,7 @@ from eventbridge_partner import (
     SourceGuard,
     StaticCredentials,
 )
-from eventbridge_partner.errors import CredentialsError
+from eventbridge_partner.errors import CredentialsError, PublisherClosedError
 from eventbridge_partner.publisher._receipts import reasons_against
 from eventbridge_partner.testing import FakeEventBridge
 
@@ -180,7 +182,7 @@ def test_a_publisher_behind(service, server):
 
 
 def test_an_asyncio_publisher_behind(service, server):
-    """The same on asyncio; a loop that has ended is a reason, too."""
+    """The same on asyncio."""
 
     async def main():
         client = AsyncPartnerEventsClient(
@@ -200,13 +202,160 @@ def test_an_asyncio_publisher_behind(service, server):
     asyncio.run(main())
 
 
+@KINDS
+def test_a_provider_that_raises(kind):
+    """Whatever it raises is a reason, without its text."""
+
+    class Broken:
+        def get_frozen_credentials(self):
+            raise ZeroDivisionError("canary")
+
+    for said in asked({"credentials": Broken()}, kind):
+        (reason,) = said.reasons
+        assert "ZeroDivisionError" in reason
+        assert "canary" not in reason
+
+
+def test_nothing_is_sent(service, server):
+    """However often it is asked, and no thread is left behind."""
+    client = PartnerEventsClient(
+        "us-east-1", endpoint_url=server.url, credentials=service.credentials
+    )
+    with EventPublisher(client) as publisher:
+        publisher.publish(PartnerEvent(SOURCE, "t", {})).result(60)
+        sent, threads = len(service.requests), set(threading.enumerate())
+        for _ in range(100):
+            assert publisher.readiness().ok
+        assert len(service.requests) == sent
+        assert set(threading.enumerate()) <= threads
+
+
+class Deadly:
+    """A transport whose every flight fails, and then ends the thread that closes it."""
+
+    def send(self, request, timeouts):
+        raise AssertionError("it has flights")
+
+    def flights(self):
+        return self
+
+    def submit(self, key, request, timeouts):
+        raise ZeroDivisionError
+
+    def collect(self, seconds):
+        time.sleep(min(seconds or 0, 0.001))
+        return []
+
+    def flush(self):
+        pass
+
+    def waker(self):
+        return lambda: None
+
+    def close(self):
+        raise SystemExit
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dead_thread():
+    """A thread that sends no more is a reason, until the publisher is closed."""
+    client = PartnerEventsClient("us-east-1", credentials=KEYS, transport=Deadly())
+    publisher = EventPublisher(client, linger=0)
+    before = set(threading.enumerate())
+    publisher.publish(PartnerEvent(SOURCE, "t", {}))
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
+    assert publisher.readiness().reasons == ("the sender has ended",)
+    publisher.close(0)
+    assert publisher.readiness().reasons == ("the publisher is closed",)
+
+
+@pytest.mark.parametrize(
+    ("front", "reason"),
+    [(plain, "the publisher is closed"), (routed, "the sender has ended")],
+    ids=["plain", "routed"],
+)
+def test_a_cancelled_task(service, server, front, reason):
+    """Where somebody cancels all tasks of a loop that goes on, `publish` fails, and this says so."""
+
+    async def main():
+        async with AsyncPartnerEventsClient(
+            "eu-west-1", endpoint_url=server.url, credentials=service.credentials
+        ) as client:
+            before = asyncio.all_tasks()
+            publisher = AsyncEventPublisher(front(client))
+            await (await publisher.publish(PartnerEvent(SOURCE, "t", {})))
+            tasks = asyncio.all_tasks() - before
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            assert (await publisher.readiness()).reasons == (reason,)
+            with pytest.raises(PublisherClosedError):
+                await publisher.publish(PartnerEvent(SOURCE, "t", {}))
+
+    asyncio.run(main())
+
+
+def test_another_loop(service, server):
+    """On a second loop a publisher of the first is not ready; once the first has ended, it is."""
+
+    async def publish():
+        publisher = AsyncEventPublisher(client)
+        await (await publisher.publish(PartnerEvent(SOURCE, "t", {})))
+        assert (await publisher.readiness()).ok
+        return publisher
+
+    client = AsyncPartnerEventsClient(
+        "us-east-1", endpoint_url=server.url, credentials=service.credentials
+    )
+    with asyncio.Runner() as first:
+        publisher = first.run(publish())
+        with asyncio.Runner() as second:
+            (reason,) = second.run(publisher.readiness()).reasons
+            assert "serves one event loop" in reason
+    assert asyncio.run(publisher.readiness()) == Readiness()
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@KINDS
+def test_a_forked_child_begins_anew(kind):
+    """What the parent holds is no concern of the child, which has a look-up of its own."""
+    read, write = os.pipe()
+    runner, credentials = asyncio.Runner(), Hanging()
+    arguments = {"timeout": 0.02, "max_age": 1e-9}
+    event = PartnerEvent(SOURCE, "t", {})
+    if kind == "threads":
+        client = PartnerEventsClient("us-east-1", credentials=credentials)
+        publisher: Any = EventPublisher(client, linger=3600)
+        run, run_anew = (lambda done: done), (lambda done: done)
+    else:
+        async_client = AsyncPartnerEventsClient("us-east-1", credentials=credentials)
+        publisher = AsyncEventPublisher(async_client, linger=3600)
+        run, run_anew = runner.run, asyncio.run
+    run(publisher.publish(event))
+    # It is too old, and credentials were not there in time.
+    assert len(run(publisher.readiness(**arguments)).reasons) == 2
+    child = os.fork()
+    if child == 0:
+        credentials.let.set()
+        os.write(write, repr(run_anew(publisher.readiness())).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        assert pipe.read() == repr(Readiness())
+    assert os.waitpid(child, 0)[1] == 0
+    credentials.let.set()
+    run(publisher.close(0))
+    runner.close()
+
+
 def test_reasons_against_a_publisher():
     """Each is a sentence; at its bound an age is no reason yet."""
     none = {"is_closed": False, "has_ended": False, "age": 60.0, "max_age": 60.0}
     assert reasons_against(**none) == ()
     every = {"is_closed": True, "has_ended": True, "age": 75.2, "max_age": 60.0}
-    assert reasons_against(**every) == (
-        "the publisher is closed",
-        "the sender has ended",
-        "the oldest event has waited for 75 s; allowed: 60 s",
-    )
+    old = "the oldest event has waited for 75 s; allowed: 60 s"
+    assert reasons_against(**every) == ("the publisher is closed", old)
+    every["is_closed"] = False
+    assert reasons_against(**every) == ("the sender has ended", old)
