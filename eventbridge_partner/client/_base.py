@@ -267,7 +267,14 @@ def decided_by(client: object, kind: DeliveryKind, outcomes: Sequence[Outcome]) 
         return
     count_direct(outcomes)
     if isinstance(client, BaseClient):
-        client._decided(kind, outcomes)  # pyright: ignore[reportPrivateUsage]
+        tell_decided(client, kind, outcomes)
+
+
+def tell_decided(
+    client: BaseClient[Any, Any, Any], kind: DeliveryKind, outcomes: Sequence[Outcome]
+) -> None:
+    """Report outcomes to a client's observer. See `decided_by`, which logs them too."""
+    client._decided(kind, outcomes)  # pyright: ignore[reportPrivateUsage]
 
 
 def check_client(client: object, kind: type[BaseClient[Any, Any, Any]]) -> None:

@@ -67,6 +67,10 @@ def _advice(name: str, code: str) -> str:
     return _ADVICE.get(code, _BY_NAME.get(name, _AGAIN))
 
 
+_ONE: Final = "%d event of %s was not accepted: %s; %s"
+_SEVERAL: Final = "%d events of %s were not accepted: %s; %s"
+
+
 class _Count:
     """How many events had one outcome and code."""
 
@@ -172,7 +176,7 @@ class Undelivered:
         for (name, code), events in lines:
             log(
                 logging.WARNING,
-                "%d events of %s were not accepted: %s; %s",
+                _ONE if events == 1 else _SEVERAL,
                 events,
                 self._of,
                 f"{name}, {_shown(code)}" if code else name,
