@@ -13,6 +13,7 @@ credential or a message of the service.
 
 from __future__ import annotations
 
+import functools
 import re
 import weakref
 from collections import Counter
@@ -62,7 +63,8 @@ _KNOWN_CODES: Final = (
 )  # fmt: skip
 
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9 _.:-]{0,63}")
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_FLAGS: Final = [trace.TraceFlags(flags) for flags in range(256)]
 
 T = TypeVar("T")
 Attributes = dict[str, str | int | float | bool]
@@ -198,15 +200,15 @@ class OpenTelemetry:
 
     def _request_ended(self, request: RequestEnded) -> None:
         code = request.error_code
-        endpoint = urlsplit(request.endpoint_url)
+        address, port = _server(request.endpoint_url)
         attributes: Attributes = {
             "rpc.system.name": "aws-api",
             "rpc.method": f"EventBridge/{request.operation}",
             "rpc.system": "aws-api",
             "rpc.service": "EventBridge",
             "cloud.region": request.region,
-            "server.address": endpoint.hostname or "",
-            "server.port": endpoint.port or (443 if endpoint.scheme == "https" else 80),
+            "server.address": address,
+            "server.port": port,
             "eventbridge_partner.attempt": request.attempt,
         }
         if request.operation == _SEND:
@@ -330,6 +332,13 @@ def _figures(asked: Iterable[Callable[[], T]]) -> list[T]:
     return found
 
 
+@functools.lru_cache(64)
+def _server(url: str) -> tuple[str, int]:
+    """Return the host and the port of an endpoint."""
+    endpoint = urlsplit(url)
+    return endpoint.hostname or "", endpoint.port or (443 if endpoint.scheme == "https" else 80)
+
+
 def _messaging(request: RequestEnded) -> Attributes:
     found: Attributes = {
         "messaging.system": _SYSTEM,
@@ -356,10 +365,11 @@ def _current() -> str | None:
 def _links(traceparents: Sequence[str]) -> list[trace.Link]:
     found: list[trace.Link] = []
     for traceparent in traceparents:
-        if (match := _TRACEPARENT.match(traceparent)) is not None:
-            trace_id, span_id, flags = (int(part, 16) for part in match.groups())
-            context = trace.SpanContext(trace_id, span_id, True, trace.TraceFlags(flags))
-            found.append(trace.Link(context))
+        if _TRACEPARENT.match(traceparent) is not None:
+            # By position: taking the groups of 20 takes half as long as the rest of a span.
+            trace_id, span_id = int(traceparent[3:35], 16), int(traceparent[36:52], 16)
+            flags = _FLAGS[int(traceparent[53:55], 16)]
+            found.append(trace.Link(trace.SpanContext(trace_id, span_id, True, flags)))
     return found
 
 
