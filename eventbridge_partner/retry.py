@@ -40,7 +40,7 @@ class Verdict(enum.Enum):
     TRANSIENT = "try again soon"
     THROTTLED = "try again after a longer wait"
     PERMANENT = "sending again cannot help"
-    SOURCE_GONE = "the partner event source does not exist any more"
+    SOURCE_GONE = "the partner event source no longer exists"
     UNKNOWN = "nothing is known about it: try again within bounds"
     SPLIT = "some of these entries may pass without the others"
     FRESH_START = "try again at once, with fresh credentials or a corrected clock"

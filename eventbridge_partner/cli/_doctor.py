@@ -112,8 +112,8 @@ def _show(found: Sequence[Finding]) -> None:
     for finding in found:
         message = escaped(finding.message, MOST_OF_A_LINE)
         write_out(f"{finding.status}  {finding.check:<{width}}  {message}\n")
-        if finding.mend is not None:
-            write_out(f"{'':<{width + 8}}to mend it: {escaped(finding.mend, MOST_OF_A_LINE)}\n")
+        if finding.fix is not None:
+            write_out(f"{'':<{width + 8}}to fix it: {escaped(finding.fix, MOST_OF_A_LINE)}\n")
     counts = Counter(finding.status for finding in found)
     say(f"{counts['pass']} pass, {counts['warn']} warn, {counts['fail']} fail")
 

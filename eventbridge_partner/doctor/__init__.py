@@ -1,10 +1,10 @@
 """
-Whether a set-up can deliver: settings, credentials, the service, an outbox. Nothing is changed.
+Checks whether a set-up can deliver: settings, credentials, the service, an outbox. Read-only.
 
     from eventbridge_partner import PartnerEventsClient, doctor
 
     for finding in doctor.check(PartnerEventsClient()):
-        print(finding.status, finding.check, finding.message, finding.mend or "")
+        print(finding.status, finding.check, finding.message, finding.fix or "")
 """
 
 from __future__ import annotations
@@ -51,30 +51,30 @@ def check(
     clock: Callable[[], float] = time.time,
 ) -> tuple[Finding, ...]:
     """
-    Look at everything that events need on their way, and change nothing.
+    Check everything that events need to be delivered. It changes nothing.
 
     The service is asked with a signed ListPartnerEventSources, and with
     ListPartnerEventSourceAccounts for the states of up to 50 sources. No event is sent. Findings
     hold no credential, no password and no payload.
 
     Args:
-        client: What would send. Its transport, proxy and time-outs are those that are tried.
-        prefix: How the names of your sources begin: `aws.partner/<partner>/`. Without it, the
-            states of sources are not looked at.
-        outbox: Whose tables and backlog are looked at, too: a `SqliteOutbox` or `PostgresOutbox`.
-        offline: Whether to ask neither the service nor anything on the network for credentials.
-            An outbox is looked at all the same.
-        timeout: Seconds for all of it, also where nothing answers.
-        clock: Tells epoch seconds: for tests.
+        client: The client that would send. Its transport, proxy and timeouts are used.
+        prefix: The beginning of your sources' names: `aws.partner/<partner>/`. Without it, the
+            states of sources are not checked.
+        outbox: An outbox whose tables and backlog to check: a `SqliteOutbox` or `PostgresOutbox`.
+        offline: Whether to leave out the service, and credentials that are on the network. An
+            outbox is still checked.
+        timeout: Seconds for all checks together, even if nothing answers.
+        clock: Returns epoch seconds; for tests.
 
     Returns:
-        What was found, in the order of `CheckName`. Where a Region, a setting or credentials are
+        The findings, in the order of `CheckName`. If a Region, a setting or credentials are
         missing, the service cannot be asked, and there is no finding about it.
 
     Raises:
         TypeError: An argument of the wrong type, such as a client for asyncio.
-        InvalidEventError: `prefix` is none of a partner's.
-        ValueError: `timeout` is none.
+        InvalidEventError: `prefix` cannot be a partner's.
+        ValueError: `timeout` is not above 0.
     """
     check_client(client, PartnerEventsClient)
     check_instances({"client": (client, PartnerEventsClient), "prefix": (prefix, str)})
@@ -95,11 +95,11 @@ def check(
 
 class _Examination:
     """
-    What was found so far about a client and the service.
+    The findings so far about a client and the service.
 
     Attributes:
         found: The first finding of each check.
-        until: When to end.
+        until: The end of the time for it.
     """
 
     def __init__(
@@ -128,8 +128,8 @@ class _Examination:
         try:
             examined = setup.shared.examine(setup.region, setup.endpoint_url, setup.insecure_hosts)
         except ConfigurationError as error:
-            mend = "name a profile that there is, or make it: aws configure --profile NAME"
-            self.tell(Finding("files", "fail", str(error), mend))
+            fix = "name a profile that exists, or make it: aws configure --profile NAME"
+            self.tell(Finding("files", "fail", str(error), fix))
             return
         for finding in settings(examined):
             self.tell(finding)
@@ -146,10 +146,10 @@ class _Examination:
         except TimeoutError:
             self._missed("the settings were not read")
         except ConfigurationError as error:
-            # What is wrong with a setting is told already.
+            # A wrong setting has its finding already.
             if not any(finding.status == "fail" for finding in self.found.values()):
                 self.tell(Finding("transport", "fail", str(error)))
-        except Exception as error:  # noqa: BLE001  # what makes a transport raises what it likes
+        except Exception as error:  # noqa: BLE001  # a transport may raise anything
             let_pass(error)
             self.tell(Finding("transport", "fail", f"making it raised {type(error).__name__}"))
         return None
@@ -163,12 +163,12 @@ class _Examination:
         if account is not None:
             self.tell(_service.credentials(account, self._now()))
             return
-        message = "none in variables or files; what else may have some is not asked offline"
-        mend = "leave --offline out to ask a role, IAM Identity Center or a process"
-        self.tell(Finding("credentials", "warn", message, mend))
+        message = "none in variables or files; other sources are not asked offline"
+        fix = "leave --offline out to ask a role, IAM Identity Center or a process"
+        self.tell(Finding("credentials", "warn", message, fix))
 
     def _account(self) -> CredentialsAccount | None:
-        # Half of the time, so that there is some left for the service.
+        # Half of the time: the rest is for the service.
         until = self.until - self._timeout / 2
         try:
             account = Task(self._setup.shared.credentials.account).result(until)
@@ -177,10 +177,8 @@ class _Examination:
             return None
         except TimeoutError:
             message = f"looking for credentials took more than {self._timeout / 2:.1f} s"
-            mend = (
-                "give credentials in variables or a profile, or see what hangs: a process, a role"
-            )
-            self.tell(Finding("credentials", "fail", message, mend))
+            fix = "give credentials in variables or a profile, or see what hangs: a process, a role"
+            self.tell(Finding("credentials", "fail", message, fix))
             return None
         self.tell(_service.credentials(account, self._now()))
         return account
@@ -193,7 +191,7 @@ class _Examination:
             Task(asking.run).result(self.until)
         except TimeoutError:
             self._missed(f"no answer from {line.configuration.host}")
-        except Exception as error:  # noqa: BLE001  # a transport of the caller's raises what it likes
+        except Exception as error:  # noqa: BLE001  # a transport may raise anything
             let_pass(error)
             message = f"the transport raised {type(error).__name__}"
             self.tell(Finding("service", "fail", message, "see that transport's own log"))
@@ -203,11 +201,9 @@ class _Examination:
         if "service" in self.found:
             self.tell(Finding("sources", "warn", message, "give more time, or a longer prefix"))
             return
-        mend = (
-            "check Region, endpoint and proxy above, DNS, and what outgoing connections may reach"
-        )
+        fix = "check Region, endpoint and proxy above, DNS, and what outgoing connections may reach"
         facts: dict[str, Fact] = {"reason": "unreachable", "code": None}
-        self.tell(Finding("service", "fail", message, mend, facts=facts))
+        self.tell(Finding("service", "fail", message, fix, facts=facts))
 
     def _now(self) -> datetime.datetime:
         return datetime.datetime.fromtimestamp(self._clock(), datetime.UTC)

@@ -1,4 +1,4 @@
-"""What a refusal of the service means for a set-up, and what mends it."""
+"""What a refusal of the service means for a set-up, and how to fix it."""
 
 from __future__ import annotations
 
@@ -43,75 +43,73 @@ def renewal(origin: str) -> str:
 
 def refused(error: PartnerEventsError, host: str, origin: str) -> Finding:
     """
-    Return what is to be said of a request that came to nothing.
+    Return the finding about a request that failed.
 
     Args:
         error: Why.
         host: Where it went.
         origin: What the credentials are from.
     """
-    kind, message, mend = _told(error, host, origin)
+    kind, message, fix = _told(error, host, origin)
     code = error.code if isinstance(error, ServiceError) else None
     status: Status = "warn" if isinstance(error, ThrottledError) else "fail"
-    return Finding("service", status, message, mend, facts={"reason": kind, "code": code})
+    return Finding("service", status, message, fix, facts={"reason": kind, "code": code})
 
 
 def _told(error: PartnerEventsError, host: str, origin: str) -> tuple[str, str, str]:
     match error:
         case TlsError():
-            mend = "set AWS_CA_BUNDLE to the certificates of the proxy that opens TLS, if one does"
-            return "untrusted", str(error), mend
+            fix = "set AWS_CA_BUNDLE to the certificates of the proxy that opens TLS, if one does"
+            return "untrusted", str(error), fix
         case TransportError():
-            mend = (
+            fix = (
                 "check Region, endpoint and proxy above, DNS, and that outgoing connections to "
                 f"{host} are allowed"
             )
-            return "unreachable", str(error), mend
+            return "unreachable", str(error), fix
         case CredentialsError():  # those that had expired could not be renewed
             return "expired", str(error), renewal(origin)
         case ExpiredCredentialsError():
             return "expired", f"the credentials have expired ({error.code})", renewal(origin)
         case ClockSkewError():
             # Its text repeats the times of a signature.
-            mend = "set this machine's clock: timedatectl set-ntp true"
-            return "clock", f"the signature's time is refused ({error.code})", mend
+            fix = "set this machine's clock: timedatectl set-ntp true"
+            return "clock", f"the signature's time is refused ({error.code})", fix
         case ServiceError():
             return _refusal(error, host, origin)
         case _:
-            mend = f"see what answers at {host}: a proxy, or something other than EventBridge"
-            return "unreadable", str(error), mend
+            fix = f"see what answers at {host}: a proxy, or something other than EventBridge"
+            return "unreadable", str(error), fix
 
 
 def _refusal(error: ServiceError, host: str, origin: str) -> tuple[str, str, str]:
     code = error.code
     if code in UNKNOWN_CREDENTIALS:
-        mend = (
+        fix = (
             f"use a key that there is: check {origin}; temporary keys need their session token, "
             "and those of another AWS partition are unknown here"
         )
-        return "unknown key", f"AWS does not know the access key ({code})", mend
+        return "unknown key", f"AWS does not know the access key ({code})", fix
     if code in _WRONG_SIGNATURE:
         # Not the service's message: it repeats the request that was signed, token and all.
-        mend = (
-            f"check the secret access key in {origin}, and that nothing on the way alters headers"
-        )
-        return "wrong secret", f"the signature does not match ({code})", mend
+        fix = f"check the secret access key in {origin}, and that nothing on the way alters headers"
+        return "wrong secret", f"the signature does not match ({code})", fix
     if code in _DENIED:
-        mend = (
+        fix = (
             "allow events:ListPartnerEventSources, events:ListPartnerEventSourceAccounts and "
             "events:PutPartnerEvents on * in the IAM policy of this identity; if it does, ask AWS "
             "whether the account is registered as a partner"
         )
-        return "denied", f"the request is denied ({error})", mend
+        return "denied", f"the request is denied ({error})", fix
     if code in _NO_PARTNER:
-        mend = (
+        fix = (
             "register the account as an EventBridge partner with AWS, use the account that is, or "
             "a Region in which partner operations are available"
         )
-        return "no partner", f"partner operations are not open to this account ({error})", mend
+        return "no partner", f"partner operations are not open to this account ({error})", fix
     if code in THROTTLING:
         return "throttled", f"throttled ({code}): credentials are accepted", "try again later"
     if code in TRANSIENT or error.status >= 500:
-        mend = "try again later; see https://health.aws.amazon.com/health/status"
-        return "unavailable", f"{host} cannot answer at the moment ({code})", mend
+        fix = "try again later; see https://health.aws.amazon.com/health/status"
+        return "unavailable", f"{host} cannot answer at the moment ({code})", fix
     return "refused", f"the request is refused ({error})", "see what the message says"

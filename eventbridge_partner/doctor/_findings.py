@@ -1,4 +1,4 @@
-"""What was found about one thing, and what mends it."""
+"""A finding, and its fix."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ CheckName = Literal[
     "dead letters",
 ]
 """
-What is looked at, in this order.
+What is checked, in this order.
 
-`files`, which are AWS's own, `attempts` and `transport` are told of only where they are wrong.
+`files` (AWS's own), `attempts` and `transport` have a finding only if they are wrong.
 """
 
 Fact = str | int | float | bool | None
@@ -39,20 +39,20 @@ Fact = str | int | float | bool | None
 @attrs.frozen
 class Finding:
     """
-    What was found about one thing. It holds no credential, password or payload.
+    The result of one check. It holds no credential, password or payload.
 
     Attributes:
-        check: What was looked at.
+        check: The name of the check.
         status: `pass`, `warn` or `fail`.
         message: What was found.
-        mend: The command or the setting that mends it; None where there is nothing to mend.
+        fix: The command or the setting that fixes it; None if there is nothing to fix.
         facts: The same for programs, such as `value` and `origin` of a setting.
     """
 
     check: CheckName
     status: Status
     message: str
-    mend: str | None = None
+    fix: str | None = None
     facts: Mapping[str, Fact] = attrs.field(factory=dict[str, Fact], kw_only=True)
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,6 +61,6 @@ class Finding:
             "check": self.check,
             "status": self.status,
             "message": self.message,
-            "mend": self.mend,
+            "fix": self.fix,
             "facts": dict(self.facts),
         }

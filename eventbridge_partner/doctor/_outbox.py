@@ -30,10 +30,10 @@ class ExaminedOutbox(Protocol):
 def unusable(error: PartnerEventsError) -> Finding:
     """Return what is to be said of an outbox that could not be looked at."""
     if isinstance(error, OutboxSchemaError):
-        message, _, mend = str(error).rpartition(": ")
-        return Finding("outbox", "fail", message, mend)
-    mend = "eventbridge-partner outbox stats --outbox URL, once its database can be used"
-    return Finding("outbox", "fail", str(error), mend)
+        message, _, fix = str(error).rpartition(": ")
+        return Finding("outbox", "fail", message, fix)
+    fix = "eventbridge-partner outbox stats --outbox URL, once its database can be used"
+    return Finding("outbox", "fail", str(error), fix)
 
 
 def hangs(outbox: ExaminedOutbox, seconds: float) -> Finding:
@@ -53,8 +53,8 @@ def figures(outbox: ExaminedOutbox, stats: OutboxStats) -> Iterator[Finding]:
     yield _backlog(stats)
     dead: dict[str, Fact] = {"dead": stats.dead}
     if stats.dead:
-        mend = "eventbridge-partner outbox dead list, then dead redrive or dead purge"
-        yield Finding("dead letters", "warn", f"{stats.dead:,}", mend, facts=dead)
+        fix = "eventbridge-partner outbox dead list, then dead redrive or dead purge"
+        yield Finding("dead letters", "warn", f"{stats.dead:,}", fix, facts=dead)
     else:
         yield Finding("dead letters", "pass", "none", facts=dead)
 
@@ -77,9 +77,9 @@ def _backlog(stats: OutboxStats) -> Finding:
         seconds = (datetime.datetime.now(datetime.UTC) - since).total_seconds()
         if seconds > _OLD_SNAPSHOT_SECONDS:
             message += f"; a transaction has been open for {seconds:.0f} s"
-            mend = "end that transaction: until then, autovacuum removes nothing"
-            return Finding("backlog", "warn", message, mend, facts=facts)
+            fix = "end that transaction: until then, autovacuum removes nothing"
+            return Finding("backlog", "warn", message, fix, facts=facts)
     if age is not None and age > _OLD_SECONDS:
-        mend = "see that a relay runs: eventbridge-partner relay"
-        return Finding("backlog", "warn", message, mend, facts=facts)
+        fix = "see that a relay runs: eventbridge-partner relay"
+        return Finding("backlog", "warn", message, fix, facts=facts)
     return Finding("backlog", "pass", message, facts=facts)

@@ -61,23 +61,23 @@ def credentials(account: CredentialsAccount, now: datetime.datetime) -> Finding:
     if account.expires is None:
         return Finding("credentials", "pass", message, facts=facts)
     shown = account.expires.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    mend = renewal(account.origin)
+    fix = renewal(account.origin)
     if account.expires <= now:
-        return Finding("credentials", "fail", f"{message}, expired at {shown}", mend, facts=facts)
+        return Finding("credentials", "fail", f"{message}, expired at {shown}", fix, facts=facts)
     if account.expires <= now + _SOON:
-        return Finding("credentials", "warn", f"{message}, expire at {shown}", mend, facts=facts)
+        return Finding("credentials", "warn", f"{message}, expire at {shown}", fix, facts=facts)
     return Finding("credentials", "pass", f"{message}, good until {shown}", facts=facts)
 
 
 def no_credentials(error: CredentialsError) -> Finding:
     """Return what is to be said where there are none."""
-    mend = (
+    fix = (
         "export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile that has some, or give "
         "the machine a role"
     )
     if any(word in str(error) for word in ("SSO", "Login", "TokenRetrieval")):
-        mend = "log in again: aws sso login, or aws login"
-    return Finding("credentials", "fail", str(error), mend)
+        fix = "log in again: aws sso login, or aws login"
+    return Finding("credentials", "fail", str(error), fix)
 
 
 @attrs.frozen
@@ -115,8 +115,8 @@ class Asking:
         self.tell(Finding("service", "pass", message, facts=facts))
         if self.prefix is None:
             message = "their states are not looked at without the prefix of their names"
-            mend = "eventbridge-partner doctor --prefix aws.partner/YOUR-PARTNER-NAME/"
-            self.tell(Finding("sources", "warn", message, mend))
+            fix = "eventbridge-partner doctor --prefix aws.partner/YOUR-PARTNER-NAME/"
+            self.tell(Finding("sources", "warn", message, fix))
             return
         for finding in self._sources(self.prefix, page):
             self.tell(finding)
@@ -156,9 +156,9 @@ class Asking:
                     break
                 page = self._exchange(source_calls.list_page(prefix, page.next_token))
         except PartnerEventsError as error:
-            mend = "allow events:ListPartnerEventSourceAccounts in the IAM policy of this identity"
+            fix = "allow events:ListPartnerEventSourceAccounts in the IAM policy of this identity"
             message = f"the state of sources cannot be looked at ({error})"
-            yield Finding("sources", "warn", message, mend, facts={"looked_at": looked_at})
+            yield Finding("sources", "warn", message, fix, facts={"looked_at": looked_at})
             return
         yield from _told_of(unfit, looked_at, is_all=True)
 
@@ -210,8 +210,8 @@ def _told_of(unfit: list[SourceAccount], looked_at: int, *, is_all: bool) -> Ite
         "expiring": len(expiring),
     }
     if not looked_at:
-        mend = "eventbridge-partner sources create NAME --account ID, or check the prefix"
-        yield Finding("sources", "warn", "there are none of this prefix", mend, facts=facts)
+        fix = "eventbridge-partner sources create NAME --account ID, or check the prefix"
+        yield Finding("sources", "warn", "there are none of this prefix", fix, facts=facts)
         return
     if not unfit:
         yield Finding("sources", "pass", f"none of {seen} is PENDING", facts=facts)
@@ -222,5 +222,5 @@ def _told_of(unfit: list[SourceAccount], looked_at: int, *, is_all: bool) -> Ite
     message = f"PENDING, so their events are dropped: {len(unfit):,} of {seen} ({named}{more})"
     if expiring:
         message += f"; {len(expiring):,} expire within {_EXPIRES_SOON.days} days"
-    mend = "send their customers: eventbridge-partner sources handoff NAME --account ID"
-    yield Finding("sources", "warn", message, mend, facts=facts)
+    fix = "send their customers: eventbridge-partner sources handoff NAME --account ID"
+    yield Finding("sources", "warn", message, fix, facts=facts)

@@ -29,12 +29,12 @@ def settings(examined: Examined) -> Iterator[Finding]:
     yield _proxy(examined)
     yield _certificates(examined.ca_bundle)
     if isinstance(examined.max_attempts, ConfigurationError):
-        mend = "export AWS_MAX_ATTEMPTS=3, or leave the setting out"
-        yield _wrong("attempts", examined.max_attempts, mend)
+        fix = "export AWS_MAX_ATTEMPTS=3, or leave the setting out"
+        yield _wrong("attempts", examined.max_attempts, fix)
 
 
-def _wrong(check: CheckName, error: ConfigurationError, mend: str) -> Finding:
-    return Finding(check, "fail", str(error), mend)
+def _wrong(check: CheckName, error: ConfigurationError, fix: str) -> Finding:
+    return Finding(check, "fail", str(error), fix)
 
 
 def _said(check: CheckName, said: Setting, shown: str) -> Finding:
@@ -44,15 +44,15 @@ def _said(check: CheckName, said: Setting, shown: str) -> Finding:
 
 def _region(examined: Examined) -> Finding:
     if isinstance(examined.region, ConfigurationError):
-        mend = "export AWS_REGION=us-east-1, or whichever Region your customers' sources are in"
-        return _wrong("region", examined.region, mend)
+        fix = "export AWS_REGION=us-east-1, or whichever Region your customers' sources are in"
+        return _wrong("region", examined.region, fix)
     return _said("region", examined.region, examined.region.value)
 
 
 def _endpoint(endpoint: Setting | ConfigurationError) -> Finding:
     if isinstance(endpoint, ConfigurationError):
-        mend = "set it to https://HOST, or leave it out: the Region has an endpoint of its own"
-        return _wrong("endpoint", endpoint, mend)
+        fix = "set it to https://HOST, or leave it out: the Region has an endpoint of its own"
+        return _wrong("endpoint", endpoint, fix)
     parts = urllib.parse.urlsplit(endpoint.value)
     host = parts.hostname or ""
     is_local = host in _LOOPBACK or host.endswith(".localhost") or host.startswith("127.")
@@ -65,9 +65,9 @@ def _endpoint(endpoint: Setting | ConfigurationError) -> Finding:
 
 def _proxy(examined: Examined) -> Finding:
     proxy = examined.proxy
-    mend = "set it to http://HOST:PORT, or leave it out"
+    fix = "set it to http://HOST:PORT, or leave it out"
     if isinstance(proxy, ConfigurationError):
-        return _wrong("proxy", proxy, mend)
+        return _wrong("proxy", proxy, fix)
     if proxy is None:
         unread = next((name for name in ("ALL_PROXY", "all_proxy") if os.environ.get(name)), None)
         if unread is None:
@@ -77,15 +77,15 @@ def _proxy(examined: Examined) -> Finding:
     try:
         checked = Proxies({"all": proxy.value}, _PROXY_SCHEMES).proxy_for("https://events/")
     except ConfigurationError as error:
-        return Finding("proxy", "fail", f"{proxy.origin}: {error}", mend)
+        return Finding("proxy", "fail", f"{proxy.origin}: {error}", fix)
     # Without what it takes to log in.
     return _said("proxy", proxy, "" if checked is None else checked.url)
 
 
 def _certificates(bundle: Setting | ConfigurationError | None) -> Finding:
-    mend = "set it to a file of certificates in PEM, or leave it out: those of certifi are used"
+    fix = "set it to a file of certificates in PEM, or leave it out: those of certifi are used"
     if isinstance(bundle, ConfigurationError):
-        return _wrong("certificates", bundle, mend)
+        return _wrong("certificates", bundle, fix)
     if bundle is None:
         return Finding("certificates", "pass", "those of certifi", facts={"value": None})
     shown = escaped(bundle.value, _MOST_OF_A_PATH)
@@ -95,5 +95,5 @@ def _certificates(bundle: Setting | ConfigurationError | None) -> Finding:
     except OSError as error:  # ssl.SSLError is one
         why = getattr(error, "reason", None) or error.strerror or type(error).__name__
         message = f"{bundle.origin} is {shown}, which cannot be read as certificates ({why})"
-        return Finding("certificates", "fail", message, mend)
+        return Finding("certificates", "fail", message, fix)
     return _said("certificates", bundle, shown)

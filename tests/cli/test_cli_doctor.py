@@ -39,7 +39,7 @@ def test_a_warning_comes_with_what_mends_it(run, endpoint, service):
     first, second = ended.out.splitlines()[-2:]
     assert first.startswith("warn  sources       PENDING")
     assert second.strip() == (
-        "to mend it: send their customers: eventbridge-partner sources handoff NAME --account ID"
+        "to fix it: send their customers: eventbridge-partner sources handoff NAME --account ID"
     )
 
 
@@ -50,7 +50,7 @@ def test_json(run, endpoint):
     found = {one["check"]: one for one in ended.results}
     assert found["region"]["facts"] == {"value": "us-east-1", "origin": "AWS_REGION"}
     assert found["service"]["status"] == "pass"
-    assert found["sources"]["mend"].startswith("eventbridge-partner doctor --prefix ")
+    assert found["sources"]["fix"].startswith("eventbridge-partner doctor --prefix ")
 
 
 def test_a_failure(run, endpoint, service):

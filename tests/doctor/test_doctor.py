@@ -1,4 +1,4 @@
-"""`doctor.check` tells what is wrong with a set-up and what mends it, and changes nothing."""
+"""`doctor.check` tells what is wrong with a set-up and what fixes it, and changes nothing."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_set_up_that_can_deliver(service, look):
     service.sources.associate(NAME, ACCOUNT)
     found = look(prefix=PREFIX)
     assert {finding.status for finding in found.values()} == {"pass"}
-    assert all(finding.mend is None for finding in found.values())
+    assert all(finding.fix is None for finding in found.values())
     order = get_args(doctor.CheckName)
     assert sorted(found, key=order.index) == list(found)
     assert [record.operation for record in service.requests] == [
@@ -102,7 +102,7 @@ def test_without_a_prefix(service, look):
     found = look()
     assert found["service"].status == "pass"
     assert found["sources"].status == "warn"
-    assert "--prefix" in found["sources"].mend
+    assert "--prefix" in found["sources"].fix
     assert service.request_count == 1
 
 
@@ -119,7 +119,7 @@ def test_findings_as_plain_values(look):
     for finding in look().values():
         plain = finding.to_dict()
         assert json.loads(json.dumps(plain)) == plain
-        assert set(plain) == {"check", "status", "message", "mend", "facts"}
+        assert set(plain) == {"check", "status", "message", "fix", "facts"}
 
 
 def test_versions(look):
@@ -162,12 +162,12 @@ REFUSALS = {
 
 @pytest.mark.parametrize("reason", REFUSALS)
 def test_refusals_are_told_apart(service, look, reason):
-    """Each names what mends it, and repeats nothing of what was signed."""
-    fault, mend = REFUSALS[reason]
+    """Each names what fixes it, and repeats nothing of what was signed."""
+    fault, fix = REFUSALS[reason]
     service.play(fault)
     found = look()["service"]
     assert (found.status, found.facts["reason"]) == ("fail", reason)
-    assert mend in found.mend
+    assert fix in found.fix
     assert CANARY not in str(found)
 
 
@@ -194,7 +194,7 @@ def test_a_token_that_has_expired(service, look):
     service.play(ExpireToken())
     found = look()
     assert found["service"].facts["reason"] == "expired"
-    assert "fresh credentials" in found["service"].mend
+    assert "fresh credentials" in found["service"].fix
 
 
 @pytest.mark.parametrize(("offset", "status"), [(-7200, "fail"), (100, "warn"), (10, "pass")])
@@ -203,7 +203,7 @@ def test_the_clock(service, look, offset, status):
     found = look(clock=lambda: time.time() + offset)["clock"]
     assert found.status == status
     assert found.facts["ahead"] == pytest.approx(offset, abs=3)
-    assert (found.mend is None) == (status == "pass")
+    assert (found.fix is None) == (status == "pass")
 
 
 def test_a_clock_that_the_service_refuses(service, look):
@@ -226,7 +226,7 @@ def test_pending_sources(service, look):
     assert found.status == "warn"
     assert f"8 of 8 ({NAME}-0 in {ACCOUNT}, " in found.message
     assert "and 3 more" in found.message
-    assert "sources handoff" in found.mend
+    assert "sources handoff" in found.fix
     assert found.facts == {"looked_at": 8, "all": True, "pending": 8, "expiring": 0}
 
 
@@ -266,7 +266,7 @@ def test_states_that_may_not_be_looked_at(service, look):
     service.play(FailRequest("AccessDeniedException", operations="ListPartnerEventSourceAccounts"))
     found = look(prefix=PREFIX)
     assert found["service"].status == "pass"
-    assert "events:ListPartnerEventSourceAccounts" in found["sources"].mend
+    assert "events:ListPartnerEventSourceAccounts" in found["sources"].fix
 
 
 # ---------------------------------------------------------------- nothing answers
@@ -284,7 +284,7 @@ def test_a_host_that_refuses_connections():
         found = by_check(doctor.check(client))["service"]
     assert (found.status, found.facts["reason"]) == ("fail", "unreachable")
     assert f"no connection to 127.0.0.1:{port} (" in found.message
-    assert f"outgoing connections to 127.0.0.1:{port}" in found.mend
+    assert f"outgoing connections to 127.0.0.1:{port}" in found.fix
 
 
 class Hanging:
@@ -388,7 +388,7 @@ def test_credentials_that_cannot_be_renewed():
     """Those that the service called expired, where there are no others."""
     error = CredentialsError("the AWS credentials have expired and there are no others")
     found = refused(error, "events", "IAM Identity Center")
-    assert (found.facts["reason"], found.mend) == ("expired", "aws sso login")
+    assert (found.facts["reason"], found.fix) == ("expired", "aws sso login")
 
 
 # ---------------------------------------------------------------- settings and credentials
@@ -417,8 +417,8 @@ def test_an_empty_environment():
     failed = {name for name, finding in found.items() if finding.status == "fail"}
     assert failed == {"region", "credentials"}
     assert "service" not in found
-    assert "AWS_REGION" in found["region"].mend
-    assert "AWS_ACCESS_KEY_ID" in found["credentials"].mend
+    assert "AWS_REGION" in found["region"].fix
+    assert "AWS_ACCESS_KEY_ID" in found["credentials"].fix
 
 
 def test_which_setting_won(monkeypatch, files, tmp_path):
@@ -472,7 +472,7 @@ def test_settings_that_cannot_work(monkeypatch, tmp_path):
     for check, variable in variables.items():
         assert found[check].status == "fail", check
         assert variable in found[check].message
-        assert found[check].mend
+        assert found[check].fix
     assert CANARY not in str(found)
 
 
@@ -481,7 +481,7 @@ def test_a_proxy_variable_that_is_not_read(monkeypatch):
     monkeypatch.setenv("ALL_PROXY", f"http://user:{CANARY}@proxy")
     found = offline("us-east-1")["proxy"]
     assert found.status == "warn"
-    assert "HTTPS_PROXY" in found.mend
+    assert "HTTPS_PROXY" in found.fix
     assert CANARY not in str(found)
 
 
@@ -522,7 +522,7 @@ def test_keys_of_files_are_found_offline(files, monkeypatch, tmp_path):
     path.write_text("[default]\nregion = us-east-1\ncredential_process = /nonexistent\n")
     found = offline()["credentials"]
     assert found.status == "warn"
-    assert "--offline" in found.mend
+    assert "--offline" in found.fix
 
 
 # ---------------------------------------------------------------- an outbox
@@ -535,7 +535,7 @@ def test_an_outbox(look, tmp_path):
         found = look(outbox=outbox)["outbox"]
         assert found.status == "fail"
         assert str(tmp_path / "shop.db") in found.message
-        assert "eventbridge-partner outbox create" in found.mend
+        assert "eventbridge-partner outbox create" in found.fix
         outbox.create()
         found = look(outbox=outbox)
         assert found["outbox"].facts == {"version": 1}
@@ -546,7 +546,7 @@ def test_an_outbox(look, tmp_path):
         found = look(outbox=outbox)["backlog"]
         assert found.status == "warn"
         assert found.message == "1 waiting, 1 due, the oldest for 3600 s"
-        assert "eventbridge-partner relay" in found.mend
+        assert "eventbridge-partner relay" in found.fix
 
 
 class Standing:
@@ -570,9 +570,9 @@ def test_dead_letters_and_old_transactions(look):
     stats = OutboxStats(2, 1, 0, dead=3, held=1, oldest_age=5.0, held_back_since=since)
     found = look(outbox=Standing(stats), offline=True)
     assert found["dead letters"].message == "3"
-    assert "outbox dead list" in found["dead letters"].mend
+    assert "outbox dead list" in found["dead letters"].fix
     assert "1 held sources" in found["backlog"].message
-    assert "transaction" in found["backlog"].mend
+    assert "transaction" in found["backlog"].fix
 
 
 def test_a_database_that_cannot_be_used(look):

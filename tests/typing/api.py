@@ -475,7 +475,7 @@ def checked(client: PartnerEventsClient) -> bool:
     found = doctor.check(client, prefix="aws.partner/example.com/", outbox=SqliteOutbox("shop.db"))
     assert_type(found, tuple[doctor.Finding, ...])
     doctor.check(client, outbox=PostgresOutbox("postgresql://"), offline=True, timeout=3)
-    assert_type([finding.mend for finding in found], list[str | None])
+    assert_type([finding.fix for finding in found], list[str | None])
     return all(finding.status != "fail" for finding in found)
 
 
