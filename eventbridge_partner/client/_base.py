@@ -267,14 +267,7 @@ def decided_by(client: object, kind: DeliveryKind, outcomes: Sequence[Outcome]) 
         return
     count_direct(outcomes)
     if isinstance(client, BaseClient):
-        tell_decided(client, kind, outcomes)
-
-
-def tell_decided(
-    client: BaseClient[Any, Any, Any], kind: DeliveryKind, outcomes: Sequence[Outcome]
-) -> None:
-    """Report outcomes to a client's observer. See `decided_by`, which logs them too."""
-    client._decided(kind, outcomes)  # pyright: ignore[reportPrivateUsage]
+        client._decided(kind, outcomes)  # pyright: ignore[reportPrivateUsage]
 
 
 def check_client(client: object, kind: type[BaseClient[Any, Any, Any]]) -> None:

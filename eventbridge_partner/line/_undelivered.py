@@ -67,10 +67,6 @@ def _advice(name: str, code: str) -> str:
     return _ADVICE.get(code, _BY_NAME.get(name, _AGAIN))
 
 
-_ONE: Final = "%d event of %s was not accepted: %s; %s"
-_SEVERAL: Final = "%d events of %s were not accepted: %s; %s"
-
-
 class _Count:
     """How many events had one outcome and code."""
 
@@ -176,7 +172,7 @@ class Undelivered:
         for (name, code), events in lines:
             log(
                 logging.WARNING,
-                _ONE if events == 1 else _SEVERAL,
+                "%d events of %s were not accepted: %s; %s",
                 events,
                 self._of,
                 f"{name}, {_shown(code)}" if code else name,

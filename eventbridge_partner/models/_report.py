@@ -157,9 +157,8 @@ class DeliveryReport(Sequence[Outcome]):
 
     def __repr__(self) -> str:
         counts = self.counts
-        events = "1 event" if counts.total == 1 else f"{counts.total} events"
         return (
-            f"<DeliveryReport of {events}: {counts.accepted} accepted, "
+            f"<DeliveryReport of {counts.total} events: {counts.accepted} accepted, "
             f"{counts.rejected} rejected, {counts.exhausted} exhausted, "
             f"{counts.unconfirmed} unconfirmed>"
         )

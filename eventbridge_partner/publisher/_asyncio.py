@@ -582,9 +582,7 @@ class _Fleet:
         if isinstance(client, AsyncRegionRouter):
             self._router = client
             self._routes = Routes(functools.partial(async_region_of, client))
-            self._desk = Desk(
-                self._shared, functools.partial(_call_on, self.loop), async_client_behind(client)
-            )
+            self._desk = Desk(self._shared, functools.partial(_call_on, self.loop))
             self._handover = _Handover(on_undelivered, self._desk.book.news, self.loop, buffering)
         elif line is not None:
             self._only = self._senders[""] = self._new_sender(client, line, None)

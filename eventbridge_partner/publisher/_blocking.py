@@ -474,7 +474,7 @@ class _Fleet:
             self._router = client
             self._routes = Routes(functools.partial(region_of, client))
             self._callbacks = Callbacks()
-            self._desk = Desk(self._shared, self._callbacks.run, client_behind(client))
+            self._desk = Desk(self._shared, self._callbacks.run)
             _hand_to(on_undelivered, self._desk.book.news, self._callbacks, buffering)
         else:
             self._only = self._senders[""] = self._new_sender(client, None)

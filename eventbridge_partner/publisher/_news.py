@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.line._undelivered import Undelivered
+from eventbridge_partner.line._witness import Witness
 from eventbridge_partner.models import Accepted, Exhausted, Outcome, PartnerEvent, Rejected
-
-if TYPE_CHECKING:
-    from eventbridge_partner.observing import DeliveryKind
 
 OnUndelivered = Callable[[list[Outcome]], object]
 """Called with lists of outcomes of events that were not accepted."""
@@ -41,14 +39,6 @@ class Told(Protocol):
     size: int
     decided: Outcome | None
     seen: int
-
-
-class Witnesses(Protocol):
-    """Reports outcomes to an observer."""
-
-    def decided(self, kind: DeliveryKind, outcomes: Sequence[Outcome]) -> None:
-        """Report outcomes that belong to no call."""
-        ...
 
 
 class Handing:
@@ -117,7 +107,7 @@ class News:
         handing: The queue for `on_undelivered`; None without one.
     """
 
-    def __init__(self, witness: Witnesses | None, wake: Callable[[], None]) -> None:
+    def __init__(self, witness: Witness | None, wake: Callable[[], None]) -> None:
         self.handing: Handing | None = None
         self._witness = witness
         self._wake = wake

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from eventbridge_partner._clock import monotonic
-from eventbridge_partner.client._base import BaseClient, tell_decided
 from eventbridge_partner.delivery.batching import BatchLimits
 from eventbridge_partner.errors import ConfigurationError
-from eventbridge_partner.models import GivenEvent, Outcome, Rejected
+from eventbridge_partner.models import GivenEvent, Rejected
 from eventbridge_partner.publisher._buffer import Buffer, BufferSettings
 from eventbridge_partner.publisher._dispatch import Shared
-from eventbridge_partner.publisher._news import News
 from eventbridge_partner.publisher._receipts import Book, Callback, PublisherStats, Receipt
 from eventbridge_partner.regions._routing import UNKNOWN_REGION
-
-if TYPE_CHECKING:
-    from eventbridge_partner.observing import DeliveryKind
 
 _KNOWN_SECONDS: Final = 60.0
 """Seconds for which a source's Region is cached: the function may query a database."""
@@ -67,18 +62,11 @@ class Desk:
     Args:
         shared: The state that all its dispatches share.
         call: Calls a callback.
-        client: The router's client, whose observer is told of their outcomes.
     """
 
-    def __init__(
-        self,
-        shared: Shared,
-        call: Callable[[Callback, Receipt], None],
-        client: BaseClient[Any, Any, Any],
-    ) -> None:
+    def __init__(self, shared: Shared, call: Callable[[Callback, Receipt], None]) -> None:
         buffer = Buffer[Receipt](BufferSettings(linger=0, max_events=1, max_bytes=1), BatchLimits())
-        news = News(_Router(client), _nothing)
-        self.book = Book(buffer, call, _nothing, news=news, drops_oldest=False, lock=shared.lock)
+        self.book = Book(buffer, call, _nothing, drops_oldest=False, lock=shared.lock)
 
     def refused(self, given: GivenEvent, error: ConfigurationError) -> Receipt:
         """Return the receipt of an event whose Region is unknown."""
@@ -92,16 +80,6 @@ class Desk:
         with self.book.lock:
             self.book.count_undelivered(receipt)
         self.book.tell()
-
-
-class _Router:
-    """Reports outcomes of events without a Region, as `put_events` of a router does."""
-
-    def __init__(self, client: BaseClient[Any, Any, Any]) -> None:
-        self._client = client
-
-    def decided(self, _: DeliveryKind, outcomes: Sequence[Outcome]) -> None:
-        tell_decided(self._client, "router", outcomes)
 
 
 def _nothing() -> None:

@@ -26,7 +26,6 @@ from eventbridge_partner import (
     SourceGuard,
     TransportError,
 )
-from eventbridge_partner.observing import OutcomesDecided
 from eventbridge_partner.testing import FakeEventBridge
 from tests.patience import SOON
 
@@ -94,18 +93,12 @@ def world():
 
 
 @pytest.fixture
-def seen():
-    return []
-
-
-@pytest.fixture
-def client(world, seen):
+def client(world):
     with PartnerEventsClient(
         "us-east-1",
         credentials=world.services["us-east-1"].credentials,
         transport=world,
         retry=AT_ONCE,
-        observe=seen.append,
     ) as client:
         yield client
 
@@ -328,13 +321,12 @@ async def async_world(world):
 
 
 @pytest_asyncio.fixture
-async def async_client(world, async_world, seen):
+async def async_client(world, async_world):
     async with AsyncPartnerEventsClient(
         "us-east-1",
         credentials=world.services["us-east-1"].credentials,
         transport=async_world,
         retry=AT_ONCE,
-        observe=seen.append,
     ) as client:
         yield client
 
@@ -452,34 +444,3 @@ async def test_what_no_async_publisher_can_send_with(client):
     for wrong in (client, SourceGuard(client), AsyncSourceGuard(object())):
         with pytest.raises(TypeError, match="client is of type"):
             AsyncEventPublisher(wrong)
-
-
-def own_outcomes(seen):
-    """Return what a router decided, as an observer was told."""
-    counts = Counter()
-    for one in seen:
-        if isinstance(one, OutcomesDecided) and one.kind == "router":
-            assert one.region is None
-            counts.update(one.outcomes)
-    return counts
-
-
-OWN = {("Rejected", "UnknownRegion"): 1, ("Rejected", "InvalidEvent"): 1}
-
-
-def test_a_routers_own_outcomes_are_observed(world, seen, client):
-    """An observer is told of events without a Region, as by `put_events` of a router."""
-    with EventPublisher(RegionRouter(client, by_region), linger=0) as publisher:
-        receipts = publisher.publish_many([event("nowhere"), {"Source": 5}, event("1")])
-        assert codes(receipts) == ["UnknownRegion", "InvalidEvent", "accepted"]
-    assert own_outcomes(seen) == OWN
-
-
-@pytest.mark.asyncio
-async def test_a_routers_own_outcomes_are_observed_on_a_loop(world, seen, async_client):
-    """The same on asyncio."""
-    async with AsyncEventPublisher(AsyncRegionRouter(async_client, by_region)) as publisher:
-        given = (event("nowhere"), {"Source": 5}, event("1"))
-        receipts = [await publisher.publish(one) for one in given]
-        assert await async_codes(receipts) == ["UnknownRegion", "InvalidEvent", "accepted"]
-    assert own_outcomes(seen) == OWN
