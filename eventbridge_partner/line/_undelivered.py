@@ -15,6 +15,7 @@ from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner._logs import is_wanted, log
 from eventbridge_partner.error_codes import THROTTLING
 from eventbridge_partner.models import Accepted, Outcome
+from eventbridge_partner.models._counting import counted, were
 from eventbridge_partner.models._outcomes import count_outcomes
 
 EVERY_SECONDS: Final = 60.0
@@ -146,9 +147,10 @@ class Undelivered:
             in_all = sum(events for _, events in totals)
             log(
                 logging.WARNING,
-                "in all, %d events of %s were not accepted: %s",
-                in_all,
+                "in all, %s of %s %s not accepted: %s",
+                counted(in_all),
                 self._of,
+                were(in_all),
                 ", ".join(f"{events} {_shown(code or name)}" for (name, code), events in totals),
                 entries=in_all,
             )
@@ -172,9 +174,10 @@ class Undelivered:
         for (name, code), events in lines:
             log(
                 logging.WARNING,
-                "%d events of %s were not accepted: %s; %s",
-                events,
+                "%s of %s %s not accepted: %s; %s",
+                counted(events),
                 self._of,
+                were(events),
                 f"{name}, {_shown(code)}" if code else name,
                 _advice(name, code),
                 entries=events,

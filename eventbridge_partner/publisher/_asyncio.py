@@ -50,6 +50,7 @@ from eventbridge_partner.models import (
     PartnerEvent,
     Readiness,
 )
+from eventbridge_partner.models._counting import counted
 from eventbridge_partner.publisher._async_look_ups import AsyncLookUps
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner.publisher._dispatch import (
@@ -394,7 +395,7 @@ class AsyncEventPublisher:
         fleet = self._fleet
         state = "closed" if self._is_closed else "not used yet" if fleet is None else "open"
         held = 0 if fleet is None else fleet.held
-        return f"<AsyncEventPublisher, {state}, {held} events without an outcome>"
+        return f"<AsyncEventPublisher, {state}, {counted(held)} without an outcome>"
 
 
 _Sends = AsyncPartnerEventsClient | AsyncSourceGuard

@@ -36,6 +36,7 @@ from eventbridge_partner.guard._base import client_of, plans_of
 from eventbridge_partner.line._blocking import Line
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.models import DeliveryReport, GivenEvent, PartnerEvent, Readiness
+from eventbridge_partner.models._counting import counted
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner.publisher._callbacks import Callbacks
 from eventbridge_partner.publisher._dispatch import (
@@ -369,7 +370,7 @@ class EventPublisher:
         fleet = self._fleet
         state = "closed" if self._is_closed else "not used yet" if fleet is None else "open"
         held = 0 if fleet is None else fleet.held
-        return f"<EventPublisher, {state}, {held} events without an outcome>"
+        return f"<EventPublisher, {state}, {counted(held)} without an outcome>"
 
 
 _Sends = PartnerEventsClient | SourceGuard

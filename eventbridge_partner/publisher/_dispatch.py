@@ -22,6 +22,7 @@ from eventbridge_partner.errors import (
 )
 from eventbridge_partner.line._witness import Witness
 from eventbridge_partner.models import DeliveryReport, Outcome, ResultEntry
+from eventbridge_partner.models._counting import counted, were
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.publisher._buffer import Buffer, BufferSettings, Room
 from eventbridge_partner.publisher._gate import Gate
@@ -458,9 +459,9 @@ def warn_of_lost(report: DeliveryReport) -> None:
     if counts.exhausted or counts.unconfirmed:
         log(
             logging.WARNING,
-            "a publisher was not closed: %d events were not sent, and %d may or may not have "
-            "arrived",
-            counts.exhausted,
+            "a publisher was not closed: %s %s not sent, and %d may or may not have arrived",
+            counted(counts.exhausted),
+            were(counts.exhausted),
             counts.unconfirmed,
         )
 
@@ -471,8 +472,7 @@ def warn_of_left_out(handing: Handing) -> None:
     if left_out:
         log(
             logging.WARNING,
-            "on_undelivered is too slow: it was not given %d outcomes of events that were not "
-            "accepted",
-            left_out,
+            "on_undelivered is too slow: it was not given %s of events that were not accepted",
+            counted(left_out, "outcome"),
             entries=left_out,
         )
