@@ -26,7 +26,7 @@ from eventbridge_partner.client._asyncio import (
     async_line_of,
     reasons_within,
 )
-from eventbridge_partner.client._base import credentials_of
+from eventbridge_partner.client._base import credentials_of, observed_by
 from eventbridge_partner.client._probe import check_seconds
 from eventbridge_partner.delivery.actions import Send, Wait
 from eventbridge_partner.delivery.entries import Batch
@@ -575,8 +575,10 @@ class _Fleet:
         if isinstance(client, AsyncRegionRouter):
             self._router = client
             self._routes = Routes(functools.partial(async_region_of, client))
-            self._desk = Desk(self._shared, functools.partial(_call_on, self.loop))
-            self._handover = _Handover(on_undelivered, self._desk.book.news, self.loop, buffering)
+            call = functools.partial(_call_on, self.loop)
+            observed = functools.partial(observed_by, async_client_behind(client), "publisher")
+            self._desk = Desk(self._shared, call, observed)
+            self._handover = _Handover(on_undelivered, self._desk.news, self.loop, buffering)
         elif line is not None:
             self._only = self._senders[""] = self._new_sender(client, line, None)
 
@@ -689,7 +691,7 @@ class _Fleet:
             await sender.end_task(until)
         if self._only is None:
             await self._handover.finish()
-            self._desk.book.news.sum_up()
+            self._desk.end()
         return close_report(receipts)
 
     def end(self) -> None:
@@ -697,7 +699,7 @@ class _Fleet:
         self._is_closed = True
         if self._only is None:
             self._handover.now()
-            self._desk.book.news.sum_up()
+            self._desk.end()
         for sender in self._all():
             sender.end()
 

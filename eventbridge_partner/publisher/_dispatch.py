@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import threading
@@ -139,7 +140,9 @@ class Dispatch:
         self.look_up: Callable[[], None] = _nothing
         self._gate = gate
         self.wake: Callable[[], None] = _nothing
-        self.news = News(witness, self._wake)
+        self.news = News(
+            None if witness is None else functools.partial(witness.decided, "publisher"), self._wake
+        )
         self.book = Book(
             buffer,
             call,
