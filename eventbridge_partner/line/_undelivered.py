@@ -13,7 +13,7 @@ from typing import Final
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner._logs import is_wanted, log
-from eventbridge_partner.error_codes import THROTTLING
+from eventbridge_partner.error_codes import THROTTLING, TRANSIENT
 from eventbridge_partner.models import Accepted, Outcome
 from eventbridge_partner.models._counting import counted, were
 from eventbridge_partner.models._outcomes import count_outcomes
@@ -51,6 +51,9 @@ _ADVICE: Final[Mapping[str, str]] = {
     "SourceParked": "the code that parked them sends them again",
     "SourcePending": "ask the customer to associate the source with an event bus",
     "TlsError": "check the certificates of proxy and endpoint; the outcome says what is wrong",
+    "TransportError": (
+        "the service was not reached: check network, proxy and endpoint, then send them again"
+    ),
     "UnknownRegion": "give the router a Region for their sources",
     "UnrecognizedClientException": _CREDENTIALS,
 }
@@ -65,6 +68,8 @@ _BY_NAME: Final[Mapping[str, str]] = {
 def _advice(name: str, code: str) -> str:
     if code in THROTTLING:
         return "send them again later; a Pace or a higher quota helps"
+    if code in TRANSIENT:
+        return "the service fails: send them again later"
     return _ADVICE.get(code, _BY_NAME.get(name, _AGAIN))
 
 

@@ -325,13 +325,11 @@ def _deal_with(control: Control, claim: Claim) -> Work:
         )
     if settled.dead:
         codes = sorted({fate.code for fate in judgement.fates if isinstance(fate, Dead)})
-        now_are = "is a dead letter" if settled.dead == 1 else "are dead letters"
-        shown = ", ".join(map(escaped, codes[:5]))
+        text = "%d events are dead letters now (%s)"
+        if settled.dead == 1:
+            text = "%d event is a dead letter now (%s)"
         yield Say(
-            f"dead {codes}",
-            logging.ERROR,
-            "%s %s now (%s)",
-            (counted(settled.dead), now_are, shown),
+            f"dead {codes}", logging.ERROR, text, (settled.dead, ", ".join(map(escaped, codes[:5])))
         )
     yield from _remember(control, judgement, began, now)
 

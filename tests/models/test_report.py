@@ -150,7 +150,7 @@ def test_one_event_is_no_plural():
     """In the repr and the error."""
     report = DeliveryReport(outcomes_of(["rejected"]))
     assert repr(report).startswith("<DeliveryReport of 1 event: ")
-    with pytest.raises(UndeliveredError, match="^1 of 1 event was not accepted: "):
+    with pytest.raises(UndeliveredError, match=r"^1 of 1 event was not accepted: "):
         report.raise_for_undelivered()
 
 
