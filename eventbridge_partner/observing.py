@@ -104,7 +104,8 @@ class OutcomesDecided:
     Attributes:
         delivery: The call's number; None for publishers, guards and routers.
         kind: The part of this package that the events were given to.
-        region: The Region; None if a router decided, or a guard that knows no Region yet.
+        region: The Region; None if a router decided, alone or behind a publisher, or a guard that
+            knows no Region yet.
         outcomes: How many events had each outcome, by its name, such as `Rejected`, and its code,
             which is empty for `Accepted` and `Unconfirmed`.
     """

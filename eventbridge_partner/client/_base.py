@@ -228,9 +228,8 @@ class BaseClient(ABC, Generic[TransportT, LineT, SourcesT]):
         from eventbridge_partner.line._witness import tell
         from eventbridge_partner.observing import OutcomesDecided
 
-        region = None if self._line is None else self._line.configuration.region
-        if kind == "router":
-            region = None
+        line = self._line if kind == "guard" else None
+        region = None if line is None else line.configuration.region
         counted = count_outcomes(outcomes)
         tell(observe, OutcomesDecided(delivery=None, kind=kind, region=region, outcomes=counted))
 
@@ -266,6 +265,11 @@ def decided_by(client: object, kind: DeliveryKind, outcomes: Sequence[Outcome]) 
     if not outcomes:
         return
     count_direct(outcomes)
+    observed_by(client, kind, outcomes)
+
+
+def observed_by(client: object, kind: DeliveryKind, outcomes: Sequence[Outcome]) -> None:
+    """Report such outcomes to the observer alone; see `decided_by`."""
     if isinstance(client, BaseClient):
         client._decided(kind, outcomes)  # pyright: ignore[reportPrivateUsage]
 

@@ -19,6 +19,7 @@ from eventbridge_partner.models import (
     PartnerEvent,
     Rejected,
 )
+from eventbridge_partner.models._counting import counted
 
 INVALID_EVENT: Final = "InvalidEvent"
 
@@ -84,17 +85,17 @@ class InputError(Exception):
             taken: How many events had been taken.
             outcomes: The outcomes that had not been handed out.
         """
-        message = f"the iterable of events raised {self.kind} after {taken} events"
+        message = f"the iterable of events raised {self.kind} after {counted(taken)}"
         return InputInterruptedError(message, DeliveryReport(outcomes))
 
 
 def cancelled_call(outcomes: Sequence[Outcome]) -> CallCancelledError:
     """Return the error to set as the cause of a cancellation."""
     report = DeliveryReport(outcomes)
-    return CallCancelledError(f"the call was cancelled after {len(report)} events", report)
+    return CallCancelledError(f"the call was cancelled after {counted(len(report))}", report)
 
 
 def interrupted_call(outcomes: Sequence[Outcome]) -> CallInterruptedError:
     """Return the error to set as the cause of a signal handler's exception."""
     report = DeliveryReport(outcomes)
-    return CallInterruptedError(f"the call was interrupted after {len(report)} events", report)
+    return CallInterruptedError(f"the call was interrupted after {counted(len(report))}", report)

@@ -24,6 +24,7 @@ from eventbridge_partner.errors import (
     TransportError,
 )
 from eventbridge_partner.models import ResultEntry
+from eventbridge_partner.models._counting import counted
 from eventbridge_partner.transports import Answer
 from eventbridge_partner.wire.calls import AllAccepted, Call, Results, answer, put_partner_events
 from eventbridge_partner.wire.sigv4 import FrozenCredentials
@@ -132,8 +133,8 @@ class Flight(NamedTuple):
             results = answer(self.call, arrived)
         except PartnerEventsError as error:
             note(
-                "a request of %d entries failed: %s",
-                len(self.batch),
+                "a request of %s failed: %s",
+                counted(len(self.batch), "entry", "entries"),
                 error,
                 **self._log_fields(arrived, code_of(error)),
             )

@@ -13,8 +13,9 @@ from typing import Final
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._foreign_text import escaped
 from eventbridge_partner._logs import is_wanted, log
-from eventbridge_partner.error_codes import THROTTLING
+from eventbridge_partner.error_codes import THROTTLING, TRANSIENT
 from eventbridge_partner.models import Accepted, Outcome
+from eventbridge_partner.models._counting import counted, were
 from eventbridge_partner.models._outcomes import count_outcomes
 
 EVERY_SECONDS: Final = 60.0
@@ -50,6 +51,9 @@ _ADVICE: Final[Mapping[str, str]] = {
     "SourceParked": "the code that parked them sends them again",
     "SourcePending": "ask the customer to associate the source with an event bus",
     "TlsError": "check the certificates of proxy and endpoint; the outcome says what is wrong",
+    "TransportError": (
+        "the service was not reached: check network, proxy and endpoint, then send them again"
+    ),
     "UnknownRegion": "give the router a Region for their sources",
     "UnrecognizedClientException": _CREDENTIALS,
 }
@@ -64,6 +68,8 @@ _BY_NAME: Final[Mapping[str, str]] = {
 def _advice(name: str, code: str) -> str:
     if code in THROTTLING:
         return "send them again later; a Pace or a higher quota helps"
+    if code in TRANSIENT:
+        return "the service fails: send them again later"
     return _ADVICE.get(code, _BY_NAME.get(name, _AGAIN))
 
 
@@ -146,9 +152,10 @@ class Undelivered:
             in_all = sum(events for _, events in totals)
             log(
                 logging.WARNING,
-                "in all, %d events of %s were not accepted: %s",
-                in_all,
+                "in all, %s of %s %s not accepted: %s",
+                counted(in_all),
                 self._of,
+                were(in_all),
                 ", ".join(f"{events} {_shown(code or name)}" for (name, code), events in totals),
                 entries=in_all,
             )
@@ -172,9 +179,10 @@ class Undelivered:
         for (name, code), events in lines:
             log(
                 logging.WARNING,
-                "%d events of %s were not accepted: %s; %s",
-                events,
+                "%s of %s %s not accepted: %s; %s",
+                counted(events),
                 self._of,
+                were(events),
                 f"{name}, {_shown(code)}" if code else name,
                 _advice(name, code),
                 entries=events,

@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn, Self, TypeVar, overload
 import attrs
 
 from eventbridge_partner.errors import UndeliveredError
+from eventbridge_partner.models._counting import counted, were
 from eventbridge_partner.models._outcomes import (
     Accepted,
     Exhausted,
@@ -136,8 +137,8 @@ class DeliveryReport(Sequence[Outcome]):
         named = [_named(outcome) for outcome in self.undelivered[:_NAMED]]
         if counts.undelivered > _NAMED:
             named.append(f"and {counts.undelivered - _NAMED} more")
-        message = f"{counts.undelivered} of {counts.total} events were not accepted"
-        raise UndeliveredError(f"{message}: {', '.join(named)}", self)
+        few = f"{counts.undelivered} of {counted(counts.total)} {were(counts.undelivered)}"
+        raise UndeliveredError(f"{few} not accepted: {', '.join(named)}", self)
 
     def to_dict(self, *, detail: bool = False) -> dict[str, Any]:
         """
@@ -158,7 +159,7 @@ class DeliveryReport(Sequence[Outcome]):
     def __repr__(self) -> str:
         counts = self.counts
         return (
-            f"<DeliveryReport of {counts.total} events: {counts.accepted} accepted, "
+            f"<DeliveryReport of {counted(counts.total)}: {counts.accepted} accepted, "
             f"{counts.rejected} rejected, {counts.exhausted} exhausted, "
             f"{counts.unconfirmed} unconfirmed>"
         )

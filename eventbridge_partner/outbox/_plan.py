@@ -28,6 +28,7 @@ from eventbridge_partner.errors import (
     PartnerEventsError,
 )
 from eventbridge_partner.models import PartnerEvent
+from eventbridge_partner.models._counting import counted
 from eventbridge_partner.observing import MAX_LINKS
 from eventbridge_partner.outbox._fates import Judgement, Rules, judge, raised, sendable
 from eventbridge_partner.outbox._records import (
@@ -325,6 +326,8 @@ def _deal_with(control: Control, claim: Claim) -> Work:
     if settled.dead:
         codes = sorted({fate.code for fate in judgement.fates if isinstance(fate, Dead)})
         text = "%d events are dead letters now (%s)"
+        if settled.dead == 1:
+            text = "%d event is a dead letter now (%s)"
         yield Say(
             f"dead {codes}", logging.ERROR, text, (settled.dead, ", ".join(map(escaped, codes[:5])))
         )
@@ -375,8 +378,8 @@ def _settle(
             yield Say(
                 "settle",
                 logging.ERROR,
-                "the outcomes of %d events cannot be stored, and the relay tries again: %s",
-                (len(claim.rows), described(error)),
+                "the outcomes of %s cannot be stored, and the relay tries again: %s",
+                (counted(len(claim.rows)), described(error)),
             )
             yield Rest(seconds)
             seconds = min(2 * seconds, 5.0)
@@ -411,9 +414,9 @@ def _remember(control: Control, judgement: Judgement, began: float, now: float) 
         yield Say(
             "parked",
             logging.ERROR,
-            "a guard has parked %d events that stay in the outbox too: with a relay, give the "
+            "a guard has parked %s, which the outbox keeps too: with a relay, give the "
             'guard on_pending="reject"',
-            (judgement.parked,),
+            (counted(judgement.parked),),
         )
     if judgement.outage is not None:
         seconds = pauses.begin(None, began, now)

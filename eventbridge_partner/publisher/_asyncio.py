@@ -26,7 +26,7 @@ from eventbridge_partner.client._asyncio import (
     async_line_of,
     reasons_within,
 )
-from eventbridge_partner.client._base import credentials_of
+from eventbridge_partner.client._base import credentials_of, observed_by
 from eventbridge_partner.client._probe import check_seconds, reasons_now
 from eventbridge_partner.delivery.actions import Send, Wait
 from eventbridge_partner.delivery.entries import Batch
@@ -50,6 +50,7 @@ from eventbridge_partner.models import (
     PartnerEvent,
     Readiness,
 )
+from eventbridge_partner.models._counting import counted
 from eventbridge_partner.publisher._async_look_ups import AsyncLookUps
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner.publisher._dispatch import (
@@ -402,7 +403,7 @@ class AsyncEventPublisher:
         fleet = self._fleet
         state = "closed" if self._is_closed else "not used yet" if fleet is None else "open"
         held = 0 if fleet is None else fleet.held
-        return f"<AsyncEventPublisher, {state}, {held} events without an outcome>"
+        return f"<AsyncEventPublisher, {state}, {counted(held)} without an outcome>"
 
 
 _Sends = AsyncPartnerEventsClient | AsyncSourceGuard
@@ -582,8 +583,10 @@ class _Fleet:
         if isinstance(client, AsyncRegionRouter):
             self._router = client
             self._routes = Routes(functools.partial(async_region_of, client))
-            self._desk = Desk(self._shared, functools.partial(_call_on, self.loop))
-            self._handover = _Handover(on_undelivered, self._desk.book.news, self.loop, buffering)
+            call = functools.partial(_call_on, self.loop)
+            observed = functools.partial(observed_by, async_client_behind(client), "publisher")
+            self._desk = Desk(self._shared, call, observed)
+            self._handover = _Handover(on_undelivered, self._desk.news, self.loop, buffering)
         elif line is not None:
             self._only = self._senders[""] = self._new_sender(client, line, None)
 
@@ -696,7 +699,7 @@ class _Fleet:
             await sender.end_task(until)
         if self._only is None:
             await self._handover.finish()
-            self._desk.book.news.sum_up()
+            self._desk.end()
         return close_report(receipts)
 
     def end(self) -> None:
@@ -704,7 +707,7 @@ class _Fleet:
         self._is_closed = True
         if self._only is None:
             self._handover.now()
-            self._desk.book.news.sum_up()
+            self._desk.end()
         for sender in self._all():
             sender.end()
 

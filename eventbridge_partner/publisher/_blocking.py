@@ -19,7 +19,7 @@ from eventbridge_partner._clock import monotonic
 from eventbridge_partner._forks import after_fork, first_use
 from eventbridge_partner._logs import log
 from eventbridge_partner._threads import SendingThread, is_sending
-from eventbridge_partner.client._base import credentials_of, line_of
+from eventbridge_partner.client._base import credentials_of, line_of, observed_by
 from eventbridge_partner.client._blocking import PartnerEventsClient
 from eventbridge_partner.client._probe import Probe, check_seconds
 from eventbridge_partner.delivery.actions import Send, Wait
@@ -36,6 +36,7 @@ from eventbridge_partner.guard._base import client_of, plans_of
 from eventbridge_partner.line._blocking import Line
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.models import DeliveryReport, GivenEvent, PartnerEvent, Readiness
+from eventbridge_partner.models._counting import counted
 from eventbridge_partner.publisher._buffer import BufferSettings, OnFull, checked_on_full
 from eventbridge_partner.publisher._callbacks import Callbacks
 from eventbridge_partner.publisher._dispatch import (
@@ -372,7 +373,7 @@ class EventPublisher:
         fleet = self._fleet
         state = "closed" if self._is_closed else "not used yet" if fleet is None else "open"
         held = 0 if fleet is None else fleet.held
-        return f"<EventPublisher, {state}, {held} events without an outcome>"
+        return f"<EventPublisher, {state}, {counted(held)} without an outcome>"
 
 
 _Sends = PartnerEventsClient | SourceGuard
@@ -474,8 +475,9 @@ class _Fleet:
             self._router = client
             self._routes = Routes(functools.partial(region_of, client))
             self._callbacks = Callbacks()
-            self._desk = Desk(self._shared, self._callbacks.run)
-            _hand_to(on_undelivered, self._desk.book.news, self._callbacks, buffering)
+            observed = functools.partial(observed_by, client_behind(client), "publisher")
+            self._desk = Desk(self._shared, self._callbacks.run, observed)
+            _hand_to(on_undelivered, self._desk.news, self._callbacks, buffering)
         else:
             self._only = self._senders[""] = self._new_sender(client, None)
 
@@ -579,7 +581,7 @@ class _Fleet:
         if self._only is None:
             self._callbacks.end()
             self._callbacks.join(until)
-            self._desk.book.news.sum_up()
+            self._desk.end()
         return close_report(receipts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import threading
@@ -22,6 +23,7 @@ from eventbridge_partner.errors import (
 )
 from eventbridge_partner.line._witness import Witness
 from eventbridge_partner.models import DeliveryReport, Outcome, ResultEntry
+from eventbridge_partner.models._counting import counted, were
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.publisher._buffer import Buffer, BufferSettings, Room
 from eventbridge_partner.publisher._gate import Gate
@@ -138,7 +140,9 @@ class Dispatch:
         self.look_up: Callable[[], None] = _nothing
         self._gate = gate
         self.wake: Callable[[], None] = _nothing
-        self.news = News(witness, self._wake)
+        self.news = News(
+            None if witness is None else functools.partial(witness.decided, "publisher"), self._wake
+        )
         self.book = Book(
             buffer,
             call,
@@ -458,9 +462,9 @@ def warn_of_lost(report: DeliveryReport) -> None:
     if counts.exhausted or counts.unconfirmed:
         log(
             logging.WARNING,
-            "a publisher was not closed: %d events were not sent, and %d may or may not have "
-            "arrived",
-            counts.exhausted,
+            "a publisher was not closed: %s %s not sent, and %d may or may not have arrived",
+            counted(counts.exhausted),
+            were(counts.exhausted),
             counts.unconfirmed,
         )
 
@@ -471,8 +475,7 @@ def warn_of_left_out(handing: Handing) -> None:
     if left_out:
         log(
             logging.WARNING,
-            "on_undelivered is too slow: it was not given %d outcomes of events that were not "
-            "accepted",
-            left_out,
+            "on_undelivered is too slow: it was not given %s of events that were not accepted",
+            counted(left_out, "outcome"),
             entries=left_out,
         )

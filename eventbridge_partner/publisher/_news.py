@@ -9,7 +9,6 @@ from typing import Final, Protocol
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.line._undelivered import Undelivered
-from eventbridge_partner.line._witness import Witness
 from eventbridge_partner.models import Accepted, Exhausted, Outcome, PartnerEvent, Rejected
 
 OnUndelivered = Callable[[list[Outcome]], object]
@@ -100,16 +99,18 @@ class News:
     Reports all outcomes to the observer, and undelivered ones to the log and `on_undelivered`.
 
     Args:
-        witness: Reports to the observer; None without one.
-        wake: Wakes the sender, which writes the log lines that are due.
+        observed: Reports outcomes to the observer; None without one.
+        wake: Called when a log line is due earlier than before; has `say` called in time.
 
     Attributes:
         handing: The queue for `on_undelivered`; None without one.
     """
 
-    def __init__(self, witness: Witness | None, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, observed: Callable[[Sequence[Outcome]], None] | None, wake: Callable[[], None]
+    ) -> None:
         self.handing: Handing | None = None
-        self._witness = witness
+        self._observed = observed
         self._wake = wake
         self._undelivered = Undelivered("a publisher", delay=_DELAY)
 
@@ -130,8 +131,8 @@ class News:
                 self.handing.put(outcome, one.size)
         if undelivered.due_at < due_at:
             self._wake()
-        if self._witness is not None:
-            self._witness.decided("publisher", outcomes)
+        if self._observed is not None:
+            self._observed(outcomes)
 
     def looked_at(self, one: Told) -> None:
         """Note that the caller looks at an outcome, or has a callback for it."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from eventbridge_partner._clock import monotonic
+from eventbridge_partner._forks import after_fork
 from eventbridge_partner.delivery.batching import BatchLimits
 from eventbridge_partner.errors import ConfigurationError
-from eventbridge_partner.models import GivenEvent, Rejected
+from eventbridge_partner.models import GivenEvent, Outcome, Rejected
 from eventbridge_partner.publisher._buffer import Buffer, BufferSettings
 from eventbridge_partner.publisher._dispatch import Shared
+from eventbridge_partner.publisher._news import News
 from eventbridge_partner.publisher._receipts import Book, Callback, PublisherStats, Receipt
 from eventbridge_partner.regions._routing import UNKNOWN_REGION
 
@@ -57,16 +62,27 @@ class Routes:
 
 class Desk:
     """
-    Reads the events of a router's publisher, and counts those without a Region.
+    Reads the events of a router's publisher, and reports those without a Region.
 
     Args:
         shared: The state that all its dispatches share.
         call: Calls a callback.
+        observed: Reports outcomes to the observer.
     """
 
-    def __init__(self, shared: Shared, call: Callable[[Callback, Receipt], None]) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        call: Callable[[Callback, Receipt], None],
+        observed: Callable[[Sequence[Outcome]], None],
+    ) -> None:
         buffer = Buffer[Receipt](BufferSettings(linger=0, max_events=1, max_bytes=1), BatchLimits())
-        self.book = Book(buffer, call, _nothing, drops_oldest=False, lock=shared.lock)
+        self.news = News(observed, self._remind)
+        self.book = Book(
+            buffer, call, _nothing, news=self.news, drops_oldest=False, lock=shared.lock
+        )
+        self._timer: threading.Timer | None = None
+        after_fork(self, Desk._leave_to_parent)
 
     def refused(self, given: GivenEvent, error: ConfigurationError) -> Receipt:
         """Return the receipt of an event whose Region is unknown."""
@@ -80,6 +96,36 @@ class Desk:
         with self.book.lock:
             self.book.count_undelivered(receipt)
         self.book.tell()
+
+    def _remind(self) -> None:
+        """Have the next log line written when it is due: a desk has no sender to do that."""
+        self._cancel()
+        due_at = self.news.due_at
+        if due_at == math.inf:
+            return
+        timer = self._timer = threading.Timer(max(0.0, due_at - monotonic()), self._say)
+        timer.name, timer.daemon = "eventbridge-partner-desk", True
+        _at_end.add(self)
+        with suppress(RuntimeError):  # the process is ending, and writes the lines itself
+            timer.start()
+
+    def _say(self) -> None:
+        _at_end.discard(self)
+        self.news.say(monotonic())
+        self._remind()
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def end(self) -> None:
+        """Write the remaining log lines."""
+        self._cancel()
+        _at_end.discard(self)
+        self.news.sum_up()
+
+    def _leave_to_parent(self) -> None:
+        _at_end.discard(self)
 
 
 def _nothing() -> None:
@@ -96,3 +142,15 @@ def sum_of_stats(parts: list[PublisherStats]) -> PublisherStats:
         oldest_age=max((one.oldest_age for one in parts), default=0.0),
         requests_per_second=sum(rates) if rates else None,
     )
+
+
+_at_end: Final[set[Desk]] = set()
+"""The desks of this process with log lines that are not written yet."""
+
+
+def _end_process() -> None:
+    for desk in [*_at_end]:
+        desk.end()
+
+
+atexit.register(_end_process)

@@ -11,6 +11,7 @@ from eventbridge_partner.client._base import check_client, decided_by
 from eventbridge_partner.delivery.given import InputError, check_deadline, refuse_single
 from eventbridge_partner.errors import CallCancelledError, PartnerEventsError
 from eventbridge_partner.models import DeliveryReport, GivenEvent, SourceName
+from eventbridge_partner.models._counting import counted
 from eventbridge_partner.regions._routing import Lookup, LookupRaisedError, Routing, known_region
 
 
@@ -195,4 +196,4 @@ def async_sender_of(router: AsyncRegionRouter, region: str) -> AsyncSender:
 
 def _cancelled_call(routing: Routing) -> CallCancelledError:
     report = routing.report()
-    return CallCancelledError(f"the call was cancelled after {len(report)} events", report)
+    return CallCancelledError(f"the call was cancelled after {counted(len(report))}", report)

@@ -256,7 +256,7 @@ def test_relay_once_with_trouble(run, outbox, service, endpoint):
     ended = run("relay", "--outbox", URL, "--once")
     assert ended.status == 1
     assert "2 events accepted, 1 dead letter in " in ended.err
-    assert "ERROR 1 events are dead letters now (MalformedDetail)" in ended.err
+    assert "ERROR 1 event is a dead letter now (MalformedDetail)" in ended.err
     fill(run, 1)
     service.play(FailRequest("AccessDeniedException", 403, times=None))
     ended = run("relay", "--outbox", URL, "--once")

@@ -82,7 +82,7 @@ def test_a_stream_counts_too(
     """As its outcomes come."""
     service.play(FailRequest("ValidationException", 400, times=None))
     assert len(list(client.stream_events(events(3)))) == 3
-    assert "events of direct calls were not accepted: Rejected, ValidationException" in said()[0]
+    assert "of direct calls was not accepted: Rejected, ValidationException" in said()[0]
 
 
 def test_each_minute_has_a_line_for_each_code(said: Any) -> None:

@@ -75,7 +75,9 @@ def test_raise_for_undelivered(kinds):
         report.raise_for_undelivered()
     assert caught.value.report is report
     failed = len(kinds) - kinds.count("accepted")
-    assert f"{failed} of {len(kinds)} events were not accepted: event " in str(caught.value)
+    events = "event" if len(kinds) == 1 else "events"
+    were = "was" if failed == 1 else "were"
+    assert f"{failed} of {len(kinds)} {events} {were} not accepted: event " in str(caught.value)
     assert ("more" in str(caught.value)) == (failed > 3)
     assert "s3cr3t" not in str(caught.value)
     copied = pickle.loads(pickle.dumps(caught.value))
@@ -142,6 +144,14 @@ def test_plain_figures():
     stats = OutboxStats(1, 1, 0, 0, 0, 0.5, held_back_since=day)
     assert stats.to_dict() == attrs.asdict(stats) | {"held_back_since": "2030-01-02T00:00:00+00:00"}
     assert DrainReport(accepted=1).to_dict() == attrs.asdict(DrainReport(accepted=1))
+
+
+def test_one_event_is_no_plural():
+    """In the repr and the error."""
+    report = DeliveryReport(outcomes_of(["rejected"]))
+    assert repr(report).startswith("<DeliveryReport of 1 event: ")
+    with pytest.raises(UndeliveredError, match=r"^1 of 1 event was not accepted: "):
+        report.raise_for_undelivered()
 
 
 def test_repr_is_a_summary():

@@ -394,7 +394,7 @@ def test_dead_letters_are_errors():
     worker.claim(row(1), row(2))
     worker.outcomes(accepted(), Rejected("MalformedDetail", "canary", {}, 1, 1))
     worker.settle()
-    assert worker.log == [(logging.ERROR, "1 events are dead letters now (MalformedDetail)")]
+    assert worker.log == [(logging.ERROR, "1 event is a dead letter now (MalformedDetail)")]
 
 
 def test_two_who_keep_what_is_pending():

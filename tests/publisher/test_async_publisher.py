@@ -641,7 +641,7 @@ def test_a_loop_that_is_dropped_leaves_no_receipt_open(
 
     asyncio.run(later())
     assert receipt.done() and not isinstance(receipt.outcome, Accepted)
-    assert "a publisher was not closed: 1 events were not sent" in caplog.text
+    assert "a publisher was not closed: 1 event was not sent" in caplog.text
 
 
 @pytest.mark.process
@@ -705,7 +705,7 @@ def test_it_says_how_it_is(play: Play) -> None:
         publisher = stage.publisher()
         assert "not used yet" in repr(publisher)
         await publisher.publish(event())
-        assert "open, 1 events" in repr(publisher)
+        assert "open, 1 event " in repr(publisher)
         await publisher.close(SOON)
         assert "closed" in repr(publisher)
         with pytest.raises(TypeError, match="make one in each process"):

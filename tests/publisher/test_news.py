@@ -181,7 +181,7 @@ def test_events_that_break_a_limit(publishing: Any, service: FakeEventBridge, sa
     publishing(service, use, observe=seen.append, on_undelivered=given.extend)
 
     assert [one.split(";")[0] for one in said()] == [
-        "1 events of a publisher were not accepted: Rejected, InvalidEvent"
+        "1 event of a publisher was not accepted: Rejected, InvalidEvent"
     ]
     assert [type(one) for one in given] == [Rejected]
     counted = [one.outcomes for one in seen if isinstance(one, OutcomesDecided)]

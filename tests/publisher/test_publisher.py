@@ -890,7 +890,7 @@ def test_failed_requests_are_logged_one_of_many(
             publisher.publish(event(number)).result(SOON)
         publisher.close(SOON)
         until(lambda: "14 more such lines about requests" in caplog.text)
-    assert caplog.text.count(f"a request of 1 entries failed: {FAILURE}") == 1
+    assert caplog.text.count(f"a request of 1 entry failed: {FAILURE}") == 1
 
 
 @pytest.mark.parametrize(
@@ -979,7 +979,7 @@ def test_nothing_of_an_event_is_shown(
     receipt.result(SOON)
     shown += [repr(receipt), repr(publisher), repr(publisher.stats()), repr(receipt.outcome)]
     assert "s3cr3t" not in "".join(shown) + caplog.text
-    assert "1 events without" not in repr(publisher)
+    assert "1 event without" not in repr(publisher)
 
 
 def test_it_cannot_be_pickled(open_publisher: Open) -> None:

@@ -26,6 +26,8 @@ from eventbridge_partner import (
     SourceGuard,
     TransportError,
 )
+from eventbridge_partner.observing import OutcomesDecided
+from eventbridge_partner.publisher import _news
 from eventbridge_partner.testing import FakeEventBridge
 from tests.patience import SOON
 
@@ -237,6 +239,72 @@ def test_a_router_sends_to_each_region(client, world):
     assert [service.accepted_count for service in world.services.values()] == [18, 2]
 
 
+class Desk:
+    """What a router's publisher tells of events without a Region: to an observer and the log."""
+
+    def __init__(self, caplog, monkeypatch):
+        self.seen, self.written = [], threading.Event()
+        monkeypatch.setattr(_news, "_DELAY", 0.01)
+        caplog.handler.addFilter(self._note)
+        self._caplog = caplog
+
+    def _note(self, record):
+        if "UnknownRegion" in record.getMessage():
+            self.written.set()
+        return True
+
+    @property
+    def decided(self):
+        """The outcomes that the observer was told, by Region."""
+        told = [one for one in self.seen if isinstance(one, OutcomesDecided)]
+        assert {one.kind for one in told} == {"publisher"}
+        assert {one.delivery for one in told} == {None}
+        found = {one.region: Counter() for one in told}
+        for one in told:
+            found[one.region].update(one.outcomes)
+        return found
+
+    @property
+    def logged(self):
+        """How many events of each code are in the log."""
+        found = Counter()
+        for record in self._caplog.records:
+            if record.error_code and "not accepted" in record.getMessage():
+                found[record.error_code] += record.entries
+        return found
+
+
+@pytest.fixture
+def desk(caplog, monkeypatch):
+    desk = Desk(caplog, monkeypatch)
+    yield desk
+    caplog.handler.removeFilter(desk._note)
+
+
+TOLD = {
+    "us-east-1": {("Accepted", ""): 1},
+    None: {("Rejected", "UnknownRegion"): 2, ("Rejected", "InvalidEvent"): 1},
+}
+STRAY = [event("nowhere"), event("2"), event("nowhere"), {"Source": 5}]
+
+
+def test_events_without_a_region_are_told_of(world, desk):
+    """The observer is told at once, and the log a second later, not only at the end."""
+    with PartnerEventsClient(
+        "us-east-1",
+        credentials=world.services["us-east-1"].credentials,
+        transport=world,
+        observe=desk.seen.append,
+    ) as client:
+        publisher = EventPublisher(RegionRouter(client, {PREFIX + "2": "us-east-1"}))
+        publisher.publish_many(STRAY)
+        assert desk.decided[None] == TOLD[None]
+        assert desk.written.wait(SOON)
+        publisher.close()
+    assert desk.decided == TOLD
+    assert desk.logged == {"UnknownRegion": 2, "InvalidEvent": 1}
+
+
 def test_guards_behind_a_router(client, world):
     """Each Region has its guard."""
     router = RegionRouter(client, by_region, in_front=SourceGuard)
@@ -399,6 +467,25 @@ async def test_a_router_on_a_loop(async_client, async_world, world):
         async_world.let_go.set()
         assert Counter(await async_codes(down)) == {"TransportError": 90, "BufferFull": 30}
         assert balances(publisher.stats())
+
+
+@pytest.mark.asyncio
+async def test_events_without_a_region_are_told_of_on_a_loop(async_world, world, desk):
+    """The same."""
+    async with AsyncPartnerEventsClient(
+        "us-east-1",
+        credentials=world.services["us-east-1"].credentials,
+        transport=async_world,
+        observe=desk.seen.append,
+    ) as client:
+        router = AsyncRegionRouter(client, {PREFIX + "2": "us-east-1"})
+        publisher = AsyncEventPublisher(router)
+        await publisher.publish_many(STRAY)
+        assert desk.decided[None] == TOLD[None]
+        assert await asyncio.to_thread(desk.written.wait, SOON)
+        await publisher.close()
+    assert desk.decided == TOLD
+    assert desk.logged == {"UnknownRegion": 2, "InvalidEvent": 1}
 
 
 @pytest.mark.asyncio
