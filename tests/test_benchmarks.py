@@ -18,7 +18,16 @@ import attrs
 import cattrs
 import pytest
 
-from benchmarks import page, peers, pieces, publishers, publishing, publishing_apart, tables
+from benchmarks import (
+    page,
+    peers,
+    pieces,
+    publishers,
+    publishing,
+    publishing_apart,
+    tables,
+    telemetry,
+)
 from benchmarks.bars import Bar, bars
 from benchmarks.cases import BATCH, CASES
 from benchmarks.contenders import CONTENDERS, Contender
@@ -790,6 +799,15 @@ def test_single_events_are_measured(environment):
         "ours, requests imported",
     ]
     assert sum(line.startswith("a call with one event") for line in lines) == 2
+
+
+def test_what_an_observer_costs(monkeypatch):
+    """Less without one than with OpenTelemetry, whose links cost more."""
+    monkeypatch.setattr(telemetry, "REQUESTS", 5)
+    found = [*telemetry.measure(2).values()]
+    off, unobserved, _, with_spans, spans, links = found
+    assert 0 < off < unobserved < with_spans
+    assert off < spans < links
 
 
 @pytest.mark.process
