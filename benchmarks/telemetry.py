@@ -115,7 +115,7 @@ def nothing(_: Observation) -> None:
     """Observe, and do nothing."""
 
 
-CASES_OF: dict[str, Callable[[], Callable[[], None]]] = {
+WORKS: dict[str, Callable[[], Callable[[], None]]] = {
     "no observer: the checks alone": off,
     "a whole request, no observer": lambda: called(None),
     "a whole request, an observer that does nothing": lambda: called(nothing),
@@ -127,7 +127,7 @@ CASES_OF: dict[str, Callable[[], Callable[[], None]]] = {
 
 def measure(rounds: int) -> dict[str, float]:
     """Return the least CPU time of each case, in µs a request."""
-    works = {name: make() for name, make in CASES_OF.items()}
+    works = {name: make() for name, make in WORKS.items()}
     least = dict.fromkeys(works, float("inf"))
     for _ in range(rounds):
         for name, work in works.items():
@@ -137,11 +137,11 @@ def measure(rounds: int) -> dict[str, float]:
     return {name: seconds / REQUESTS * 1e6 for name, seconds in least.items()}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure what an observer costs.")
     parser.add_argument("--quick", action="store_true", help="two rounds: does it run at all?")
-    arguments = parser.parse_args()
-    for name, micros in measure(2 if arguments.quick else ROUNDS).items():
+    rounds = 2 if parser.parse_args(arguments).quick else ROUNDS
+    for name, micros in measure(rounds).items():
         print(f"{name:50} {micros:8.2f} µs a request")
 
 
