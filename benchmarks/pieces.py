@@ -62,7 +62,7 @@ def least(work: Callable[[], object]) -> float:
     return min(found) / REQUESTS * 1e6
 
 
-class _AnsweredAtOnce:
+class AnsweredAtOnce:
     """A transport that takes no time: its flights are over when they begin."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class _AnsweredAtOnce:
     def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
         return _ANSWER
 
-    def flights(self) -> _AnsweredAtOnce:
+    def flights(self) -> AnsweredAtOnce:
         return self
 
     def submit(self, key: Any, request: HttpRequest, timeouts: Timeouts) -> None:
@@ -99,7 +99,7 @@ def ours(case: Case) -> Iterator[tuple[str, float]]:
         "us-east-1",
         endpoint_url="http://localhost:1",
         credentials=_CREDENTIALS,
-        transport=_AnsweredAtOnce(),
+        transport=AnsweredAtOnce(),
         max_in_flight=IN_FLIGHT,
     )
 

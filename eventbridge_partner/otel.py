@@ -15,11 +15,14 @@ from __future__ import annotations
 
 import functools
 import re
+import struct
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol, TypeVar
 from urllib.parse import urlsplit
+
+import attrs
 
 from eventbridge_partner import _version, error_codes
 from eventbridge_partner._bugs import log_bug
@@ -64,6 +67,9 @@ _KNOWN_CODES: Final = (
 
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9 _.:-]{0,63}")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_IDS: Final = struct.Struct(">BQQQB")
+"""The bytes of a `traceparent`: version, both halves of the trace's id, span's id, flags."""
+
 _FLAGS: Final = [trace.TraceFlags(flags) for flags in range(256)]
 
 T = TypeVar("T")
@@ -200,19 +206,10 @@ class OpenTelemetry:
 
     def _request_ended(self, request: RequestEnded) -> None:
         code = request.error_code
-        address, port = _server(request.endpoint_url)
-        attributes: Attributes = {
-            "rpc.system.name": "aws-api",
-            "rpc.method": f"EventBridge/{request.operation}",
-            "rpc.system": "aws-api",
-            "rpc.service": "EventBridge",
-            "cloud.region": request.region,
-            "server.address": address,
-            "server.port": port,
-            "eventbridge_partner.attempt": request.attempt,
-        }
+        place = _place(request.operation, request.region, request.endpoint_url)
+        attributes = place.attributes.copy()
+        attributes["eventbridge_partner.attempt"] = request.attempt
         if request.operation == _SEND:
-            attributes |= _messaging(request)
             attributes["messaging.batch.message_count"] = request.entries
             attributes["eventbridge_partner.entries.failed"] = request.failed
         if request.request_id is not None:
@@ -224,7 +221,7 @@ class OpenTelemetry:
         if self._sources and request.source is not None:
             attributes["messaging.destination.name"] = request.source
         span = self._tracer.start_span(
-            f"EventBridge.{request.operation}",
+            place.span,
             context=self._context(request),
             kind=trace.SpanKind.CLIENT,
             attributes=attributes,
@@ -234,7 +231,7 @@ class OpenTelemetry:
         if code is not None:
             span.set_status(trace.StatusCode.ERROR)
         span.end(_nanoseconds(request.started + request.seconds))
-        self._measure(request)
+        self._measure(request, place.labels)
 
     def _context(self, request: RequestEnded) -> Context | None:
         """Return the parent of a request's span; None for the current context."""
@@ -279,8 +276,7 @@ class OpenTelemetry:
 
     # ------------------------------------------------------------ metrics
 
-    def _measure(self, request: RequestEnded) -> None:
-        labels: Attributes = {"cloud.region": request.region, **_messaging(request)}
+    def _measure(self, request: RequestEnded, labels: Attributes) -> None:
         code = request.error_code
         failed = labels if code is None else {**labels, "error.type": _label(code)}
         self._duration.record(request.seconds, failed)
@@ -290,7 +286,7 @@ class OpenTelemetry:
             for one, count in request.codes.items():
                 if request.failed:
                     self._sent.add(count, {**labels, "error.type": _label(one)})
-        if any(one in error_codes.THROTTLING for one in request.codes):
+        if not error_codes.THROTTLING.isdisjoint(request.codes):
             self._throttled.add(1, labels)
 
     def _decided(self, decided: OutcomesDecided) -> None:
@@ -332,21 +328,44 @@ def _figures(asked: Iterable[Callable[[], T]]) -> list[T]:
     return found
 
 
-@functools.lru_cache(64)
-def _server(url: str) -> tuple[str, int]:
-    """Return the host and the port of an endpoint."""
-    endpoint = urlsplit(url)
-    return endpoint.hostname or "", endpoint.port or (443 if endpoint.scheme == "https" else 80)
+@attrs.frozen
+class _Place:
+    """
+    What all requests of one operation to one endpoint have in common.
+
+    Attributes:
+        span: The name of their spans.
+        attributes: The attributes of their spans. To be copied.
+        labels: The labels of their metrics.
+    """
+
+    span: str
+    attributes: Attributes
+    labels: Attributes
 
 
-def _messaging(request: RequestEnded) -> Attributes:
-    found: Attributes = {
+@functools.lru_cache(maxsize=1000)
+def _place(operation: str, region: str, endpoint_url: str) -> _Place:
+    endpoint = urlsplit(endpoint_url)
+    labels: Attributes = {
+        "cloud.region": region,
         "messaging.system": _SYSTEM,
-        "messaging.operation.name": request.operation,
+        "messaging.operation.name": operation,
     }
-    if request.operation == _SEND:
-        found["messaging.operation.type"] = "send"
-    return found
+    if operation == _SEND:
+        labels["messaging.operation.type"] = "send"
+    attributes: Attributes = {
+        "rpc.system.name": "aws-api",
+        "rpc.method": f"EventBridge/{operation}",
+        "rpc.system": "aws-api",
+        "rpc.service": "EventBridge",
+        "cloud.region": region,
+        "server.address": endpoint.hostname or "",
+        "server.port": endpoint.port or (443 if endpoint.scheme == "https" else 80),
+    }
+    if operation == _SEND:
+        attributes |= labels
+    return _Place(f"EventBridge.{operation}", attributes, labels)
 
 
 def _label(code: str) -> str:
@@ -363,14 +382,14 @@ def _current() -> str | None:
 
 
 def _links(traceparents: Sequence[str]) -> list[trace.Link]:
-    found: list[trace.Link] = []
-    for traceparent in traceparents:
-        if _TRACEPARENT.match(traceparent) is not None:
-            # By position: taking the groups of 20 takes half as long as the rest of a span.
-            trace_id, span_id = int(traceparent[3:35], 16), int(traceparent[36:52], 16)
-            flags = _FLAGS[int(traceparent[53:55], 16)]
-            found.append(trace.Link(trace.SpanContext(trace_id, span_id, True, flags)))
-    return found
+    """Return the links of `traceparent` texts, leaving out malformed ones."""
+    # All are converted at once: a full batch has twenty, and one at a time takes twice as long.
+    matches = [match[0] for one in traceparents if (match := _TRACEPARENT.match(one)) is not None]
+    packed = bytes.fromhex(" ".join(matches).replace("-", " "))
+    return [
+        trace.Link(trace.SpanContext(high << 64 | low, span_id, True, _FLAGS[flags]))
+        for _, high, low, span_id, flags in _IDS.iter_unpack(packed)
+    ]
 
 
 def _nanoseconds(seconds: float) -> int:

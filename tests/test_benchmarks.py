@@ -18,7 +18,16 @@ import attrs
 import cattrs
 import pytest
 
-from benchmarks import page, peers, pieces, publishers, publishing, publishing_apart, tables
+from benchmarks import (
+    page,
+    peers,
+    pieces,
+    publishers,
+    publishing,
+    publishing_apart,
+    tables,
+    telemetry,
+)
 from benchmarks.bars import Bar, bars
 from benchmarks.cases import BATCH, CASES
 from benchmarks.contenders import CONTENDERS, Contender
@@ -790,6 +799,15 @@ def test_single_events_are_measured(environment):
         "ours, requests imported",
     ]
     assert sum(line.startswith("a call with one event") for line in lines) == 2
+
+
+def test_what_an_observer_costs(monkeypatch, capsys):
+    """Without one, with one that does nothing, and with OpenTelemetry."""
+    monkeypatch.setattr(telemetry, "REQUESTS", 5)
+    telemetry.main(["--quick"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:50].strip() for line in lines] == [*telemetry.WORKS]
+    assert all(float(line[50:].split()[0]) > 0 for line in lines)
 
 
 @pytest.mark.process

@@ -347,7 +347,6 @@ class _Call:
         self._flights = line.open_flights()
         self._answers: deque[tuple[Flight, Answer]] = deque()
         self._input_error: Exception | None = None
-        self._is_closed = False
         self._intake: Intake | None = None
         self._iterator: Iterator[GivenEvent] = iter(())
         self._had_turns_at = monotonic()
@@ -434,7 +433,7 @@ class _Call:
             landed = flight.landed(answer, self._delivery)
             if isinstance(landed, PartnerEventsError):
                 self._delivery.failed(flight.batch, landed, monotonic())
-        await self.close()
+        await self._stop()
         self._delivery.cancel()
         return self._delivery.outcomes()
 
@@ -450,16 +449,20 @@ class _Call:
             self._account.decided(outcomes)
 
     async def close(self) -> None:
-        """End everything that is still in progress."""
+        """End everything that is still in progress, and tell the observer that the call is over."""
+        try:
+            await self._stop()
+        finally:
+            self._line.bugs.log()
+            if self._account is not None:
+                self._account.ended()
+
+    async def _stop(self) -> None:
         try:
             await self._flights.close()
         finally:
             if self._intake is not None:
                 await self._intake.close()
-            self._line.bugs.log()
-            if self._account is not None and not self._is_closed:
-                self._account.ended()
-            self._is_closed = True
 
 
 async def reasons_within(looking_up: Awaitable[object], seconds: float) -> tuple[str, ...]:

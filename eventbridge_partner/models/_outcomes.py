@@ -198,8 +198,19 @@ def renumbered(outcome: Outcome, index: int, event: GivenEvent | None = None) ->
 
 def count_outcomes(outcomes: Iterable[Outcome]) -> Counter[tuple[str, str]]:
     """Count outcomes by name and code, leaving out placeholders for events."""
-    return Counter(
-        (type(outcome).__name__, outcome.code if isinstance(outcome, (Rejected, Exhausted)) else "")
-        for outcome in outcomes
-        if not getattr(outcome.event, "is_stand_in", False)
-    )
+    counts: Counter[tuple[str, str]] = Counter()
+    accepted = 0
+    for outcome in outcomes:
+        event = outcome.event
+        # Asked only of strangers: in a class without it, the question takes long.
+        if type(event) is not PartnerEvent and getattr(event, "is_stand_in", False):
+            continue
+        if type(outcome) is Accepted:
+            accepted += 1
+        elif isinstance(outcome, (Rejected, Exhausted)):
+            counts[type(outcome).__name__, outcome.code] += 1
+        else:
+            counts[type(outcome).__name__, ""] += 1
+    if accepted:
+        counts["Accepted", ""] = accepted
+    return counts

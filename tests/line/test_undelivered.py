@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -136,6 +137,25 @@ def test_a_guard_tells_of_what_it_holds_back(
     assert {one.kind for one in decided} == {"guard"}
     assert "3 events of direct calls were not accepted: Rejected, SourcePending" in said()[0]
     assert len(said()) == 1
+
+
+def test_a_guard_tells_of_what_it_parks(
+    client: PartnerEventsClient, said: Any, seen: list[Any]
+) -> None:
+    """And of what is invalid, which its client tells, with what was sent."""
+    other = "aws.partner/example.com/other"
+    client.sources.create(SOURCE, account="123456789012")
+    seen.clear()
+    guard = SourceGuard(client, on_pending=lambda _: None)
+    guard.put_events([*events(2), *events(3, other), {"Source": "x"}])
+    counted: Counter[tuple[str, str]] = Counter()
+    for one in seen:
+        if isinstance(one, OutcomesDecided):
+            counted.update(one.outcomes)
+    assert counted.total() == 6
+    assert counted["Exhausted", "SourceParked"] == 2
+    assert counted["Rejected", "InvalidEvent"] == 1
+    assert any("Exhausted, SourceParked" in line for line in said())
 
 
 def test_a_router_tells_of_what_it_rejects(

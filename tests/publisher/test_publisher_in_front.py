@@ -305,6 +305,31 @@ def test_events_without_a_region_are_told_of(world, desk):
     assert desk.logged == {"UnknownRegion": 2, "InvalidEvent": 1}
 
 
+PARKED = {
+    "us-east-1": {
+        ("Accepted", ""): 2,
+        ("Exhausted", "SourceParked"): 1,
+        ("Rejected", "SourceGone"): 1,
+        ("Rejected", "InvalidEvent"): 1,
+    }
+}
+
+
+def test_what_a_guard_holds_back_is_told_to_the_observer(world, desk):
+    """Parked, gone and invalid events too, each once."""
+    with (
+        PartnerEventsClient(
+            "us-east-1",
+            credentials=world.services["us-east-1"].credentials,
+            transport=world,
+            observe=desk.seen.append,
+        ) as client,
+        EventPublisher(SourceGuard(client, on_pending=lambda _: None)) as publisher,
+    ):
+        publisher.publish_many([*EVENTS, {"Source": 5}])
+    assert desk.decided == PARKED
+
+
 def test_guards_behind_a_router(client, world):
     """Each Region has its guard."""
     router = RegionRouter(client, by_region, in_front=SourceGuard)
@@ -486,6 +511,21 @@ async def test_events_without_a_region_are_told_of_on_a_loop(async_world, world,
         await publisher.close()
     assert desk.decided == TOLD
     assert desk.logged == {"UnknownRegion": 2, "InvalidEvent": 1}
+
+
+@pytest.mark.asyncio
+async def test_what_a_guard_holds_back_is_told_to_the_observer_on_a_loop(async_world, world, desk):
+    """The same."""
+    async with AsyncPartnerEventsClient(
+        "us-east-1",
+        credentials=world.services["us-east-1"].credentials,
+        transport=async_world,
+        observe=desk.seen.append,
+    ) as client:
+        guard = AsyncSourceGuard(client, on_pending=lambda _: None)
+        async with AsyncEventPublisher(guard) as publisher:
+            await publisher.publish_many([*EVENTS, {"Source": 5}])
+    assert desk.decided == PARKED
 
 
 @pytest.mark.asyncio
