@@ -100,7 +100,7 @@ class _Writer:
                         self._thread = None
                         return
                 continue
-            with suppress(Exception):  # raised by a log handler
+            with suppress(BaseException):  # raised by a log handler, which may be `sys.exit`
                 write()
             written.set()
             del write  # an idle thread holds on to nothing
@@ -140,10 +140,11 @@ def _write(level: int, text: str, args: tuple[object, ...], fields: Fields) -> N
         _here.is_writing = False
 
 
-def _forget_parent() -> None:
+def begin_anew() -> None:
+    """Start over in a child process: the thread that wrote lines was the parent's."""
     _writer.begin()
     _here.is_writing = False
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parent)
+    os.register_at_fork(after_in_child=begin_anew)

@@ -148,8 +148,6 @@ def test_a_deadline_passes(
             [outcome] = client.put_events([EVENT], deadline=0.3)
             # The deadline may pass while a request is in flight.
             assert isinstance(outcome, (Exhausted, Unconfirmed))
-            if isinstance(outcome, Unconfirmed):
-                assert outcome.reason == "the deadline passed before its answer"
             assert outcome.attempts > 1
 
     run_in_time(call)

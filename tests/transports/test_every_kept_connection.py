@@ -109,6 +109,7 @@ def test_a_connection_that_has_served_since_is_kept(send: Sender) -> None:
     """It was not forgotten."""
     opened: list[socket.socket] = []
     together = threading.Barrier(2)
+    lost_is_here = threading.Event()
 
     def handle(connection: socket.socket) -> None:
         opened.append(connection)
@@ -119,7 +120,10 @@ def test_a_connection_that_has_served_since_is_kept(send: Sender) -> None:
                 together.wait(5)
             is_first = False
             if body == b"lost":
+                lost_is_here.set()
                 connection.recv(1)
+            if body == b"quick":  # so that it serves later than the other one
+                lost_is_here.wait(5)
             connection.sendall(answer_with(body))
 
     with served(handle) as port:
