@@ -29,6 +29,7 @@ from eventbridge_partner import (
 from eventbridge_partner.observing import ClaimSettled, OutcomesDecided, RequestEnded, all_of
 from eventbridge_partner.otel import OpenTelemetry
 from eventbridge_partner.testing import (
+    EVERY_FAULT,
     BlankResults,
     FailEntries,
     FailRequest,
@@ -207,6 +208,44 @@ def test_a_publisher_links_to_where_events_were_published(
     requests = telemetry.spans("EventBridge.PutPartnerEvents")
     assert {link.context.span_id for one in requests for link in one.links} == places
     assert {one.parent for one in requests} == {None}
+
+
+@pytest.mark.parametrize("fault", EVERY_FAULT.values(), ids=EVERY_FAULT)
+def test_each_attempt_of_a_publisher_links_to_where_its_event_was_published(
+    perform: Any, telemetry: Telemetry, service: FakeEventBridge, fault: Any
+) -> None:
+    """After every fault: no parent, the same link, and an error that names a code."""
+    service.play(fault)
+
+    async def publish(client: AsyncPartnerEventsClient) -> None:
+        async with AsyncEventPublisher(client) as publisher:
+            with telemetry.tracer.start_as_current_span("request"):
+                await publisher.publish(events(1)[0])
+
+    def use(client: Any) -> Any:
+        if not isinstance(client, PartnerEventsClient):
+            return publish(client)
+        with (
+            EventPublisher(client) as publisher,
+            telemetry.tracer.start_as_current_span("request"),
+        ):
+            publisher.publish(events(1)[0])
+        return None
+
+    perform(service, telemetry, use)
+    (place,) = telemetry.spans("request")
+    requests = telemetry.spans("EventBridge.PutPartnerEvents")
+    assert [(one.attributes or {})["eventbridge_partner.attempt"] for one in requests] == [
+        *range(1, len(requests) + 1)
+    ]
+    for one in requests:
+        assert one.parent is None
+        assert [link.context.span_id for link in one.links] == [place.context.span_id]
+        is_error = one.status.status_code is StatusCode.ERROR
+        assert is_error is ("error.type" in (one.attributes or {}))
+    assert telemetry.spans("eventbridge_partner.put_events") == []
+    everything = [one.to_json() for one in telemetry.exporter.get_finished_spans()]
+    assert CANARY not in json.dumps(everything) + repr(telemetry.points())
 
 
 def test_operations_on_sources(

@@ -27,7 +27,7 @@ from eventbridge_partner.models._counting import counted, were
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.publisher._buffer import Buffer, BufferSettings, Room
 from eventbridge_partner.publisher._gate import Gate
-from eventbridge_partner.publisher._news import LOOKED_AT, Handing, News, Origins
+from eventbridge_partner.publisher._news import LOOKED_AT, Handing, News, Origins, Tally
 from eventbridge_partner.publisher._receipts import (
     CUT_OFF,
     NOT_SENT,
@@ -81,10 +81,12 @@ class Shared:
     Attributes:
         lock: The lock of all their books.
         room: The room for all their events.
+        tally: The counts for the log.
     """
 
     lock: threading.RLock = attrs.field(factory=threading.RLock)
     room: Room = attrs.field(factory=Room)
+    tally: Tally = attrs.field(factory=Tally)
 
 
 class Dispatch:
@@ -141,8 +143,11 @@ class Dispatch:
         self._gate = gate
         self.wake: Callable[[], None] = _nothing
         self.news = News(
-            None if witness is None else functools.partial(witness.decided, "publisher"), self._wake
+            None if witness is None else functools.partial(witness.decided, "publisher"),
+            self._wake,
+            None if shared is None else shared.tally,
         )
+        self.news.share()
         self.book = Book(
             buffer,
             call,

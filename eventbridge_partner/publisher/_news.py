@@ -94,6 +94,20 @@ class Handing:
         return taken
 
 
+class Tally:
+    """
+    Counts for the log of a publisher, whose Regions share its lines.
+
+    Attributes:
+        undelivered: The counts.
+        senders: Who still counts, and will sum up.
+    """
+
+    def __init__(self) -> None:
+        self.undelivered: Undelivered = Undelivered("a publisher", delay=_DELAY)
+        self.senders: set[News] = set()
+
+
 class News:
     """
     Reports all outcomes to the observer, and undelivered ones to the log and `on_undelivered`.
@@ -101,18 +115,23 @@ class News:
     Args:
         observed: Reports outcomes to the observer; None without one.
         wake: Called when a log line is due earlier than before; has `say` called in time.
+        tally: Counts what the log is to say; None for one of its own.
 
     Attributes:
         handing: The queue for `on_undelivered`; None without one.
     """
 
     def __init__(
-        self, observed: Callable[[Sequence[Outcome]], None] | None, wake: Callable[[], None]
+        self,
+        observed: Callable[[Sequence[Outcome]], None] | None,
+        wake: Callable[[], None],
+        tally: Tally | None = None,
     ) -> None:
         self.handing: Handing | None = None
         self._observed = observed
         self._wake = wake
-        self._undelivered = Undelivered("a publisher", delay=_DELAY)
+        self._tally = tally or Tally()
+        self._undelivered = self._tally.undelivered
 
     def tell(self, told: Sequence[Told]) -> None:
         """Report events that have their outcome. No lock may be held."""
@@ -150,8 +169,14 @@ class News:
         self._undelivered.say(now)
 
     def sum_up(self) -> None:
-        """Write the remaining log lines, at the end. No lock may be held."""
-        self._undelivered.sum_up()
+        """Write the remaining log lines, unless others still add to them. No lock may be held."""
+        self._tally.senders.discard(self)
+        if not self._tally.senders:
+            self._undelivered.sum_up()
+
+    def share(self) -> None:
+        """Let the others' `sum_up` wait for this one's, which must follow."""
+        self._tally.senders.add(self)
 
 
 class Origins:

@@ -77,7 +77,7 @@ class Desk:
         observed: Callable[[Sequence[Outcome]], None],
     ) -> None:
         buffer = Buffer[Receipt](BufferSettings(linger=0, max_events=1, max_bytes=1), BatchLimits())
-        self.news = News(observed, self._remind)
+        self.news = News(observed, self._remind, shared.tally)
         self.book = Book(
             buffer, call, _nothing, news=self.news, drops_oldest=False, lock=shared.lock
         )

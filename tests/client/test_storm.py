@@ -5,19 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
 import attrs
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from tenacity import wait_none
 
 from eventbridge_partner import (
     AsyncPartnerEventsClient,
     Outcome,
     PartnerEvent,
     PartnerEventsClient,
+    RetryPolicy,
     Timeouts,
 )
+from eventbridge_partner.observing import Observation, OutcomesDecided, all_of
+from eventbridge_partner.otel import OpenTelemetry
 from eventbridge_partner.testing import FakeEventBridge, LocalServer
 from eventbridge_partner.transports.curl import CurlTransport
 from tests.storm import PATIENT, READ_TIMEOUT, check_ledger, storm_events, storm_faults
@@ -169,3 +179,68 @@ def test_calls_at_a_time_account_for_every_event_of_a_storm(
     for part in parts:
         assert [outcome.index for outcome in part] == list(range(EVENTS // CALLERS))
     check_ledger(service, events, [outcome for part in parts for outcome in part])
+
+
+class Watching:
+    """An observer that counts outcomes, passes all to OpenTelemetry, and has a bug."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.spans = InMemorySpanExporter()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(self.spans))
+        telemetry = OpenTelemetry(provider, MeterProvider([InMemoryMetricReader()]))
+        self.observe = all_of(self._count, self._fail, telemetry)
+
+    def _count(self, observation: Observation) -> None:
+        if isinstance(observation, OutcomesDecided):
+            for (name, _), number in observation.outcomes.items():
+                self.outcomes[name] += number
+
+    def _fail(self, _: Observation) -> None:
+        raise ZeroDivisionError
+
+
+def test_a_storm_that_is_observed(
+    service: FakeEventBridge, server: LocalServer, settings: dict[str, Any], way: Way
+) -> None:
+    """The ledger balances as without an observer, and what the observer counts are the outcomes."""
+    events = storm_events(EVENTS // 10, SEED)
+    watching = Watching()
+
+    outcomes = way.one_call(settings | {"observe": watching.observe}, events)
+    server.close()
+
+    counts = check_ledger(service, events, outcomes)
+    assert watching.outcomes == {name: number for name, number in counts.items() if number}
+    (call,) = [
+        one for one in watching.spans.get_finished_spans() if one.name.endswith("put_events")
+    ]
+    attributes = dict(call.attributes or {})
+    for name, number in counts.items():
+        assert attributes[f"eventbridge_partner.events.{name.lower()}"] == number
+
+
+def test_an_observer_changes_no_outcome() -> None:
+    """The same storm, one request after the other, with an observer and without one."""
+
+    def told(**settings: Any) -> list[tuple[str, str, int]]:
+        service = FakeEventBridge(seed=SEED)
+        service.play(*storm_faults())
+        with PartnerEventsClient(
+            service.region,
+            credentials=service.credentials,
+            transport=service.transport(),
+            retry=RetryPolicy(wait=wait_none(), throttle_wait=wait_none(), tokens=None),
+            timeout=Timeouts(connect=5, read=READ_TIMEOUT),
+            max_in_flight=1,
+            **settings,
+        ) as client:
+            return [
+                (type(one).__name__, getattr(one, "code", ""), one.attempts)
+                for one in client.put_events(storm_events(EVENTS // 10, SEED))
+            ]
+
+    without = told()
+    assert len({name for name, _, _ in without}) >= 3, "the storm was too mild"
+    assert told(observe=Watching().observe) == without

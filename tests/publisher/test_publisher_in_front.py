@@ -28,7 +28,7 @@ from eventbridge_partner import (
 )
 from eventbridge_partner.observing import OutcomesDecided
 from eventbridge_partner.publisher import _news
-from eventbridge_partner.testing import FakeEventBridge
+from eventbridge_partner.testing import FailRequest, FakeEventBridge
 from tests.patience import SOON
 
 PREFIX = "aws.partner/example.com/"
@@ -265,6 +265,11 @@ class Desk:
         return found
 
     @property
+    def lines(self):
+        """The warnings."""
+        return [one.getMessage() for one in self._caplog.records if one.levelname == "WARNING"]
+
+    @property
     def logged(self):
         """How many events of each code are in the log."""
         found = Counter()
@@ -328,6 +333,23 @@ def test_what_a_guard_holds_back_is_told_to_the_observer(world, desk):
     ):
         publisher.publish_many([*EVENTS, {"Source": 5}])
     assert desk.decided == PARKED
+
+
+def test_regions_share_the_lines_of_the_log(world, desk):
+    """A code has one line for all Regions, and one sum at the end."""
+    for service in world.services.values():
+        service.play(FailRequest("AccessDeniedException", times=None))
+    with (
+        PartnerEventsClient(
+            "us-east-1", credentials=world.services["us-east-1"].credentials, transport=world
+        ) as client,
+        EventPublisher(RegionRouter(client, by_region), linger=60) as publisher,
+    ):
+        publisher.publish_many(
+            [*(event(f"{number}{one}") for number in range(20) for one in (1, 2))]
+        )
+    assert desk.logged == {"AccessDeniedException": 40}
+    assert len(desk.lines) in (1, 3)  # where the machine was slow, two and the sum
 
 
 def test_guards_behind_a_router(client, world):
