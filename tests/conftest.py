@@ -7,7 +7,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-from eventbridge_partner import _bugs, _logs
+from eventbridge_partner import _bugs
 from eventbridge_partner.line import _undelivered
 from tests.browsers import NAMES, found_browser
 
@@ -47,7 +47,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def log_anew() -> None:
-    """No earlier test has written a line of this minute, or holds up the thread that writes."""
+    """Lines that are written once a minute have not been written by an earlier test."""
     _bugs.forget()
     _undelivered.forget()
-    _logs.begin_anew()
