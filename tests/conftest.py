@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import pytest
@@ -50,3 +51,9 @@ def log_anew() -> None:
     """Lines that are written once a minute have not been written by an earlier test."""
     _bugs.forget()
     _undelivered.forget()
+    # A framework that sets logging up, as Celery does in a page, must silence no later test.
+    logging.disable(logging.NOTSET)
+    logging.getLogger().setLevel(logging.WARNING)
+    log = logging.getLogger("eventbridge_partner")
+    log.disabled, log.propagate = False, True
+    log.setLevel(logging.NOTSET)
