@@ -110,6 +110,7 @@ class AsyncRegionRouter:
         except asyncio.CancelledError as cancelled:
             for region in routing.routes:
                 routing.cancelled(region, None)
+            decided_by(self._client, "router", routing.own)
             raise cancelled from _cancelled_call(routing)
         except Exception as error:
             report = await self._send(routing, deadline)

@@ -105,12 +105,17 @@ class RegionRouter:
             raise raised.error from None
         except Exception as error:
             if (raised_here := raised_by_handler(error)) is not None:
-                raise raised_here from interrupted_call(routing.not_begun())
+                raise raised_here from self._not_begun(routing)
             report = self._send(routing, deadline)
             raise InputError(error).interrupted(routing.count, report) from error
         except BaseException as error:
-            raise error from interrupted_call(routing.not_begun())
+            raise error from self._not_begun(routing)
         return self._send(routing, deadline)
+
+    def _not_begun(self, routing: Routing) -> CallInterruptedError:
+        report = routing.not_begun()
+        decided_by(self._client, "router", routing.own)
+        return interrupted_call(report)
 
     def _send(self, routing: Routing, deadline: float | None) -> DeliveryReport:
         try:

@@ -81,7 +81,6 @@ class Routing:
         self._outcomes: dict[int, Outcome] = {}
         self._errors: list[Exception] = []
         self._has_report = False
-        # Decided here, without a client.
         self.own: list[Outcome] = []
 
     def take(self, given: GivenEvent) -> None:
@@ -152,7 +151,7 @@ class Routing:
         first = len(decided)
         for event, place in zip(route.given[first:], route.places[first:], strict=True):
             message = "the call was cancelled before it was sent"
-            self._outcomes[place] = Exhausted(CANCELLED, message, event, place, 0)
+            self._decide(place, Exhausted(CANCELLED, message, event, place, 0))
 
     def not_begun(self) -> DeliveryReport:
         """Return the outcomes of a call that ended before it sent."""

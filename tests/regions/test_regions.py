@@ -21,6 +21,7 @@ from eventbridge_partner import (
     AsyncRegionRouter,
     AsyncSourceGuard,
     CallCancelledError,
+    CallInterruptedError,
     ConfigurationError,
     CredentialsError,
     Exhausted,
@@ -35,6 +36,7 @@ from eventbridge_partner import (
     TransportError,
 )
 from eventbridge_partner.client._base import line_of
+from eventbridge_partner.observing import OutcomesDecided
 from eventbridge_partner.testing import FailEntries, FailRequest, FakeEventBridge
 from tests.sources.plain import KINDS, Plain
 
@@ -635,23 +637,28 @@ def test_cancelled_while_sending(world):
 
 
 def test_cancelled_while_taking(world):
-    """Nothing was sent, and that is said of each event."""
-
-    async def endless():
-        yield event("us-east-1")
-        yield event("nowhere")
-        await asyncio.sleep(60)
+    """Nothing was sent, and that is said of each event, to the observer too."""
+    told = []
 
     async def main():
+        waits = asyncio.Event()
+
+        async def endless():
+            yield event("us-east-1")
+            yield event("nowhere")
+            waits.set()
+            await asyncio.sleep(60)
+
         async with AsyncPartnerEventsClient(
             "us-east-1",
             credentials=world.services["us-east-1"].credentials,
             transport=AsyncWorld(world),
+            observe=told.append,
         ) as client:
             sending = asyncio.ensure_future(
                 AsyncRegionRouter(client, region_of).put_events(endless())
             )
-            await asyncio.sleep(0.1)
+            await waits.wait()
             sending.cancel()
             try:
                 await sending
@@ -661,3 +668,39 @@ def test_cancelled_while_taking(world):
     cause = asyncio.run(main())
     assert isinstance(cause, CallCancelledError)
     assert seen(cause.report) == ["Exhausted Cancelled 0", "Rejected UnknownRegion 0"]
+    assert own_outcomes(told) == NOT_BEGUN
+
+
+NOT_BEGUN = {("Exhausted", "Cancelled"): 1, ("Rejected", "UnknownRegion"): 1}
+
+
+def own_outcomes(told):
+    """Return what an observer was told that the router decided."""
+    counts = Counter()
+    for one in told:
+        if isinstance(one, OutcomesDecided) and one.kind == "router":
+            counts.update(one.outcomes)
+    return counts
+
+
+def test_interrupted_while_taking(world):
+    """The same in a thread: the observer is told of each event."""
+    told = []
+
+    def events():
+        yield event("us-east-1")
+        yield event("nowhere")
+        raise KeyboardInterrupt
+
+    with PartnerEventsClient(
+        "us-east-1",
+        credentials=world.services["us-east-1"].credentials,
+        transport=world,
+        observe=told.append,
+    ) as client:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            RegionRouter(client, region_of).put_events(events())
+    cause = caught.value.__cause__
+    assert isinstance(cause, CallInterruptedError)
+    assert seen(cause.report) == ["Exhausted Cancelled 0", "Rejected UnknownRegion 0"]
+    assert own_outcomes(told) == NOT_BEGUN
