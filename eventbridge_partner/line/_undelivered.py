@@ -106,12 +106,13 @@ class Undelivered:
         self._counts: dict[tuple[str, str], _Count] = {}
         self.due_at = math.inf
 
-    def count(self, key: tuple[str, str], events: int, now: float) -> int:
+    def count(self, key: tuple[str, str], events: int, now: float) -> tuple[int, bool]:
         """
         Count events with an outcome and a code.
 
         Returns:
-            The window that they are counted in; see `discount`.
+            The window that they are counted in (see `discount`), and whether they are its first,
+            which make a line due.
         """
         with self._lock:
             if key not in self._counts and len(self._counts) >= _MAX_CODES:
@@ -119,10 +120,11 @@ class Undelivered:
             count = self._counts.setdefault(key, _Count())
             count.total += events
             count.unsaid += events
-            if count.due_at == math.inf:
+            is_first = count.due_at == math.inf
+            if is_first:
                 count.due_at = max(now + self._delay, count.said_at + EVERY_SECONDS)
                 self.due_at = min(self.due_at, count.due_at)
-            return count.window
+            return count.window, is_first
 
     def discount(self, key: tuple[str, str], window: int) -> None:
         """Uncount an event that the caller has looked at, unless its line is already written."""

@@ -114,7 +114,7 @@ class News:
 
     Args:
         observed: Reports outcomes to the observer; None without one.
-        wake: Called when a log line is due earlier than before; has `say` called in time.
+        wake: Called when one more log line is due; has `say` called in time.
         tally: Counts what the log is to say; None for one of its own.
 
     Attributes:
@@ -137,7 +137,7 @@ class News:
         """Report events that have their outcome. No lock may be held."""
         outcomes = [one.decided for one in told if one.decided is not None]
         now: float | None = None
-        undelivered, due_at = self._undelivered, self._undelivered.due_at
+        is_due_anew = False
         for one in told:
             outcome = one.decided
             if outcome is None or type(outcome) is Accepted:
@@ -145,10 +145,11 @@ class News:
             if now is None:
                 now = monotonic()
             if one.seen == 0:
-                one.seen = undelivered.count(key_of(outcome), 1, now)
+                one.seen, is_first = self._undelivered.count(key_of(outcome), 1, now)
+                is_due_anew = is_due_anew or is_first
             if self.handing is not None:
                 self.handing.put(outcome, one.size)
-        if undelivered.due_at < due_at:
+        if is_due_anew:
             self._wake()
         if self._observed is not None:
             self._observed(outcomes)

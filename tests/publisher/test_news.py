@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import threading
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -24,7 +25,7 @@ from eventbridge_partner import (
 )
 from eventbridge_partner.observing import Observation, OutcomesDecided, RequestEnded
 from eventbridge_partner.publisher import _news
-from eventbridge_partner.publisher._news import Handing
+from eventbridge_partner.publisher._news import Handing, News
 from eventbridge_partner.testing import FailEntries, FailRequest, FakeEventBridge
 from tests.strategies import SOURCE
 
@@ -358,3 +359,28 @@ def test_the_observer_is_told_while_no_lock_is_held(service: FakeEventBridge) ->
 
     in_threads(service, use, observe=observe, max_buffered_events=3)
     assert free and all(free)
+
+
+def test_a_line_that_is_written_meanwhile() -> None:
+    """An outcome that comes while another thread writes the line that was due is not left out."""
+    wakes: list[float] = []
+    news = News(None, lambda: wakes.append(news.due_at))
+
+    class Late:
+        event, size, seen = event(), 1, 0
+
+        def __init__(self, writes_at: int = 0) -> None:
+            self.reads, self.writes_at = 0, writes_at
+
+        @property
+        def decided(self) -> Rejected:
+            self.reads += 1
+            if self.reads == self.writes_at:
+                news.say(news.due_at)
+            return Rejected("InvalidEvent", "", self.event, 0, 0)
+
+    news.tell([cast("Any", Late())])
+    assert len(wakes) == 1
+    news.tell([cast("Any", Late(writes_at=2))])
+    assert len(wakes) == 2
+    assert wakes[1] == news.due_at < math.inf
