@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 from eventbridge_partner._arguments import check_number
-from eventbridge_partner._threads import SendingThread
+from eventbridge_partner._threads import Task
 from eventbridge_partner.errors import PartnerEventsError
 
 
@@ -46,7 +45,7 @@ class Probe:
     """
 
     def __init__(self) -> None:
-        self._under_way: _LookUp | None = None
+        self._task: Task[tuple[str, ...]] | None = None
 
     def reasons(
         self, look_up: Callable[[], object], seconds: float, *, may_block: bool = True
@@ -61,29 +60,21 @@ class Probe:
         """
         if not may_block:
             return reasons_now(look_up)
-        under_way = self._under_way
-        if under_way is None or under_way.is_over.is_set():
-            under_way = self._under_way = _LookUp(look_up)
+        task = self._task
+        if task is None or task.is_over:
             try:
-                SendingThread(under_way.run, "eventbridge-partner-readiness").start()
+                task = Task(lambda: _all_reasons(look_up), "eventbridge-partner-readiness")
             except RuntimeError:
-                self._under_way = None
                 return ("no thread could be started",)
-        if not under_way.is_over.wait(seconds):
-            return (late(seconds),)
-        return under_way.reasons
-
-
-class _LookUp:
-    def __init__(self, look_up: Callable[[], object]) -> None:
-        self.is_over = threading.Event()
-        self.reasons: tuple[str, ...] = ()
-        self._look_up = look_up
-
-    def run(self) -> None:
+            self._task = task
         try:
-            self.reasons = reasons_now(self._look_up)
-        except BaseException as error:  # noqa: BLE001  # the caller waits for it
-            self.reasons = (f"looking up settings and credentials raised {type(error).__name__}",)
-        finally:
-            self.is_over.set()
+            return task.result(seconds)
+        except TimeoutError:
+            return (late(seconds),)
+
+
+def _all_reasons(look_up: Callable[[], object]) -> tuple[str, ...]:
+    try:
+        return reasons_now(look_up)
+    except BaseException as error:  # noqa: BLE001  # the caller waits for it on another thread
+        return (f"looking up settings and credentials raised {type(error).__name__}",)

@@ -17,11 +17,11 @@ from typing import Final, get_args
 from eventbridge_partner._arguments import check_instances, check_number
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._signals import let_pass
+from eventbridge_partner._threads import Task
 from eventbridge_partner.aws.credentials import CredentialsAccount
 from eventbridge_partner.client._base import check_client, line_of, setup_of
 from eventbridge_partner.client._blocking import PartnerEventsClient
 from eventbridge_partner.doctor import _service
-from eventbridge_partner.doctor._bounds import Task
 from eventbridge_partner.doctor._findings import CheckName, Fact, Finding, Status
 from eventbridge_partner.doctor._outbox import ExaminedOutbox, figures, hangs, unusable
 from eventbridge_partner.doctor._settings import settings
@@ -39,6 +39,7 @@ from eventbridge_partner.outbox import OutboxStats
 __all__ = ["CheckName", "ExaminedOutbox", "Fact", "Finding", "Status", "check"]
 
 _SECONDS: Final = 8.0
+_THREAD: Final = "eventbridge-partner-doctor"
 
 
 def check(
@@ -84,7 +85,7 @@ def check(
     if prefix is not None and (wrong := prefix_findings(prefix)):
         raise InvalidEventError(wrong)
     examination = _Examination(client, prefix, timeout, clock)
-    waiting = None if outbox is None else Task(outbox.stats)
+    waiting = None if outbox is None else Task(outbox.stats, _THREAD)
     examination.look(offline=offline)
     order = get_args(CheckName)
     found = sorted(examination.found.values(), key=lambda finding: order.index(finding.check))
@@ -141,8 +142,8 @@ class _Examination:
 
     def _line(self) -> Line | None:
         try:
-            opening: Task[Line] = Task(lambda: line_of(self._client))
-            return opening.result(self.until)
+            opening: Task[Line] = Task(lambda: line_of(self._client), _THREAD)
+            return opening.result(self._left())
         except TimeoutError:
             self._missed("the settings were not read")
         except ConfigurationError as error:
@@ -169,9 +170,9 @@ class _Examination:
 
     def _account(self) -> CredentialsAccount | None:
         # Half of the time: the rest is for the service.
-        until = self.until - self._timeout / 2
+        seconds = self._left() - self._timeout / 2
         try:
-            account = Task(self._setup.shared.credentials.account).result(until)
+            account = Task(self._setup.shared.credentials.account, _THREAD).result(seconds)
         except CredentialsError as error:
             self.tell(_service.no_credentials(error))
             return None
@@ -188,7 +189,7 @@ class _Examination:
             line, account.origin, self._prefix, self.until, self.tell, self._clock
         )
         try:
-            Task(asking.run).result(self.until)
+            Task(asking.run, _THREAD).result(self._left())
         except TimeoutError:
             self._missed(f"no answer from {line.configuration.host}")
         except Exception as error:  # noqa: BLE001  # a transport may raise anything
@@ -205,6 +206,9 @@ class _Examination:
         facts: dict[str, Fact] = {"reason": "unreachable", "code": None}
         self.tell(Finding("service", "fail", message, fix, facts=facts))
 
+    def _left(self) -> float:
+        return self.until - monotonic()
+
     def _now(self) -> datetime.datetime:
         return datetime.datetime.fromtimestamp(self._clock(), datetime.UTC)
 
@@ -213,7 +217,7 @@ def _outbox(
     outbox: ExaminedOutbox, waiting: Task[OutboxStats], until: float, timeout: float
 ) -> Iterator[Finding]:
     try:
-        stats = waiting.result(until)
+        stats = waiting.result(until - monotonic())
     except TimeoutError:
         yield hangs(outbox, timeout)
     except PartnerEventsError as error:

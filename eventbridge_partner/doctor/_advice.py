@@ -21,6 +21,12 @@ _WRONG_SIGNATURE: Final = frozenset(
     {"IncompleteSignature", "IncompleteSignatureException", "InvalidSignatureException",
      "MissingAuthenticationToken", "MissingAuthenticationTokenException", "SignatureDoesNotMatch"}
 )  # fmt: skip
+_OTHER_REGION: Final = "Credential should be scoped to a valid region"
+"""Begins the service's message if the Region of the signature is not its own."""
+
+_SECRETS: Final = {"AWS_ACCESS_KEY_ID": "AWS_SECRET_ACCESS_KEY"}
+"""The variable of the secret, by that of the key."""
+
 _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException"})
 _NO_PARTNER: Final = frozenset(
     {"NotAuthorized", "NotAuthorizedForDetailTypeException", "NotAuthorizedForSourceException",
@@ -86,13 +92,18 @@ def _refusal(error: ServiceError, host: str, origin: str) -> tuple[str, str, str
     code = error.code
     if code in UNKNOWN_CREDENTIALS:
         fix = (
-            f"use a key that there is: check {origin}; temporary keys need their session token, "
-            "and those of another AWS partition are unknown here"
+            f"use a key that exists: check {origin}; temporary keys need their session token, "
+            "long-term keys must have none (unset AWS_SESSION_TOKEN), and keys of another AWS "
+            "partition are unknown here"
         )
         return "unknown key", f"AWS does not know the access key ({code})", fix
+    if code in _WRONG_SIGNATURE and _OTHER_REGION in error.message:
+        fix = f"give the Region that {host} serves: --region or AWS_REGION"
+        return "wrong region", f"the signature is for another Region ({code})", fix
     if code in _WRONG_SIGNATURE:
         # Not the service's message: it repeats the request that was signed, token and all.
-        fix = f"check the secret access key in {origin}, and that nothing on the way alters headers"
+        secret = _SECRETS.get(origin, origin)
+        fix = f"check the secret access key in {secret}, and that nothing on the way alters headers"
         return "wrong secret", f"the signature does not match ({code})", fix
     if code in _DENIED:
         fix = (

@@ -85,6 +85,11 @@ def _burst(_: object, attribute: attrs.Attribute[Any], value: float | None) -> N
         raise ValueError(f"{attribute.name} is {value!r}; allowed: 1 and above, or None")
 
 
+def _http_status(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 200 <= value <= 599:
+        raise ValueError(f"{attribute.name} is {value!r}; allowed: a whole number, 200 to 599")
+
+
 def _not_zero(_: object, attribute: attrs.Attribute[Any], value: int) -> None:
     if value == 0:
         raise ValueError(f"{attribute.name} is 0, which would change nothing")
@@ -205,7 +210,7 @@ class FailRequest(Fault):
     """
 
     code: str
-    status: int = 400
+    status: int = attrs.field(default=400, validator=_http_status)
     message: str | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict)
     form: ErrorForm = attrs.field(

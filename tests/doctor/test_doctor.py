@@ -58,9 +58,11 @@ def by_check(found: tuple[Finding, ...]) -> Checked:
 def look(service: FakeEventBridge, server: LocalServer) -> Callable[..., Checked]:
     """Check a client of the local service over HTTP; arguments of a client go to the client."""
 
-    def look(*, credentials: Any = service.credentials, **settings: Any) -> Checked:
+    def look(
+        *, credentials: Any = service.credentials, region: str = service.region, **settings: Any
+    ) -> Checked:
         with PartnerEventsClient(
-            service.region, endpoint_url=server.url, credentials=credentials
+            region, endpoint_url=server.url, credentials=credentials
         ) as client:
             return by_check(doctor.check(client, **settings))
 
@@ -187,6 +189,29 @@ def test_a_wrong_key_and_a_wrong_secret(service, look):
     assert look(credentials=StaticCredentials(key, "x"))["service"].facts["reason"] == (
         "wrong secret"
     )
+
+
+def test_a_wrong_secret_in_a_variable(service, look, monkeypatch):
+    """The variable of the secret is named, not that of the key."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", str(service.credentials.access_key))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
+    assert "in AWS_SECRET_ACCESS_KEY," in look(credentials=None)["service"].fix
+
+
+def test_a_wrong_region_at_a_fixed_endpoint(service, look):
+    """It is no wrong secret: the Region is at fault."""
+    found = look(region="eu-west-1")["service"]
+    assert found.facts["reason"] == "wrong region"
+    assert "--region or AWS_REGION" in found.fix
+
+
+def test_a_stale_token_beside_lasting_keys(service, look):
+    """The key is unknown with a token that is not its own, and the advice says how to drop it."""
+    keys = service.credentials
+    stale = StaticCredentials(str(keys.access_key), str(keys.secret_key), "stale")
+    found = look(credentials=stale)["service"]
+    assert found.facts["reason"] == "unknown key"
+    assert "unset AWS_SESSION_TOKEN" in found.fix
 
 
 def test_a_token_that_has_expired(service, look):
