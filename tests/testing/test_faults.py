@@ -105,7 +105,7 @@ def test_a_request_fails_whole(either_client, service, entry):
 @pytest.mark.parametrize("status", ["no", "400", None, True, 100, 600, 400.0])
 def test_a_status_that_is_none(status):
     """It is refused where the fault is made, and not by a client that gets a strange answer."""
-    with pytest.raises(ValueError, match="status is .*; allowed: a whole number, 200 to 599"):
+    with pytest.raises(ValueError, match=r"status is .*; allowed: a whole number, 200 to 599"):
         FailRequest("AccessDeniedException", status)
 
 
