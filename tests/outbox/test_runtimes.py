@@ -111,6 +111,19 @@ def test_celery(outbox, service, conninfo, monkeypatch):
 # ---------------------------------------------------------------- frameworks
 
 
+def test_flask(outbox, service, conninfo, monkeypatch):
+    """An order and its event are there together, or neither of them is."""
+    monkeypatch.setenv("DATABASE_URL", conninfo)
+    outbox.create()
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("CREATE TABLE orders (number integer PRIMARY KEY, customer text)")
+    shop = example("flask_app").app.test_client()
+    orders = ("/orders/acme/1", "/orders/acme/1", "/orders/acme/2")
+    assert [shop.post(order).status_code for order in orders] == [201, 409, 201]
+    relay_all(outbox)
+    assert numbers(service) == [1, 2]
+
+
 def test_fastapi(outbox, service, database, monkeypatch):
     """An order and its event are there together, or neither of them is."""
     url = "postgresql+asyncpg://{user}@/{dbname}?host={host}".format(**database)
