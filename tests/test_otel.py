@@ -20,13 +20,12 @@ from eventbridge_partner import (
     AsyncEventPublisher,
     AsyncPartnerEventsClient,
     EventPublisher,
-    Pace,
     PartnerEvent,
     PartnerEventsClient,
     ResourceNotFoundError,
     RetryPolicy,
 )
-from eventbridge_partner.observing import ClaimSettled, OutcomesDecided, RequestEnded, all_of
+from eventbridge_partner.observing import ClaimSettled, OutcomesDecided, RequestEnded
 from eventbridge_partner.otel import OpenTelemetry
 from eventbridge_partner.testing import (
     EVERY_FAULT,
@@ -334,39 +333,6 @@ def test_status_and_error_of_each_failure(
     assert (call.status.status_code is StatusCode.ERROR) is not is_accepted
     everything = [one.to_json() for one in telemetry.exporter.get_finished_spans()]
     assert CANARY not in json.dumps(everything) + repr(telemetry.points())
-
-
-def test_a_storm_ends_as_without() -> None:
-    """Every event has the outcome that it has without an observer."""
-
-    def outcomes(observer: Any) -> list[Any]:
-        service = FakeEventBridge(seed=11)
-        service.play(
-            FailEntries("ThrottlingException", entry_share=0.3, times=None),
-            FailEntries("InternalFailure", entry_share=0.2, times=None),
-            FailRequest("InternalFailure", 500, share=0.2, times=None),
-            LoseAnswer(share=0.1, times=None),
-        )
-        client = PartnerEventsClient(
-            service.region,
-            credentials=service.credentials,
-            transport=service.transport(),
-            retry=AT_ONCE,
-            max_in_flight=1,
-            pace=Pace(),
-            observe=observer,
-        )
-        with client:
-            report = client.put_events(events(400))
-        return [(type(one), getattr(one, "code", ""), one.attempts) for one in report]
-
-    telemetry, told = Telemetry(), list[Any]()
-    found = outcomes(all_of(telemetry.observer, told.append))
-    assert found == outcomes(None)
-    assert len({one[:2] for one in found}) > 3
-    assert sum(isinstance(one, RequestEnded) for one in told) == len(
-        telemetry.spans("EventBridge.PutPartnerEvents")
-    )
 
 
 def test_metrics(perform: Any, telemetry: Telemetry, service: FakeEventBridge) -> None:

@@ -104,7 +104,7 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
         For a readiness probe, which may ask each second; see the how-to "Probe readiness".
 
         Args:
-            timeout: Seconds to wait for what has to be looked up; longer ones go on by themselves.
+            timeout: Seconds to wait for look-ups; slower ones continue in the background.
 
         Raises:
             TypeError: `timeout` is no number.

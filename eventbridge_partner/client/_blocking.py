@@ -94,7 +94,7 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
         For a readiness probe, which may ask each second; see the how-to "Probe readiness".
 
         Args:
-            timeout: Seconds to wait for what has to be looked up; longer ones go on by themselves.
+            timeout: Seconds to wait for look-ups; slower ones continue in the background.
 
         Raises:
             TypeError: `timeout` is no number.
