@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.trace import Tracer
 
 from benchmarks.cases import BATCH, CASES
 from benchmarks.pieces import AnsweredAtOnce
@@ -50,28 +51,49 @@ def _request(links: Sequence[str]) -> RequestEnded:
     )
 
 
-def traceparents(of: int) -> list[list[str]]:
-    """Return links for requests, none of which occurs twice: each event has a span of its own."""
-    return [
-        [f"00-{request:016x}{event:016x}-{request:08x}{event + 1:08x}-01" for event in range(of)]
-        for request in range(1, REQUESTS + 1)
-    ]
+def _tracers() -> TracerProvider:
+    tracers = TracerProvider()
+    tracers.add_span_processor(SpanProcessor())
+    return tracers
 
 
 def telemetry() -> OpenTelemetry:
     """Return an observer whose spans and metrics go nowhere."""
-    tracers = TracerProvider()
-    tracers.add_span_processor(SpanProcessor())
-    return OpenTelemetry(tracers, MeterProvider([InMemoryMetricReader()]))
+    return OpenTelemetry(_tracers(), MeterProvider([InMemoryMetricReader()]))
 
 
-def observed(observer: Observer, links: int) -> Callable[[], None]:
-    """Return what passes requests to an observer."""
-    requests = [_request(each) for each in traceparents(links)]
+def observed(observer: OpenTelemetry, links: int) -> Callable[[], None]:
+    """Return what passes requests to an observer, each event published in a span of its own."""
+    tracer = _tracers().get_tracer("benchmark")
+    requests = [
+        _request([_published(observer, tracer) for _ in range(links)]) for _ in range(REQUESTS)
+    ]
 
     def work() -> None:
         for request in requests:
             observer(request)
+
+    return work
+
+
+def _published(observer: OpenTelemetry, tracer: Tracer) -> str:
+    with tracer.start_as_current_span("publish"):
+        link = observer.link and observer.link()
+    if link is None:
+        raise AssertionError
+    return link
+
+
+def linked(observer: OpenTelemetry) -> Callable[[], None]:
+    """Return what a publisher asks an observer for while the events of requests are published."""
+    link = observer.link
+    tracer = _tracers().get_tracer("benchmark")
+
+    def work() -> None:
+        with tracer.start_as_current_span("publish"):
+            for _ in range(REQUESTS * BATCH):
+                if link is None or link() is None:
+                    raise AssertionError
 
     return work
 
@@ -122,6 +144,7 @@ WORKS: dict[str, Callable[[], Callable[[], None]]] = {
     "a whole request, OpenTelemetry": lambda: called(telemetry()),
     "OpenTelemetry alone": lambda: observed(telemetry(), 0),
     "OpenTelemetry alone, 20 links": lambda: observed(telemetry(), BATCH),
+    "publishing in a span, 20 events": lambda: linked(telemetry()),
 }
 
 
