@@ -6,7 +6,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import orjson
@@ -152,8 +152,8 @@ def _reader_of(misnamed: tuple[tuple[str, str], ...]) -> Callable[[bytes], _Memb
     """Return a reader of members that are misnamed. There are few such names."""
     names = {member: name for name, member in misnamed}
     fields = [(member, _Raw, msgspec.UNSET) for member in _READERS]
-    struct: type[Any] = msgspec.defstruct("_Misnamed", fields, bases=(_Members,), rename=names)
-    return msgspec.json.Decoder(struct).decode
+    struct = msgspec.defstruct("_Misnamed", fields, bases=(_Members,), rename=names)
+    return msgspec.json.Decoder(cast("type[_Members]", struct)).decode
 
 
 def _deeply(read: Callable[[bytes], T], text: bytes) -> T:
