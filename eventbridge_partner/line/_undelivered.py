@@ -7,7 +7,8 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Final
 
 from eventbridge_partner._clock import monotonic
@@ -65,12 +66,31 @@ _BY_NAME: Final[Mapping[str, str]] = {
 }
 
 
+_RETRIED: Final = "the relay retries them"
+_DEAD: Final = "they become dead letters; see `eventbridge-partner outbox dead list`"
+
+_ADVICE_TO_RELAYS: Final[Mapping[str, str]] = {
+    **_ADVICE,
+    "EntryTooLarge": _DEAD,
+    "InvalidEvent": _DEAD,
+    "ResourceNotFoundException": _DEAD,
+    "SourceGone": _DEAD,
+    "TransportError": (
+        "the service was not reached: check network, proxy and endpoint; the relay retries them"
+    ),
+}
+
+
 def _advice(name: str, code: str) -> str:
     if code in THROTTLING:
         return "send them again later; a Pace or a higher quota helps"
     if code in TRANSIENT:
         return "the service fails: send them again later"
     return _ADVICE.get(code, _BY_NAME.get(name, _AGAIN))
+
+
+def _advice_to_relays(name: str, code: str) -> str:
+    return _ADVICE_TO_RELAYS.get(code, _DEAD if name == "Rejected" else _RETRIED)
 
 
 class _Count:
@@ -92,10 +112,14 @@ class Undelivered:
     Args:
         of: The owner of the events, as the line names it.
         delay: Seconds from the first event of a code to its line.
+        advise: Returns what to do about an outcome's name and code.
     """
 
-    def __init__(self, of: str, *, delay: float = 0.0) -> None:
+    def __init__(
+        self, of: str, *, delay: float = 0.0, advise: Callable[[str, str], str] = _advice
+    ) -> None:
         self._of = of
+        self._advise = advise
         self._delay = delay
         self.due_at: float = math.inf
         self.forget()
@@ -186,7 +210,7 @@ class Undelivered:
                 self._of,
                 were(events),
                 f"{name}, {_shown(code)}" if code else name,
-                _advice(name, code),
+                self._advise(name, code),
                 entries=events,
                 error_code=code or name,
             )
@@ -197,6 +221,13 @@ def _shown(code: str) -> str:
 
 
 _direct: Final = Undelivered("direct calls")
+_relayed: Final = Undelivered("a relay", advise=_advice_to_relays)
+_calls: Final = ContextVar("_calls", default=_direct)
+
+
+def relay_calls() -> None:
+    """Let the log say that a relay makes the calls of this context from now on."""
+    _calls.set(_relayed)
 
 
 def warn_of(outcomes: Sequence[Outcome]) -> None:
@@ -211,16 +242,24 @@ def warn_of(outcomes: Sequence[Outcome]) -> None:
 def count_direct(outcomes: Iterable[Outcome]) -> None:
     """Log how many events there are, none of which was accepted."""
     now = monotonic()
+    calls = _calls.get()
     for key, events in count_outcomes(outcomes).items():
-        _direct.count(key, events, now)
-    _direct.say(now)
+        calls.count(key, events, now)
+    calls.say(now)
+
+
+def sum_up() -> None:
+    """Write the lines that remain when the interpreter ends."""
+    _direct.sum_up()
+    _relayed.sum_up()
 
 
 def forget() -> None:
-    """Start over, with no direct calls counted."""
+    """Start over, with no calls counted."""
     _direct.forget()
+    _relayed.forget()
 
 
-atexit.register(_direct.sum_up)
+atexit.register(sum_up)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=forget)

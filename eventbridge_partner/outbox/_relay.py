@@ -13,6 +13,7 @@ from eventbridge_partner._logs import log
 from eventbridge_partner._mailbox import Mailbox
 from eventbridge_partner._plans import Running
 from eventbridge_partner._threads import SendingThread
+from eventbridge_partner.line._undelivered import relay_calls
 from eventbridge_partner.observing import ClaimSettled, Observer
 from eventbridge_partner.outbox._bell import Bell
 from eventbridge_partner.outbox._fates import RegionOf, Rules
@@ -197,6 +198,7 @@ class Relay:
         def run(number: int) -> None:
             nonlocal ended
             begun.add(number)  # first of all; see below
+            relay_calls()
             error = self._work(control, number)
             if error is not None:
                 ended = True

@@ -412,6 +412,28 @@ def test_an_observer_that_raises(outbox, client, caplog):
     assert "canary" not in caplog.text
 
 
+@pytest.mark.parametrize("is_routed", [False, True], ids=["client", "router"])
+def test_the_log_says_that_the_relay_retries(outbox, client, service, caplog, is_routed):
+    """Its advice on failed events never asks to send them: the outbox has them."""
+    put(outbox, *map(event, range(3)))
+    service.play(
+        FailEntries("ThrottlingException", indexes=[0]), FailEntries("MalformedDetail", indexes=[0])
+    )
+    sender = RegionRouter(client, lambda _: service.region) if is_routed else client
+    Relay(outbox, sender, backoff=lambda _: 0.0).drain()
+    said = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert said == [
+        (
+            "1 event of a relay was not accepted: Exhausted, ThrottlingException; "
+            "the relay retries them"
+        ),
+        (
+            "1 event of a relay was not accepted: Rejected, MalformedDetail; "
+            "they become dead letters; see `eventbridge-partner outbox dead list`"
+        ),
+    ]
+
+
 def test_no_payload_in_logs(outbox, client, service, caplog):
     """Nothing of an event shows in a log line or a repr, whatever becomes of it."""
     caplog.set_level(logging.DEBUG)

@@ -161,7 +161,7 @@ def call(outage: Outage) -> None:
     with PartnerEventsClient(**outage.settings) as client:
         for _ in outage:
             client.put_events(EVENTS)
-    _undelivered._direct.sum_up()
+    _undelivered.sum_up()
 
 
 def call_on_a_loop(outage: Outage) -> None:
@@ -171,7 +171,7 @@ def call_on_a_loop(outage: Outage) -> None:
                 await client.put_events(EVENTS)
 
     asyncio.run(run())
-    _undelivered._direct.sum_up()
+    _undelivered.sum_up()
 
 
 @pytest.mark.slow
