@@ -1,4 +1,4 @@
-"""Settings and credentials are those that AWS's own SDK would find; what cannot work is refused."""
+"""Settings and credentials are those that boto3 would find; invalid ones are refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CANARY = "s3cr3tCanary"
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """AWS's config and credentials files, to be written by a test."""
+    """Return a function that writes AWS's config and credentials files."""
 
     def write(config="", credentials=""):
         (tmp_path / "config").write_text(config)
@@ -50,7 +50,7 @@ def files(tmp_path, monkeypatch):
 
 @pytest.fixture
 def environment(monkeypatch):
-    """Set environment variables."""
+    """Return a function that sets environment variables."""
 
     def write(**variables):
         for name, value in variables.items():
@@ -63,7 +63,7 @@ def found(session=None, *, profile=None, region=None, endpoint_url=None):
     return SharedSession(profile, session).resolve(region, endpoint_url)
 
 
-# ---------------------------------------------------------------- held against botocore's client
+# ---------------------------------------------------------------- compared with botocore's client
 
 SERVICES = """
 [profile local]
@@ -151,7 +151,7 @@ SETTINGS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variables", SETTINGS.values(), ids=SETTINGS)
-def test_endpoint_is_botocores(files, environment, variables):
+def test_endpoint_matches_boto3(files, environment, variables):
     """Region and endpoint are those of a boto3 client, or both refuse."""
     files(SERVICES)
     environment(**variables)
@@ -197,7 +197,7 @@ CLIENT_CONFIGS = {
     "variables", [{}, {"AWS_USE_FIPS_ENDPOINT": "true"}, {"AWS_ENDPOINT_URL": GENERAL}], ids=str
 )
 def test_default_client_configuration(files, environment, config, variables):
-    """What a session says for all of its clients holds for ours."""
+    """A session's default client configuration applies to our client too."""
     environment(AWS_DEFAULT_REGION="sa-east-1", **variables)
     session = botocore.session.Session()
     session.set_default_client_config(config)
@@ -209,7 +209,7 @@ def test_default_client_configuration(files, environment, config, variables):
 
 @pytest.mark.parametrize("kind", ["FIPS", "DUALSTACK"])
 def test_an_endpoint_that_is_given_is_used_as_it_is(environment, kind):
-    """FIPS and dual stack choose among the endpoints of AWS, as in boto3."""
+    """FIPS and dual stack do not change an endpoint that is given, as in boto3."""
     environment(**{f"AWS_USE_{kind}_ENDPOINT": "true"})
     assert found(region="us-east-1", endpoint_url=GENERAL).url.rstrip("/") == GENERAL
     assert found(region="us-east-1").url != GENERAL
@@ -219,7 +219,7 @@ def test_an_endpoint_that_is_given_is_used_as_it_is(environment, kind):
 
 
 def test_order_of_regions(files, environment):
-    """Argument, what the session says in code, AWS_REGION, AWS_DEFAULT_REGION, profile."""
+    """The order is argument, session, AWS_REGION, AWS_DEFAULT_REGION, profile."""
     files("[default]\nregion = eu-west-1\n[profile other]\nregion = eu-west-2\n")
     assert found().region == "eu-west-1"
     assert found(profile="other").region == "eu-west-2"
@@ -236,7 +236,7 @@ def test_order_of_regions(files, environment):
 
 
 def test_no_region(files):
-    """The message says where a Region may come from."""
+    """Without a Region, the error says where one may come from."""
     with pytest.raises(ConfigurationError, match=r"region is not set; needed: .*AWS_REGION"):
         found()
 
@@ -248,8 +248,8 @@ def test_no_region(files):
      "é", "a@b", "a:80", "a" * 64, "us-east-1\r\nHost: x", "\x00"],
     ids=ascii,
 )  # fmt: skip
-def test_regions_that_cannot_be(files, environment, region):
-    """A Region stands in a host name and in a signature, and holds nothing that could leave it."""
+def test_invalid_regions(files, environment, region):
+    """A Region that could break out of a host name or a signature is refused."""
     with pytest.raises(ConfigurationError, match="region is "):
         checked_region(region)
     with pytest.raises(ConfigurationError):
@@ -281,7 +281,7 @@ def test_regions_that_cannot_be(files, environment, region):
     ],
 )
 def test_endpoints(endpoint, url, host):
-    """The URL to post to and the host to sign for, without a default port."""
+    """An endpoint gives the URL to post to and the host to sign, without a default port."""
     assert checked_endpoint(endpoint) == (url, host)
 
 
@@ -328,7 +328,7 @@ REFUSED_ENDPOINTS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("endpoint", REFUSED_ENDPOINTS, ids=ascii)
 def test_endpoints_that_are_refused(endpoint, files, environment):
-    """Nothing but https to a plain host, or http on loopback; the message repeats no part of it."""
+    """Only https to a plain host, or http to loopback, is allowed; the error repeats no secret."""
     for attempt in (
         lambda: checked_endpoint(endpoint),
         lambda: found(region="us-east-1", endpoint_url=endpoint),
@@ -347,7 +347,7 @@ def test_endpoints_that_are_refused(endpoint, files, environment):
 
 
 def test_attempts(files, environment):
-    """From the environment or the config file; not said is not guessed."""
+    """The number of attempts comes from the environment or the config file, else it is None."""
     assert found(region="us-east-1").max_attempts is None
     files("[default]\nmax_attempts = 4\n")
     assert found(region="us-east-1").max_attempts == 4
@@ -356,8 +356,8 @@ def test_attempts(files, environment):
 
 
 @pytest.mark.parametrize("attempts", ["0", "-1", "many", "1.5"])
-def test_attempts_that_cannot_be(files, environment, attempts):
-    """At least one, and what was found is named, wherever it stands."""
+def test_invalid_attempts(files, environment, attempts):
+    """An invalid number of attempts is refused; the error names its setting and its value."""
     files(f"[default]\nmax_attempts = {attempts}\n")
     with pytest.raises(ConfigurationError, match=f"max_attempts of .* is '{attempts}'; allowed: "):
         found(region="us-east-1")
@@ -368,7 +368,7 @@ def test_attempts_that_cannot_be(files, environment, attempts):
 
 
 def test_user_agent(files, environment):
-    """Our name, the app id and what the session adds; no line break gets in."""
+    """The user agent has our name, the app id and the session's addition, but no line break."""
     agent = found(region="us-east-1").user_agent
     assert agent.startswith("eventbridge-partner/")
     assert "app/" not in agent
@@ -383,7 +383,7 @@ def test_user_agent(files, environment):
 
 
 def test_certificates(files, environment, tmp_path):
-    """AWS_CA_BUNDLE, the config file's, REQUESTS_CA_BUNDLE, SSL_CERT_FILE; it must exist."""
+    """The order is AWS_CA_BUNDLE, config file, REQUESTS_CA_BUNDLE, SSL_CERT_FILE; it must exist."""
     for name in ("own", "file", "general", "python's"):
         (tmp_path / name).touch()
     assert found(region="us-east-1").ca_bundle is True
@@ -414,7 +414,7 @@ def test_certificates(files, environment, tmp_path):
     ids=str,
 )
 def test_proxies(files, environment, variables, endpoint, expected):
-    """Those of the environment, unless the endpoint is to be reached without."""
+    """Proxies come from the environment, unless NO_PROXY covers the endpoint."""
     environment(**variables)
     configuration = found(region="us-east-1", endpoint_url=endpoint)
     assert configuration.proxies.get("https") == expected
@@ -422,7 +422,7 @@ def test_proxies(files, environment, variables, endpoint, expected):
 
 @pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "FTP_PROXY"])
 def test_only_the_proxy_of_the_scheme_is_taken(files, environment, name):
-    """As boto3 takes it, asked for the same URL."""
+    """Only the proxy for https is used, as in boto3."""
     environment(**{name: "http://proxy:1"})
     configuration = found(region="us-east-1")
     boto3s: Any = ProxyConfiguration(get_environ_proxies(configuration.url))
@@ -437,14 +437,14 @@ def test_only_the_proxy_of_the_scheme_is_taken(files, environment, name):
     "host", ["events..example", ".example", f"{'a' * 64}.example", "a." * 130 + "example"]
 )
 def test_a_host_that_no_name_server_can_know_is_refused(host):
-    """It is known before anything is sent."""
+    """A host name that DNS cannot hold is refused before anything is sent."""
     with pytest.raises(ConfigurationError, match="endpoint_url has an invalid host name"):
         checked_endpoint(f"https://{host}")
     assert checked_endpoint(f"https://{'a' * 63}.example.")[1] == f"{'a' * 63}.example."
 
 
 def test_proxies_of_the_session(files, environment):
-    """A session's own proxies go before the environment's."""
+    """A session's own proxies take precedence over the environment's."""
     environment(HTTPS_PROXY="http://environment:1")
     session = botocore.session.Session()
     session.set_default_client_config(Config(proxies={"https": "http://own:1"}))
@@ -452,7 +452,7 @@ def test_proxies_of_the_session(files, environment):
 
 
 def test_repr_shows_no_password(files, environment):
-    """A proxy's password is in no repr."""
+    """No repr shows a proxy's password."""
     environment(HTTPS_PROXY=f"http://user:{CANARY}@proxy:1")
     configuration = found(region="us-east-1")
     assert CANARY in configuration.proxies["https"]
@@ -461,7 +461,7 @@ def test_repr_shows_no_password(files, environment):
 
 
 def test_configuration_that_cannot_be_read(files):
-    """Whatever botocore finds wrong with its files is one error of ours."""
+    """A fault that botocore finds in its files becomes a ConfigurationError."""
     with pytest.raises(ConfigurationError):
         found(profile="missing", region="us-east-1")
     files("[default\nbroken")
@@ -470,7 +470,7 @@ def test_configuration_that_cannot_be_read(files):
 
 
 def test_sessions():
-    """A botocore or a boto3 session; nothing else."""
+    """A session is botocore's or boto3's; anything else is refused."""
     inner = botocore.session.Session()
     assert BotocoreSession.open(None, inner).session is inner
     assert BotocoreSession.open(None, boto3.Session(botocore_session=inner)).session is inner
@@ -486,7 +486,7 @@ def keeper(session=None, given=None, profile=None):
 
 
 def test_credentials_of_the_environment(files, environment):
-    """With and without a token."""
+    """The environment's credentials are found, with and without a token."""
     environment(AWS_ACCESS_KEY_ID="A", AWS_SECRET_ACCESS_KEY="S")
     assert keeper().frozen() == FrozenCredentials("A", "S", None)
     environment(AWS_SESSION_TOKEN="T")
@@ -494,7 +494,7 @@ def test_credentials_of_the_environment(files, environment):
 
 
 def test_credentials_of_a_profile(files):
-    """From the credentials file."""
+    """Credentials are found in the credentials file, for their own profile only."""
     files(credentials="[p]\naws_access_key_id = A\naws_secret_access_key = S\n")
     assert keeper(profile="p").frozen() == FrozenCredentials("A", "S", None)
     with pytest.raises(CredentialsError, match="no AWS credentials were found"):
@@ -502,7 +502,7 @@ def test_credentials_of_a_profile(files):
 
 
 def test_credentials_given(files, environment):
-    """The argument goes before everything that could be found."""
+    """Credentials that are given take precedence over all that could be found."""
     environment(AWS_ACCESS_KEY_ID="other", AWS_SECRET_ACCESS_KEY="other")
     assert keeper(given=Credentials("A", "S", "T")).frozen() == FrozenCredentials("A", "S", "T")
 
@@ -521,7 +521,7 @@ BAD = {
 
 
 class Given:
-    """Credentials of the caller's own making."""
+    """Credentials of a class of the caller's own."""
 
     def __init__(self, value):
         self.value = value
@@ -534,7 +534,7 @@ class Given:
 
 @pytest.mark.parametrize("frozen", BAD.values(), ids=BAD)
 def test_credentials_that_cannot_sign(frozen):
-    """What no header may hold, or no signature can do without, is refused without a word of it."""
+    """Credentials that cannot sign a request are refused; the error repeats nothing of them."""
     with pytest.raises(CredentialsError) as caught:
         keeper(given=Given(frozen)).frozen()
     assert CANARY not in str(caught.value)
@@ -544,7 +544,7 @@ def test_credentials_that_cannot_sign(frozen):
     "error", [RuntimeError(CANARY), OSError(CANARY), ValueError(CANARY), KeyError(CANARY)], ids=repr
 )
 def test_providers_that_raise(error):
-    """Whatever a source of credentials raises is one error of ours, without its words."""
+    """An error of a credentials provider becomes a CredentialsError with its type, not its text."""
     with pytest.raises(CredentialsError) as caught:
         keeper(given=Given(error)).frozen()
     assert CANARY not in str(caught.value)
@@ -555,7 +555,7 @@ def test_providers_that_raise(error):
 
 
 class Echoing(http.server.BaseHTTPRequestHandler):
-    """An endpoint for credentials that fails, and puts a secret into its answer."""
+    """A credentials endpoint that fails, with a secret in its answer."""
 
     def do_GET(self):
         body = f'{{"SecretAccessKey": "{CANARY}"}}'.encode()
@@ -569,7 +569,7 @@ class Echoing(http.server.BaseHTTPRequestHandler):
 
 
 def test_a_credentials_endpoint_that_fails_with_a_secret(files, environment, caplog, monkeypatch):
-    """What it says is in no exception and no log line of ours; botocore logs it at DEBUG."""
+    """The secret is in no exception or log line of ours; botocore logs it at DEBUG."""
     monkeypatch.setattr(botocore.utils.ContainerMetadataFetcher, "SLEEP_TIME", 0)
     caplog.set_level("DEBUG")
     with http.server.HTTPServer(("127.0.0.1", 0), Echoing) as server:
@@ -613,7 +613,7 @@ def process_profile(files, tmp_path, program):
 
 @pytest.mark.parametrize("program", PROCESSES.values(), ids=PROCESSES)
 def test_credential_processes_that_fail(files, tmp_path, program):
-    """A process that does not answer as it should is a CredentialsError."""
+    """A credential process that fails, or prints something else, raises a CredentialsError."""
     process_profile(files, tmp_path, program.format(canary=CANARY))
     with pytest.raises(CredentialsError) as caught:
         keeper().frozen()
@@ -621,7 +621,7 @@ def test_credential_processes_that_fail(files, tmp_path, program):
 
 
 def test_credential_process_that_does_not_exist(files):
-    """Nor is one that is not there anything else."""
+    """A credential process that does not exist raises a CredentialsError."""
     files("[default]\ncredential_process = /nonexistent/process\n")
     with pytest.raises(CredentialsError):
         keeper().frozen()
@@ -631,7 +631,7 @@ def test_credential_process_that_does_not_exist(files):
 
 
 def counting_process(tmp_path, files, *, changes=True):
-    """A credential process that gives new credentials each time, and counts how often."""
+    """Configure a credential process with new credentials for each call; return a call counter."""
     log = tmp_path / "log"
     log.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
     process_profile(
@@ -649,7 +649,7 @@ def counting_process(tmp_path, files, *, changes=True):
 
 @pytest.mark.process
 def test_refresh(files, tmp_path):
-    """What the service calls expired is fetched again, though it says that it is good."""
+    """Credentials that the service calls expired are refreshed, even if they claim to be valid."""
     calls = counting_process(tmp_path, files)
     keys = keeper()
     first = keys.frozen()
@@ -658,7 +658,7 @@ def test_refresh(files, tmp_path):
     keys.refresh(first)
     assert keys.frozen() == FrozenCredentials("A2", "S", "T2")
     assert calls() == 2
-    # Somebody else's request of before the refresh: nothing is to be done.
+    # For another request from before the refresh, there is nothing to do.
     keys.refresh(first)
     assert keys.frozen() == FrozenCredentials("A2", "S", "T2")
     assert calls() == 2
@@ -666,7 +666,7 @@ def test_refresh(files, tmp_path):
 
 @pytest.mark.process
 def test_many_threads_refresh_once(files, tmp_path):
-    """Twenty requests come back with the same expired token; one fetches."""
+    """Twenty threads with the same expired token refresh once."""
     calls = counting_process(tmp_path, files)
     keys = keeper()
     stale = keys.frozen()
@@ -687,7 +687,7 @@ def test_many_threads_refresh_once(files, tmp_path):
 
 @pytest.mark.process
 def test_many_threads_look_once(files, tmp_path):
-    """Nor do twenty threads that all start look for credentials twenty times."""
+    """Twenty threads that start together look for credentials once."""
     calls = counting_process(tmp_path, files)
     keys = keeper()
     threads = [threading.Thread(target=keys.frozen) for _ in range(20)]
@@ -700,7 +700,7 @@ def test_many_threads_look_once(files, tmp_path):
 
 @pytest.mark.process
 def test_refresh_without_success(files, tmp_path):
-    """If there are none any more, that is said."""
+    """A refresh that fails raises a CredentialsError."""
     counting_process(tmp_path, files)
     keys = keeper()
     stale = keys.frozen()
@@ -709,8 +709,8 @@ def test_refresh_without_success(files, tmp_path):
         keys.refresh(stale)
 
 
-def test_refresh_of_what_is_gone(files):
-    """If there are no credentials any more, that is said."""
+def test_refresh_of_credentials_that_are_gone(files):
+    """If the credentials are gone at a refresh, a CredentialsError says so."""
     files(credentials="[default]\naws_access_key_id = A\naws_secret_access_key = S\n")
     keys = keeper()
     stale = keys.frozen()
@@ -720,7 +720,7 @@ def test_refresh_of_what_is_gone(files):
 
 
 def test_given_credentials_are_not_replaced(files, environment):
-    """Who gives credentials refreshes them: nobody else's are signed with."""
+    """A refresh never replaces credentials that the caller gave."""
     environment(AWS_ACCESS_KEY_ID="other", AWS_SECRET_ACCESS_KEY="other")
     keys = keeper(given=Credentials("A", "S", "T"))
     keys.refresh(keys.frozen())
@@ -728,14 +728,14 @@ def test_given_credentials_are_not_replaced(files, environment):
 
 
 def test_credentials_of_a_session_are_not_replaced(files, environment):
-    """Nor are those that were given to a session, fixed or refreshing themselves."""
+    """A refresh never replaces credentials that a session was given, static or refreshable."""
     environment(AWS_ACCESS_KEY_ID="other", AWS_SECRET_ACCESS_KEY="other")
     session: Any = boto3.Session("A", "S", "T", region_name="us-east-1")
     keys = keeper(session)
     keys.refresh(keys.frozen())
     assert keys.frozen() == FrozenCredentials("A", "S", "T")
 
-    # Also where there are no others to be found.
+    # Nor does it fail if there are no others to find.
     environment(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
     keys.refresh(keys.frozen())
     assert keys.frozen() == FrozenCredentials("A", "S", "T")
@@ -743,7 +743,7 @@ def test_credentials_of_a_session_are_not_replaced(files, environment):
 
     session = botocore.session.Session()
     expiry = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=5)
-    # The usual recipe for a role that is assumed again and again.
+    # The usual recipe for a role that is assumed repeatedly.
     session._credentials = RefreshableCredentials(
         "A", "S", "T", expiry, refresh_using=dict, method="sts-assume-role"
     )
@@ -753,7 +753,7 @@ def test_credentials_of_a_session_are_not_replaced(files, environment):
 
 
 def test_credentials_that_refresh_themselves():
-    """botocore's refreshable credentials are asked for each signature."""
+    """botocore's refreshable credentials are asked again for each signature."""
     count = iter(range(1, 100))
 
     def fetch():
@@ -772,7 +772,7 @@ def test_credentials_that_refresh_themselves():
 
 
 def test_refreshing_that_fails():
-    """botocore raises RuntimeError for refreshed credentials that are expired: ours all the same."""
+    """botocore's RuntimeError for a refresh that gives expired credentials becomes ours."""
     expired = {
         "access_key": CANARY,
         "secret_key": CANARY,
@@ -785,11 +785,11 @@ def test_refreshing_that_fails():
     assert CANARY not in str(caught.value)
 
 
-# ---------------------------------------------------------------- the edge
+# ---------------------------------------------------------------- the signing edge
 
 
 def test_requests_are_signed_by_the_corrected_clock(files, monkeypatch):
-    """Headers are those that botocore would sign, at the service's time once that is known."""
+    """Requests are signed as botocore signs them, at the service's time once it is known."""
     now = 1_893_553_445.0
     edge = SigningEdge(found(region="us-east-1"), clock=lambda: now)
     keys = FrozenCredentials("A", CANARY, CANARY)
@@ -825,7 +825,7 @@ def signature_by_botocore(request, moment, monkeypatch):
 
 
 def test_time_goes_on_after_a_correction(files):
-    """The correction is an offset: the signature's time goes on with the clock."""
+    """The correction is an offset: the signing time advances with the clock."""
     times = iter([100.0, 100.0, 160.0])
     edge = SigningEdge(found(region="us-east-1"), clock=lambda: next(times))
     call = calls.Call("PutPartnerEvents", b"", bytes.decode)
@@ -839,7 +839,7 @@ def test_time_goes_on_after_a_correction(files):
 
 
 def test_a_profile_is_shown_escaped():
-    """The name of a profile comes from the environment: it cannot forge a line of a log."""
+    """The profile's name is escaped in errors, so that it cannot forge a log line."""
     client = PartnerEventsClient("us-east-1", profile="x\r\ny\x1b[2K")
     with pytest.raises(ConfigurationError) as caught:
         client.look_up()

@@ -1,4 +1,4 @@
-"""Credentials that are about to expire, or that were revoked: as long as they can be had."""
+"""Credentials that expire soon are used until they do; revoked ones are refreshed once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CANARY = "s3cr3t-canary"
 
 
 class Source:
-    """A source of credentials, as a role has one: it counts how often it is asked."""
+    """A source of credentials, like a role's, that counts how often it is asked."""
 
     def __init__(self, service: FakeEventBridge, *, lasts: float) -> None:
         self.asked = 0
@@ -67,10 +67,10 @@ def events(count: int = 1) -> list[PartnerEvent]:
     return [PartnerEvent(SOURCE, "t", {"n": number}) for number in range(count)]
 
 
-def test_what_is_still_valid_is_used_until_it_expires(
+def test_credentials_are_used_until_they_expire(
     service: FakeEventBridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With one warning, while the source of fresh ones is broken."""
+    """While refreshing fails, valid credentials are still used, with one warning."""
     source = Source(service, lasts=60)
     source.is_broken = True
     client = client_of(service, source.credentials)
@@ -91,16 +91,16 @@ def test_what_is_still_valid_is_used_until_it_expires(
     )
 
 
-def test_what_has_expired_is_not_used(service: FakeEventBridge) -> None:
-    """Then there are no credentials, and the error says so."""
+def test_expired_credentials_are_not_used(service: FakeEventBridge) -> None:
+    """Expired credentials that cannot be refreshed raise a CredentialsError."""
     source = Source(service, lasts=-1)
     source.is_broken = True
     with pytest.raises(CredentialsError, match="could not be fetched"):
         client_of(service, source.credentials).put_events(events())
 
 
-def test_one_call_asks_once_for_those_that_expire_soon(service: FakeEventBridge) -> None:
-    """Inside of botocore's window, whose source gives credentials that end in it too."""
+def test_one_call_refreshes_once(service: FakeEventBridge) -> None:
+    """A call refreshes once, even if the new credentials are in botocore's window as well."""
     source = Source(service, lasts=60)
     client = client_of(service, source.credentials)
     before = source.asked
@@ -116,7 +116,7 @@ CODES = ["UnrecognizedClientException", "InvalidClientTokenId"]
 
 @pytest.mark.parametrize("code", CODES)
 def test_revoked_credentials_are_refreshed_once(service: FakeEventBridge, code: str) -> None:
-    """A role whose session was revoked has another one."""
+    """Revoked credentials are refreshed, and the request is retried with the new ones."""
     source = Source(service, lasts=7200)
     client = client_of(service, source.credentials)
     service.rotate_credentials()
@@ -130,8 +130,8 @@ def test_revoked_credentials_are_refreshed_once(service: FakeEventBridge, code: 
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_if_that_does_not_help_the_refusal_stands(service: FakeEventBridge, code: str) -> None:
-    """It is tried once, and not for each request."""
+def test_credentials_refused_after_a_refresh(service: FakeEventBridge, code: str) -> None:
+    """If a refresh does not help, events are rejected, and later calls do not refresh again."""
     source = Source(service, lasts=7200)
     client = client_of(service, source.credentials)
     service.play(FailRequest(code, 400, times=None))
@@ -146,7 +146,7 @@ def test_if_that_does_not_help_the_refusal_stands(service: FakeEventBridge, code
 
 @pytest.mark.parametrize("code", CODES)
 def test_static_credentials_are_refused_at_once(service: FakeEventBridge, code: str) -> None:
-    """There are no others."""
+    """Static credentials cannot be refreshed: events are rejected after one attempt."""
     found = service.credentials.get_frozen_credentials()
     static = Credentials(found.access_key, found.secret_key, found.token)
     service.play(FailRequest(code, 400, times=None))
@@ -158,7 +158,7 @@ def test_static_credentials_are_refused_at_once(service: FakeEventBridge, code: 
 
 
 def test_single_requests_too(service: FakeEventBridge) -> None:
-    """An operation on sources has one more try, and the raw call leaves the next one better off."""
+    """A source operation refreshes and retries once; the raw call does not retry."""
     source = Source(service, lasts=7200)
     client = client_of(service, source.credentials)
     client.look_up()
@@ -189,14 +189,14 @@ async def _on_a_loop(service: FakeEventBridge, lasts: float) -> tuple[Any, Sourc
 
 
 def test_on_a_loop_too(service: FakeEventBridge) -> None:
-    """Asked on a thread, and the call goes on when there are others."""
+    """The asyncio client refreshes revoked credentials too, and the event is accepted."""
     outcome, source = asyncio.run(_on_a_loop(service, 7200))
     assert isinstance(outcome, Accepted)
     assert source.asked == 2
 
 
 def test_many_requests_refused_at_a_time_refresh_once(service: FakeEventBridge) -> None:
-    """Those that were signed with the ones before find the others here."""
+    """Requests that were signed with the same stale credentials share one refresh."""
     source = Source(service, lasts=7200)
     keeper = CredentialsKeeper(None, source.credentials)  # type: ignore[arg-type]
     stale = keeper.frozen()

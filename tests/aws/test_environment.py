@@ -1,4 +1,4 @@
-"""What the environment alone says is read as botocore reads it, and without importing botocore."""
+"""The environment is read as botocore reads it, without importing botocore if it suffices."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ VALUES = {
     "AWS_CONFIG_FILE": FILES,
     "AWS_SHARED_CREDENTIALS_FILE": FILES,
     "AWS_DATA_PATH": ["", MISSING],
-    # What makes no difference to us.
+    # These make no difference to us.
     "AWS_ACCOUNT_ID": ANY_TEXT,
     "AWS_CREDENTIAL_FILE": ANY_TEXT,
     "AWS_DEFAULTS_MODE": ["", "legacy", "auto", "x"],
@@ -85,20 +85,20 @@ VALUES = {
     "AWS_STS_REGIONAL_ENDPOINTS": ANY_TEXT,
     "BOTO_CONFIG": ANY_TEXT,
 }
-"""What each variable of an environment may hold; it may be missing, too."""
+"""The values that each variable can have; it can also be missing."""
 
 RARE = {
     "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_DATA_PATH", "AWS_SECURITY_TOKEN",
     "AWS_CREDENTIAL_EXPIRATION", "AWS_METADATA_SERVICE_TIMEOUT",
     "AWS_METADATA_SERVICE_NUM_ATTEMPTS", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
 }  # fmt: skip
-"""Botocore is asked wherever they are; with all of them in half of the cases, it always would be."""
+"""If one of them is set, botocore is asked; if they were common, it always would be."""
 
 COMMON = {"AWS_REGION": "us-west-2", "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S"}
 
 
 def an_environment(chance):
-    """Return an environment: as it should be, or with a few surprises, or with many."""
+    """Return an environment: a normal one, or one with a few surprises, or with many."""
     variables = dict(chance.choice([{}, COMMON]))
     rare = chance.random() < 0.25
     for name in chance.sample(sorted(VALUES), chance.randrange(13)):
@@ -109,7 +109,7 @@ def an_environment(chance):
 
 @pytest.fixture
 def only(monkeypatch, tmp_path):
-    """Set the environment to some variables, with a home that is empty but for a file."""
+    """Set the environment to these variables, with a home that holds one file."""
     (tmp_path / "config").write_text("[default]\nregion = eu-west-3\n")
     before = dict(os.environ)
     kept = {name: before[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in before}
@@ -124,7 +124,7 @@ def only(monkeypatch, tmp_path):
 
 
 LOADER = Loader()
-"""One for all sessions: it keeps the files that it has read."""
+"""Shared by all sessions, because it caches the files that it has read."""
 
 
 def session():
@@ -142,14 +142,14 @@ def result(of):
 
 
 class Finder:
-    """Finds the credentials of the environment, or those of a session."""
+    """Finds credentials by calling the given function."""
 
     def __init__(self, find):
         self.find_credentials = self.find_other_credentials = find
 
 
 def compare(endpoint_url):
-    """Hold both readings of the environment against each other; return what could be read."""
+    """Compare both readings of the environment; return the parts that could be read."""
     if not speaks_alone():
         return set()
     read = {"settings"}
@@ -159,9 +159,7 @@ def compare(endpoint_url):
             lambda: resolve(EnvironmentSettings(), region=None, endpoint_url=endpoint_url)
         )
     except NotUnderstoodError:
-        assert not isinstance(
-            theirs, AwsConfiguration
-        )  # but an error, in words that are botocore's
+        assert not isinstance(theirs, AwsConfiguration)  # but an error, in botocore's words
     else:
         assert ours == theirs
         read.add("configuration" if isinstance(ours, AwsConfiguration) else "error")
@@ -179,7 +177,7 @@ def compare(endpoint_url):
 
 @pytest.mark.slow
 def test_environments_are_read_as_botocore_does(only):
-    """Thousands of environments, empty, malformed and conflicting, mean the same to botocore."""
+    """Thousands of environments, some malformed or conflicting, are read as botocore reads them."""
     read: Counter[str] = Counter()
     for seed in range(3_000):
         chance = random.Random(seed)
@@ -203,7 +201,7 @@ def every_region():
 @pytest.mark.parametrize("fips", ["false", "true"])
 @pytest.mark.parametrize("dual_stack", ["false", "true"])
 def test_every_region_has_botocores_endpoint(only, fips, dual_stack):
-    """Each Region that botocore knows, and one that it does not know yet, gives the same URL."""
+    """Each Region that botocore knows, and two that it does not know, get botocore's endpoint."""
     only({"AWS_USE_FIPS_ENDPOINT": fips, "AWS_USE_DUALSTACK_ENDPOINT": dual_stack})
     asked = session()
     regions = [*every_region(), "us-east-99", "xx-new-1"]
@@ -234,8 +232,8 @@ def test_every_region_has_botocores_endpoint(only, fips, dual_stack):
     ],
     ids=str,
 )
-def test_other_sources_are_botocores(only, variables):
-    """A profile or a file that exists is botocore's to read."""
+def test_profiles_and_files_are_left_to_botocore(only, variables):
+    """A profile, or a file that exists, is left to botocore."""
     only(COMMON)
     assert speaks_alone()
     only({**COMMON, **variables})
@@ -243,8 +241,8 @@ def test_other_sources_are_botocores(only, variables):
 
 
 @pytest.mark.parametrize("name", ["config", "credentials"])
-def test_files_at_their_usual_place_are_botocores(only, tmp_path, name):
-    """So is a file in the home directory."""
+def test_files_in_the_home_directory_are_left_to_botocore(only, tmp_path, name):
+    """A config or credentials file in the home directory is left to botocore."""
     only(COMMON)
     (tmp_path / ".aws").mkdir()
     assert speaks_alone()
@@ -252,23 +250,23 @@ def test_files_at_their_usual_place_are_botocores(only, tmp_path, name):
     assert not speaks_alone()
 
 
-def test_own_models_are_botocores(only, tmp_path):
-    """Data files in the home directory go before those that botocore is installed with."""
+def test_custom_models_are_left_to_botocore(only, tmp_path):
+    """Data files in the home directory override botocore's own, so botocore reads them."""
     only(COMMON)
     (tmp_path / ".aws" / "models").mkdir(parents=True)
     assert not speaks_alone()
 
 
 @pytest.mark.parametrize("platform", ["win32", "darwin"])
-def test_proxies_of_the_system_are_botocores(only, monkeypatch, platform):
-    """Where proxies can come from the system, the environment does not say everything."""
+def test_system_proxies_are_left_to_botocore(only, monkeypatch, platform):
+    """On Windows and macOS, proxies can come from the system, so botocore is asked."""
     only(COMMON)
     monkeypatch.setattr(sys, "platform", platform)
     assert not speaks_alone()
 
 
-def test_initializers_are_botocores(only, monkeypatch):
-    """An application can ask botocore to call it with every session: then there is one."""
+def test_initializers_are_called(only, monkeypatch):
+    """If an application has registered an initializer, a session is opened and passed to it."""
     only(COMMON)
     monkeypatch.setattr(botocore, "_INITIALIZERS", [])
     called = []
@@ -280,16 +278,16 @@ def test_initializers_are_botocores(only, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_EXPIRATION", "AWS_METADATA_SERVICE_TIMEOUT"]
 )
-def test_uncertain_credentials_are_botocores(only, name):
-    """Variables that say more about credentials leave them to botocore."""
+def test_qualified_credentials_are_left_to_botocore(only, name):
+    """Variables that qualify the credentials leave them to botocore."""
     only(COMMON)
     assert EnvironmentCredentials.find() is not None
     only({**COMMON, name: "1"})
     assert EnvironmentCredentials.find() is None
 
 
-def test_a_profile_or_a_session_is_asked(only):
-    """What was given to the client goes before the environment, as it always did."""
+def test_a_profile_or_a_session_wins(only):
+    """A given profile or session takes precedence over the environment."""
     only(COMMON)
     opened = botocore.session.Session()
     opened.set_config_variable("region", "sa-east-1")
@@ -307,7 +305,7 @@ def test_a_profile_or_a_session_is_asked(only):
 
 
 def test_an_expired_token_reads_the_environment_again(only):
-    """Who renews the variables of a process has the next request signed with the new ones."""
+    """New values of the variables are used once the service calls the token expired."""
     only({**COMMON, "AWS_SESSION_TOKEN": "T1"})
     credentials = SharedSession().credentials
     assert credentials.may_block()
@@ -322,7 +320,7 @@ def test_an_expired_token_reads_the_environment_again(only):
 
 
 def test_an_empty_token_is_none(only):
-    """Credentials without a token are renewed, too, when the service wants others."""
+    """An empty token counts as none, and such credentials can be renewed too."""
     only({**COMMON, "AWS_SESSION_TOKEN": ""})
     credentials = SharedSession().credentials
     stale = credentials.frozen()
@@ -333,7 +331,7 @@ def test_an_empty_token_is_none(only):
 
 
 def test_variables_that_are_gone(only):
-    """If an expired token has gone from the environment and there is no other, that is said."""
+    """If the variables are gone when the token expires, a CredentialsError says so."""
     only(COMMON)
     credentials = SharedSession().credentials
     stale = credentials.frozen()
@@ -343,7 +341,7 @@ def test_variables_that_are_gone(only):
 
 
 def test_another_identity_is_not_taken(only, tmp_path):
-    """Credentials that a file has meanwhile are somebody else's."""
+    """Credentials that appear in a file meanwhile are ignored: they are somebody else's."""
     only(COMMON)
     credentials = SharedSession().credentials
     stale = credentials.frozen()
@@ -356,12 +354,12 @@ def test_another_identity_is_not_taken(only, tmp_path):
 
 
 def test_credentials_do_not_show(only):
-    """Nor do they in the repr of what holds them."""
+    """The repr of the environment's credentials shows no key."""
     only({**COMMON, "AWS_ACCESS_KEY_ID": "s3cret", "AWS_SECRET_ACCESS_KEY": "s3cret"})
     assert "s3cret" not in repr(EnvironmentCredentials.find())
 
 
-# ---------------------------------------------------------------- nothing of botocore
+# ---------------------------------------------------------------- without botocore
 
 
 PROGRAM = """
@@ -388,7 +386,7 @@ print(client.endpoint_url, sorted({"botocore", "boto3", "tenacity"} & set(sys.mo
     ids=str,
 )
 def test_botocore_is_not_imported(tmp_path, variables, printed):
-    """A process whose settings are in its environment sends, and never loads botocore."""
+    """A process with all settings in its environment sends without importing botocore."""
     environment = {**COMMON, **variables, "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     finished = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=environment, check=True, capture_output=True, text=True
@@ -397,7 +395,7 @@ def test_botocore_is_not_imported(tmp_path, variables, printed):
 
 
 def test_credentials_from_elsewhere_load_botocore_at_the_first_use(only, monkeypatch):
-    """Not when the first request is signed, where a fork could meet a module that is half imported."""
+    """Botocore is opened at the first look-up, not at signing, where a fork could interrupt it."""
     opened = []
     monkeypatch.setattr(
         "eventbridge_partner.aws.session.BotocoreSession.open", lambda *_: opened.append(True)
@@ -409,12 +407,12 @@ def test_credentials_from_elsewhere_load_botocore_at_the_first_use(only, monkeyp
     assert opened
 
 
-# ---------------------------------------------------------------- data files that are not as expected
+# ---------------------------------------------------------------- unexpected data files
 
 
 @pytest.fixture
 def installed(tmp_path):
-    """A folder as botocore's, whose files a test replaces."""
+    """Return a folder like botocore's, a function that replaces its rules, and the rules."""
     folder = tmp_path / "botocore"
     service = folder / "data" / "events" / "2015-10-07"
     service.mkdir(parents=True)
@@ -436,7 +434,7 @@ def endpoint(found, region="us-east-1"):
 
 
 def test_packed_or_plain_files(installed):
-    """Files are packed or not, as the distribution likes."""
+    """The rules are read from a compressed file or from a plain one."""
     found, write, rules = installed
     assert found.version() == "1.2.3"
     assert endpoint(found) == "https://events.us-east-1.amazonaws.com"
@@ -483,7 +481,7 @@ NOT_UNDERSTOOD = {
 
 @pytest.mark.parametrize("rules", NOT_UNDERSTOOD.values(), ids=NOT_UNDERSTOOD)
 def test_rules_that_are_not_understood(installed, rules):
-    """Botocore follows what is not understood here."""
+    """Rules that we do not understand raise NotUnderstoodError, so that botocore is asked."""
     found, write, _ = installed
     write({"parameters": PARAMETERS, "rules": [rule([])]})
     assert endpoint(found) == "https://x"
@@ -501,7 +499,7 @@ def test_rules_that_are_not_understood(installed, rules):
     ],
 )
 def test_parameters_that_are_not_understood(installed, parameters):
-    """So it does where the rules want to know something else."""
+    """Rules with other parameters than ours raise NotUnderstoodError."""
     found, write, _ = installed
     write({"parameters": parameters, "rules": [rule([])]})
     with pytest.raises(NotUnderstoodError):
@@ -510,15 +508,15 @@ def test_parameters_that_are_not_understood(installed, parameters):
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b"\xff", b'{"rules": []}'])
 def test_files_that_are_not_understood(installed, content):
-    """Nor does a broken file stop the client here."""
+    """A broken rules file raises NotUnderstoodError."""
     found, write, _ = installed
     write(content)
     with pytest.raises(NotUnderstoodError):
         endpoint(found)
 
 
-def test_files_that_are_not_there(tmp_path):
-    """A botocore in a zip file is asked."""
+def test_missing_files(tmp_path):
+    """A botocore without a readable folder, as in a zip file, raises NotUnderstoodError."""
     found = InstalledBotocore(tmp_path / "archive.zip" / "botocore")
     with pytest.raises(NotUnderstoodError):
         endpoint(found)
@@ -528,15 +526,15 @@ def test_files_that_are_not_there(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "__version__ = compute()\n", "# __version__ = '1'\n"])
 def test_versions_that_are_not_understood(installed, tmp_path, content):
-    """A version that is written in another way is botocore's to say."""
+    """A version that is not a plain literal raises NotUnderstoodError."""
     found, _, _ = installed
     (tmp_path / "botocore" / "__init__.py").write_text(content)
     with pytest.raises(NotUnderstoodError):
         found.version()
 
 
-def test_botocore_is_asked_for_what_is_not_understood(only, monkeypatch):
-    """The client notices nothing of it."""
+def test_botocore_is_asked_if_its_files_are_not_understood(only, monkeypatch):
+    """Botocore is asked if its files are not understood, and the configuration is the same."""
     only(COMMON)
     expected = SharedSession().resolve(None, None)
     monkeypatch.setattr(sys, "meta_path", [Elsewhere, *sys.meta_path])
@@ -547,7 +545,7 @@ def test_botocore_is_asked_for_what_is_not_understood(only, monkeypatch):
 
 
 class Elsewhere:
-    """Finds botocore in no folder."""
+    """Finds botocore without a folder."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):

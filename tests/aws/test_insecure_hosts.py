@@ -1,4 +1,4 @@
-"""http goes to loopback, and to hosts that are named for it; never to one of AWS."""
+"""Plain http is allowed to loopback and to hosts that are named for it, but never to AWS."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def looked_up(**settings):
 @pytest.mark.parametrize("host", ["localstack", "host.docker.internal", "10.1.2.3", "[fd00::1]"])
 @pytest.mark.parametrize("kind", [PartnerEventsClient, AsyncPartnerEventsClient])
 def test_a_host_that_is_named(kind, host):
-    """http to it is fine, for siblings in other Regions as well."""
+    """http to a named host is allowed, for siblings in other Regions as well."""
     client = kind(endpoint_url=f"http://{host}:4566", insecure_hosts=[host])
     assert client.endpoint_url == f"http://{host}:4566/"
     assert client.in_region("us-east-1").endpoint_url == f"http://{host}:4566/"
 
 
 def test_a_host_that_the_environment_names(monkeypatch):
-    """Several with commas between them, whichever setting holds the endpoint."""
+    """The environment can name several hosts, whichever setting holds the endpoint."""
     monkeypatch.setenv(insecure_hosts.VARIABLE, " LocalStack., sidecar,")
     assert looked_up(endpoint_url="http://localstack:4566") == "http://localstack:4566/"
     monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", "http://SIDECAR")
@@ -64,7 +64,7 @@ def test_a_host_that_the_environment_names(monkeypatch):
     ],
 )
 def test_a_host_that_is_not_named(endpoint, hosts, monkeypatch):
-    """It is refused with the name of the setting at fault, and of those that would allow it."""
+    """http to another host is refused; the error names the setting, and those that allow it."""
     with pytest.raises(ConfigurationError, match=rf"^endpoint_url has .*{BOTH}$"):
         PartnerEventsClient(endpoint_url=endpoint, insecure_hosts=hosts)
     for variable in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EVENTBRIDGE"):
@@ -77,7 +77,7 @@ NONE = ["*", "*.local", "http://localstack", "localstack:4566", "", "a b", "é",
 
 
 @pytest.mark.parametrize("host", NONE, ids=ascii)
-def test_what_is_no_exact_name(host, monkeypatch):
+def test_a_host_must_be_an_exact_name(host, monkeypatch):
     """Wildcards, URLs and ports are refused, in the argument and in the environment."""
     with pytest.raises(ConfigurationError, match=r"^insecure_hosts has .*without a scheme"):
         PartnerEventsClient(insecure_hosts=[host])
@@ -88,7 +88,7 @@ def test_what_is_no_exact_name(host, monkeypatch):
 
 
 def test_one_text_is_not_many_hosts():
-    """A str would name one host for each of its letters."""
+    """A str is refused, because it would name one host per character."""
     with pytest.raises(ConfigurationError, match=r'is of type str; .*\("localstack",\)'):
         PartnerEventsClient(insecure_hosts="localstack")
 
@@ -101,7 +101,7 @@ def suffixes_of_aws():
 
 @pytest.mark.parametrize("suffix", suffixes_of_aws())
 def test_no_host_of_aws(suffix, monkeypatch):
-    """Whatever the partition, AWS is sent to by https."""
+    """http to AWS cannot be allowed, in any partition."""
     prefixes = ("events.us-east-1", "vpce-1.events.eu-west-1.vpce", "EVENTS")
     for prefix, dot in itertools.product(prefixes, ("", ".")):
         host = f"{prefix}.{suffix}{dot}"
@@ -114,12 +114,12 @@ def test_no_host_of_aws(suffix, monkeypatch):
 
 @pytest.mark.parametrize("host", ["laws", "amazonaws.example.test", "my-aws", "api.aws.test"])
 def test_hosts_that_only_look_like_aws(host):
-    """What merely has such letters in it is a host like any other."""
+    """A host whose name only resembles AWS's can be allowed like any other."""
     assert looked_up(endpoint_url=f"http://{host}", insecure_hosts=[host]) == f"http://{host}/"
 
 
 def test_one_warning(caplog):
-    """It says once in a process which host is sent to in clear text; loopback needs no warning."""
+    """Sending to a host in clear text is logged once per process; loopback needs no warning."""
     service = FakeEventBridge()
     for _ in range(2):
         with PartnerEventsClient(

@@ -1,4 +1,4 @@
-"""Errors and what was looked up name the setting that won: an argument, a variable or a file."""
+"""Errors and look-ups name the setting that won: an argument, a variable or a file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def files(tmp_path, monkeypatch):
 
 @pytest.fixture(params=["environment", "botocore"])
 def reader(request, files):
-    """Both ways to read the environment."""
+    """Read the environment directly, or through botocore."""
     if request.param == "botocore":
         files()
 
@@ -46,7 +46,7 @@ def test_arguments(reader):
 
 
 def test_variables(reader, monkeypatch):
-    """Those that won, where several say something."""
+    """If several variables are set, the one that won is named."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     assert origins().region == "AWS_DEFAULT_REGION"
     assert origins().endpoint == "the Region"
@@ -72,7 +72,7 @@ def test_variables(reader, monkeypatch):
 
 
 def test_files(files):
-    """With the profile, and that of the two files which wins."""
+    """A setting from a file is named with its profile, and with the file that won."""
     config, credentials = files(
         f"[profile dev]\nregion = eu-west-1\nca_bundle = {__file__}\n"
         "endpoint_url = https://own.example.com\n",
@@ -85,7 +85,7 @@ def test_files(files):
 
 
 def test_sessions(files):
-    """What was said to them in code."""
+    """A setting made in code is named as the session's, or as its default client config's."""
     files()
     session = boto3.Session(region_name="eu-west-1")
     assert origins(session=session).region == "the session"
@@ -109,7 +109,7 @@ def test_sessions(files):
     ],
 )
 def test_variables_at_fault_are_named(reader, monkeypatch, name, value):
-    """An error begins with the name of the variable, whoever reads it."""
+    """An error begins with the variable's name, whether botocore reads it or we do."""
     if "REGION" not in name:
         monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv(name, value)
@@ -121,7 +121,7 @@ def test_variables_at_fault_are_named(reader, monkeypatch, name, value):
 
 @pytest.mark.parametrize("setting", ["region", "endpoint_url", "ca_bundle", "max_attempts"])
 def test_files_at_fault_are_named(files, setting):
-    """So do those about what stands in a file."""
+    """An error about a file begins with the setting, the profile and the file."""
     config, _ = files(f"[profile dev]\nregion = us-east-1\n{setting} = not this\n")
     if setting == "region":
         config, _ = files("[profile dev]\nregion = not this\n")
@@ -132,7 +132,7 @@ def test_files_at_fault_are_named(files, setting):
 
 @pytest.mark.parametrize("variable", [None, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"])
 def test_a_profile_that_does_not_exist(files, monkeypatch, variable):
-    """What names it, and the files in which it is not."""
+    """The error says what names the profile, and which files lack it."""
     config, credentials = files()
     if variable is not None:
         monkeypatch.setenv(variable, "gone")
@@ -148,7 +148,7 @@ def test_a_profile_that_does_not_exist(files, monkeypatch, variable):
     "name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
 )
 def test_credentials_at_fault_are_named(reader, monkeypatch, name):
-    """The one variable of the three, and nothing of what it holds."""
+    """The error names the one variable at fault, and shows nothing of its value."""
     for each in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(each, f"{CANARY}\n" if each == name else CANARY)
     with pytest.raises(CredentialsError, match=f"from {name} holds a space") as caught:
@@ -157,14 +157,14 @@ def test_credentials_at_fault_are_named(reader, monkeypatch, name):
 
 
 def test_half_of_a_pair_of_keys(monkeypatch):
-    """The variable that is missing."""
+    """The error names the variable that is missing."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", CANARY)
     with pytest.raises(CredentialsError, match="AWS_SECRET_ACCESS_KEY is missing"):
         PartnerEventsClient("us-east-1").look_up(credentials=True)
 
 
 def test_keys_of_a_file_at_fault(files):
-    """The file."""
+    """The error says that the key comes from the credentials file."""
     files("", f"[default]\naws_access_key_id = A\naws_secret_access_key = {CANARY} x\n")
     with pytest.raises(CredentialsError, match="secret access key from AWS's credentials file"):
         PartnerEventsClient("us-east-1").look_up(credentials=True)

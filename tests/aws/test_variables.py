@@ -23,15 +23,15 @@ from tests.aws import variables
     ],
 )
 def test_a_new_variable_is_noticed(tmp_path, line):
-    """Wherever it is named, in a table or where it is read."""
+    """A new variable is noticed wherever a module names or reads it."""
     (tmp_path / "old.py").write_text('import os\nos.environ.get("AWS_CA_BUNDLE")\n')
     assert variables.unknown_variables(tmp_path) == {}
     (tmp_path / "new.py").write_text(f"import os\n{line}\n")
     assert set(variables.unknown_variables(tmp_path).values()) == {"new.py"}
 
 
-def test_what_is_said_to_be_read_is_read():
-    """The table says of each variable what the package does about it."""
+def test_variables_listed_as_read_are_read():
+    """The package's code names every variable that the table lists as read."""
     source = "\n".join(
         inspect.getsource(module) for module in (environment, configuration, settings)
     )

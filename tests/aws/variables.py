@@ -3,8 +3,8 @@ Which environment variables botocore reads, and what the package does about each
 
     python -m tests.aws.variables
 
-fails if the botocore that is installed reads one that is not named here. Then somebody has to look
-whether it changes a setting that `aws/environment.py` reads. A scheduled job runs it with the
+exits with status 1 if the installed botocore reads a variable that is not listed here. Then check
+whether it changes a setting that `aws/environment.py` reads. A scheduled job runs this with the
 newest botocore.
 """
 
@@ -47,7 +47,7 @@ LEFT_TO_BOTOCORE = {
     "AWS_SECURITY_TOKEN",
     "AWS_SHARED_CREDENTIALS_FILE",
 }
-"""Botocore is asked where they say something."""
+"""Botocore is asked if one of them matters."""
 
 OTHER_CREDENTIALS = {
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
@@ -65,7 +65,7 @@ OTHER_CREDENTIALS = {
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "BOTO_CONFIG",
 }
-"""About credentials that come after those of the environment."""
+"""For sources of credentials that rank below the environment."""
 
 OF_BOTOCORES_CLIENTS = {
     "AWS_ACCOUNT_ID",
@@ -103,7 +103,7 @@ OF_BOTOCORES_CLIENTS = {
     "SSLKEYLOGFILE",
     "_X_AMZN_TRACE_ID",
 }
-"""What botocore's own clients do, of which none is made."""
+"""For botocore's own clients, which the package never makes."""
 
 KNOWN = READ | LEFT_TO_BOTOCORE | OTHER_CREDENTIALS | OF_BOTOCORES_CLIENTS
 
@@ -111,7 +111,7 @@ _NAME = re.compile(r"(AWS|BOTO|BOTOCORE)_[A-Z0-9_]+")
 
 
 def variables_in(source: str) -> Iterator[str]:
-    """Yield what the text of a module names as AWS's variables are named, or reads as one."""
+    """Yield the names in a module's text that look like AWS's variables, or are read as such."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Constant(str(name)) if _NAME.fullmatch(name):
@@ -130,7 +130,7 @@ def variables_in(source: str) -> Iterator[str]:
 
 
 def unknown_variables(folder: Path) -> dict[str, str]:
-    """Return the variables that modules of a folder read and nobody here knows; and where."""
+    """Return the variables that a folder's modules read and `KNOWN` lacks, each with its module."""
     return {
         name: str(path.relative_to(folder))
         for path in sorted(folder.rglob("*.py"))

@@ -1,4 +1,4 @@
-"""A real Chromium, and the page of a local service in it."""
+"""A real Chromium, with the page of a local service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ new PerformanceObserver((list) => {
 """
 
 
-# For the module and no longer: its event loop runs on this thread, and other tests want their own.
+# No longer than the module: its event loop runs on this thread, and other tests need their own.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
@@ -49,7 +49,7 @@ def server(service: FakeEventBridge) -> Iterator[LocalServer]:
 
 @pytest.fixture
 def send(service: FakeEventBridge) -> Iterator[Any]:
-    """Send events in process, with these details."""
+    """Return a function that sends events with the given details, in process."""
     with PartnerEventsClient(
         service.region,
         credentials=service.credentials,
@@ -65,7 +65,7 @@ def send(service: FakeEventBridge) -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(chromium: Any, server: LocalServer) -> Iterator[Any]:
-    """Open the page; it must say nothing in the console, and no script may fail."""
+    """Return a function that opens the page; console messages and script errors fail the test."""
     contexts = []
     said: list[str] = []
 
@@ -84,7 +84,7 @@ def open_page(chromium: Any, server: LocalServer) -> Iterator[Any]:
     yield open_page
     for context in contexts:
         context.close()
-    # A browser's own words on a service that is away, or that refuses what somebody typed.
+    # The browser's own messages about a service that is down, or that refuses the input.
     expected = ("ERR_", "status of 400")
     assert [line for line in said if not any(word in line for word in expected)] == []
 

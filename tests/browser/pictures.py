@@ -1,5 +1,5 @@
 """
-Takes the pictures of the page in the documentation, of the example's events.
+Takes the documentation's screenshots of the page, with the example's events.
 
     python -m tests.browser.pictures
 """
@@ -29,7 +29,7 @@ PATTERN = """{
 
 
 def main() -> None:
-    """Send the events, and take one picture of the list and one of a pattern."""
+    """Send the events, and take one screenshot of the list and one of a pattern."""
     with (ROOT / "examples/tickets.jsonl").open("rb") as file:
         events = [entry.event for entry in EntryReader(file) if entry.event is not None]
     service = FakeEventBridge(seed=3)

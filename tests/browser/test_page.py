@@ -1,4 +1,4 @@
-"""The page of the local service, as people use it."""
+"""The local service's page, as people use it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from eventbridge_partner.testing import FailEntries, FakeEventBridge
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 
 STEADY_SECONDS = float(os.environ.get("PAGE_SECONDS", "4"))
-"""How long events keep coming; the figures of the documentation come from 60."""
+"""How long events keep coming; the documentation's figures were measured with 60."""
 
 LONGEST_TASK = 100 if "PAGE_SECONDS" in os.environ else 250
-"""Milliseconds. In the suite, other tests have the processor meanwhile."""
+"""Milliseconds. In the suite, other tests compete for the processor."""
 
 SOURCE = "aws.partner/deskline.example/aurora/support"
 ACCOUNT = "123456789012"
@@ -30,7 +30,7 @@ def rows(page):
 
 
 def wait_for_rows(page, shown):
-    """Wait until the list says so: a strict policy forbids to wait for functions."""
+    """Wait until the list shows this count; the page's strict CSP forbids waiting for functions."""
     page.locator("#shown", has_text=re.compile(f"^{re.escape(shown)}$")).wait_for()
 
 
@@ -40,7 +40,7 @@ def choose(page, place):
 
 
 def test_events_show_as_they_come(page, send, service):
-    """The newest first, each with its outcome."""
+    """New events appear at the top of the list, each with its outcome."""
     service.play(FailEntries("ThrottlingException", indexes=[1]))
     send({"n": 1}, {"n": 2}, {"n": 3})
     wait_for_rows(page, "3 of 3")
@@ -59,7 +59,7 @@ def sorted_rows(page):
 
 
 def test_dropped_events_stand_out(page, send, service):
-    """In a colour of their own, with the account that will never see them."""
+    """A dropped event is marked, and names the account that will never see it."""
     service.sources.create(SOURCE, ACCOUNT)
     send({"n": 1})
     wait_for_rows(page, "1 of 1")
@@ -69,7 +69,7 @@ def test_dropped_events_stand_out(page, send, service):
 
 
 def test_an_event_is_shown_in_three_views(page, send, service):
-    """As the customer's rule sees it, as it was sent, and with its request."""
+    """An event is shown as the customer's rule sees it, as it was sent, and with its request."""
     send({"ticket": 7})
     wait_for_rows(page, "1 of 1")
     choose(page, 0)
@@ -81,9 +81,9 @@ def test_an_event_is_shown_in_three_views(page, send, service):
     assert json.loads(page.locator("#view").text_content())["operation"] == "PutPartnerEvents"
 
 
-def test_filters_stand_in_the_address(page, open_page, send, service):
-    """So that a link leads to what somebody saw."""
-    # A word that no event id holds, which is text too, and random hexadecimal.
+def test_the_address_holds_the_filters(page, open_page, send, service):
+    """The page's address holds the filters, so a link shows the same list."""
+    # A word that cannot occur in an event id: ids are searched too, and are random hexadecimal.
     service.play(FailEntries("InternalFailure", indexes=[0]))
     send({"n": 1}, {"who": "Lovelace"}, {"who": "Grace"})
     wait_for_rows(page, "3 of 3")
@@ -106,7 +106,7 @@ def test_filters_stand_in_the_address(page, open_page, send, service):
 
 
 def test_pause_holds_the_list_still(page, send):
-    """And nothing is lost meanwhile."""
+    """Pause freezes the list, and no event is lost meanwhile."""
     send({"n": 1})
     wait_for_rows(page, "1 of 1")
     page.click("#pause")
@@ -116,8 +116,8 @@ def test_pause_holds_the_list_still(page, send):
     wait_for_rows(page, "3 of 3")
 
 
-def test_an_event_is_sent_again(page, send, service):
-    """As a new one, which shows in the list."""
+def test_an_event_is_resent(page, send, service):
+    """A resent event is a new one, and appears in the list."""
     send({"n": 1})
     wait_for_rows(page, "1 of 1")
     choose(page, 0)
@@ -127,7 +127,7 @@ def test_an_event_is_sent_again(page, send, service):
 
 
 def test_what_a_rule_misses_is_found_and_explained(page, send, service):
-    """The count is live; of the chosen event it says why."""
+    """The count of matches is live, and the page explains why an event does not match."""
     service.play(FailEntries("InternalFailure", indexes=[2]))
     send({"priority": "low"}, {"priority": "high"}, {"priority": "failed, so no rule sees it"})
     wait_for_rows(page, "3 of 3")
@@ -145,7 +145,7 @@ def test_what_a_rule_misses_is_found_and_explained(page, send, service):
 
 
 def test_customers_act_on_sources(page, service):
-    """With what the state of the source allows."""
+    """The page offers the actions that a source's state allows, and shows its new state."""
     service.sources.create(SOURCE, ACCOUNT)
     page.get_by_role("tab", name="Sources").click()
     item = page.locator("#sources li")
@@ -159,7 +159,7 @@ def test_customers_act_on_sources(page, service):
 
 
 def test_faults_are_set_while_it_runs(page, send, service):
-    """By sliders, and by a script."""
+    """Faults can be set while the service runs, by slider and by script."""
     page.get_by_role("tab", name="Faults").click()
     page.locator("#throttle").fill("1")
     page.locator("#faults li", has_text="ThrottlingException").wait_for()
@@ -176,8 +176,8 @@ def test_faults_are_set_while_it_runs(page, send, service):
     page.locator("#fault-done.error", has_text="allowed: FailEntries").wait_for()
 
 
-def test_clear_forgets_and_begins_anew(page, send, service):
-    """What comes afterwards shows."""
+def test_clear_forgets_all_events(page, send, service):
+    """Clear forgets all events; later ones appear."""
     send({"n": 1}, {"n": 2})
     wait_for_rows(page, "2 of 2")
     page.click("#forget")
@@ -188,7 +188,7 @@ def test_clear_forgets_and_begins_anew(page, send, service):
 
 
 def test_the_keyboard_is_enough(page, send):
-    """Arrows choose, Escape lets go, the slash leads to the filter."""
+    """Arrows choose an event, Escape deselects it, and slash focuses the filter."""
     send(*({"n": number} for number in range(200)))
     wait_for_rows(page, "200 of 200")
     page.focus("#list")
@@ -211,8 +211,8 @@ def test_the_keyboard_is_enough(page, send):
     assert page.locator("#panel-pattern").is_visible()
 
 
-def test_copies_are_ready_to_be_pasted(open_page, send):
-    """As JSON, for the AWS CLI and for pytest."""
+def test_copies_are_ready_to_paste(open_page, send):
+    """An event is copied as JSON, as an AWS CLI command, or as a pytest assertion."""
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     send({"name": "Ada's", "urgent": True, "none": None})
     wait_for_rows(page, "1 of 1")
@@ -236,8 +236,8 @@ HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 
 def test_markup_stays_text(page, send):
-    """Wherever it is: in a type, a detail, a name of a member."""
-    page.on("dialog", lambda dialog: pytest.fail("markup was carried out"))
+    """Markup in a detail type, a detail or a member name is shown as text."""
+    page.on("dialog", lambda dialog: pytest.fail("markup was executed"))
     send({HOSTILE: HOSTILE, "rtl": "\u202eمرحبا"}, detail_type=HOSTILE)
     wait_for_rows(page, "1 of 1")
     choose(page, 0)
@@ -247,7 +247,7 @@ def test_markup_stays_text(page, send):
 
 
 def test_the_largest_detail_is_shown(open_page, send):
-    """1 MiB, in the time of a click: its beginning, and all of it to be copied."""
+    """A detail of 1 MB is shown in part without a long task, and copied whole."""
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     send({"start": "CANARY", "text": "x" * 1_000_000, "end": "LAST"})
     wait_for_rows(page, "1 of 1")
@@ -262,7 +262,7 @@ def test_the_largest_detail_is_shown(open_page, send):
 
 
 def test_a_restart_of_the_service_is_survived(page, server, send, service):
-    """The page comes back by itself, and shows what the new service has."""
+    """After a restart, the page reconnects and shows the new service's events."""
     send({"n": 1}, {"n": 2})
     wait_for_rows(page, "2 of 2")
     server.close()
@@ -276,7 +276,7 @@ def test_a_restart_of_the_service_is_survived(page, server, send, service):
 
 
 def test_nothing_is_missed_while_the_connection_is_lost(page, server, send, service):
-    """It goes on after the last event that it has."""
+    """After reconnecting, the page continues after the last event that it has."""
     send({"n": 1})
     wait_for_rows(page, "1 of 1")
     server.close()
@@ -288,7 +288,7 @@ def test_nothing_is_missed_while_the_connection_is_lost(page, server, send, serv
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 def test_no_serious_barriers(open_page, send, service, scheme, width):
-    """By axe-core, in each panel; and nothing is wider than the screen."""
+    """axe-core finds no serious barrier in any panel, and nothing is wider than the screen."""
     from axe_playwright_python.sync_playwright import Axe
 
     page = open_page(viewport={"width": width, "height": 740}, color_scheme=scheme)
@@ -306,7 +306,7 @@ def test_no_serious_barriers(open_page, send, service, scheme, width):
 
 
 def test_ten_thousand_events_and_then_a_steady_stream(open_page, send, service):
-    """No task takes long, the heap stays below 100 MB, the DOM small."""
+    """No task takes long, the heap stays below 100 MB, and the DOM stays small."""
     padding = "x" * 400
     for start in range(0, 10_000, 1000):
         send(*({"n": start + place, "text": padding} for place in range(1000)))

@@ -93,7 +93,7 @@ def service() -> FakeEventBridge:
 
 
 def test_a_call_from_its_beginning_to_its_end(perform: Any, service: FakeEventBridge) -> None:
-    """Its beginning, each request, the outcomes and its end, all with the call's number."""
+    """The observer is told of a call's start, requests, outcomes and end, under one number."""
     seen: list[Observation] = []
     service.play(FailEntries("ThrottlingException", indexes=[0]))
 
@@ -122,7 +122,7 @@ def test_a_call_from_its_beginning_to_its_end(perform: Any, service: FakeEventBr
 
 
 def test_a_stream_tells_as_outcomes_come(perform: Any, service: FakeEventBridge) -> None:
-    """So that one without end is told of too."""
+    """The observer is told of every outcome of a stream, and of the totals at its end."""
     seen: list[Observation] = []
 
     perform(service, seen.append, lambda client: client.stream_events(events(60)))
@@ -152,7 +152,7 @@ FAULTS: dict[str, tuple[Any, dict[str, int], int | None]] = {
 def test_a_request_that_fails(
     perform: Any, service: FakeEventBridge, fault: Any, codes: dict[str, int], status: int | None
 ) -> None:
-    """Its code counts for each entry that it did not bring to an end."""
+    """A request's error code counts once for each entry that it left unaccepted."""
     seen: list[Observation] = []
     service.play(fault)
 
@@ -166,7 +166,7 @@ def test_a_request_that_fails(
 
 
 def test_single_requests(perform: Any, service: FakeEventBridge) -> None:
-    """Operations on sources and the raw call are requests without a call of their own."""
+    """Source operations and the raw call are observed as requests that belong to no delivery."""
     seen: list[Any] = []
     with pytest.raises(ResourceNotFoundError):
         perform(service, seen.append, lambda client: client.sources.describe(SOURCE))
@@ -188,7 +188,7 @@ def test_single_requests(perform: Any, service: FakeEventBridge) -> None:
 def test_an_observer_that_raises_changes_nothing(
     perform: Any, service: FakeEventBridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged once, with its type and frames and without its text."""
+    """An observer's error changes no outcome, and is logged at most once, without its text."""
 
     def observe(_: Observation) -> None:
         raise ZeroDivisionError(CANARY)
@@ -204,7 +204,7 @@ def test_an_observer_that_raises_changes_nothing(
 
 
 def test_no_observation_holds_a_payload(perform: Any, service: FakeEventBridge) -> None:
-    """Not even in its repr."""
+    """The repr of an observation shows no payload."""
     seen: list[Observation] = []
     service.play(FailRequest("ValidationException", 400, message=f"Value '{CANARY}' at 'x'"))
 
@@ -215,7 +215,7 @@ def test_no_observation_holds_a_payload(perform: Any, service: FakeEventBridge) 
 
 
 def test_siblings_tell_the_same_observer(service: FakeEventBridge) -> None:
-    """Each of its own Region."""
+    """A sibling's requests reach the same observer, with the sibling's Region."""
     seen: list[Any] = []
 
     def call(client: PartnerEventsClient) -> None:
@@ -226,7 +226,7 @@ def test_siblings_tell_the_same_observer(service: FakeEventBridge) -> None:
 
 
 def test_an_observer_that_exits(service: FakeEventBridge, caplog: pytest.LogCaptureFixture) -> None:
-    """It ends no thread of a publisher: all events have their true outcome."""
+    """An observer's SystemExit ends no publisher thread: all events get their true outcome."""
 
     def observe(_: Observation) -> None:
         raise SystemExit(CANARY)
@@ -242,7 +242,7 @@ def test_an_observer_that_exits(service: FakeEventBridge, caplog: pytest.LogCapt
 
 
 def test_several_observers() -> None:
-    """What one of them raises keeps nothing from the others."""
+    """An error of one observer does not keep the others from being told."""
     seen: list[Observation] = []
 
     def broken(_: Observation) -> None:

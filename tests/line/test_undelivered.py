@@ -1,4 +1,4 @@
-"""Events of direct calls that are not accepted show in the log."""
+"""Events of direct calls that are not accepted appear in the log."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 def test_a_call_that_is_refused(
     client: PartnerEventsClient, service: FakeEventBridge, said: Any, caplog: Any
 ) -> None:
-    """One line at once, none for what follows within a minute, and the sum at the end."""
+    """Five refused calls log one warning for the minute, and each failed request at INFO."""
     service.play(FailRequest("AccessDeniedException", 400, message=CANARY, times=None))
     for _ in range(5):
         client.put_events(events(30))
@@ -80,14 +80,14 @@ def test_a_call_that_is_refused(
 def test_a_stream_counts_too(
     client: PartnerEventsClient, service: FakeEventBridge, said: Any
 ) -> None:
-    """As its outcomes come."""
+    """Rejected events of a stream are logged too."""
     service.play(FailRequest("ValidationException", 400, times=None))
     assert len(list(client.stream_events(events(3)))) == 3
     assert "of direct calls was not accepted: Rejected, ValidationException" in said()[0]
 
 
 def test_each_minute_has_a_line_for_each_code(said: Any) -> None:
-    """With all that came since the last one: an outage of an hour takes 60 lines."""
+    """An hour's outage takes 60 lines, each with the count since the last one."""
     undelivered = Undelivered("direct calls")
     for second in range(3600):
         undelivered.count(("Exhausted", "TransportError"), 7, float(second))
@@ -100,8 +100,8 @@ def test_each_minute_has_a_line_for_each_code(said: Any) -> None:
     assert sum(int(one.split()[0]) for one in said()[:-1]) == 25200
 
 
-def test_a_thousand_codes_of_a_strange_service(said: Any) -> None:
-    """They take a hundred lines, and what does not print is escaped."""
+def test_a_thousand_unknown_codes(said: Any) -> None:
+    """A thousand different codes take 101 lines, and their line breaks are escaped."""
     undelivered = Undelivered("direct calls")
     for number in range(1000):
         undelivered.count(("Rejected", f"Code\n{number}"), 1, 0.0)
@@ -110,8 +110,8 @@ def test_a_thousand_codes_of_a_strange_service(said: Any) -> None:
     assert not any("\n" in line for line in said())
 
 
-def test_what_was_looked_at_after_its_line_changes_no_later_count(said: Any) -> None:
-    """It is discounted in the window that it was counted in, or not at all."""
+def test_an_outcome_read_after_its_line_changes_no_later_count(said: Any) -> None:
+    """Discounting an event whose line is already written does not reduce a later count."""
     undelivered = Undelivered("a publisher")
     key = ("Rejected", "c")
     first = undelivered.count(key, 1, 0.0)
@@ -125,7 +125,7 @@ def test_what_was_looked_at_after_its_line_changes_no_later_count(said: Any) -> 
 def test_a_guard_tells_of_what_it_holds_back(
     client: PartnerEventsClient, service: FakeEventBridge, said: Any, seen: list[Any]
 ) -> None:
-    """Each event once, those that were sent included, and nothing for what only stands in."""
+    """The observer is told once of each event that a guard holds back, in every call."""
     client.sources.create(SOURCE, account="123456789012")
     seen.clear()
     guard = SourceGuard(client)
@@ -142,7 +142,7 @@ def test_a_guard_tells_of_what_it_holds_back(
 def test_a_guard_tells_of_what_it_parks(
     client: PartnerEventsClient, said: Any, seen: list[Any]
 ) -> None:
-    """And of what is invalid, which its client tells, with what was sent."""
+    """The observer is told once of each event that is parked, sent or invalid."""
     other = "aws.partner/example.com/other"
     client.sources.create(SOURCE, account="123456789012")
     seen.clear()
@@ -161,7 +161,7 @@ def test_a_guard_tells_of_what_it_parks(
 def test_a_router_tells_of_what_it_rejects(
     client: PartnerEventsClient, said: Any, seen: list[Any]
 ) -> None:
-    """Its own outcomes have no Region; those of a Region are told by its client."""
+    """A router's rejections are told without a Region; each Region's client tells its outcomes."""
     other = "aws.partner/example.com/other"
     router = RegionRouter(client, {SOURCE: "us-east-1"})
     router.put_events([*events(2), *events(3, other), {"Source": "x"}])

@@ -20,7 +20,7 @@ READ_TIMEOUT = 0.5
 
 
 class NoAnswerError(Exception):
-    """The connection closed, or it took too long."""
+    """The connection closed, or the answer took too long."""
 
 
 @attrs.define
@@ -98,19 +98,19 @@ def service() -> FakeEventBridge:
 
 @pytest.fixture
 def client(service: FakeEventBridge) -> RawClient:
-    """In process."""
+    """A client in process."""
     return in_process(service)
 
 
 @pytest.fixture(scope="session")
 def client_of() -> Callable[..., RawClient]:
-    """In process, for services that a test makes itself."""
+    """Make clients in process for services that the test makes itself."""
     return in_process
 
 
 @pytest.fixture(params=["in process", "over HTTP"])
 def either_client(request: pytest.FixtureRequest, service: FakeEventBridge) -> Iterator[RawClient]:
-    """One after the other: what holds in process holds over HTTP."""
+    """A client in process, then one over HTTP: both must behave the same."""
     if request.param == "in process":
         yield in_process(service)
     else:
@@ -125,7 +125,7 @@ def no_answer() -> type[Exception]:
 
 @pytest.fixture
 def entry() -> Callable[..., dict[str, Any]]:
-    """A good entry, with members changed, added or (`None`) left out."""
+    """Make a good entry, with members changed, added or (`None`) left out."""
 
     def make(**members: Any) -> dict[str, Any]:
         whole = {

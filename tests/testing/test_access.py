@@ -1,4 +1,4 @@
-"""Who may use the page and the control calls."""
+"""Which callers may use the page and the control calls."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ MAPPED = "localhost:9000"
         ("fe80::1%eth0", "localhost:8000", False),
     ],
 )
-def test_loopback_may(peer, host, may):
-    """A peer on loopback that names loopback, or the address that the server listens on."""
+def test_loopback_is_allowed(peer, host, may):
+    """A peer on loopback must name loopback, or the address that the server listens on."""
     refusal = Access("192.0.2.7:8000").refusal(peer, {"host": host})
     assert (refusal is None) is may
 
@@ -56,7 +56,7 @@ def test_loopback_may(peer, host, may):
     ],
 )
 def test_off_loopback_both_must_be_named(peers, hosts, may):
-    """The network that requests come from, and what they name as their host."""
+    """Off loopback, both the peer's network and the `Host` that it sends must be trusted."""
     refusal = Access("0.0.0.0:8000", peers, hosts).refusal(BRIDGE, {"host": MAPPED})
     assert (refusal is None) is may
 
@@ -74,7 +74,7 @@ def test_off_loopback_both_must_be_named(peers, hosts, may):
         ("", False),
     ],
 )
-def test_the_page_must_be_its_own(origin, may):
-    """Where a browser names the origin of a page, it is what the request names as its host."""
+def test_the_origin_must_be_the_service(origin, may):
+    """A browser's `Origin` must be the `Host` of the request."""
     refusal = Access().refusal("127.0.0.1", {"host": MAPPED, "origin": origin})
     assert (refusal is None) is may

@@ -1,4 +1,4 @@
-"""Assertions on what the local service accepted, and what their failures show."""
+"""Assertions about what the local service accepted, and what their failures show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOURCE = "aws.partner/example.com/acme/tickets"
 
 @pytest.fixture
 def filled(service, client, entry):
-    """Three tickets, of which two are alike."""
+    """A service with three tickets, two of them alike."""
     client.put(
         [
             entry(Detail='{"ticket": 1, "by": {"name": "Ada", "plan": "pro"}, "tags": ["a", "b"]}'),
@@ -37,8 +37,8 @@ def failure(*arguments, **wanted):
     return str(caught.value).splitlines()
 
 
-def test_entries_are_found_by_what_is_said_of_them(filled):
-    """And returned, in order."""
+def test_entries_are_found_by_what_is_wanted(filled):
+    """The entries that match are returned, in order."""
     first, second, third = filled.accepted
     assert assert_accepted(filled, 3) == (first, second, third)
     assert assert_accepted(filled, 3, source=SOURCE) == (first, second, third)
@@ -54,8 +54,8 @@ def test_entries_are_found_by_what_is_said_of_them(filled):
     assert assert_accepted(filled, 3, pattern='{"account": ["123456789012"]}')
 
 
-def test_nothing_like_it(filled):
-    """Or nothing at all."""
+def test_nothing_accepted(filled):
+    """Nothing was accepted that matches, or nothing at all."""
     assert_nothing_accepted(filled, detail={"ticket": 3})
     with pytest.raises(AssertionError, match="wanted 0 accepted entries: 3 found"):
         assert_nothing_accepted(filled)
@@ -76,13 +76,13 @@ def test_nothing_like_it(filled):
         {"by": {"x": 1}},
     ],
 )
-def test_what_is_not_there_is_not_found(filled, detail):
-    """A boolean is no number, an array is compared whole, and null is not absence."""
+def test_details_are_compared_strictly(filled, detail):
+    """A boolean is not a number, an array is compared whole, and null is not absence."""
     assert_nothing_accepted(filled, detail=detail)
 
 
 def test_a_failure_shows_where_the_nearest_differ(filled):
-    """The nearest first, each with the members that are not as wanted."""
+    """A failure lists the nearest entries first, each with the members that differ."""
     lines = failure(
         filled, detail_type="ticket.created", detail={"ticket": 2, "by": {"name": "Eve"}}
     )
@@ -99,14 +99,14 @@ def test_a_failure_shows_where_the_nearest_differ(filled):
 
 
 def test_a_failure_says_why_a_pattern_misses(filled):
-    """In the words of `EventPattern.explain`."""
+    """A failure explains a missed pattern in the words of `EventPattern.explain`."""
     lines = failure(filled, pattern={"detail": {"urgent": [False]}})
     assert "      detail.urgent is true; wanted: [false]" in lines
     assert "      detail.urgent is nothing; wanted: [false]" in lines
 
 
 def test_a_failure_shows_what_was_found_too_often(filled):
-    """With its detail."""
+    """If there are too many matches, the failure shows them with their details."""
     lines = failure(filled, 1, detail={"ticket": 2})
     assert lines[0].endswith(": 2 found")
     assert lines[1] == "  these were found:"
@@ -114,7 +114,7 @@ def test_a_failure_shows_what_was_found_too_often(filled):
 
 
 def test_a_failure_names_what_was_refused(service, client, entry):
-    """With codes: an entry that is missing was perhaps refused."""
+    """A failure counts refused entries and requests by code: the missing one may be among them."""
     service.play(FailEntries("ThrottlingException", times=2), FailRequest("InternalFailure", 500))
     for _ in range(3):
         client.put([entry(), entry()])
@@ -127,14 +127,14 @@ def test_a_failure_names_what_was_refused(service, client, entry):
 
 
 def test_a_failure_tells_of_events_that_were_dropped(service, client, entry):
-    """Accepted is not delivered."""
+    """A failure mentions accepted events that were dropped for a PENDING source."""
     service.sources.create(SOURCE, "123456789012")
     client.put([entry()])
     assert any("dropped for a PENDING source" in line for line in failure(service, detail={"x": 1}))
 
 
 def test_a_failure_is_short(service, client, entry):
-    """Whatever was accepted: at most 40 lines, none of them endless."""
+    """A failure has at most 40 lines, and none of them is long."""
     wanted = {f"member{number}": "y" * 5000 for number in range(100)}
     for _ in range(10):
         client.put([entry(Detail='{"a": "%s"}' % ("x" * 10_000))] * 20)
@@ -143,8 +143,8 @@ def test_a_failure_is_short(service, client, entry):
     assert max(map(len, lines)) < 500
 
 
-def test_wrong_arguments_are_no_failures(service):
-    """They are told apart from a service that accepted too little."""
+def test_wrong_arguments_are_not_failures(service):
+    """Wrong arguments raise a ValueError or an InvalidPatternError, not an AssertionError."""
     with pytest.raises(InvalidPatternError):
         assert_accepted(service, pattern={})
     with pytest.raises(ValueError, match="count is -1"):
@@ -155,11 +155,11 @@ def test_wrong_arguments_are_no_failures(service):
 
 @pytest.mark.parametrize("name", EVERY_FAULT)
 def test_every_fault_has_an_effect_on_a_plain_request(service, client, entry, no_answer, name):
-    """None is one that a test would never see."""
+    """Every fault in `EVERY_FAULT` plays on a plain request."""
     fault = EVERY_FAULT[name]
     service.play(fault)
     assert service.unplayed_faults == (fault,)
-    with contextlib.suppress(no_answer, ValueError):  # garbled answers are no JSON
+    with contextlib.suppress(no_answer, ValueError):  # garbled answers are not JSON
         client.put([entry()])
     assert service.unplayed_faults == ()
     assert [record.faults for record in service.requests] == [(fault,)]

@@ -1,4 +1,4 @@
-"""The customers' side of the local service as calls over HTTP."""
+"""Control calls over HTTP, with which a test plays the customer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def call(connection, action, document=WANTED, method="POST", headers=JSON):
 
 
 def test_customers_act_over_http(service, connection):
-    """Each action is a call, on one connection; the answer has what became of the source."""
+    """Each action is a call, on one connection, and its answer has the source's new state."""
     created = service.sources.create(NAME, ACCOUNT)
     assert call(connection, "associate") == (
         200,
@@ -48,8 +48,8 @@ def test_customers_act_over_http(service, connection):
     assert len(service.sources) == 0
 
 
-def test_they_are_no_requests_to_the_service(service, connection):
-    """No fault hits them, nothing is counted, no signature needed."""
+def test_control_calls_are_not_requests_to_the_service(service, connection):
+    """Control calls need no signature, are not counted, and are not hit by faults."""
     service.play(FailRequest("InternalFailure", 500))
     service.sources.create(NAME, ACCOUNT)
     assert call(connection, "associate")[0] == 200
@@ -74,7 +74,7 @@ def test_they_are_no_requests_to_the_service(service, connection):
     ],
 )
 def test_refused_calls_change_nothing(service, connection, action, given, status):
-    """A call that cannot be carried out says why."""
+    """A refused call says why, and leaves the source as it was."""
     before = service.sources.create(NAME, ACCOUNT)
     found, answer = call(connection, action, **given)
     assert found == status
@@ -84,7 +84,7 @@ def test_refused_calls_change_nothing(service, connection, action, given, status
 
 @pytest.mark.skipif(sys.platform != "linux", reason="all of 127.0.0.0/8 is there on Linux only")
 def test_the_server_tells_who_calls(service, monkeypatch):
-    """What a call is judged by is the address that it comes from."""
+    """A call is judged by the address that it comes from."""
     peers: list[str] = []
 
     def refusal(self, peer, headers):
@@ -115,8 +115,8 @@ def test_the_server_tells_who_calls(service, monkeypatch):
     ],
     ids=str,
 )
-def test_another_site_can_not_act(service, connection, headers):
-    """Neither from a page of its own nor under a name that it has pointed to this machine."""
+def test_another_site_cannot_act(service, connection, headers):
+    """A call is refused if its `Host`, or a browser's headers, name another site."""
     before = service.sources.create(NAME, ACCOUNT)
     status, answer = call(connection, "associate", headers={**JSON, **headers})
     assert status == 403
@@ -125,7 +125,7 @@ def test_another_site_can_not_act(service, connection, headers):
 
 
 def test_a_page_of_the_service_can_act(service, connection):
-    """A browser says where the page came from: from here."""
+    """A call from the service's own page is allowed."""
     service.sources.create(NAME, ACCOUNT)
     origin = f"http://{connection.host}:{connection.port}"
     headers = {**JSON, "Origin": origin, "Sec-Fetch-Site": "same-origin"}
@@ -133,7 +133,7 @@ def test_a_page_of_the_service_can_act(service, connection):
 
 
 def test_a_mapped_port_of_a_container_can_be_named(service):
-    """Requests come through a bridge then, with the port of the machine in `Host`."""
+    """A `Host` that is named as trusted may call from a trusted network; others may not."""
     service.sources.create(NAME, ACCOUNT)
     trust = {"trusted_peers": ["127.0.0.0/8"], "trusted_hosts": ["workbench.test:9000"]}
     with service.serve(**trust) as server:
@@ -146,7 +146,7 @@ def test_a_mapped_port_of_a_container_can_be_named(service):
 
 
 def test_trust_is_checked_before_it_serves(service):
-    """A typing error must not look like a refusal later."""
+    """An invalid trusted host or peer raises a ValueError when the server starts."""
     with pytest.raises(ValueError, match="HOST:PORT"):
         service.serve(trusted_hosts=["workbench.test"])
     with pytest.raises(ValueError, match="network"):

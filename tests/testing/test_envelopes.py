@@ -25,7 +25,7 @@ def accepted(entry, *, clock=lambda: 1_772_345_407.9, **members):
 
 
 def test_the_envelope_has_what_aws_puts_around_a_detail(entry):
-    """In whole seconds, with the customer's account and not the partner's."""
+    """The envelope has whole seconds, and the customer's account instead of the partner's."""
     found = accepted(entry, Time=1_600_000_000.75, Resources=["urn:1"], Detail='{"ticket": 1}')
     assert customer_event(found, **CUSTOMER) == {
         "version": "0",
@@ -51,26 +51,26 @@ def test_the_envelope_has_what_aws_puts_around_a_detail(entry):
     ],
 )
 def test_time_is_in_whole_seconds(entry, time, shown):
-    """That of the entry, or of its arrival."""
+    """The envelope's time is the entry's, or else the time of its arrival."""
     assert customer_event(accepted(entry, Time=time), **CUSTOMER)["time"] == shown
 
 
 @pytest.mark.parametrize("time", [253_402_300_800, -62_135_596_801, 1e300, 10**400])
 def test_time_beyond_the_calendar_is_refused(entry, time):
-    """The service takes any number, but no envelope has room for it."""
+    """A time that the service accepts, but no envelope can hold, raises a ValueError."""
     with pytest.raises(ValueError, match="the years 1 to 9999"):
         customer_event(accepted(entry, Time=time), **CUSTOMER)
 
 
-def test_details_are_parsed_anew_each_time(entry):
-    """Who changes one does not change what the service remembers."""
+def test_details_are_parsed_each_time(entry):
+    """Changing a parsed detail does not change what the service remembers."""
     found = accepted(entry, Detail='{"list": []}')
     found.parsed_detail["list"].append(1)
     assert found.parsed_detail == {"list": []}
 
 
 def test_the_deepest_details_are_parsed(entry):
-    """1,000 levels are what the service takes."""
+    """A detail can have 1,000 levels, as many as the service accepts."""
     found = accepted(entry, Detail='{"a":' * 999 + "[]" + "}" * 999)
     levels, inner = 0, found.parsed_detail
     while isinstance(inner, dict):
@@ -79,6 +79,6 @@ def test_the_deepest_details_are_parsed(entry):
 
 
 def test_entries_made_by_hand_need_no_arrival(entry):
-    """Its time is the epoch then."""
+    """An entry without a time of arrival gets the epoch as its time."""
     found = attrs.evolve(accepted(entry), received_at=0.0)
     assert customer_event(found, **CUSTOMER)["time"] == "1970-01-01T00:00:00Z"

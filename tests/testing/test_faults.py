@@ -31,7 +31,7 @@ from eventbridge_partner.testing import (
 
 
 def codes(answer):
-    """The error code of each entry, None where it has an id instead."""
+    """Return the error code of each entry, None for one that has an id instead."""
     for result in answer["Entries"]:
         assert ("EventId" in result) != ("ErrorCode" in result)
     return [result.get("ErrorCode") for result in answer["Entries"]]
@@ -41,11 +41,11 @@ def poison(entry):
     return "poison" in entry.get("Detail", "")
 
 
-# What each does
+# What each fault does
 
 
 def test_entries_fail_by_index(either_client, service, entry):
-    """Those fail, with code and message; the others are accepted."""
+    """The entries at the indexes fail with code and message; the others are accepted."""
     service.play(FailEntries("ThrottlingException", "Slow down", indexes=[0, 2]))
     answer = either_client.put([entry(Detail=f'{{"n": {n}}}') for n in range(4)])
     assert codes(answer) == ["ThrottlingException", None, "ThrottlingException", None]
@@ -57,7 +57,7 @@ def test_entries_fail_by_index(either_client, service, entry):
 
 
 def test_entries_fail_by_what_they_are(client, service, entry):
-    """A predicate sees the wire's members; a request without such an entry does not count."""
+    """A predicate sees an entry's members; a request without a matching entry does not count."""
     service.play(FailEntries("InternalFailure", matching=poison, times=2))
     assert codes(client.put([entry()])) == [None]
     for _ in range(2):
@@ -69,7 +69,7 @@ def test_entries_fail_by_what_they_are(client, service, entry):
 
 
 def test_entries_fail_by_share(client, service, entry):
-    """About the share asked for, spread over the requests."""
+    """About the given share of entries fails, spread over the requests."""
     service.play(FailEntries("ThrottlingException", entry_share=0.3, times=None))
     answers = [client.put([entry()] * 20) for _ in range(100)]
     failed = [answer["FailedEntryCount"] for answer in answers]
@@ -78,8 +78,8 @@ def test_entries_fail_by_share(client, service, entry):
     assert len(set(failed)) > 3
 
 
-def test_an_entry_that_is_bad_anyway_keeps_its_own_error(client, service, entry):
-    """Faults come after the service's checks."""
+def test_a_bad_entry_keeps_its_own_error(client, service, entry):
+    """Faults apply after the service's own checks."""
     service.play(FailEntries("ThrottlingException"))
     assert codes(client.put([entry(), entry(Detail="x")])) == [
         "ThrottlingException",
@@ -88,7 +88,7 @@ def test_an_entry_that_is_bad_anyway_keeps_its_own_error(client, service, entry)
 
 
 def test_a_request_fails_whole(either_client, service, entry):
-    """Nothing is accepted, and the answer has the status and headers asked for."""
+    """No entry is accepted, and the answer has the given status and headers."""
     service.play(FailRequest("ServiceUnavailable", 503, headers={"X-Amz-Retry-After": "250"}))
     body = json.dumps({"Entries": [entry()] * 3}).encode()
     answer = either_client.deliver(either_client.signed(body), body)
@@ -103,8 +103,8 @@ def test_a_request_fails_whole(either_client, service, entry):
 
 
 @pytest.mark.parametrize("status", ["no", "400", None, True, 100, 600, 400.0])
-def test_a_status_that_is_none(status):
-    """It is refused where the fault is made, and not by a client that gets a strange answer."""
+def test_an_invalid_status(status):
+    """An invalid status raises a ValueError when the fault is made."""
     with pytest.raises(ValueError, match=r"status is .*; allowed: a whole number, 200 to 599"):
         FailRequest("AccessDeniedException", status)
 
@@ -138,7 +138,7 @@ def test_a_status_that_is_none(status):
 def test_an_error_takes_every_form(
     either_client, service, entry, form, headers, content_type, body
 ):
-    """AWS services, and what stands before them, name an error in all of these ways."""
+    """An error takes each form that AWS's services, or gateways before them, use."""
     service.play(FailRequest("E", 502, "<m>", form=form))
     sent = json.dumps({"Entries": [entry()]}).encode()
     answer = either_client.deliver(either_client.signed(sent), sent)
@@ -149,7 +149,7 @@ def test_an_error_takes_every_form(
 
 
 def test_an_error_may_be_xml(client, service):
-    """As the services of AWS's query protocol answer, with what is special escaped."""
+    """An error can be XML, as in AWS's query protocol, with special characters escaped."""
     service.play(FailRequest("E", 500, "<m>", form="xml"))
     answer = client.deliver(client.signed(b"{}"), b"{}")
     assert answer.headers["content-type"] == "text/xml"
@@ -157,7 +157,7 @@ def test_an_error_may_be_xml(client, service):
 
 
 def test_poison_refuses_the_whole_request(either_client, service, entry):
-    """As long as the poison is in it; the message repeats every detail of the request."""
+    """A request is refused while the poison is in it; the message repeats every detail."""
     service.play(RefuseRequestContaining(poison))
     bad, good = entry(Detail='{"poison": 1}'), entry(Detail='{"name": "Ada"}')
     for _ in range(2):
@@ -170,7 +170,7 @@ def test_poison_refuses_the_whole_request(either_client, service, entry):
 
 
 def test_an_answer_gets_lost(either_client, service, entry, no_answer):
-    """The entries are accepted, and the client is not told."""
+    """The entries are accepted, but the client gets no answer."""
     service.play(LoseAnswer())
     with pytest.raises(no_answer):
         either_client.put([entry()] * 2)
@@ -183,7 +183,7 @@ def test_an_answer_gets_lost(either_client, service, entry, no_answer):
 
 @pytest.mark.parametrize("after", [0, 10, 1_000_000])
 def test_an_answer_is_cut(either_client, service, entry, no_answer, after):
-    """However much of it is sent, something is missing."""
+    """Part of the answer is missing, however much of it is sent."""
     service.play(CutAnswer(after))
     with pytest.raises(no_answer):
         either_client.put([entry()])
@@ -192,7 +192,7 @@ def test_an_answer_is_cut(either_client, service, entry, no_answer, after):
 
 
 def test_a_connection_is_closed_before_anything(either_client, service, entry, no_answer):
-    """Nothing is accepted, which the client cannot know."""
+    """The connection closes and nothing is accepted, which the client cannot know."""
     service.play(CloseConnection())
     with pytest.raises(no_answer):
         either_client.put([entry()])
@@ -203,7 +203,7 @@ def test_a_connection_is_closed_before_anything(either_client, service, entry, n
 
 
 def test_an_answer_is_garbled(either_client, service, entry):
-    """Status 200, and no JSON."""
+    """The answer has status 200, but its body is not JSON."""
     service.play(GarbleAnswer())
     body = json.dumps({"Entries": [entry()]}).encode()
     answer = either_client.deliver(either_client.signed(body), body)
@@ -218,7 +218,7 @@ def test_an_answer_is_garbled(either_client, service, entry):
     ("entries", "difference", "listed"), [(3, -1, 2), (3, 2, 5), (1, -1, 2), (3, -9, 4)]
 )
 def test_an_answer_has_the_wrong_length(either_client, service, entry, entries, difference, listed):
-    """More or fewer than were sent, but never moto's empty list."""
+    """There are more or fewer results than entries, but never none, as from moto."""
     service.play(WrongLength(difference))
     answer = either_client.put([entry()] * entries)
     assert len(answer["Entries"]) == listed
@@ -228,7 +228,7 @@ def test_an_answer_has_the_wrong_length(either_client, service, entry, entries, 
 
 @pytest.mark.parametrize(("difference", "counted"), [(1, 2), (-1, 0), (-5, 6)])
 def test_an_answer_miscounts(either_client, service, entry, difference, counted):
-    """FailedEntryCount is not the number of entries with an error."""
+    """FailedEntryCount differs from the number of failed entries."""
     service.play(FailEntries("E", indexes=[0], times=None), MiscountFailures(difference))
     answer = either_client.put([entry()] * 2)
     assert codes(answer) == ["E", None]
@@ -237,8 +237,8 @@ def test_an_answer_miscounts(either_client, service, entry, difference, counted)
 
 
 @pytest.mark.parametrize("result", [{}, None, {"EventId": ""}], ids=repr)
-def test_results_that_say_neither(either_client, service, entry, result):
-    """The entries are accepted, and their results do not tell."""
+def test_results_with_neither_id_nor_code(either_client, service, entry, result):
+    """An accepted entry gets a result with neither an id nor a code."""
     service.play(BlankResults([1], result))
     answer = either_client.put([entry()] * 3)
     assert [bool(one and one.get("EventId")) for one in answer["Entries"]] == [True, False, True]
@@ -248,7 +248,7 @@ def test_results_that_say_neither(either_client, service, entry, result):
 
 
 def test_an_answer_is_empty(either_client, service, entry):
-    """As moto's, which clients must survive; it is not given where an entry failed."""
+    """The answer has no results, as moto's, unless an entry failed."""
     service.play(EmptyAnswer())
     assert either_client.put([entry(), entry(Detail="x")])["FailedEntryCount"] == 1
     answer = either_client.put([entry()] * 2)
@@ -258,7 +258,7 @@ def test_an_answer_is_empty(either_client, service, entry):
 
 
 def test_an_answer_is_late(either_client, service, entry):
-    """It comes after the seconds asked for."""
+    """The answer comes after the given seconds."""
     service.play(SlowAnswer(0.05))
     started = time.monotonic()
     assert either_client.put([entry()])["status"] == 200
@@ -268,7 +268,7 @@ def test_an_answer_is_late(either_client, service, entry):
 
 @pytest.mark.slow
 def test_an_answer_is_too_late(either_client, service, entry, no_answer):
-    """The client has left; the entries are accepted all the same."""
+    """The client has timed out, but the entries are accepted."""
     service.play(SlowAnswer(0.7))
     with pytest.raises(no_answer):
         either_client.put([entry()])
@@ -280,7 +280,7 @@ def test_an_answer_is_too_late(either_client, service, entry, no_answer):
 
 
 def test_in_process_nobody_waits_for_a_timeout(client, service, entry):
-    """An hour's delay is a timeout at once; what is shorter is left to `sleep`."""
+    """In process, a timeout comes at once; a delay within it is left to `sleep`."""
     slept: list[float] = []
     transport = service.transport(sleep=slept.append)
     body = json.dumps({"Entries": [entry()]}).encode()
@@ -294,7 +294,7 @@ def test_in_process_nobody_waits_for_a_timeout(client, service, entry):
 
 
 def test_a_token_expires_until_the_credentials_change(client_of, entry):
-    """Requests with the same credentials are refused; with others they are served."""
+    """Requests are refused until they come with other credentials."""
     service = FakeEventBridge(session_token="first")
     service.play(ExpireToken())
     client = client_of(service, credentials=service.credentials)
@@ -307,7 +307,7 @@ def test_a_token_expires_until_the_credentials_change(client_of, entry):
 
 
 def test_a_token_expires_for_some_requests(either_client, service, entry):
-    """With `times` the same credentials work again afterwards."""
+    """With `times`, the same credentials are valid again afterwards."""
     service.play(ExpireToken(times=2))
     statuses = [either_client.put([entry()])["status"] for _ in range(3)]
     assert statuses == [400, 400, 200]
@@ -316,7 +316,7 @@ def test_a_token_expires_for_some_requests(either_client, service, entry):
 @pytest.mark.parametrize("offset", [-3600.0, 3600.0])
 @pytest.mark.parametrize("checked", [True, False])
 def test_a_wrong_clock_tells_its_time(client_of, entry, offset, checked):
-    """A client that corrects itself by the Date header is served."""
+    """A client that corrects its clock by the `Date` header is served."""
     lag = [0.0]
     # botocore signs with the machine's time, so the client's correction moves the service back.
     service = FakeEventBridge(clock=lambda: time.time() - lag[0], verify_signatures=checked)
@@ -333,8 +333,8 @@ def test_a_wrong_clock_tells_its_time(client_of, entry, offset, checked):
     assert service.accepted_count == 1
 
 
-def test_a_wrong_clock_has_other_words(client, service, entry):
-    """Services that check signatures say that the signature has expired."""
+def test_a_wrong_clock_with_another_code(client, service, entry):
+    """With the code of a signature check, the message says that the signature has expired."""
     service.play(WrongClock(3600, "InvalidSignatureException"))
     answer = client.put([entry()])
     assert (answer["status"], answer["__type"]) == (400, "InvalidSignatureException")
@@ -342,12 +342,12 @@ def test_a_wrong_clock_has_other_words(client, service, entry):
 
 
 def test_a_clock_that_is_a_little_wrong_does_not_matter(client, service, entry):
-    """300 seconds are allowed."""
+    """A clock may be wrong by up to 300 seconds."""
     service.play(WrongClock(-200))
     assert client.put([entry()])["status"] == 200
 
 
-# How much a second
+# Requests per second
 
 
 class Clock:
@@ -381,7 +381,7 @@ def clocked(clock):
     ids=["a second's worth", "more", "one", "a slow one"],
 )
 def test_a_rate_limit_lets_a_burst_pass(client_of, clocked, entry, limit, at_once):
-    """As many requests as the bucket holds; the others are throttled as the service does it."""
+    """A full bucket's worth of requests passes, and the next one is throttled."""
     clocked.play(limit)
     client = client_of(clocked)
     assert statuses(client, entry, at_once) == [200] * at_once
@@ -392,7 +392,7 @@ def test_a_rate_limit_lets_a_burst_pass(client_of, clocked, entry, limit, at_onc
 
 
 def test_a_rate_limit_lets_its_rate_pass(client_of, clocked, clock, entry):
-    """Three times the rate for five seconds: what is accepted is the burst and the rate."""
+    """At three times the rate for five seconds, the burst and the rate are accepted."""
     clocked.play(LimitRate(40, burst=10))
     client = client_of(clocked)
     for _ in range(600):
@@ -402,7 +402,7 @@ def test_a_rate_limit_lets_its_rate_pass(client_of, clocked, clock, entry):
 
 
 def test_a_rate_limit_saves_up_no_more_than_its_burst(client_of, clocked, clock, entry):
-    """A pause of an hour is worth a full bucket; a clock set back costs nothing."""
+    """An hour's pause fills the bucket and no more; setting the clock back costs nothing."""
     clocked.play(LimitRate(40, burst=3))
     client = client_of(clocked)
     assert statuses(client, entry, 4) == [200, 200, 200, 400]
@@ -415,7 +415,7 @@ def test_a_rate_limit_saves_up_no_more_than_its_burst(client_of, clocked, clock,
 
 
 def test_a_rate_limit_can_count_entries(client_of, clocked, clock, entry):
-    """Those that there is no more room for fail, and bad entries take none."""
+    """Entries beyond the limit fail, and bad entries do not count."""
     clocked.play(LimitRate(5, unit="entries"))
     client = client_of(clocked)
     bad = entry(Detail="not JSON")
@@ -427,8 +427,8 @@ def test_a_rate_limit_can_count_entries(client_of, clocked, clock, entry):
     assert clocked.accepted_count == 6
 
 
-def test_a_rate_limit_is_not_for_those_without_a_signature(client_of, entry):
-    """Who is refused for another reason takes nothing from the quota of those who are not."""
+def test_refused_requests_do_not_count_for_a_rate_limit(client_of, entry):
+    """A request with an invalid signature takes nothing from the quota."""
     service = FakeEventBridge()
     service.play(LimitRate(1, burst=1))
     stranger = client_of(service, credentials=FakeEventBridge(secret_access_key="x").credentials)
@@ -436,8 +436,8 @@ def test_a_rate_limit_is_not_for_those_without_a_signature(client_of, entry):
     assert client_of(service).put([entry()])["status"] == 200
 
 
-def test_a_rate_limit_over_http_by_the_time_that_passes(either_client, service, entry):
-    """The service's own clock, in process and over HTTP: a burst of one in a long while."""
+def test_a_rate_limit_by_the_services_own_clock(either_client, service, entry):
+    """A rate limit works by the service's own clock, in process and over HTTP."""
     service.play(LimitRate(0.001, code="SlowDown", message="Too fast", times=1))
     assert either_client.put([entry()])["status"] == 200
     answer = either_client.put([entry()])
@@ -445,7 +445,7 @@ def test_a_rate_limit_over_http_by_the_time_that_passes(either_client, service, 
     assert either_client.put([entry()])["status"] == 200, "lifted after one throttled request"
 
 
-# Which requests they hit
+# Which requests a fault hits
 
 
 def statuses(client, entry, count):
@@ -453,19 +453,19 @@ def statuses(client, entry, count):
 
 
 def test_a_fault_hits_the_next_request_and_no_other(client, service, entry):
-    """`times` is 1 unless it says otherwise."""
+    """A fault hits one request unless `times` says otherwise."""
     service.play(FailRequest("E", 500))
     assert statuses(client, entry, 3) == [500, 200, 200]
 
 
 def test_a_fault_waits_and_ends(client, service, entry):
-    """`after` requests pass, `times` requests are hit."""
+    """A fault lets `after` requests pass, then hits `times` requests."""
     service.play(FailRequest("E", 500, after=2, times=3))
     assert statuses(client, entry, 7) == [200, 200, 500, 500, 500, 200, 200]
 
 
 def test_a_fault_stays_until_cleared(client, service, entry):
-    """With `times=None`."""
+    """With `times=None`, a fault stays until it is cleared."""
     service.play(FailRequest("E", 500, times=None))
     assert statuses(client, entry, 5) == [500] * 5
     service.clear_faults()
@@ -473,7 +473,7 @@ def test_a_fault_stays_until_cleared(client, service, entry):
 
 
 def test_faults_play_one_after_the_other(client, service, entry):
-    """A script: one line for each request, in the order played."""
+    """Faults form a script: each request plays one, in the order given."""
     service.play(FailRequest("E", 501, times=2), FailRequest("E", 502))
     service.play(FailRequest("E", 503))
     assert statuses(client, entry, 5) == [501, 501, 502, 503, 200]
@@ -481,7 +481,7 @@ def test_faults_play_one_after_the_other(client, service, entry):
 
 
 def test_lines_of_different_kinds_do_not_combine(client, service, entry, no_answer):
-    """Also faults that could hit one request together take their turns."""
+    """Faults take turns, even those that could hit one request together."""
     service.play(FailEntries("E"), LoseAnswer(), MiscountFailures())
     assert codes(client.put([entry()])) == ["E"]
     with pytest.raises(no_answer):
@@ -491,7 +491,7 @@ def test_lines_of_different_kinds_do_not_combine(client, service, entry, no_answ
 
 
 def test_standing_faults_combine(client, service, entry, no_answer):
-    """With `times=None` a fault holds together with the script's line and other such faults."""
+    """A fault with `times=None` combines with the script's line and with others of its kind."""
     service.play(
         FailEntries("A", indexes=[0], times=None),
         FailEntries("B", indexes=[0, 1], times=None),
@@ -506,7 +506,7 @@ def test_standing_faults_combine(client, service, entry, no_answer):
 
 
 def test_a_fault_that_had_no_effect_is_not_used_up(client, service, entry):
-    """A line about entries waits for a request that gets as far as its entries."""
+    """A fault about entries waits for a request that gets as far as its entries."""
     service.play(FailEntries("E"))
     assert client.put([])["status"] == 400
     assert codes(client.put([entry()])) == ["E"]
@@ -514,7 +514,7 @@ def test_a_fault_that_had_no_effect_is_not_used_up(client, service, entry):
 
 
 def test_a_share_is_decided_by_the_seed(client_of, entry):
-    """The same seed fails the same requests, another seed others."""
+    """The same seed fails the same requests, and another seed fails others."""
 
     def failed(seed):
         service = FakeEventBridge(seed=seed)
@@ -527,7 +527,7 @@ def test_a_share_is_decided_by_the_seed(client_of, entry):
 
 
 def test_a_share_of_requests_counts_only_hits(client, service, entry):
-    """`times` counts the requests that were hit, not those that were spared."""
+    """With a share, `times` counts the requests that were hit, not those that were spared."""
     service.play(FailRequest("E", 500, share=0.5, times=5))
     assert statuses(client, entry, 60).count(500) == 5
 
@@ -551,7 +551,7 @@ def test_a_share_of_requests_counts_only_hits(client, service, entry):
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(wrong):
-    """When it is made, not when it plays."""
+    """An invalid fault raises a ValueError when it is made, not when it plays."""
     with pytest.raises(
         ValueError, match=r"form|unit|(times|after|share|seconds?|bytes|difference|burst) is "
     ):
@@ -559,13 +559,13 @@ def test_a_fault_that_makes_no_sense_is_refused(wrong):
 
 
 def test_a_predicate_may_ask_the_service(client, service, entry):
-    """It is called while the service decides, which must not block it."""
+    """A predicate may query the service, which does not block it."""
     service.play(FailEntries("E", matching=lambda _: service.accepted_count >= 2, times=None))
     assert [codes(client.put([entry()])) for _ in range(3)] == [[None], [None], ["E"]]
 
 
 def test_faults_are_values():
-    """Equal if they say the same, and not to be changed."""
+    """Faults that say the same are equal, and cannot be changed."""
     assert FailEntries("E", indexes=[1, 2]) == FailEntries("E", indexes=(2, 1))
     assert isinstance(LoseAnswer(times=2), Fault)
     with pytest.raises(AttributeError):

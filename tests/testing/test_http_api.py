@@ -1,4 +1,4 @@
-"""The calls over HTTP by which tests in other languages, and the page, look at the service."""
+"""The HTTP calls with which tests in other languages, and the page, inspect the service."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def post(connection):
 
 
 def test_health_says_what_runs_and_counts(service, client, entry, get):
-    """A test's set-up waits for it."""
+    """The health call gives the version, the Region and the counters."""
     client.put([entry(), entry(Detail="[]")])
     client.post(b"nonsense")
     status, health = get("health")
@@ -86,7 +86,7 @@ def test_health_says_what_runs_and_counts(service, client, entry, get):
 
 
 def test_an_event_is_listed_whole(service, client, entry, get):
-    """As it was sent, as the customer's rule sees it, and with its request."""
+    """An event is listed as it was sent, as the customer's rule sees it, and with its request."""
     service.sources.create(SOURCE, ACCOUNT)
     service.sources.associate(SOURCE, ACCOUNT)
     service.play(SlowAnswer(0))
@@ -126,7 +126,7 @@ def test_an_event_is_listed_whole(service, client, entry, get):
 
 
 def test_details_are_listed_with_all_their_digits(client, entry, connection):
-    """The text of a detail is not read and written again on its way."""
+    """The text of a detail is listed unchanged."""
     detail = '{"price": 1.50, "far": 1E400, "name": "\\u0041"}'
     client.put([entry(Detail=detail)])
     connection.request("GET", "/_control/events")
@@ -136,7 +136,7 @@ def test_details_are_listed_with_all_their_digits(client, entry, connection):
 
 
 def test_the_deepest_detail_is_listed(client, entry, connection):
-    """1,000 levels, which json neither reads nor writes at once."""
+    """A detail of 1,000 levels is listed, although the json module cannot read or write it."""
     detail = '{"a":' * 999 + "[]" + "}" * 999
     client.put([entry(Detail=detail)])
     connection.request("GET", "/_control/events")
@@ -158,7 +158,7 @@ def test_the_deepest_detail_is_listed(client, entry, connection):
     ],
 )
 def test_whatever_was_sent_is_listed_as_json(client, body, get):
-    """With nulls where an event has nothing of the kind."""
+    """Whatever was sent is listed as JSON; an event that a rule cannot see is null there."""
     client.post(body)
     status, listed = get("events")
     assert status == 200
@@ -167,7 +167,7 @@ def test_whatever_was_sent_is_listed_as_json(client, body, get):
 
 
 def test_each_outcome_has_a_name(service, client, entry, get, no_answer):
-    """Failed and refused with a code; a request that could not be read counts for one event."""
+    """Each event has an outcome, and its code; an unreadable request counts for one event."""
     service.play(FailEntries("ThrottlingException", indexes=[1]))
     client.put([entry(), entry()])
     service.play(FailRequest("InternalFailure", 500))
@@ -193,8 +193,8 @@ def test_each_outcome_has_a_name(service, client, entry, get, no_answer):
     assert events[5]["dropped_for"] == [ACCOUNT]
 
 
-def test_a_list_goes_on_where_it_was_cut(client, entry, get):
-    """By the number of the last event."""
+def test_a_list_continues_after_its_last_event(client, entry, get):
+    """A list continues after the number of the last event."""
     client.put([entry()] * 5)
     first = get("events", limit=3)[1]
     assert [event["id"] for event in first["events"]] == [1, 2, 3]
@@ -204,7 +204,7 @@ def test_a_list_goes_on_where_it_was_cut(client, entry, get):
 
 
 def test_large_details_are_listed_in_parts(client, entry, get):
-    """So that no answer grows without bound."""
+    """Large details take several answers, so that none grows without bound."""
     for _ in range(12):
         client.put([entry(Detail='{"a": "%s"}' % ("x" * 1_000_000))])
     seen, after = [], 0
@@ -216,7 +216,7 @@ def test_large_details_are_listed_in_parts(client, entry, get):
 
 
 def test_only_what_is_remembered_is_listed(entry, client_of):
-    """The oldest go first: by number, and by the memory that they take."""
+    """The oldest records go first, by number and by the memory that they take."""
     service = FakeEventBridge(keep=3)
     client = client_of(service)
     for _ in range(5):
@@ -234,7 +234,7 @@ def test_only_what_is_remembered_is_listed(entry, client_of):
 
 
 def test_forgetting_starts_a_new_epoch(service, client, entry, get, post):
-    """Numbers go on, so that nobody takes new events for old ones."""
+    """After `forget`, numbers continue, so that new events are not taken for old ones."""
     client.put([entry()])
     before = get("health")[1]["epoch"]
     status, health = post("forget")
@@ -248,8 +248,8 @@ def test_forgetting_starts_a_new_epoch(service, client, entry, get, post):
 # Patterns
 
 
-def test_patterns_are_held_against_what_was_accepted(service, client, entry, post):
-    """The numbers of the events that match, and of how many; those after one, if wanted."""
+def test_patterns_are_matched_against_accepted_events(service, client, entry, post):
+    """A match lists the numbers of matching events, and how many were compared."""
     client.put([entry(Detail=json.dumps({"n": n})) for n in range(5)] + [entry(Detail="[]")])
     pattern = {"detail": {"n": [{"numeric": [">", 2]}]}}
     assert post("match", pattern=pattern) == (
@@ -260,7 +260,7 @@ def test_patterns_are_held_against_what_was_accepted(service, client, entry, pos
 
 
 def test_a_miss_is_explained(client, entry, post):
-    """For one event, or for an envelope that the caller has."""
+    """A miss is explained for a recorded event; an envelope of the caller's can be matched too."""
     client.put([entry(Detail='{"n": 1}')])
     status, found = post("match", pattern={"detail": {"n": [2]}}, event=1)
     assert (status, found["matches"]) == (200, False)
@@ -268,19 +268,19 @@ def test_a_miss_is_explained(client, entry, post):
     assert post("match", pattern={"a": [1]}, envelope={"a": 1})[1]["matches"] is True
 
 
-def test_an_invalid_pattern_is_told_with_its_place(post):
-    """As status 400."""
+def test_an_invalid_pattern_is_refused_with_its_place(post):
+    """An invalid pattern gets status 400, with its place and the reason."""
     status, found = post("match", pattern={"a": [{"x": 1}]})
     assert status == 400
     assert found["path"] == "a"
     assert "allowed: anything-but" in found["reason"]
 
 
-# Sending again
+# Resending
 
 
-def test_an_event_is_sent_again_as_a_new_one(service, client, entry, post):
-    """Without a signature, with the faults that play, and also if it failed before."""
+def test_an_event_is_resent_as_a_new_one(service, client, entry, post):
+    """An event is resent without a signature, and also if it failed; faults play on it."""
     service.play(FailEntries("InternalFailure", times=2))
     client.put([entry(Detail='{"n": 1}', Resources=["r"], Time=7)])
     assert post("resend", event=1) == (200, {"request": 1, "status": 200})
@@ -290,8 +290,8 @@ def test_an_event_is_sent_again_as_a_new_one(service, client, entry, post):
     assert [record.entry_count for record in service.requests] == [1, 1, 1]
 
 
-def test_what_cannot_be_sent_again(client, post):
-    """An event that is not there, or whose request could not be read."""
+def test_what_cannot_be_resent(client, post):
+    """An event that does not exist, or whose request was unreadable, cannot be resent."""
     client.post(b"nonsense")
     assert post("resend", event=1)[0] == 409
     for number in (0, 2, -1, "1", None, 1.5, True, 2**70):
@@ -311,7 +311,7 @@ FAULTS = [
 
 
 def test_faults_are_played_over_http(service, client, entry, get, post):
-    """By the names and members of their classes."""
+    """Faults are played by the names and members of their classes."""
     documents = [{"fault": "FailEntries", "code": "X"}, {"fault": "LoseAnswer", "times": 2}]
     status, found = post("faults", play=documents)
     assert status == 200
@@ -324,13 +324,13 @@ def test_faults_are_played_over_http(service, client, entry, get, post):
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
 def test_a_fault_survives_its_document(fault):
-    """Which holds what is not as it is by default."""
+    """A fault is the same after being written as a document and read again."""
     document = json.loads(json.dumps(fault_document(fault)))
     assert read_fault(document) == fault
 
 
 def test_standing_conditions_have_one_number_each(service, get, post):
-    """Setting one leaves the others, and what the program plays, as they are."""
+    """Setting one condition leaves the others, and the program's own faults, as they are."""
     poison = RefuseRequestContaining(lambda entry: False)
     service.play(poison)
     assert post("faults", standing={"throttle": 0.3, "slow": 1.5})[0] == 200
@@ -371,8 +371,8 @@ def test_standing_conditions_have_one_number_each(service, get, post):
     ],
     ids=json.dumps,
 )
-def test_what_is_no_fault(service, post, document):
-    """It says what is allowed, and nothing is played: not the good one beside it either."""
+def test_an_invalid_fault(service, post, document):
+    """An invalid fault is refused, and nothing is played, not even the good one beside it."""
     status, found = post("faults", play=[{"fault": "LoseAnswer"}, document])
     assert status == 400
     assert found["message"]
@@ -401,14 +401,14 @@ def test_what_is_no_fault(service, post, document):
     ids=str,
 )
 def test_wrong_calls_say_what_is_allowed(post, name, document):
-    """With status 400."""
+    """A wrong call gets status 400 and a message."""
     status, found = post(name, document)
     assert status == 400
     assert found["message"]
 
 
 def test_faults_over_http_are_bounded(post):
-    """A script in a loop does not fill the memory."""
+    """A thousand faults can be waiting, so that a script in a loop does not fill the memory."""
     assert post("faults", play=[{"fault": "LoseAnswer"}] * 1000)[0] == 200
     assert post("faults", play=[{"fault": "LoseAnswer"}])[0] == 409
 
@@ -417,7 +417,7 @@ def test_faults_over_http_are_bounded(post):
     "query", ["after=x", "after=-1", "limit=0", "limit=10001", "limit=", "a=1&" * 20]
 )
 def test_a_wrong_query_is_refused(connection, query):
-    """Or passed over where it means nothing."""
+    """An invalid query gets status 400; an empty value is ignored."""
     connection.request("GET", f"/_control/events?{query}")
     answer = connection.getresponse()
     assert answer.status == (200 if query == "limit=" else 400)
@@ -436,7 +436,7 @@ def test_a_wrong_query_is_refused(connection, query):
     ],
 )
 def test_methods_and_names(connection, method, name, status):
-    """Those that there are stand in the answer."""
+    """A wrong method or name is refused, and the message says what is allowed."""
     connection.request(method, f"/_control/{name}", "{}" if method == "POST" else None, JSON)
     answer = connection.getresponse()
     assert answer.status == status
@@ -444,7 +444,7 @@ def test_methods_and_names(connection, method, name, status):
 
 
 def test_sources_are_listed_with_what_their_customers_can_do(service, get):
-    """So that a page offers nothing else."""
+    """A source is listed with the actions that its state allows."""
     service.sources.create(SOURCE, ACCOUNT)
     assert get("sources")[1]["sources"] == [
         {
@@ -472,8 +472,8 @@ def test_other_sites_read_nothing(connection, path, headers):
     answer.read()
 
 
-def test_answers_are_no_scripts(connection):
-    """Nobody guesses another type, and no cache keeps them."""
+def test_answers_are_not_scripts(connection):
+    """Answers cannot be sniffed as another type, cached, or run as a page."""
     connection.request("GET", "/_control/health")
     answer = connection.getresponse()
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -507,7 +507,7 @@ class Reader:
         self.socket.close()
 
     def next(self, kind="events"):
-        """The next message of a kind, with its id."""
+        """Return the next message of a kind, with its id."""
         while True:
             fields = {}
             while line := self.file.readline().decode().rstrip("\n"):
@@ -519,8 +519,8 @@ class Reader:
                 return json.loads(fields["data"]), fields.get("id")
 
 
-def test_a_stream_tells_what_was_and_what_comes(server, service, client, entry):
-    """In batches, with counters and the cursor to come back with."""
+def test_a_stream_sends_past_and_new_events(server, service, client, entry):
+    """A stream sends past and new events in batches, with counters and a cursor to resume from."""
     client.put([entry(), entry()])
     with Reader(server) as reader:
         hello, _ = reader.next("hello")
@@ -534,8 +534,8 @@ def test_a_stream_tells_what_was_and_what_comes(server, service, client, entry):
         assert [event["id"] for event in batch["events"]] == [3]
 
 
-def test_a_reader_comes_back_to_where_it_was(server, client, entry):
-    """By the `Last-Event-ID` that browsers send."""
+def test_a_reader_resumes(server, client, entry):
+    """A reader resumes by the `Last-Event-ID` that browsers send."""
     client.put([entry()])
     with Reader(server) as reader:
         _, identity = reader.next()
@@ -545,8 +545,8 @@ def test_a_reader_comes_back_to_where_it_was(server, client, entry):
         assert [event["id"] for event in batch["events"]] == [2]
 
 
-def test_a_reader_of_another_epoch_begins_anew(server, service, client, entry):
-    """After `forget`, and after a restart of the service."""
+def test_a_reader_of_another_epoch_starts_over(server, service, client, entry):
+    """A reader starts over after `forget`, and after a restart of the service."""
     client.put([entry()])
     with Reader(server, "00000000-999") as reader:
         assert reader.next("hello")[0]["after"] == 0
@@ -562,13 +562,13 @@ def test_a_reader_of_another_epoch_begins_anew(server, service, client, entry):
 
 @pytest.mark.parametrize("identity", ["x", "-", "a-b", "a-" + "9" * 5000, "a--1"])
 def test_an_odd_cursor_is_none(server, identity):
-    """Whoever made it up."""
+    """An invalid cursor counts as none."""
     with Reader(server, identity) as reader:
         assert reader.next("hello")[0]["after"] == 0
 
 
 def test_a_stream_tells_of_sources_and_faults(server, service):
-    """As they are, each time that they change."""
+    """A stream sends the sources and faults whenever they change."""
     with Reader(server) as reader:
         assert reader.next("state")[0]["sources"] == []
         service.sources.create(SOURCE, ACCOUNT)
@@ -577,8 +577,8 @@ def test_a_stream_tells_of_sources_and_faults(server, service):
         assert reader.next("state")[0]["standing"]["slow"] == 1
 
 
-def test_there_are_so_many_readers_and_no_more(server):
-    """One that leaves makes room at once."""
+def test_readers_are_limited(server):
+    """Readers beyond the limit are refused; one that leaves makes room at once."""
     with contextlib.ExitStack() as stack:
         readers = [stack.enter_context(Reader(server)) for _ in range(_server.MOST_STREAMS)]
         for reader in readers:
@@ -593,7 +593,7 @@ def test_there_are_so_many_readers_and_no_more(server):
 
 
 def test_a_reader_that_does_not_read_is_dropped(server, service, client, entry, monkeypatch):
-    """It gives its place and its thread back; the service goes on."""
+    """A reader that does not read is dropped, and its thread ends."""
     monkeypatch.setattr(_server, "SLOW_SECONDS", 0.2)
     with Reader(server) as reader:
         reader.next("hello")
@@ -606,7 +606,7 @@ def test_a_reader_that_does_not_read_is_dropped(server, service, client, entry, 
 
 
 def test_closing_the_server_ends_its_streams(service):
-    """Without waiting for the readers."""
+    """Closing the server ends its streams without waiting for their readers."""
     server = service.serve()
     with Reader(server) as reader:
         reader.next("hello")
@@ -647,7 +647,7 @@ def test_closing_the_server_ends_its_streams(service):
     name=st.sampled_from(["faults", "forget", "match", "resend", "sources/expire"]),
 )
 def test_whatever_is_posted_has_an_answer(service, client, entry, connection, body, name):
-    """In JSON, and with a status that says whose fault it was."""
+    """Whatever is posted gets an answer in JSON, with a status that says whose fault it was."""
     client.put([entry()])
     connection.request("POST", f"/_control/{name}", body, JSON)
     answer = connection.getresponse()

@@ -1,4 +1,4 @@
-"""What the local service records of clients that do not wait for their answer."""
+"""What the local service records about a client that leaves before its answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENTRY = {"Source": "aws.partner/example.com/acme", "DetailType": "test", "Detail
 
 
 def test_an_answer_to_a_client_that_has_left_is_not_delivered() -> None:
-    """Although the system takes it: the service was too slow, with no fault that says so."""
+    """An answer to a client that has left is recorded as not delivered, with no fault played."""
     came, left = threading.Event(), threading.Event()
 
     def decide_when_it_has_left(_: Any) -> bool:

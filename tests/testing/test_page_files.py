@@ -1,4 +1,4 @@
-"""The files of the page, and who gets them."""
+"""The files of the page, and who may get them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def get(service):
     ],
 )
 def test_three_files_are_served(get, path, kind, name):
-    """With a policy that lets them load nothing from elsewhere, and be framed by nobody."""
+    """The page's files have a policy against loading from elsewhere and against frames."""
     status, headers, body = get(path)
     assert (status, headers["content-type"]) == (200, kind)
     assert body == (FOLDER / name).read_bytes()
@@ -59,7 +59,7 @@ def test_three_files_are_served(get, path, kind, name):
     ["/_page/page.html", "/_page/../_page.py", "/_page/%2e%2e/_page.py", "/_page//etc/passwd"],
 )
 def test_there_is_nothing_else(get, path):
-    """Paths are names of files that are listed, not places on a disk."""
+    """A path names a listed file, not a place on the disk."""
     assert get(path)[0] == 404
 
 
@@ -69,17 +69,17 @@ def test_there_is_nothing_else(get, path):
     ids=str,
 )
 def test_other_sites_do_not_get_it(get, headers):
-    """As with control calls."""
+    """Requests from other sites are refused, as for control calls."""
     assert get("/_page/", **headers)[0] == 403
 
 
-def test_it_is_only_read(get):
-    """There is nothing to post to."""
+def test_the_page_takes_no_other_methods(get):
+    """A DELETE of the page gets status 405."""
     assert get("/_page/", "DELETE")[0] == 405
 
 
 def test_it_can_be_left_out():
-    """Control calls are taken all the same."""
+    """Without its page, the service still answers control calls."""
     with FakeEventBridge().serve(page=False) as server:
         assert server.page_url is None
         connection = http.client.HTTPConnection(server.host, server.port, timeout=5)
@@ -92,7 +92,7 @@ def test_it_can_be_left_out():
 
 
 def test_the_files_hold_to_the_policy():
-    """No markup out of text, no style or script within the document, no other address."""
+    """The page's files insert no markup, inline no style or script, and name no other address."""
     page, script = (FOLDER / "page.html").read_text(), (FOLDER / "page.js").read_text()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script)
     assert not re.search(r"\sstyle=|\son[a-z]+=|<script>|<style", page)

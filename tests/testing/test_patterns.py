@@ -1,4 +1,4 @@
-"""Event patterns: what they match, what EventBridge would not take, and why an event is missed."""
+"""Event patterns: what they match, what EventBridge would refuse, and why an event is missed."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ INVALID = [
 
 @pytest.mark.parametrize("pattern", MATCHING, ids=json.dumps)
 def test_what_a_rule_matches(pattern):
-    """As text and as a mapping; there is nothing to explain."""
+    """A pattern that matches, given as text or as a mapping, has nothing to explain."""
     for given_as in (pattern, json.dumps(pattern)):
         assert EventPattern(given_as).matches(EVENT)
         assert EventPattern(given_as).explain(EVENT) == ()
@@ -267,14 +267,14 @@ def test_what_a_rule_matches(pattern):
 
 @pytest.mark.parametrize("pattern", MISSING, ids=json.dumps)
 def test_what_a_rule_misses(pattern):
-    """And there is something to say about it."""
+    """A pattern that misses, given as text or as a mapping, has something to explain."""
     for given_as in (pattern, json.dumps(pattern)):
         assert not EventPattern(given_as).matches(EVENT)
         assert EventPattern(given_as).explain(EVENT)
 
 
 @pytest.mark.parametrize(("pattern", "path"), INVALID, ids=str)
-def test_what_eventbridge_would_not_take(pattern, path):
+def test_patterns_that_eventbridge_would_refuse(pattern, path):
     """The error names the place in the pattern."""
     with pytest.raises(InvalidPatternError) as caught:
         EventPattern(pattern)
@@ -285,15 +285,15 @@ def test_what_eventbridge_would_not_take(pattern, path):
 @pytest.mark.parametrize(
     "text", ["", "x", "[]", '"x"', "null", '{"a": [1]', '{"a": [NaN]}', "[" * 100_000]
 )
-def test_text_that_is_no_json_object(text):
-    """It is refused as a whole."""
+def test_text_that_is_not_a_json_object(text):
+    """Text that is not a JSON object is refused, with no place in it named."""
     with pytest.raises(InvalidPatternError) as caught:
         EventPattern(text)
     assert caught.value.path == ""
 
 
 def test_patterns_are_bounded():
-    """In their levels, and in the combinations that `$or` makes."""
+    """A pattern has bounded levels, and `$or` bounded combinations."""
     deep: dict[str, Any] = {"a": ["x"]}
     for _ in range(250):
         deep = {"a": deep}
@@ -306,15 +306,15 @@ def test_patterns_are_bounded():
     assert EventPattern({"x": either, "y": either}).matches({"x": {"a1": "x"}, "y": {"a2": "x"}})
 
 
-def test_of_two_members_of_a_name_the_last_counts():
-    """As JSON has it, and as EventBridge was recorded to have it."""
+def test_the_last_of_two_equal_names_wins():
+    """The last of two members with one name counts, in JSON and in recordings of EventBridge."""
     pattern = EventPattern('{"a": [{"prefix": "x"}], "a": [{"anything-but": "z"}]}')
     assert pattern.matches({"a": "y"})
     assert not pattern.matches({"a": "z"})
 
 
 def test_dots_and_steps_of_an_event_are_the_same():
-    """Also where an event has both, and only one of them leads on."""
+    """A dot in a member's name means the same as nesting, even if an event has both."""
     pattern = EventPattern({"a": {"b": {"c": [1], "d": [2]}}})
     assert pattern.matches({"a": {"b": 0}, "a.b": {"c": 1, "d": 2}})
     assert pattern.matches({"a": {"b": {"c": 1}}, "a.b.d": 2})
@@ -322,7 +322,7 @@ def test_dots_and_steps_of_an_event_are_the_same():
 
 
 def test_explanations_name_place_wanted_and_found():
-    """What is nested, absent, an object or several values is told apart."""
+    """An explanation tells apart what is nested, absent, an object, or several values."""
     pattern = EventPattern(
         detail(
             state=["new"],
@@ -340,8 +340,8 @@ def test_explanations_name_place_wanted_and_found():
     ]
 
 
-def test_of_alternatives_the_closest_is_explained():
-    """So that one typing error gives one line."""
+def test_the_closest_alternative_is_explained():
+    """Only the closest alternative of `$or` is explained, so one typo gives one line."""
     pattern = EventPattern(
         {
             "$or": [
@@ -355,7 +355,7 @@ def test_of_alternatives_the_closest_is_explained():
 
 
 def test_elements_that_match_only_together_are_explained():
-    """Each wish has an element, but none has all."""
+    """If each condition has an element, but none has all, the explanation says so."""
     (mismatch,) = EventPattern(detail(notes={"by": ["ada"], "stars": [1]})).explain(EVENT)
     assert mismatch.path == "detail.notes"
     assert json.loads(mismatch.wanted) == {"detail.notes.by": ["ada"], "detail.notes.stars": [1]}
@@ -363,7 +363,7 @@ def test_elements_that_match_only_together_are_explained():
 
 
 def test_what_was_found_is_cut_and_not_in_the_repr():
-    """A payload shows where somebody asks for the explanation, and nowhere else."""
+    """A payload shows only in the explanation, cut, and not in the repr."""
     (mismatch,) = EventPattern({"a": ["x"]}).explain({"a": "CANARY" * 1000})
     assert len(mismatch.found) < 300
     assert "CANARY" in str(mismatch)
@@ -371,7 +371,7 @@ def test_what_was_found_is_cut_and_not_in_the_repr():
 
 
 def test_foreign_text_is_escaped():
-    """Neither a name nor a value moves a terminal's cursor or begins a line."""
+    """No name or value can move a terminal's cursor or begin a new line."""
     name = "\x1b[2J\n\u202e"
     (mismatch,) = EventPattern({name: ["x"]}).explain({name: "\u009b2J\u202e"})
     assert str(mismatch).isprintable()
@@ -381,7 +381,7 @@ def test_foreign_text_is_escaped():
 
 
 def test_the_error_survives_pickling():
-    """As those of the package do."""
+    """An InvalidPatternError is the same after pickling."""
     error = pickle.loads(pickle.dumps(InvalidPatternError("a.b", "is odd")))
     assert (error.path, error.reason, str(error)) == (
         "a.b",
@@ -391,14 +391,14 @@ def test_the_error_survives_pickling():
 
 
 def test_a_pattern_shows_itself():
-    """It is no payload."""
+    """The repr and the text of a pattern show it, because it is not a payload."""
     assert repr(EventPattern({"a": ["x"]})) == 'EventPattern(\'{"a": ["x"]}\')'
     assert json.loads(str(EventPattern({"a": ["x"]}))) == {"a": ["x"]}
 
 
 @pytest.mark.parametrize("piece", ["a", "ab", "*b"])
 def test_sixty_stars_take_no_time(piece):
-    """A regular expression would go back over the text again and again."""
+    """Many wildcards take linear time; a regular expression would backtrack without end."""
     stars = "".join(f"*{piece.strip('*')}" for _ in range(60)) + "*c"
     pattern = EventPattern({"a": [{"wildcard": stars}]})
     for text in ("a" * 100_000, "ab" * 50_000, "ab" * 50_000 + "c"):
@@ -408,17 +408,17 @@ def test_sixty_stars_take_no_time(piece):
 
 
 def test_deep_arrays_take_no_stack():
-    """However an event nests them."""
+    """Arrays may be nested to any depth."""
     deep: Any = "x"
     for _ in range(50_000):
         deep = [deep]
     assert EventPattern({"a": ["x"]}).matches({"a": deep})
     assert not EventPattern({"a": [{"exists": False}]}).matches({"a": deep})
-    while isinstance(deep, list):  # Python frees it more deeply than it likes
+    while isinstance(deep, list):  # else Python would recurse too deeply to free it
         deep = deep.pop()
 
 
-# ---------------------------------------------------------------- against other judges
+# ---------------------------------------------------------------- compared with other matchers
 
 names = st.sampled_from(["a", "b", "c"])
 texts = st.text(st.sampled_from("ab*."), max_size=6)
@@ -447,11 +447,11 @@ def nested(wanted):
 
 
 def choices(node):
-    """Every way to choose one element from each array, as flat leaves."""
+    """Return every way to choose one element from each array, as flat leaves."""
     if isinstance(node, list):
         return [choice for element in node for choice in choices(element)]
     if isinstance(node, dict):
-        # Below a name without an element to choose there is no leaf.
+        # A name below which there is no element to choose has no leaf.
         inner = [
             [{(name, *path): leaf for path, leaf in flat.items()} for flat in choices(value)]
             or [{}]
@@ -475,7 +475,7 @@ def same(leaf, value):
 @example({"a": [{"b": 1, "c": 2}, {"b": 3, "c": 4}]}, {("a", "b"): [1], ("a", "c"): [4]})
 @example({"a": [[{"b": 1}], [{"c": 4}]]}, {("a", "b"): [1], ("a", "c"): [4]})
 def test_arrays_are_matched_as_by_trying_all_choices(event, wanted):
-    """One element from each array, which all wishes below it share."""
+    """One choice of an element per array must meet all conditions below it."""
     expected = any(
         all(
             path in flat and any(same(flat[path], value) for value in values)
@@ -490,7 +490,7 @@ def test_arrays_are_matched_as_by_trying_all_choices(event, wanted):
 
 @given(event=events, dots=st.data())
 def test_an_event_is_matched_by_each_of_its_leaves(event, dots):
-    """With steps or dots; and never by their absence."""
+    """Each leaf of an event matches, written with dots or nested, and never as absent."""
     for flat in choices(event):
         for path, leaf in flat.items():
             cut = dots.draw(st.integers(1, len(path)))
@@ -507,8 +507,8 @@ def test_an_event_is_matched_by_each_of_its_leaves(event, dots):
 @given(
     text=texts, pieces=st.lists(st.text(st.sampled_from("ab."), min_size=1, max_size=2), min_size=1)
 )
-def test_wildcards_are_those_of_regular_expressions(text, pieces):
-    """Which would take forever on long texts."""
+def test_wildcards_match_as_regular_expressions_do(text, pieces):
+    """A wildcard matches as the corresponding regular expression does."""
     wildcard = "*".join(pieces)
     try:
         pattern = EventPattern({"a": [{"wildcard": f"*{wildcard}"}]})
@@ -519,7 +519,7 @@ def test_wildcards_are_those_of_regular_expressions(text, pieces):
 
 
 def test_escaped_stars_are_stars():
-    """Whatever stands around them."""
+    """An escaped star or backslash matches itself."""
     for text in ("a*b", "a\\b", "*", "\\", "a*\\*b"):
         escaped = text.replace("\\", "\\\\").replace("*", "\\*")
         assert EventPattern({"a": [{"wildcard": escaped}]}).matches({"a": text})
@@ -547,9 +547,9 @@ members = st.tuples(texts, st.lists(text_wishes, min_size=1, max_size=3)) | st.t
 @given(wished=st.dictionaries(names, members, min_size=1))
 def test_moto_says_the_same_where_it_is_right(wished):
     """
-    Of operators on members that are there, and of their kind.
+    moto agrees about operators on members that are present and of the operator's type.
 
-    It knows no dots, takes what is invalid, and compares numbers with texts.
+    It does not know dots, accepts invalid patterns, and compares numbers with texts.
     """
     event = {name: value for name, (value, _) in wished.items()}
     pattern = {name: wishes for name, (_, wishes) in wished.items()}
@@ -587,7 +587,7 @@ anything = st.recursive(
 
 @given(pattern=st.dictionaries(names | st.just("$or"), anything), event=events)
 def test_a_pattern_is_taken_or_refused(pattern, event):
-    """No other error comes of it, whatever it is made of; and each miss has a reason."""
+    """Any pattern is accepted or raises an InvalidPatternError, and each miss has a reason."""
     try:
         found = EventPattern(pattern)
     except InvalidPatternError:

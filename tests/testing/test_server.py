@@ -1,4 +1,4 @@
-"""The local service over real HTTP: boto3's own client, raw requests, many threads, clean ends."""
+"""The local service over real HTTP: boto3's client, raw requests, many threads, clean ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def server(service):
 
 @contextlib.contextmanager
 def boto3_client(service, server, **config):
-    """AWS's own client, which sends each request once."""
+    """Open AWS's own client, which sends each request once."""
     own = service.credentials
     client = boto3.client(
         "events",
@@ -73,7 +73,7 @@ def threads_of(server):
 
 @pytest.mark.parametrize("token", [None, "a/token+with=signs"])
 def test_boto3_delivers(entry, token):
-    """A genuine signed request of 20 entries gets 20 ids."""
+    """A request of 20 entries that boto3 signed gets 20 ids."""
     service = FakeEventBridge(session_token=token)
     with service.serve() as server, boto3_client(service, server) as client:
         detail = json.dumps({"name": "Ада 🦆"}, ensure_ascii=False)
@@ -88,7 +88,7 @@ def test_boto3_delivers(entry, token):
 
 
 def test_boto3_sees_entries_fail(service, server, entry):
-    """Per entry, in the places that the script names."""
+    """boto3 sees an entry fail at the index that the fault names."""
     service.play(FailEntries("ThrottlingException", indexes=[1]))
     with boto3_client(service, server) as client:
         answer = client.put_partner_events(Entries=[entry()] * 3)
@@ -101,7 +101,7 @@ def test_boto3_sees_entries_fail(service, server, entry):
 
 @pytest.mark.parametrize("form", ["__type", "namespace"])
 def test_boto3_reads_the_errors(service, server, entry, form):
-    """Code, message, status and request id arrive; of the other forms boto3 reads no code."""
+    """boto3 reads code, message, status and request id; in other forms it reads no code."""
     service.play(FailRequest("OperationDisabledException", 400, "Not now", form=form))
     with boto3_client(service, server) as client, pytest.raises(ClientError) as caught:
         client.put_partner_events(Entries=[entry()])
@@ -112,14 +112,14 @@ def test_boto3_reads_the_errors(service, server, entry, form):
 
 
 def test_boto3_is_told_the_limits(service, server, entry):
-    """Which it does not check itself."""
+    """boto3, which does not check the limits itself, gets a ValidationException."""
     with boto3_client(service, server) as client, pytest.raises(ClientError) as caught:
         client.put_partner_events(Entries=[entry()] * 21)
     assert caught.value.response["Error"]["Code"] == "ValidationException"
 
 
 def test_boto3_with_another_secret_is_refused(service, server, entry):
-    """The signature is recomputed, not taken on trust."""
+    """The service checks the signature: another secret is refused."""
     other = FakeEventBridge(secret_access_key="another")
     with boto3_client(other, server) as client, pytest.raises(ClientError) as caught:
         client.put_partner_events(Entries=[entry()])
@@ -128,7 +128,7 @@ def test_boto3_with_another_secret_is_refused(service, server, entry):
 
 
 def test_boto3_loses_an_answer(service, server, entry):
-    """The connection closes, the entry is accepted, and the next request works."""
+    """After a lost answer the entry is accepted, and the next request succeeds."""
     service.play(LoseAnswer())
     with boto3_client(service, server) as client:
         with pytest.raises(ConnectionClosedError):
@@ -139,7 +139,7 @@ def test_boto3_loses_an_answer(service, server, entry):
 
 
 def test_an_entry_just_under_the_limit_is_accepted(service, server, entry):
-    """A megabyte that triples on boto3's wire still is what the service counts: under 1 MiB."""
+    """An entry is measured in UTF-8, not in the escapes that triple it on boto3's wire."""
     detail = '{"text": "%s"}' % ("é" * 500_000)
     with boto3_client(service, server) as client:
         answer = client.put_partner_events(Entries=[entry(Detail=detail)])
@@ -151,7 +151,7 @@ def test_an_entry_just_under_the_limit_is_accepted(service, server, entry):
 
 
 def test_a_connection_is_kept_alive(server):
-    """Many requests, one connection; also errors keep it open."""
+    """One connection serves many requests, even after errors."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=2)
     with contextlib.closing(connection):
         connection.request("POST", "/", b"{}")
@@ -170,7 +170,7 @@ def test_a_connection_is_kept_alive(server):
     [("POST / HTTP/1.1", "Connection: close"), ("POST / HTTP/1.0", "Accept: */*")],
 )
 def test_a_connection_is_closed_on_request(server, request_line, header):
-    """Where the client asks for it, or speaks HTTP/1.0."""
+    """The connection is closed if the client asks for it, or speaks HTTP/1.0."""
     answer = exchange(
         server, f"{request_line}\r\nHost: a\r\n{header}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
     )
@@ -178,7 +178,7 @@ def test_a_connection_is_closed_on_request(server, request_line, header):
     assert b"\r\nConnection: close\r\n" in answer
 
 
-def test_requests_may_follow_each_other_unanswered(server):
+def test_requests_may_be_pipelined(server):
     """Two requests in one packet get two answers."""
     one = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"
     last = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
@@ -186,7 +186,7 @@ def test_requests_may_follow_each_other_unanswered(server):
 
 
 def test_a_request_may_come_in_pieces(server):
-    """However the network splits it."""
+    """A request that arrives byte by byte is answered."""
     with socket.create_connection((server.host, server.port), timeout=2) as peer:
         for (
             byte
@@ -230,29 +230,29 @@ def test_a_request_may_come_in_pieces(server):
     ],
     ids=repr,
 )
-def test_what_is_not_http_is_refused(service, server, head, status):
-    """With a status that says what is wrong; and the connection is closed."""
+def test_invalid_http_is_refused(service, server, head, status):
+    """Invalid HTTP gets a status that says what is wrong, and the connection is closed."""
     answer = exchange(server, head + b"\r\n\r\n" if status != 431 else head)
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
     assert service.request_count == 0
 
 
 def test_bare_line_feeds_are_refused_at_once(server):
-    """Not when the client has given up waiting: a head of bare LF never ends as heads do."""
+    """A head with bare LF never ends as heads do, and is refused without waiting for its end."""
     with socket.create_connection((server.host, server.port), timeout=2) as peer:
         peer.sendall(b"POST / HTTP/1.1\nHost: a\nContent-Length: 2\n\n{}")
         assert peer.recv(65536).startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_blank_line_before_a_request_is_passed_over(server):
-    """As RFC 9112 wants it, for clients that end a body with one."""
+def test_a_blank_line_before_a_request_is_ignored(server):
+    """A blank line before a request is ignored, as RFC 9112 asks."""
     request = b"\r\nPOST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
     assert b"SerializationException" not in exchange(server, request)
     assert b"MissingAuthenticationToken" in exchange(server, request)
 
 
 def test_a_huge_body_is_refused_unread(entry):
-    """413 arrives even though the client is still sending; the request is on record."""
+    """Status 413 arrives while the client is still sending, and the request is recorded."""
     service = FakeEventBridge(max_request_bytes=1000)
     head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n"
     with service.serve() as server:
@@ -269,7 +269,7 @@ def test_a_huge_body_is_refused_unread(entry):
 
 
 def test_a_client_may_ask_before_it_sends(server):
-    """Some send `Expect: 100-continue` before larger bodies."""
+    """`Expect: 100-continue` gets an interim answer before the body is sent."""
     with socket.create_connection((server.host, server.port), timeout=2) as peer:
         peer.sendall(
             b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
@@ -280,7 +280,7 @@ def test_a_client_may_ask_before_it_sends(server):
 
 
 def test_a_failing_predicate_does_not_look_like_the_network(service, server, client, entry, caplog):
-    """A mistake in the test's own fault is logged, and later requests are served."""
+    """An error in the test's own predicate is logged, and later requests are served."""
     service.play(RefuseRequestContaining(lambda entry: entry["NotThere"]))
     body = json.dumps({"Entries": [entry()]}).encode()
     with caplog.at_level(logging.ERROR):
@@ -295,8 +295,8 @@ def test_a_failing_predicate_does_not_look_like_the_network(service, server, cli
 # Many at once
 
 
-def test_many_threads_are_counted_rightly(service, server, entry):
-    """What eight clients were told together is what the service remembers."""
+def test_many_threads_are_counted_correctly(service, server, entry):
+    """What eight clients are told, taken together, is what the service remembers."""
     service.play(FailEntries("ThrottlingException", entry_share=0.3, times=None))
 
     def run(number):
@@ -307,7 +307,7 @@ def test_many_threads_are_counted_rightly(service, server, entry):
             ]
         return [result for answer in answers for result in answer["Entries"]]
 
-    # boto3 sessions are not to be made in several threads at once; botocore's clients are.
+    # boto3 sessions must not be made in several threads at once; botocore's clients may be.
     lock = threading.Lock()
     real = boto3.client
 
@@ -334,7 +334,7 @@ def test_many_threads_are_counted_rightly(service, server, entry):
 
 
 def test_closing_leaves_nothing_behind(service, entry):
-    """No thread, no open port, and idle connections are told at once."""
+    """Closing ends all threads, frees the port, and closes idle connections at once."""
     server = service.serve()
     idle = socket.create_connection((server.host, server.port), timeout=2)
     half = socket.create_connection((server.host, server.port), timeout=2)
@@ -352,7 +352,7 @@ def test_closing_leaves_nothing_behind(service, entry):
 
 
 def test_a_port_can_be_used_again(service):
-    """At once, also with connections that were open."""
+    """A port can be used again at once, even if connections were open."""
     server = service.serve()
     with socket.create_connection((server.host, server.port), timeout=2) as peer:
         peer.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}")
@@ -365,21 +365,21 @@ def test_a_port_can_be_used_again(service):
 
 
 def test_a_port_that_is_taken_is_reported(service, server):
-    """When starting, to who starts it."""
+    """A port that is in use raises an OSError at the start."""
     with pytest.raises(OSError, match="in use"):
         service.serve(port=server.port)
 
 
 def test_closing_twice_is_harmless(service):
-    """By hand and by `with`."""
+    """`close` is idempotent, also together with `with`."""
     with service.serve() as server:
         server.close()
     server.close()
     assert "closed" in repr(server)
 
 
-def test_an_answer_under_way_is_finished(service, client, entry):
-    """Closing waits for the decision on a request, not for the delay of a slow answer."""
+def test_closing_finishes_an_answer(service, client, entry):
+    """Closing waits until a request that is being decided has its answer."""
     decided, go_on = threading.Event(), threading.Event()
 
     def slow(_):
@@ -402,8 +402,8 @@ def test_an_answer_under_way_is_finished(service, client, entry):
     assert threads_of(server) == []
 
 
-def test_a_slow_answer_does_not_hold_up_the_end(service, client, entry):
-    """It is given up, and recorded as not delivered."""
+def test_closing_does_not_wait_for_a_slow_answer(service, client, entry):
+    """Closing gives up a slow answer, which is recorded as not delivered."""
     service.play(SlowAnswer(60))
     body = json.dumps({"Entries": [entry()]}).encode()
     headers = {**client.signed(body), "Host": "127.0.0.1"}
@@ -422,7 +422,7 @@ def test_a_slow_answer_does_not_hold_up_the_end(service, client, entry):
 
 
 def test_two_servers_may_share_a_service(service, entry):
-    """Two ports, one memory."""
+    """Two servers on two ports can share one service."""
     with service.serve() as one, service.serve() as two:
         assert one.url != two.url
         for server in (one, two):

@@ -18,7 +18,7 @@ INFINITE = float("inf")
 
 
 def nested(levels: int, innermost: str = "1") -> str:
-    """A detail of this many levels, arrays and objects in turn."""
+    """Return a detail of this many levels, objects and arrays in turn."""
     objects, arrays = (levels + 1) // 2, levels // 2
     ends = "]}" * arrays if levels % 2 == 0 else "}" + "]}" * arrays
     opening = ('{"a":' + "[") * arrays + ('{"a":' if objects > arrays else "")
@@ -26,7 +26,7 @@ def nested(levels: int, innermost: str = "1") -> str:
 
 
 def test_entries_are_accepted(service, client, entry):
-    """Each good entry gets an id of its own, and is remembered as it came."""
+    """Each good entry gets its own id, and is remembered as it came."""
     answer = client.put(
         [
             entry(Detail='{ "a": "é" }', Resources=["r1", "r2"], Time=1_700_000_000),
@@ -83,8 +83,8 @@ def test_event_ids_are_unique(client, entry):
         (b'{"Entries": []}', "ValidationException"),
     ],
 )
-def test_a_body_that_is_no_request_is_refused(service, client, body, code):
-    """What cannot be read is a SerializationException, what breaks the model a validation error."""
+def test_invalid_bodies_are_refused(service, client, body, code):
+    """An unreadable body is a SerializationException; one against the model fails validation."""
     answer = client.post(body)
     assert (answer["status"], answer["__type"]) == (400, code)
     assert service.accepted == ()
@@ -114,7 +114,7 @@ def test_a_body_that_is_no_request_is_refused(service, client, body, code):
 def test_one_bad_member_refuses_the_whole_request(service, client, entry, members, code):
     """Types and the model's constraints are checked before any entry is accepted."""
     if INFINITE in members.values():
-        # Valid JSON, which json does not write.
+        # Valid JSON that the json module does not write.
         bad = json.dumps(entry(Time=0)).replace('"Time": 0', '"Time": 1e999')
         answer = client.post(f'{{"Entries": [{json.dumps(entry())}, {bad}]}}'.encode())
     else:
@@ -124,7 +124,7 @@ def test_one_bad_member_refuses_the_whole_request(service, client, entry, member
 
 
 def test_the_models_limits_are_kept(service, client, entry):
-    """What botocore's model just allows is accepted; one more of anything is not."""
+    """The largest values that botocore's model allows are accepted; anything larger is not."""
     model = botocore.session.get_session().get_service_model("events")
     shape: Any = model.operation_model("PutPartnerEvents").input_shape
     entries = shape.members["Entries"]
@@ -146,7 +146,7 @@ def test_the_models_limits_are_kept(service, client, entry):
 
 
 def test_a_validation_message_repeats_the_entries(client, entry):
-    """As the service's own does: who logs it logs the payload."""
+    """A validation message repeats the entries, as AWS's does: whoever logs it logs the payload."""
     message = client.put([entry(Detail='{"secret": 1}')] * 21)["message"]
     assert message.startswith(
         "1 validation error detected: Value '[PutPartnerEventsRequestEntry(time=null, "
@@ -159,7 +159,7 @@ def test_a_validation_message_repeats_the_entries(client, entry):
 
 
 def test_all_findings_are_in_one_message(client, entry):
-    """Two bad sources are two validation errors, each with its place."""
+    """Two bad sources are two validation errors in one message, each with its place."""
     message = client.put([entry(Source="x"), entry(), entry(Source="y")])["message"]
     assert message.startswith(
         "2 validation errors detected: Value 'x' at 'entries.1.member.source'"
@@ -183,7 +183,7 @@ def test_all_findings_are_in_one_message(client, entry):
     ids=lambda text: f"{text[:24]}({len(text)})",
 )
 def test_good_details_are_accepted(client, entry, detail):
-    """A JSON object of at most 1,000 levels with integers of at most 64 bits is a detail."""
+    """A detail is a JSON object of at most 1,000 levels, with integers of at most 64 bits."""
     answer = client.put([entry(Detail=detail)])
     assert "EventId" in answer["Entries"][0]
 
@@ -216,7 +216,7 @@ def test_good_details_are_accepted(client, entry, detail):
     ids=lambda text: f"{text[:24]}({len(text)})",
 )
 def test_malformed_details_fail_alone(client, entry, detail):
-    """What is not such an object fails; the entries around it are accepted."""
+    """A detail that is not such an object fails; the entries around it are accepted."""
     answer = client.put([entry(), entry(Detail=detail), entry()])
     assert answer["FailedEntryCount"] == 1
     codes = [result.get("ErrorCode") for result in answer["Entries"]]
@@ -232,7 +232,7 @@ def test_malformed_details_fail_alone(client, entry, detail):
     st.integers(0, 900),
 )
 def test_any_json_object_is_a_detail(inside, levels):
-    """However deep a document lies, it is read like one that lies flat."""
+    """A JSON object is accepted at any depth up to the limit; other JSON is not."""
     text = json.dumps(inside, ensure_ascii=False)
     if levels:
         text = nested(levels, text)
@@ -249,7 +249,7 @@ def test_any_json_object_is_a_detail(inside, levels):
 
 @pytest.mark.parametrize("name", ["Source", "DetailType", "Detail"])
 def test_an_entry_that_lacks_a_member_fails_alone(client, entry, name):
-    """Optional in the model, but needed: InvalidArgument names what is missing."""
+    """InvalidArgument names the missing member, which is optional only in the model."""
     answer = client.put([entry(), entry(**{name: None})])
     assert answer["FailedEntryCount"] == 1
     assert answer["Entries"][1] == {
@@ -259,20 +259,20 @@ def test_an_entry_that_lacks_a_member_fails_alone(client, entry, name):
 
 
 def test_a_request_in_which_no_entry_is_whole_fails(service, client, entry):
-    """Where no entry has all three members, the request as a whole is refused."""
+    """If no entry has all three members, the whole request is refused."""
     answer = client.put([entry(Source=None), entry(Detail=None), {}])
     assert (answer["status"], answer["__type"]) == (400, "ValidationException")
     assert service.accepted_count == 0
 
 
 def test_a_long_detail_type_fails_alone(client, entry):
-    """128 characters, whatever their bytes, are accepted, and one more is not."""
+    """A detail type may have 128 characters, however many bytes those are, and no more."""
     answer = client.put([entry(DetailType="é" * 128), entry(DetailType="e" * 129)])
     assert [result.get("ErrorCode") for result in answer["Entries"]] == [None, "InvalidArgument"]
 
 
 def test_the_size_of_all_entries_stays_under_the_limit(client_of, entry):
-    """14 for a time and the UTF-8 bytes of source, detail type, detail and resources count."""
+    """The size is 14 for a time, plus the bytes of source, detail type, detail and resources."""
     service = FakeEventBridge(max_request_bytes=1000)
     client = client_of(service)
     counted = [
@@ -291,7 +291,7 @@ def test_the_size_of_all_entries_stays_under_the_limit(client_of, entry):
 
 
 def test_a_body_beyond_all_limits_is_not_read(client_of, entry):
-    """A body that no good request could have is answered with 413, and recorded."""
+    """A body too large for any good request gets status 413, and is recorded."""
     service = FakeEventBridge(max_request_bytes=1000)
     answer = client_of(service).put([entry(Padding="p" * 100_000)])
     assert (answer["status"], answer["__type"]) == (413, "RequestEntityTooLargeException")
@@ -310,26 +310,26 @@ def test_a_body_beyond_all_limits_is_not_read(client_of, entry):
     ],
 )
 def test_an_operation_that_is_not_known_is_refused(client, entry, headers):
-    """Target and content type must be those of the protocol."""
+    """An unknown target or content type is an UnknownOperationException."""
     answer = client.put([entry()], **headers)
     assert (answer["status"], answer["__type"]) == (400, "UnknownOperationException")
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/events"), ("POST", "/?a=b")])
 def test_there_is_one_resource_and_one_method(method, path):
-    """Everything else than `POST /` is not found."""
+    """Anything other than `POST /` is not found."""
     service = FakeEventBridge(verify_signatures=False)
     assert service.handle(method, path, {}, b"").status == 404
 
 
 def test_a_charset_may_follow_the_content_type(client, entry):
-    """Some clients send it."""
+    """A content type with a charset is accepted."""
     headers = {"Content_Type": "application/x-amz-json-1.1; charset=utf-8"}
     assert client.put([entry()], **headers)["status"] == 200
 
 
-def test_unknown_members_are_passed_over_and_recorded(service, client, entry):
-    """`EventBusName` and `TraceHeader` belong to PutEvents; here they have no effect."""
+def test_unknown_members_are_ignored_and_recorded(service, client, entry):
+    """Unknown members, such as PutEvents' `EventBusName`, are ignored, and their names recorded."""
     client.post(json.dumps({"Entries": [entry(EventBusName="b", Trace=1)], "Extra": 1}).encode())
     assert service.accepted_count == 1
     assert service.requests[0].unknown_members == ("EventBusName", "Extra", "Trace")
@@ -347,7 +347,7 @@ def test_answers_carry_the_services_headers(client_of, entry):
 
 
 def test_requests_are_recorded(service, client, entry):
-    """The record tells the entries, what was said of each, and the headers."""
+    """A record has the entries, the result of each, and the headers."""
     answer = client.put([entry(), entry(Detail="x")], X_Custom="1")
     client.put([])
     first, second = service.requests
@@ -362,7 +362,7 @@ def test_requests_are_recorded(service, client, entry):
 
 
 def test_nothing_secret_is_shown(client_of, entry):
-    """No repr holds a payload, no record a signature or a token."""
+    """No repr shows a payload, and no record has a signature or a token."""
     service = FakeEventBridge(secret_access_key="s3cr3t", session_token="t0k3n")
     client_of(service).put([entry(Detail='{"name": "Ada"}')])
     assert service.accepted_count == 1
@@ -375,7 +375,7 @@ def test_nothing_secret_is_shown(client_of, entry):
 
 
 def test_only_the_newest_are_kept(client_of, entry):
-    """With `keep` memory is bounded, and the counters count on."""
+    """`keep` limits what is remembered, but not what is counted."""
     service = FakeEventBridge(keep=3)
     client = client_of(service)
     for number in range(5):
@@ -396,7 +396,7 @@ def test_forgetting_starts_over(service, client, entry):
 
 
 def test_signatures_can_be_left_unchecked():
-    """For clients without credentials."""
+    """`verify_signatures=False` accepts requests without a signature."""
     service = FakeEventBridge(verify_signatures=False)
     headers = {
         "x-amz-target": "AWSEvents.PutPartnerEvents",
@@ -408,7 +408,7 @@ def test_signatures_can_be_left_unchecked():
 
 @pytest.mark.process
 def test_importing_it_is_cheap():
-    """botocore, which takes long to import, waits for the first signature."""
+    """botocore, which is slow to import, is not imported before the first signature."""
     code = "import sys, eventbridge_partner.testing; print('botocore' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

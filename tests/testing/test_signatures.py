@@ -1,4 +1,4 @@
-"""The local service takes what botocore signed, and nothing that differs from it in a byte."""
+"""The local service accepts what botocore signed, and nothing that differs from it by a byte."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refusal(client, headers, body=BODY):
 
 @pytest.mark.parametrize("token", [None, "a/session+token=="])
 def test_what_botocore_signs_is_accepted(client_of, token):
-    """With lasting and with temporary credentials."""
+    """A request that botocore signed is accepted, with and without a session token."""
     service = FakeEventBridge(session_token=token)
     client = client_of(service)
     assert client.post(BODY)["status"] == 200
@@ -46,7 +46,7 @@ header_text = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min
 def test_a_signature_holds_for_exactly_what_was_signed(
     client_of, body, secret, token, extra, region, at
 ):
-    """Whatever is signed is accepted; one changed byte, header or secret is not."""
+    """What was signed is accepted; with one changed byte, header or secret it is not."""
     service = FakeEventBridge(region, secret_access_key=secret, session_token=token)
     client = client_of(service, region=region)
     signed = client.signed(body, X_Amz_Extra=extra)
@@ -62,7 +62,7 @@ def test_a_signature_holds_for_exactly_what_was_signed(
 
 
 def test_without_a_signature_the_token_is_missing(service, client):
-    """Every operation needs one."""
+    """A request without a signature is refused for its missing authentication token."""
     headers = {
         "X-Amz-Target": "AWSEvents.PutPartnerEvents",
         "Content-Type": "application/x-amz-json-1.1",
@@ -89,7 +89,7 @@ def test_without_a_signature_the_token_is_missing(service, client):
     ],
 )
 def test_a_damaged_authorization_is_refused(client, old, new, code):
-    """What is missing is incomplete, what is different does not match."""
+    """A missing part makes a signature incomplete; a different part makes it invalid."""
     headers = client.signed(BODY)
     assert old in headers["Authorization"]
     headers["Authorization"] = headers["Authorization"].replace(old, new)
@@ -98,7 +98,7 @@ def test_a_damaged_authorization_is_refused(client, old, new, code):
 
 
 def test_the_host_must_be_signed(client):
-    """Else a signed request could be sent elsewhere; the message says what is missing."""
+    """A signature without the host is refused, because it could be used elsewhere."""
     headers = client.signed(BODY)
     headers["Authorization"] = headers["Authorization"].replace("host;", "")
     _, code, message = refusal(client, headers)
@@ -107,7 +107,7 @@ def test_the_host_must_be_signed(client):
 
 
 def test_the_whole_signature_must_match(client):
-    """To its last digit."""
+    """A signature with a wrong last digit is refused."""
     headers = client.signed(BODY)
     last = headers["Authorization"][-1]
     headers["Authorization"] = headers["Authorization"][:-1] + ("1" if last == "0" else "0")
@@ -116,13 +116,13 @@ def test_the_whole_signature_must_match(client):
 
 @pytest.mark.parametrize("stamp", ["", "yesterday", "20260231T000000Z", "2026-01-31T00:00:00Z"])
 def test_a_signature_needs_its_time(client, stamp):
-    """A request that does not say when it was signed is incomplete."""
+    """A request with no valid time of signing is incomplete."""
     headers = {**client.signed(BODY), "X-Amz-Date": stamp}
     assert refusal(client, headers)[1] == "IncompleteSignatureException"
 
 
 def test_a_date_header_may_stand_for_the_amz_date(client):
-    """SigV4 allows it, and botocore signs so where there is a Date header."""
+    """A `Date` header can replace `X-Amz-Date`, as SigV4 allows and botocore does."""
     headers = client.signed(BODY, Date="to be replaced")
     assert "X-Amz-Date" not in headers
     assert refusal(client, headers)[0] == 200
@@ -137,22 +137,22 @@ def test_a_date_header_may_stand_for_the_amz_date(client):
     ],
 )
 def test_the_session_token_must_be_the_right_one(client_of, known, used):
-    """A missing, wrong or needless session token is that of nobody known."""
+    """A missing, wrong or unnecessary session token is refused as an unknown client's."""
     service = FakeEventBridge(session_token=known)
     own = service.credentials
     client = client_of(service, credentials=Credentials(own.access_key, own.secret_key, used))
     assert refusal(client, client.signed(BODY))[:2] == (400, "UnrecognizedClientException")
 
 
-def test_an_unknown_key_is_nobodys(client):
-    """An access key that the service does not know."""
+def test_an_unknown_access_key_is_refused(client):
+    """An unknown access key is refused as an unknown client's."""
     client.credentials = Credentials("AKIDSOMEBODYELSE", "local-secret-access-key")
     assert refusal(client, client.signed(BODY))[1] == "UnrecognizedClientException"
 
 
 @pytest.mark.parametrize("setting", [{"region": "eu-west-1"}, {"signing_name": "sqs"}])
-def test_the_scope_must_be_the_services(client_of, service, setting):
-    """A signature for another Region or service is not valid here, and the message says so."""
+def test_the_scope_must_match_the_service(client_of, service, setting):
+    """A signature for another Region or service is refused, and the message says so."""
     client = client_of(service, **setting)
     _, code, message = refusal(client, client.signed(BODY))
     assert code == "InvalidSignatureException"
@@ -160,7 +160,7 @@ def test_the_scope_must_be_the_services(client_of, service, setting):
 
 
 def test_amz_headers_must_be_signed(client):
-    """An x-amz header that is added after signing is named in the refusal; others may be added."""
+    """An unsigned x-amz header is named in the refusal; other headers may be unsigned."""
     assert refusal(client, {**client.signed(BODY), "X-Other": "1"})[0] == 200
     _, code, message = refusal(client, {**client.signed(BODY), "X-Amz-Later": "1"})
     assert code == "InvalidSignatureException"
@@ -168,7 +168,7 @@ def test_amz_headers_must_be_signed(client):
 
 
 def test_a_claimed_body_hash_is_not_believed(client):
-    """The body is hashed even if a header claims to be its hash, as for S3."""
+    """The body is hashed even if a header, as for S3, says that it is not signed."""
     headers = client.signed(BODY, X_Amz_Content_SHA256="UNSIGNED-PAYLOAD")
     assert refusal(client, headers)[1] == "InvalidSignatureException"
 
@@ -184,7 +184,7 @@ def test_a_claimed_body_hash_is_not_believed(client):
     ],
 )
 def test_a_signature_is_good_for_five_minutes(client_of, offset, code, words):
-    """Before and after the service's own time, which the Date header tells."""
+    """A signature is valid for five minutes before and after the service's time."""
     service = FakeEventBridge(clock=lambda: time.time() + offset)
     client = client_of(service)
     _, found, message = refusal(client, client.signed(BODY))
@@ -194,7 +194,7 @@ def test_a_signature_is_good_for_five_minutes(client_of, offset, code, words):
 
 @pytest.mark.parametrize("token", [None, "first"])
 def test_rotated_credentials_are_known_beside_the_old_ones(client_of, token):
-    """A client may come with either; only the newest are handed out."""
+    """After a rotation, old and new credentials are valid, but not a mix of them."""
     service = FakeEventBridge(session_token=token)
     old = service.credentials
     new = service.rotate_credentials()
@@ -222,7 +222,7 @@ def test_rotated_credentials_are_known_beside_the_old_ones(client_of, token):
     ],
 )
 def test_an_authorization_header_has_one_meaning(client, change, code):
-    """Parameters that are doubled or unknown, and headers out of order, are refused."""
+    """Repeated or unknown parameters, and headers out of order, are refused."""
     signed = client.signed(BODY)
     assert refusal(client, signed)[0] == 200
     signed["Authorization"] = change(signed["Authorization"])

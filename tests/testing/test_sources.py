@@ -72,7 +72,7 @@ def partner(service: FakeEventBridge) -> Iterator[Any]:
 
 
 def refused(call: Any, **members: Any) -> str:
-    """Return the code with which a call is refused."""
+    """Return the error code with which a call is refused."""
     with pytest.raises(ClientError) as refusal:
         call(**members)
     return str(refusal.value.response["Error"]["Code"])
@@ -95,7 +95,7 @@ def state(partner: Any, name: str = NAME) -> str:
 
 
 def pages(partner: Any, **members: Any) -> Iterator[dict[str, Any]]:
-    """List sources page by page, as the API reference says it is done."""
+    """List sources page by page, as the API reference describes."""
     while True:
         page = partner.list_partner_event_sources(NamePrefix=PREFIX, **members)
         yield page
@@ -112,7 +112,7 @@ def listed(page: dict[str, Any]) -> list[str]:
 
 
 def test_a_created_source_is_pending(partner, clock):
-    """It has an ARN, is described and listed, and expires two weeks after its creation."""
+    """A created source has an ARN, is described and listed, and expires after two weeks."""
     arn = f"arn:aws:events:us-east-1::event-source/{NAME}"
     created = partner.create_partner_event_source(Name=NAME, Account=ACCOUNT)
     assert created["EventSourceArn"] == arn
@@ -136,13 +136,13 @@ def test_a_created_source_is_pending(partner, clock):
     [("eu-west-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")],
 )
 def test_arns_name_partition_and_region(region, partition):
-    """The ARN of a source has no account: it belongs to two."""
+    """A source's ARN names the partition and the Region, but no account: it belongs to two."""
     source = FakeEventBridge(region).sources.create(NAME, ACCOUNT)
     assert source.arn == f"arn:{partition}:events:{region}::event-source/{NAME}"
 
 
 def test_each_account_has_the_source_once(service, partner):
-    """A second creation for the same account is refused; another account is another source."""
+    """A second source for the same account is refused; one for another account is created."""
     partner.create_partner_event_source(Name=NAME, Account=OTHER)
     partner.create_partner_event_source(Name=NAME, Account=ACCOUNT)
     again = refused(partner.create_partner_event_source, Name=NAME, Account=ACCOUNT)
@@ -155,7 +155,7 @@ def test_each_account_has_the_source_once(service, partner):
 
 
 def test_what_the_customer_does_moves_the_state(service, partner, clock):
-    """Associated it is ACTIVE and does not expire; deactivated or without bus it does again."""
+    """An associated source is ACTIVE and does not expire; deactivated or without a bus it does."""
     partner.create_partner_event_source(Name=NAME, Account=ACCOUNT)
     clock.now += DAY
     assert service.sources.associate(NAME, ACCOUNT).expires_at is None
@@ -177,7 +177,7 @@ def test_what_the_customer_does_moves_the_state(service, partner, clock):
 
 
 def test_a_deleted_source_without_bus_is_gone(service, partner):
-    """Nothing of it is left, and its name can be used again."""
+    """Nothing is left of a deleted source without a bus, and its name can be used again."""
     partner.create_partner_event_source(Name=NAME, Account=ACCOUNT)
     partner.delete_partner_event_source(Name=NAME, Account=ACCOUNT)
     assert service.sources.get(NAME, ACCOUNT) is None
@@ -191,7 +191,7 @@ def test_a_deleted_source_without_bus_is_gone(service, partner):
 
 
 def test_a_deleted_source_with_a_bus_is_deleted(service, partner):
-    """The customer's bus shows it as DELETED, until the customer deletes that too."""
+    """A deleted source with a bus is shown as DELETED until the customer deletes the bus."""
     for name in (NAME, f"{NAME}-2"):
         partner.create_partner_event_source(Name=name, Account=ACCOUNT)
         service.sources.associate(name, ACCOUNT)
@@ -205,13 +205,13 @@ def test_a_deleted_source_with_a_bus_is_deleted(service, partner):
 
 
 def test_deleting_what_is_not_there_succeeds(partner):
-    """The model lists no error for it."""
+    """Deleting a source that does not exist succeeds: the model lists no error for it."""
     answer = partner.delete_partner_event_source(Name=NAME, Account=ACCOUNT)
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
 
 
 def test_pending_sources_expire(service, partner, clock):
-    """After two weeks one without bus is gone, and one that was deactivated is DELETED."""
+    """After two weeks, a source without a bus is gone, and a deactivated one is DELETED."""
     for name in (NAME, f"{NAME}-2"):
         service.sources.create(name, ACCOUNT)
     service.sources.associate(f"{NAME}-2", ACCOUNT)
@@ -225,7 +225,7 @@ def test_pending_sources_expire(service, partner, clock):
 
 
 def test_how_long_sources_stay_pending_is_a_setting(clock):
-    """The onboarding guide has 7 days where the API reference has two weeks."""
+    """The expiry is a setting: the onboarding guide says 7 days, the API reference two weeks."""
     service = FakeEventBridge(clock=clock, pending_seconds=7 * DAY)
     assert service.sources.create(NAME, ACCOUNT).expires_at == clock.now + 7 * DAY
 
@@ -242,7 +242,7 @@ def test_how_long_sources_stay_pending_is_a_setting(clock):
 )
 @pytest.mark.parametrize("action", ["associate", "deactivate", "activate", "delete_bus", "expire"])
 def test_customers_can_do_only_what_the_state_allows(service, before, allowed, action):
-    """Anything else is a ValueError that names the state, and changes nothing."""
+    """Any other action raises a ValueError that names the state, and changes nothing."""
     service.sources.create(NAME, ACCOUNT)
     for earlier in before:
         getattr(service.sources, earlier)(NAME, ACCOUNT)
@@ -255,8 +255,8 @@ def test_customers_can_do_only_what_the_state_allows(service, before, allowed, a
         assert service.sources.get(NAME, ACCOUNT) == was
 
 
-def test_a_source_that_is_not_there_has_no_customer(service):
-    """The customer of another account cannot act on it either."""
+def test_a_source_that_does_not_exist(service):
+    """A wrong account, an unknown action, or a second creation raises an error."""
     service.sources.create(NAME, ACCOUNT)
     with pytest.raises(LookupError, match=f"no source {NAME} of account {OTHER}"):
         service.sources.associate(NAME, OTHER)
@@ -271,7 +271,7 @@ def test_a_source_that_is_not_there_has_no_customer(service):
 
 
 def test_any_source_is_accepted_until_one_is_created(service, partner):
-    """Tests that know no sources need none; from the first on, the life cycle holds."""
+    """Any source is accepted until one is created; from then on, only existing ones are."""
     assert put(partner, NAME) == [""]
     assert service.accepted[0].dropped_for == ()
     assert not service.sources.only_known
@@ -283,14 +283,14 @@ def test_any_source_is_accepted_until_one_is_created(service, partner):
 
 
 def test_only_known_sources_from_the_start():
-    """A setting has the life cycle hold before anything was created."""
+    """`only_known_sources` rejects unknown sources before any was created."""
     service = FakeEventBridge(only_known_sources=True)
     assert service.sources.only_known
     assert service.sources.dropped_for(NAME) is None
 
 
 def test_pending_accepts_and_drops(service, partner):
-    """The answer is that of an ACTIVE source; only the record tells."""
+    """A PENDING source answers like an ACTIVE one; only the record shows the drop."""
     active, pending = NAME, f"{NAME}-2"
     for name in (active, pending):
         service.sources.create(name, ACCOUNT)
@@ -317,7 +317,7 @@ def test_an_event_is_dropped_for_some_of_the_accounts(service, partner):
 
 
 def test_gone_sources_reject_their_entries_alone(service, partner):
-    """Nonexistent and DELETED are results of entries; their neighbours are accepted."""
+    """Entries of nonexistent and DELETED sources fail; their neighbours are accepted."""
     for name in (NAME, f"{NAME}-2"):
         service.sources.create(name, ACCOUNT)
         service.sources.associate(name, ACCOUNT)
@@ -328,14 +328,14 @@ def test_gone_sources_reject_their_entries_alone(service, partner):
 
 
 def test_entries_without_a_source(client_of, service, entry):
-    """They fail for that, whatever sources there are."""
+    """An entry without a source fails for that, whatever sources exist."""
     service.sources.create(NAME, ACCOUNT)
     answer = client_of(service).put([entry(Source=None), entry(Source=NAME)])
     assert [result.get("ErrorCode") for result in answer["Entries"]] == ["InvalidArgument", None]
 
 
 def test_faults_fail_entries_of_known_sources(service, partner):
-    """What a fault fails is not also dropped."""
+    """An entry that a fault fails is not dropped as well."""
     service.sources.create(NAME, ACCOUNT)
     service.play(FailEntries("InternalFailure"))
     assert put(partner, NAME) == ["InternalFailure"]
@@ -353,7 +353,7 @@ def fill(service: FakeEventBridge, count: int) -> list[str]:
 
 
 def test_lists_come_in_pages(service, partner):
-    """250 sources take three pages of 100, each with a token of its own but the last."""
+    """250 sources take three pages of at most 100; all but the last have their own token."""
     names = fill(service, 250)
     found = list(pages(partner))
     assert [len(listed(page)) for page in found] == [100, 100, 50]
@@ -364,7 +364,7 @@ def test_lists_come_in_pages(service, partner):
 
 
 def test_the_limit_makes_pages_smaller(clock):
-    """`Limit` counts below the service's own page size, not above."""
+    """`Limit` can make pages smaller than the service's own size, but not larger."""
     service = FakeEventBridge(clock=clock, verify_signatures=False, page_size=3)
     fill(service, 10)
     with service.serve() as server:
@@ -381,7 +381,7 @@ def test_the_limit_makes_pages_smaller(clock):
 
 
 def test_lists_are_of_a_prefix(service, partner):
-    """The prefix is text: it may end in the middle of a word."""
+    """A prefix is plain text, and may end in the middle of a word."""
     fill(service, 12)
     found = partner.list_partner_event_sources(NamePrefix=f"{PREFIX}/acme/00")
     assert len(listed(found)) == 10
@@ -389,7 +389,7 @@ def test_lists_are_of_a_prefix(service, partner):
 
 
 def test_accounts_come_in_pages(service, partner):
-    """The accounts of a source are listed in the same way."""
+    """The accounts of a source are listed in pages too."""
     accounts = [f"{number:012}" for number in range(5)]
     for account in accounts:
         service.sources.create(NAME, account)
@@ -401,8 +401,8 @@ def test_accounts_come_in_pages(service, partner):
     assert "NextToken" not in second
 
 
-def test_what_changes_between_pages_moves_nothing_else(service, partner):
-    """A source deleted or created behind the token makes none be listed twice or left out."""
+def test_a_deletion_between_pages_moves_nothing_else(service, partner):
+    """A source deleted between pages causes no other to be listed twice or left out."""
     names = fill(service, 6)
     first = partner.list_partner_event_sources(NamePrefix=PREFIX, Limit=3)
     service.sources.delete(names[0], ACCOUNT)
@@ -418,14 +418,14 @@ def test_what_changes_between_pages_moves_nothing_else(service, partner):
     ],
 )
 def test_tokens_that_the_service_did_not_give(service, partner, token):
-    """They are refused."""
+    """A token that the service did not give is refused."""
     fill(service, 1)
     call = partner.list_partner_event_sources
     assert refused(call, NamePrefix=PREFIX, NextToken=token) == "InvalidToken"
 
 
 def test_tokens_belong_to_their_list(service, partner):
-    """Nor may a token go on in another list, or with another prefix."""
+    """A token is refused for another list, or with another prefix."""
     fill(service, 2)
     token = partner.list_partner_event_sources(NamePrefix=PREFIX, Limit=1)["NextToken"]
     other = refused(
@@ -451,7 +451,7 @@ def test_tokens_belong_to_their_list(service, partner):
     ],
 )
 def test_odd_pages_lead_to_every_source(service, partner, kind, lengths, hit):
-    """However odd a page is, who follows the tokens finds all."""
+    """Whoever follows the tokens finds every source, however odd a page is."""
     names = fill(service, 5)
     service.play(OddPage(kind))
     found = list(pages(partner, Limit=2))
@@ -468,7 +468,7 @@ def test_odd_pages_lead_to_every_source(service, partner, kind, lengths, hit):
 
 
 def test_empty_pages_have_tokens_of_their_own(service, partner):
-    """An empty page in the middle leads on by another token than that which led to it."""
+    """An empty page has another token than the one that led to it."""
     fill(service, 5)
     service.play(OddPage("empty-page", after=1, times=2))
     found = list(pages(partner, Limit=3))
@@ -478,14 +478,14 @@ def test_empty_pages_have_tokens_of_their_own(service, partner):
 
 @pytest.mark.parametrize("kind", ["empty-page", "repeated-token", "expired-token"])
 def test_odd_pages_wait_for_a_list(service, partner, kind):
-    """They keep no other fault from a request that is none of theirs."""
+    """An odd page waits for a list, and does not hold back other faults."""
     service.play(OddPage(kind), FailRequest("InternalException", 500))
     with pytest.raises(partner.exceptions.InternalException):
         partner.create_partner_event_source(Name=NAME, Account=ACCOUNT)
 
 
 def test_null_tokens_are_on_the_wire(client_of, service):
-    """A null token is there, as null; boto3 does not tell that from none."""
+    """A null token is sent as null, which boto3 does not tell from none."""
     fill(service, 1)
     service.play(OddPage("null-token"))
     target = "AWSEvents.ListPartnerEventSources"
@@ -496,7 +496,7 @@ def test_null_tokens_are_on_the_wire(client_of, service):
 
 
 def test_expired_tokens(service, partner):
-    """A token expires where one is used, as a 400 `InvalidToken`; then it is good again."""
+    """An expired token gets a 400 `InvalidToken` once, and is valid again afterwards."""
     fill(service, 3)
     service.play(OddPage("expired-token"))
     first = partner.list_partner_event_sources(NamePrefix=PREFIX, Limit=2)
@@ -509,7 +509,7 @@ def test_expired_tokens(service, partner):
 
 
 def test_all_source_operations_share_a_quota(service, partner, clock):
-    """50 a second for all of them together, and none for events."""
+    """All source operations share 50 requests a second; events do not count."""
     service.play(LimitRate(50, operations=SOURCE_OPERATIONS))
     calls = itertools.cycle(
         [
@@ -540,7 +540,7 @@ def test_all_source_operations_share_a_quota(service, partner, clock):
     ],
 )
 def test_modelled_errors_can_be_played(service, partner, code, status):
-    """A fault is about the operations that it names; the others do not use it up."""
+    """A fault applies to the operations that it names; others do not use it up."""
     service.play(FailRequest(code, status, operations="CreatePartnerEventSource"))
     partner.list_partner_event_sources(NamePrefix=PREFIX)
     with pytest.raises(getattr(partner.exceptions, code)):
@@ -550,7 +550,7 @@ def test_modelled_errors_can_be_played(service, partner, code, status):
 
 
 def test_after_counts_the_requests_of_the_operations(service, partner):
-    """Requests of other operations do not count as passed."""
+    """`after` counts only requests of the fault's operations."""
     service.play(
         FailRequest("InternalException", 500, after=1, operations=["DeletePartnerEventSource"])
     )
@@ -561,14 +561,14 @@ def test_after_counts_the_requests_of_the_operations(service, partner):
 
 
 @pytest.mark.parametrize("operations", ["ListEventSources", [], ["PutEvents"]])
-def test_faults_about_no_operation(operations):
-    """An operation that the service does not have is a mistake in a test."""
+def test_faults_of_unknown_operations(operations):
+    """A fault for no operation, or for an unknown one, raises a ValueError."""
     with pytest.raises(ValueError, match=r"operations: .*; allowed: some of \["):
         LoseAnswer(operations=operations)
 
 
 def test_faults_of_results_leave_sources_alone(service, partner):
-    """A fault in the results of entries waits for a request that has some."""
+    """A fault in entries' results waits for a request that has some."""
     service.play(WrongLength())
     partner.create_partner_event_source(Name=NAME, Account=ACCOUNT)
     assert service.requests[0].faults == ()
@@ -577,7 +577,7 @@ def test_faults_of_results_leave_sources_alone(service, partner):
 
 
 def test_garbled_answers(client_of, service):
-    """The operation is carried out, and its answer is no JSON."""
+    """The operation is carried out, but its answer is not JSON."""
     service.play(GarbleAnswer())
     client = client_of(service)
     body = json.dumps({"Name": NAME, "Account": ACCOUNT}).encode()
@@ -592,7 +592,7 @@ def test_garbled_answers(client_of, service):
 
 
 def test_records_of_source_operations(service, partner):
-    """What came in is remembered, with its members."""
+    """A source operation is recorded with its members."""
     partner.create_partner_event_source(Name=NAME, Account=ACCOUNT)
     (record,) = service.requests
     assert record.operation == "CreatePartnerEventSource"
@@ -601,7 +601,7 @@ def test_records_of_source_operations(service, partner):
 
 
 def test_signatures_are_verified():
-    """As for events."""
+    """Signatures of source operations are verified, as for events."""
     service = FakeEventBridge()
     with service.serve() as server:
         client = boto3.client(
@@ -632,14 +632,14 @@ def model() -> Any:
 
 
 def test_all_source_operations_are_there(model):
-    """The operations of partners are those of the model, and those that events need."""
+    """The service knows exactly the partner's source operations in the model."""
     partners = {name for name in model.operation_names if "PartnerEventSource" in name}
     assert partners == SOURCE_OPERATIONS == set(GOOD)
 
 
 @pytest.mark.parametrize("operation", sorted(GOOD))
 def test_answers_fit_the_model(model, client_of, service, operation):
-    """Each member of an answer is one of the model's, of its type."""
+    """Every member of an answer is in the model, with the model's type."""
     fill(service, 3)
     if operation != "CreatePartnerEventSource":
         service.sources.create(NAME, ACCOUNT)
@@ -659,7 +659,7 @@ def test_answers_fit_the_model(model, client_of, service, operation):
 
 
 def check(value: Any, shape: Any) -> None:
-    """Hold an answer against the model: the wire has numbers for times."""
+    """Compare an answer with the model; on the wire, times are numbers."""
     match shape.type_name:
         case "structure":
             assert value
@@ -725,7 +725,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("operation", "members", "code"), BAD)
 def test_what_the_model_does_not_allow_is_refused(client_of, service, operation, members, code):
-    """The constraints of the service model hold before anything is carried out."""
+    """The model's constraints are checked before anything is carried out."""
     answer = client_of(service).post(
         json.dumps(members).encode(), X_Amz_Target=f"AWSEvents.{operation}"
     )
@@ -738,7 +738,7 @@ def test_what_the_model_does_not_allow_is_refused(client_of, service, operation,
     [(operation, members) for operation, members, _ in BAD] + list(GOOD.items()),
 )
 def test_what_botocore_refuses_is_refused(model, client_of, service, operation, members):
-    """What botocore's own validation of a request finds, the service finds."""
+    """What botocore's own validation refuses, the service refuses."""
     given = {name: value for name, value in members.items() if value is not None}
     report = ParamValidator().validate(given, model.operation_model(operation).input_shape)
     service.sources.create(f"{NAME}-there", ACCOUNT)
@@ -754,14 +754,14 @@ def test_what_botocore_refuses_is_refused(model, client_of, service, operation, 
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"\xff"', b"[" * 100_000])
-def test_bodies_that_are_no_request(client_of, service, body):
-    """What is no JSON object is a SerializationException."""
+def test_bodies_that_are_not_requests(client_of, service, body):
+    """A body that is not a JSON object is a SerializationException."""
     answer = client_of(service).post(body, X_Amz_Target="AWSEvents.DescribePartnerEventSource")
     assert (answer["status"], answer["__type"]) == (400, "SerializationException")
 
 
-def test_unknown_members_are_passed_over(client_of, service):
-    """As AWS's services do; the record has their names."""
+def test_unknown_members_are_ignored(client_of, service):
+    """Unknown members are ignored, as by AWS; the record has their names."""
     body = json.dumps({**GOOD["CreatePartnerEventSource"], "Limit": 3, "Tags": []}).encode()
     client_of(service).post(body, X_Amz_Target="AWSEvents.CreatePartnerEventSource")
     assert service.requests[0].unknown_members == ("Limit", "Tags")
@@ -770,6 +770,6 @@ def test_unknown_members_are_passed_over(client_of, service):
 
 @pytest.mark.parametrize("size", [0, 101])
 def test_page_sizes_are_those_of_the_service(size):
-    """A page has 1 to 100."""
+    """A page size must be from 1 to 100."""
     with pytest.raises(ValueError, match="page_size is"):
         FakeEventBridge(page_size=size)

@@ -1,4 +1,4 @@
-"""Partner event sources in any order of events: what always holds, whatever happened before."""
+"""Invariants of partner event sources under random sequences of actions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def call(service: FakeEventBridge, operation: str, **members: Any) -> dict[str, 
 
 
 class Lives(RuleBasedStateMachine):
-    """A partner and customers who do anything at any time."""
+    """A partner and customers who do anything, in any order."""
 
     @initialize()
     def start(self) -> None:
@@ -88,7 +88,7 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def states_agree(self) -> None:
-        """A list, an account's state, its expiry and what becomes of events tell the same."""
+        """Lists, states, expiry times and the fate of events agree with each other."""
         if not hasattr(self, "service"):
             return
         listed = call(self.service, "ListPartnerEventSources", NamePrefix="aws.partner/")
@@ -127,7 +127,7 @@ TestLives.settings = settings(stateful_step_count=25, max_examples=40)
     deleted=st.lists(st.integers(0, 11), max_size=3),
 )
 def test_tokens_lead_to_every_source(count, page_size, limit, oddities, deleted):
-    """Whatever the pages are like, and whatever is deleted meanwhile, what stays is listed."""
+    """Whatever the pages are like, and whatever is deleted meanwhile, the rest is listed."""
     service = FakeEventBridge(verify_signatures=False, page_size=page_size)
     present = [f"aws.partner/example.com/{number:02}/x" for number in range(count)]
     for name in present:

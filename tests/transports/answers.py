@@ -1,4 +1,4 @@
-"""Odd answers, and what every transport makes of them."""
+"""Odd answers, and how every transport must treat them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ READ: dict[str, tuple[bytes, bytes]] = {
     "more than its chunks": (chunked(b"2\r\n{}\r\n0\r\n\r\nmore"), b"{}"),
     "204 with a length": (b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", b""),
 }
-"""Answers that are read, with their bodies."""
+"""Answers that must be read, with their bodies."""
 
 REFUSED: dict[str, bytes] = {
     "nothing": b"",
@@ -133,4 +133,4 @@ REFUSED: dict[str, bytes] = {
     "interim answers without end": b"HTTP/1.1 100 Continue\r\n\r\n" * 40_000,
     "a length beyond the bound": head(b"Content-Length: %d" % (MAX_ANSWER_BYTES + 1)) + b"{}",
 }
-"""Answers that two readers could understand differently, or that are none."""
+"""Answers that are invalid, or that two readers could understand differently."""

@@ -1,4 +1,4 @@
-"""Certificates and transports for the tests of this folder."""
+"""Certificates and transports for the tests in this folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="session")
 def bundle(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of the one authority that the servers' certificates come from."""
+    """Return the file of the one authority that signs the servers' certificates."""
     path = tmp_path_factory.mktemp("certificates") / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return path
@@ -28,7 +28,7 @@ def bundle(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def tls(authority: trustme.CA) -> ssl.SSLContext:
-    """What a server on `localhost` says hello with."""
+    """Return the TLS settings of a server on `localhost`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     return context
@@ -36,7 +36,7 @@ def tls(authority: trustme.CA) -> ssl.SSLContext:
 
 @pytest.fixture(params=sorted(OPENERS))
 def open_sender(request: pytest.FixtureRequest) -> Iterator[Callable[..., Sender]]:
-    """Opens a transport, each in its turn, with settings; closed in the end."""
+    """Open each transport in its turn, with settings; close it at the end."""
     senders: list[Sender] = []
 
     def open_one(**settings: Any) -> Sender:
@@ -50,5 +50,5 @@ def open_sender(request: pytest.FixtureRequest) -> Iterator[Callable[..., Sender
 
 @pytest.fixture
 def send(open_sender: Callable[..., Sender]) -> Sender:
-    """Sends on each transport in its turn."""
+    """Send on each transport in its turn."""
     return open_sender()

@@ -1,4 +1,4 @@
-"""One way to send for all transports, those on event loops among them."""
+"""One way to send on every transport, those for event loops included."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.transports.servers import PATIENCE
 
 
 class Blocking:
-    """Sends on a transport that blocks."""
+    """Sends on a blocking transport."""
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
@@ -33,7 +33,7 @@ class Blocking:
         return self.transport.send(request, timeouts)
 
     def together(self, *requests: HttpRequest, timeouts: Timeouts = PATIENCE) -> list[Answer]:
-        """Have requests in flight at a time; return what became of each."""
+        """Keep several requests in flight at once; return the answer to each."""
         transport = self.transport
         workers = WorkerThreads()
         flights: Flights[int] = (
@@ -63,7 +63,7 @@ class Blocking:
 
 
 class OnLoop:
-    """Sends on a transport for event loops, on one that watches for mistakes."""
+    """Sends on a transport for event loops, on a loop in debug mode."""
 
     def __init__(self, transport: AsyncTransport) -> None:
         self.transport = transport
@@ -73,7 +73,7 @@ class OnLoop:
         return self._runner.run(self.transport.send(request, timeouts))
 
     def together(self, *requests: HttpRequest, timeouts: Timeouts = PATIENCE) -> list[Answer]:
-        """Have requests in flight at a time; return what became of each."""
+        """Keep several requests in flight at once; return the answer to each."""
 
         async def main() -> list[Answer]:
             sent = [self.transport.send(request, timeouts) for request in requests]
@@ -82,7 +82,7 @@ class OnLoop:
         return self._runner.run(main())
 
     def pause(self, seconds: float) -> None:
-        """Send nothing for a while, on a loop that runs."""
+        """Send nothing for a while, with the loop running."""
         self._runner.run(asyncio.sleep(seconds))
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ def _on_loop(make: Any) -> Opener:
 
 
 def without_requests(**settings: Any) -> DefaultTransport:
-    """Make the default transport as it is where nothing has imported `requests`."""
+    """Make the default transport as it is if nothing has imported `requests`."""
     return DefaultTransport(needs_requests=lambda: False, **settings)
 
 

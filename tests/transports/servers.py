@@ -1,4 +1,4 @@
-"""Servers on real sockets that do as they are told, and what is sent to them."""
+"""Servers on real sockets that do as they are told, and requests to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Request = tuple[str, dict[str, str], bytes]
 
 @contextmanager
 def served(handle: Handler, context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """Serve each connection with a function on a thread of its own; give the port."""
+    """Serve each connection with a function on its own thread; yield the port."""
     listening = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []
     connections: list[socket.socket] = []
@@ -64,7 +64,7 @@ def served(handle: Handler, context: ssl.SSLContext | None = None) -> Iterator[i
 
 
 def close_half_made(error: OSError) -> None:
-    """Close the socket that `wrap_socket` leaves open if its peer is gone before the handshake."""
+    """Close the socket that `wrap_socket` leaves open if its peer left before the handshake."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         half_made = frame.f_locals.get("self")
         if isinstance(half_made, ssl.SSLSocket):
@@ -97,12 +97,12 @@ def read_request(connection: socket.socket) -> Request:
 
 
 def answer_with(body: bytes) -> bytes:
-    """Return an answer that says so."""
+    """Return an answer with this body."""
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
 def answering(answer: bytes) -> Handler:
-    """Answer every request so, and close after the first."""
+    """Answer the first request with these bytes, and close the connection."""
 
     def handle(connection: socket.socket) -> None:
         read_request(connection)
@@ -119,13 +119,13 @@ def echoing(connection: socket.socket) -> None:
 
 
 def silent(connection: socket.socket) -> None:
-    """Take what comes, and say nothing until the client leaves."""
+    """Read what comes, and send nothing until the client leaves."""
     while connection.recv(65536):
         pass
 
 
 def reset(connection: socket.socket) -> None:
-    """Close a connection the hard way."""
+    """Close a connection with a reset."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
@@ -135,6 +135,6 @@ def post(port: int, body: bytes = b"{}", headers: dict[str, str] | None = None) 
 
 
 def to_localhost(port: int, body: bytes = b"{}") -> HttpRequest:
-    """Return a request over TLS, with what nobody else may see."""
+    """Return a request over TLS, with headers that nobody else may see."""
     headers = {"X-Test": "1", "Authorization": "signature", "X-Amz-Security-Token": "token"}
     return HttpRequest(f"https://localhost:{port}/", headers, body)

@@ -1,4 +1,4 @@
-"""What is special of the transport of the asynchronous client: event loops, and what is in them."""
+"""Behaviour of the asyncio client's transport alone: event loops, tasks, cancellation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 def run(main: Callable[[AiohttpTransport], Awaitable[T]], **settings: Any) -> T:
-    """Run a function with a transport in a loop that watches for mistakes."""
+    """Run a function with a transport, on a loop in debug mode."""
 
     async def with_transport() -> T:
         transport = AiohttpTransport(**settings)
@@ -54,7 +54,7 @@ def send(request: HttpRequest, timeouts: Timeouts = PATIENCE, **settings: Any) -
 
 
 class Numbered:
-    """Answers with the number of the connection; the connections are counted."""
+    """Answers with the number of the connection, and counts connections."""
 
     def __init__(self, handle: Handler = lambda connection: None) -> None:
         self.opened = 0
@@ -75,7 +75,7 @@ class Numbered:
 
 
 def test_no_more_idle_connections_are_kept_than_allowed() -> None:
-    """Of four that were needed at a time, two."""
+    """Of four connections that were needed at once, the two allowed are kept."""
     handle = Numbered(lambda connection: time.sleep(0.05))
 
     async def main(transport: AiohttpTransport) -> None:
@@ -91,7 +91,7 @@ def test_no_more_idle_connections_are_kept_than_allowed() -> None:
 
 @pytest.mark.slow
 def test_many_requests_are_in_flight_and_get_their_own_answers() -> None:
-    """A hundred at a time, on flights and on their own."""
+    """A hundred requests in flight get their own answers, on flights and without."""
 
     async def main(transport: AiohttpTransport) -> None:
         flights = transport.flights()
@@ -114,12 +114,12 @@ def test_many_requests_are_in_flight_and_get_their_own_answers() -> None:
 
 
 def test_it_multiplexes() -> None:
-    """So that the client needs no task for each request."""
+    """The transport multiplexes, so the client needs no task per request."""
     assert isinstance(AiohttpTransport(), MultiplexingAsyncTransport)
 
 
 def test_collecting_waits_no_longer_than_asked_or_until_woken() -> None:
-    """Without an answer it returns nothing."""
+    """`collect` returns nothing at the end of its time, or when woken."""
 
     async def main(transport: AiohttpTransport) -> None:
         flights = transport.flights()
@@ -134,8 +134,8 @@ def test_collecting_waits_no_longer_than_asked_or_until_woken() -> None:
     run(main)
 
 
-def test_a_connection_on_which_something_comes_unasked_is_not_used() -> None:
-    """It would be read as the next answer."""
+def test_a_connection_with_unsolicited_bytes_is_not_used() -> None:
+    """A connection with unsolicited bytes is not used, since they would pass for an answer."""
 
     def handle(connection: socket.socket) -> None:
         read_request(connection)
@@ -158,7 +158,7 @@ def test_a_connection_on_which_something_comes_unasked_is_not_used() -> None:
 
 @pytest.mark.slow
 def test_each_request_has_its_own_timeout() -> None:
-    """The shorter one ends first, whichever was sent first; the longer one is not cut."""
+    """The shortest timeout ends first, whichever was sent first, and the longest is not cut."""
 
     def handle(connection: socket.socket) -> None:
         _, _, body = read_request(connection)
@@ -186,7 +186,7 @@ def test_each_request_has_its_own_timeout() -> None:
 
 @pytest.mark.parametrize("size", [2, 500_000])
 def test_a_late_timeout_reads_what_has_come(size: int) -> None:
-    """A loop that was busy finds the answer, and nothing is sent again."""
+    """If the loop was busy, a late timeout does not discard an answer that has come."""
     go_on = threading.Event()
     answered = threading.Event()
     body = b"x" * size
@@ -206,8 +206,8 @@ def test_a_late_timeout_reads_what_has_come(size: int) -> None:
     async def main(transport: AiohttpTransport) -> HttpResponse:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        # Both, and the time-out between them, are due in one turn of the loop; it has looked what
-        # there is to read before.
+        # Both of these, and the timeout between them, are due in one iteration of the loop, which
+        # has checked for readable sockets before.
         loop.call_at(now + 0.1, time.sleep, 0.3)
         loop.call_at(now + 0.15, be_busy)
         return await transport.send(post(port), Timeouts(5, 0.2))
@@ -218,7 +218,7 @@ def test_a_late_timeout_reads_what_has_come(size: int) -> None:
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 def test_a_request_whose_connection_is_not_open_yet_was_not_sent(turns: int) -> None:
-    """Where a loop that ends cancels what it runs, each request has its answer all the same."""
+    """If its tasks are cancelled, each request has an answer, and a failed one was not sent."""
 
     async def main(transport: AiohttpTransport) -> list[Any]:
         flights = transport.flights()
@@ -243,8 +243,8 @@ def test_a_request_whose_connection_is_not_open_yet_was_not_sent(turns: int) -> 
             assert not answer.may_have_been_sent
 
 
-def test_what_cannot_be_sent_is_an_answer_of_flights() -> None:
-    """One request of many that is none ends no delivery; nothing of it shows."""
+def test_a_request_that_cannot_be_sent_has_an_answer() -> None:
+    """A request that cannot be sent gets an error as its answer, without its contents."""
 
     async def main(transport: AiohttpTransport) -> Any:
         flights = transport.flights()
@@ -261,7 +261,7 @@ def test_what_cannot_be_sent_is_an_answer_of_flights() -> None:
 
 
 def test_a_cancelled_request_closes_its_connection() -> None:
-    """It is not used again: an answer that comes late is nobody's."""
+    """A cancelled request closes its connection, so that a late answer reaches nobody."""
     closed = threading.Event()
 
     def handle(connection: socket.socket) -> None:
@@ -287,7 +287,7 @@ def test_a_cancelled_request_closes_its_connection() -> None:
 
 
 def test_requests_that_are_cancelled_at_any_moment_spoil_no_other() -> None:
-    """While connecting, sending or reading: every later request gets its own answer."""
+    """A request can be cancelled at any moment, and every later one gets its own answer."""
 
     async def main(transport: AiohttpTransport) -> None:
         for number in range(150):
@@ -310,7 +310,7 @@ def test_requests_that_are_cancelled_at_any_moment_spoil_no_other() -> None:
 
 @pytest.mark.parametrize("steps", range(4))
 def test_a_connection_whose_task_is_cancelled_is_answered(steps: int) -> None:
-    """Before its first step or later: nothing was sent, and the next request goes out."""
+    """If a connecting task is cancelled, nothing was sent, and the next request goes out."""
 
     async def main(transport: AiohttpTransport) -> None:
         before = asyncio.all_tasks()
@@ -335,7 +335,7 @@ def test_a_connection_whose_task_is_cancelled_is_answered(steps: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("closes", [False, True])
 def test_one_transport_serves_loops_one_after_another(closes: bool) -> None:
-    """Each has connections of its own, and leaves none behind, closed or not."""
+    """Each loop has its own connections, and leaves none behind, closed or not."""
     transport = AiohttpTransport()
     handle = Numbered()
     ended: list[bool] = []
@@ -363,7 +363,7 @@ def test_one_transport_serves_loops_one_after_another(closes: bool) -> None:
 
 
 def test_loops_in_two_threads_share_a_transport() -> None:
-    """Neither touches a connection of the other."""
+    """Loops in two threads can share a transport, and each gets its own answers."""
     transport = AiohttpTransport()
     failures: list[BaseException] = []
 
@@ -388,7 +388,7 @@ def test_loops_in_two_threads_share_a_transport() -> None:
 
 
 def test_a_closed_transport_opens_again() -> None:
-    """What is in flight when it closes still gets its answer, and what comes then too."""
+    """A request in flight at `close` still gets its answer, and later requests go out."""
     handle = Numbered(lambda connection: time.sleep(0.1))
 
     async def main(transport: AiohttpTransport) -> None:
@@ -412,7 +412,7 @@ def test_a_closed_transport_opens_again() -> None:
 
 @pytest.mark.slow
 def test_it_runs_on_uvloop() -> None:
-    """The same on the other event loop that many use."""
+    """The transport sends, is cancelled and times out on uvloop too."""
     uvloop = pytest.importorskip("uvloop")
 
     async def main() -> None:
@@ -436,7 +436,7 @@ def test_it_runs_on_uvloop() -> None:
 
 @pytest.mark.process
 def test_no_connection_crosses_a_fork() -> None:
-    """Else a child would read its parent's answers for its own."""
+    """A child uses its own connections, so it cannot read its parent's answers."""
     script = """
 import asyncio, os, sys
 from eventbridge_partner._http import HttpRequest, Timeouts
@@ -484,8 +484,8 @@ with asyncio.Runner() as runner:
 # ---------------------------------------------------------------- TLS and proxies
 
 
-def test_tls_connections_are_kept_and_cancelled(tls: ssl.SSLContext, bundle: Path) -> None:
-    """As all others are."""
+def test_tls_requests_can_be_cancelled(tls: ssl.SSLContext, bundle: Path) -> None:
+    """After a cancelled TLS request, the next one gets its own answer."""
 
     async def main(transport: AiohttpTransport) -> None:
         for body in (b"a", b"b", b"c"):
@@ -501,7 +501,7 @@ def test_tls_connections_are_kept_and_cancelled(tls: ssl.SSLContext, bundle: Pat
 
 
 def test_trusted_certificates_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
-    """When the transport is made, and so is no verification at all."""
+    """An unreadable bundle, or False, is refused when the transport is made."""
     (tmp_path / "ca.pem").write_text("no certificate")
     for bundle in (str(tmp_path / "ca.pem"), str(tmp_path / "missing.pem"), False):
         with pytest.raises(ConfigurationError, match="ca_bundle"):
@@ -509,7 +509,7 @@ def test_trusted_certificates_that_cannot_be_read_are_refused(tmp_path: Path) ->
 
 
 def shown(error: BaseException | None) -> str:
-    """Return all that can be seen of an error and of what caused it."""
+    """Return all that can be seen of an error and of its causes."""
     text = ""
     while error is not None:
         text += f"{error!r} {error} {error.args!r}"
@@ -518,8 +518,8 @@ def shown(error: BaseException | None) -> str:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_no_password_of_a_proxy_shows_in_what_caused_an_error(scheme: str) -> None:
-    """aiohttp's errors, which are in tracebacks too, do not know it."""
+def test_no_password_of_a_proxy_shows_in_an_errors_causes(scheme: str) -> None:
+    """aiohttp's errors, which tracebacks show too, do not have the proxy's password."""
     refusing = answering(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
     with served(refusing) as port:
         for proxy in (port, 1) if scheme == "https" else (1,):
@@ -534,7 +534,7 @@ def test_no_password_of_a_proxy_shows_in_what_caused_an_error(scheme: str) -> No
 
 @pytest.mark.process
 def test_without_aiohttp_it_names_what_to_install() -> None:
-    """The package works without it; this transport does not."""
+    """Without aiohttp, importing the transport raises an error that says what to install."""
     script = """
 import sys
 sys.modules["aiohttp"] = None
@@ -552,7 +552,7 @@ except ConfigurationError as error:
 
 @pytest.mark.slow
 def test_a_forgotten_transport_leaves_nothing_behind() -> None:
-    """Its connections end with their loop at the latest, without a warning."""
+    """The connections of a forgotten transport end with its loop, without a warning."""
 
     async def main() -> None:
         await AiohttpTransport().send(post(port), PATIENCE)
@@ -565,7 +565,7 @@ def test_a_forgotten_transport_leaves_nothing_behind() -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """asyncio logs what nobody looked at: exceptions, pending tasks."""
+    """Fail a test if asyncio logs an unretrieved exception or a pending task."""
     yield
     records = [record for record in caplog.records if record.name in ("asyncio", "aiohttp.client")]
     assert [r for r in records if r.levelname == "ERROR"] == []

@@ -1,4 +1,4 @@
-"""What holds on every transport that blocks: threads, forks, signals, files."""
+"""Every blocking transport with threads, forks, signals and files."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ Make = Callable[..., Transport]
 
 @pytest.fixture(params=sorted(MAKERS))
 def make(request: pytest.FixtureRequest) -> Any:
-    """The class of each transport in its turn."""
+    """Return the class of each transport in its turn."""
     return MAKERS[request.param]
 
 
 def run(make: str, script: str, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a script that has a `transport`, and `send(body)` for the words of its answer."""
+    """Run a script with a `transport`, and with `send(body)`, which returns the answer's body."""
     preamble = f"""
 import os, random, signal, sys, threading, time
 from eventbridge_partner._http import HttpRequest, Timeouts
@@ -62,7 +62,7 @@ def send(body):
 
 
 def saying_where(connection: socket.socket) -> None:
-    """Answer with what was sent, and with the client's port: the number of the connection."""
+    """Answer with the request's body and the client's port, which identifies the connection."""
     port = connection.getpeername()[1]
     while True:
         _, _, body = read_request(connection)
@@ -73,7 +73,7 @@ def saying_where(connection: socket.socket) -> None:
 
 
 def test_ten_threads_share_a_transport(make: Make) -> None:
-    """Each gets its own answers, over no more connections than there are threads."""
+    """Each of ten threads gets its own answers, over at most ten connections."""
     transport = make()
     connections: set[int] = set()
     wrong: list[bytes] = []
@@ -102,7 +102,7 @@ def test_ten_threads_share_a_transport(make: Make) -> None:
 
 
 def test_closing_while_others_send_does_them_no_harm(make: Make) -> None:
-    """They go on, on new connections if need be; what they had is closed in the end."""
+    """Threads that send while the transport is closed still get their answers."""
     transport = make()
     failures: list[Exception] = []
     is_over = threading.Event()
@@ -144,7 +144,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="coun
 @needs_proc
 @pytest.mark.parametrize("is_closed", [True, False])
 def test_no_file_stays_open(make: Make, tls: ssl.SSLContext, bundle: Path, is_closed: bool) -> None:
-    """Neither after many requests, failed ones among them, nor with a transport nobody closes."""
+    """No file stays open after many requests, failed ones included, with or without a close."""
     before = open_files()
 
     def handle(connection: socket.socket) -> None:
@@ -168,7 +168,7 @@ def test_no_file_stays_open(make: Make, tls: ssl.SSLContext, bundle: Path, is_cl
 
 
 def test_it_works_with_more_files_than_select_can_take(make: Make) -> None:
-    """The numbers of sockets may be above 1,024."""
+    """A socket's file descriptor may be above 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 4096:
         pytest.skip("too few files may be open here")
@@ -195,7 +195,7 @@ def test_it_works_with_more_files_than_select_can_take(make: Make) -> None:
 def test_no_connection_crosses_a_fork(
     kind: str, is_secured: bool, end: str, tls: ssl.SSLContext, bundle: Path
 ) -> None:
-    """Else a child would read its parent's answers, or take leave in its name when it ends."""
+    """A child uses its own connections, and leaves its parent's alone when it ends."""
     script = f"""
 _, opened = send(b"warm").split()
 child = os.fork()
@@ -231,7 +231,7 @@ transport.close()
 def test_every_interrupt_surfaces(
     kind: str, is_secured: bool, tls: ssl.SSLContext, bundle: Path
 ) -> None:
-    """Ctrl-C at any moment ends a request, and no later one gets another's answer."""
+    """Ctrl-C ends a request at any moment, and no later request gets another's answer."""
     script = """
 import itertools
 caught = sent = 0

@@ -1,4 +1,4 @@
-"""What is the libcurl transport's own."""
+"""Behaviour of the libcurl transport alone."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.process
 def test_pycurl_is_imported_only_with_the_transport() -> None:
-    """Who does not use it needs not have it."""
+    """pycurl is needed only for this transport."""
     finished = run(
         "import sys; sys.modules['pycurl'] = None\n"
         "from eventbridge_partner import PartnerEventsClient\n"
@@ -109,7 +109,7 @@ def test_pycurl_is_imported_only_with_the_transport() -> None:
 
 @pytest.mark.process
 def test_without_pycurl_the_error_says_what_to_install() -> None:
-    """In one line to copy."""
+    """Without pycurl, the error has a command that installs it."""
     finished = run(
         "import sys; sys.modules['pycurl'] = None\nimport eventbridge_partner.transports.curl"
     )
@@ -119,7 +119,7 @@ def test_without_pycurl_the_error_says_what_to_install() -> None:
 
 @pytest.mark.process
 def test_an_old_libcurl_is_refused() -> None:
-    """It would read an answer without end."""
+    """An old libcurl, which would read an endless answer, is refused."""
     finished = run(
         "import sys, pycurl; pycurl.version_info = lambda: (11, '8.3.0', 0x080300)\n"
         "import eventbridge_partner.transports.curl"
@@ -128,14 +128,14 @@ def test_an_old_libcurl_is_refused() -> None:
     assert "libcurl 8.3.0; needed: libcurl 8.4" in finished.stderr
 
 
-def test_it_does_not_leave_out_verification() -> None:
-    """There is no way to trust everybody."""
+def test_it_does_not_skip_verification() -> None:
+    """Certificates are always verified: `ca_bundle=False` is refused."""
     with pytest.raises(ConfigurationError, match="ca_bundle is False"):
         CurlTransport(ca_bundle=False)
 
 
 def test_it_multiplexes(transport: CurlTransport) -> None:
-    """A client finds its flights by this."""
+    """The transport multiplexes, which is how a client finds its flights."""
     assert isinstance(transport, MultiplexingTransport)
 
 
@@ -145,7 +145,7 @@ def test_it_multiplexes(transport: CurlTransport) -> None:
 def test_one_thread_keeps_all_requests_in_flight_on_kept_connections(
     transport: CurlTransport,
 ) -> None:
-    """A second wave takes no new connection, and neither takes a thread."""
+    """32 requests in flight need no worker thread, and later ones no new connection."""
     everyone = threading.Barrier(32)
     opened: list[socket.socket] = []
 
@@ -176,7 +176,7 @@ def test_one_thread_keeps_all_requests_in_flight_on_kept_connections(
 
 
 def test_flights_hand_their_connections_on(transport: CurlTransport) -> None:
-    """The next delivery goes on where the last one ended; two at a time share none."""
+    """Closed flights hand their connections to the next; open ones share none."""
     opened: list[socket.socket] = []
 
     def handle(connection: socket.socket) -> None:
@@ -198,7 +198,7 @@ def test_flights_hand_their_connections_on(transport: CurlTransport) -> None:
 def test_a_kept_connection_that_is_dead_is_replaced_while_others_are_busy(
     transport: CurlTransport,
 ) -> None:
-    """Nothing went out over it, so the request goes out over a new one, once."""
+    """A dead kept connection is replaced while others are busy, and the request is sent once."""
     arrived: list[bytes] = []
     is_reset = threading.Event()
     is_over = threading.Event()
@@ -233,7 +233,7 @@ def test_a_kept_connection_that_is_dead_is_replaced_while_others_are_busy(
 
 
 def test_a_kept_connection_that_was_never_waited_for_is_watched(transport: CurlTransport) -> None:
-    """An answer can come so quickly that nobody waited for more than to write."""
+    """A kept connection is watched for its end, even if only writes were waited for."""
     has_ended = threading.Semaphore(0)
 
     def handle(connection: socket.socket) -> None:
@@ -253,7 +253,7 @@ def test_a_kept_connection_that_was_never_waited_for_is_watched(transport: CurlT
 
 
 def test_closing_flights_ends_their_connections(transport: CurlTransport) -> None:
-    """No answer that nobody waits for is found by the next request."""
+    """Closing flights closes their connections, so no later request finds a late answer."""
     ended = threading.Semaphore(0)
 
     def handle(connection: socket.socket) -> None:
@@ -279,7 +279,7 @@ def test_closing_flights_ends_their_connections(transport: CurlTransport) -> Non
 
 
 def test_an_early_answer_ends_the_sending(transport: CurlTransport) -> None:
-    """A server that has seen enough is heard, and its connection is not used again."""
+    """An answer that comes before all is sent is read, and the connection is not reused."""
     opened: list[socket.socket] = []
 
     def handle(connection: socket.socket) -> None:
@@ -296,7 +296,7 @@ def test_an_early_answer_ends_the_sending(transport: CurlTransport) -> None:
 
 
 def test_nothing_of_the_events_is_kept(transport: CurlTransport) -> None:
-    """Once a request is answered its body is whose it was before."""
+    """Once a request is answered, the transport holds no reference to its body."""
     with served(echoing) as port:
         body = bytes(range(256)) * 100
         before = sys.getrefcount(body)
@@ -313,7 +313,7 @@ def test_nothing_of_the_events_is_kept(transport: CurlTransport) -> None:
 
 @pytest.mark.parametrize("has_gone", [False, True])
 def test_a_fault_of_libcurl_is_an_answer(has_gone: bool) -> None:
-    """What had left may have been sent, and no more; what comes after goes out all the same."""
+    """A fault of libcurl is an answer that says what may have been sent; later requests go out."""
     transport = CurlTransport()
     flights = transport.flights()
     arrived = threading.Event()
@@ -329,7 +329,7 @@ def test_a_fault_of_libcurl_is_an_answer(has_gone: bool) -> None:
             flights.collect(0.0)
             flights.flush()
             assert arrived.wait(5)
-        # A multi handle that is closed is one that libcurl refuses to go on with.
+        # libcurl refuses to use a multi handle that is closed.
         flights._connections.transfers._multi.close()  # type: ignore[union-attr]
         [(key, answer)] = flights.collect(None)
         assert key == "before"
@@ -344,8 +344,8 @@ def test_a_fault_of_libcurl_is_an_answer(has_gone: bool) -> None:
     transport.close()
 
 
-def test_more_than_an_hour_is_waited_for() -> None:
-    """No timeout is too long to be waited for."""
+def test_timeouts_may_be_longer_than_an_hour() -> None:
+    """A timeout can be longer than an hour."""
     transport = CurlTransport()
     with served(echoing) as port:
         assert transport.send(post(port), Timeouts(1e6, 1e6)).status == 200
@@ -356,8 +356,8 @@ def test_more_than_an_hour_is_waited_for() -> None:
 # ---------------------------------------------------------------- with a client
 
 
-def test_a_client_takes_it_by_its_name(service: FakeEventBridge, server: LocalServer) -> None:
-    """And keeps 32 requests in flight then."""
+def test_a_client_takes_the_class(service: FakeEventBridge, server: LocalServer) -> None:
+    """A client that is given the class keeps 32 requests in flight."""
     service.play(SlowAnswer(0.3, times=None))
     started = time.monotonic()
     with client_of(service, server) as client:
@@ -369,7 +369,7 @@ def test_a_client_takes_it_by_its_name(service: FakeEventBridge, server: LocalSe
 def test_a_stream_that_is_left_leaves_the_client_usable(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """What was in flight is given up; others' outcomes are their own."""
+    """After a stream is abandoned, the next call gets its own outcomes."""
     with client_of(service, server, max_in_flight=8) as client:
         for count in (1, 30, 200):
             stream = client.stream_events(events(10_000))
@@ -381,12 +381,12 @@ def test_a_stream_that_is_left_leaves_the_client_usable(
 
 @pytest.mark.slow
 def test_many_deliveries_leave_no_file_open(service: FakeEventBridge, server: LocalServer) -> None:
-    """Streams that were left and calls that were cut short among them."""
+    """Many deliveries leave no file open, abandoned streams and short deadlines included."""
     files = Path("/proc/self/fd")
     if not files.exists():
         pytest.skip("counts files in /proc")
     with client_of(service, server, max_in_flight=8) as client:
-        client.put_events(events(20))  # by then the server has all its own files
+        client.put_events(events(20))  # after this, the server has opened all its own files
         client.close()
         while "0 connections" not in repr(server):
             time.sleep(0.01)
@@ -407,10 +407,10 @@ def test_many_deliveries_leave_no_file_open(service: FakeEventBridge, server: Lo
 
 
 @pytest.mark.parametrize("in_flight", [2, 16])
-def test_an_iterable_that_is_quick_and_then_is_not_holds_nothing_up(
+def test_a_bursty_iterable_holds_nothing_up(
     service: FakeEventBridge, server: LocalServer, in_flight: int
 ) -> None:
-    """What it gave is sent while it lets us wait for more, each time."""
+    """Events are sent while the iterable pauses after each burst."""
 
     def in_bursts() -> Iterator[PartnerEvent]:
         for first in range(0, 600, 100):
@@ -425,7 +425,7 @@ def test_an_iterable_that_is_quick_and_then_is_not_holds_nothing_up(
 
 
 class _Recorder:
-    """Flights that note what was asked of the real ones."""
+    """Flights that record the calls to the real ones."""
 
     def __init__(self, flights: Any, asked: list[str]) -> None:
         self._flights = flights
@@ -437,10 +437,10 @@ class _Recorder:
         return getattr(self._flights, name)
 
 
-def test_who_drives_flights_says_when_it_is_away(
+def test_a_client_flushes_before_it_is_away(
     service: FakeEventBridge, server: LocalServer, transport: CurlTransport
 ) -> None:
-    """Whenever an iterable or a caller has its turn, after all else that was asked."""
+    """A client flushes its flights before an iterable or a caller has its turn."""
     asked: list[str] = []
     open_flights = transport.flights
     transport.flights = lambda: _Recorder(open_flights(), asked)  # type: ignore[method-assign, assignment, return-value]
@@ -465,10 +465,8 @@ def test_who_drives_flights_says_when_it_is_away(
     assert {"submit", "collect", "flush", "close"} <= set(asked)
 
 
-def test_who_leaves_a_stream_for_a_while_holds_nothing_up(
-    service: FakeEventBridge, server: LocalServer
-) -> None:
-    """What was taken is sent while nobody asks for more outcomes, however slowly it came."""
+def test_a_paused_stream_holds_nothing_up(service: FakeEventBridge, server: LocalServer) -> None:
+    """Events that a stream has taken are sent while nobody asks for more outcomes."""
     taken = 0
 
     def slowly() -> Iterator[PartnerEvent]:
@@ -495,7 +493,7 @@ def test_who_leaves_a_stream_for_a_while_holds_nothing_up(
 def test_an_interrupted_delivery_leaves_the_client_usable(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Ctrl-C at any moment of a delivery; the next one gets its own answers."""
+    """After Ctrl-C at any moment of a delivery, the next one gets its own answers."""
     caught = 0
     with client_of(service, server, max_in_flight=8) as client:
         for number in range(40):
@@ -519,7 +517,7 @@ def test_an_interrupted_delivery_leaves_the_client_usable(
                 for accepted in service.accepted
                 if json.loads(accepted.detail)["number"] >= 10_000
             }
-    # Python drops what is raised while it collects garbage, and says so.
+    # Python only reports what is raised while it collects garbage.
     assert caught >= 38
 
 
@@ -566,14 +564,14 @@ client.close()
 def test_a_fork_in_the_middle_of_a_delivery_mixes_nothing_up(
     service: FakeEventBridge, server: LocalServer, ends: str
 ) -> None:
-    """The parent goes on; a child that does too has connections of its own."""
+    """After a fork in a delivery, the parent continues, and the child has its own connections."""
     service.play(SlowAnswer(0.01, times=None))
     credentials = service.credentials
     script = FORKING.replace("number == 190", "number == 190 and child is None")
     finished = run(script, server.url, credentials.access_key, credentials.secret_key, ends)
 
     assert finished.returncode == 0, finished.stderr
-    # A child that ends at once says what it leaves: what it had taken and not sent, at least.
+    # A child that ends at once logs what it leaves undelivered: at least what it had not sent.
     said = finished.stderr.splitlines()
     assert bool(said) is (ends == "at once")
     assert all("events of direct calls were not accepted" in line for line in said)
@@ -582,7 +580,7 @@ def test_a_fork_in_the_middle_of_a_delivery_mixes_nothing_up(
 
 @pytest.mark.process
 def test_a_tls_alert_of_a_child_reaches_nobody(tls: ssl.SSLContext, bundle: Path) -> None:
-    """A process that ends takes leave only of those to whom it spoke itself."""
+    """A child that ends sends no TLS alert on its parent's connections."""
     script = """
 import os, sys
 from eventbridge_partner._http import HttpRequest, Timeouts

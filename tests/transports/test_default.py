@@ -1,4 +1,4 @@
-"""What is sent where no transport is given: without `requests`, until something may stand in for it."""
+"""The default transport uses `requests` only once a test may have replaced parts of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ URL = "https://events.us-east-1.amazonaws.com/"
 
 
 class Standing:
-    """Says whether something stands in for `requests`."""
+    """Says whether something may have replaced parts of `requests`."""
 
     def __init__(self) -> None:
         self.is_in = False
@@ -87,7 +87,7 @@ def printed(program: str) -> list[str]:
 
 @pytest.mark.process
 def test_a_program_sends_without_requests() -> None:
-    """Nothing imports it that does not need it."""
+    """A program that does not need `requests` sends without importing it."""
     assert printed(SEND) == ["1 False"]
 
 
@@ -96,7 +96,7 @@ def test_a_program_sends_without_requests() -> None:
 @pytest.mark.parametrize("stand_in", STAND_INS.values(), ids=STAND_INS)
 @pytest.mark.parametrize("is_first", [True, False])
 def test_what_stands_in_for_requests_intercepts(stand_in: str, is_first: bool) -> None:
-    """Whether it is switched on before the first event is sent or after it."""
+    """A stand-in for `requests` intercepts, whether it starts before the first request or after."""
     program = SEND if not is_first else SEND.replace("    print(send", "    0 and print(send")
     *_, last = printed(program + stand_in)
     assert last == ("1 1 0" if is_first else "1 1 1")
@@ -105,7 +105,7 @@ def test_what_stands_in_for_requests_intercepts(stand_in: str, is_first: bool) -
 @pytest.mark.process
 @pytest.mark.slow
 def test_moto_intercepts_a_client_that_has_sent() -> None:
-    """Also on a connection that was open before."""
+    """A stand-in also intercepts a client that already has an open connection."""
     program = (
         SEND
         + """
@@ -122,7 +122,7 @@ def test_moto_intercepts_a_client_that_has_sent() -> None:
 @pytest.mark.process
 @pytest.mark.slow
 def test_mocket_intercepts_at_the_socket() -> None:
-    """It imports no `requests`, and needs none; also in a program that has sent before."""
+    """mocket intercepts without `requests`, even in a program that has already sent."""
     program = (
         SEND
         + """
@@ -144,7 +144,7 @@ def test_mocket_intercepts_at_the_socket() -> None:
 def test_responses_stands_in_after_the_first_request(
     transport: DefaultTransport, standing: Standing
 ) -> None:
-    """From the moment that `requests` is imported on, for a transport that has sent."""
+    """Once `requests` is imported, it is used, even by a transport that has already sent."""
     with served(echoing) as port:
         request = HttpRequest(f"http://127.0.0.1:{port}/", {}, b"{}")
         responses.post(request.url, body=b"a double's")
@@ -155,10 +155,10 @@ def test_responses_stands_in_after_the_first_request(
         assert transport.send(request, PATIENCE).body == b"a double's"
 
 
-def test_threads_that_send_while_something_begins_to_stand_in(
+def test_threads_that_send_while_a_stand_in_starts(
     transport: DefaultTransport, standing: Standing
 ) -> None:
-    """Nobody's request is lost at the change, and connections of before are closed."""
+    """No request is lost when threads change over to `requests`."""
     answers: list[bytes] = []
     with served(echoing) as port:
         request = HttpRequest(f"http://127.0.0.1:{port}/", {}, b"{}")
@@ -178,7 +178,7 @@ def test_threads_that_send_while_something_begins_to_stand_in(
 
 
 def test_proxies_are_those_of_requests(standing: Standing) -> None:
-    """With a proxy, the adapter sends from the first request on."""
+    """With a proxy, `requests` sends from the first request on."""
     with served(echoing) as port:
         transport = DefaultTransport(
             proxies={"http": f"http://127.0.0.1:{port}"}, needs_requests=standing
@@ -189,7 +189,7 @@ def test_proxies_are_those_of_requests(standing: Standing) -> None:
 
 
 def test_no_certificates(standing: Standing, tmp_path: Path) -> None:
-    """A file that is gone is a matter of trust; nothing was sent."""
+    """A missing file of certificates is a TlsError, and nothing was sent."""
     transport = DefaultTransport(ca_bundle=str(tmp_path / "missing"), needs_requests=standing)
     with pytest.raises(TlsError) as caught:
         transport.send(HttpRequest(URL, {}, b"{}"), PATIENCE)
@@ -198,7 +198,7 @@ def test_no_certificates(standing: Standing, tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_without_files_left_nothing_is_sent() -> None:
-    """Certificates that cannot be read for want of a file descriptor can be read later."""
+    """Certificates that cannot be read for lack of a file descriptor are not a TlsError."""
     program = """
 import os, resource
 client = PartnerEventsClient(
@@ -225,15 +225,15 @@ except TransportError as error:
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://a:99999/"])
-def test_urls_that_cannot_be(transport: DefaultTransport, url: str) -> None:
-    """Nothing was sent to a URL that is none."""
+def test_invalid_urls(transport: DefaultTransport, url: str) -> None:
+    """Nothing is sent to an invalid URL."""
     with pytest.raises(TransportError) as caught:
         transport.send(HttpRequest(url, {}, b"{}"), PATIENCE)
     assert not caught.value.may_have_been_sent
 
 
-def test_connections_end_with_the_transport(standing: Standing) -> None:
-    """A transport that nobody holds any more is forgotten, with its connections."""
+def test_a_transport_is_freed_with_its_last_reference(standing: Standing) -> None:
+    """A transport that nobody holds any more is freed at once."""
     transport = DefaultTransport(needs_requests=standing)
     with served(echoing) as port:
         transport.send(HttpRequest(f"http://127.0.0.1:{port}/", {}, b"{}"), PATIENCE)

@@ -1,4 +1,4 @@
-"""What holds on every transport where the machine, and not the service, is the trouble."""
+"""Every transport, if the fault is the machine's and not the service's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 Open = Callable[..., Sender]
 
 
-# ---------------------------------------------------------------- what never left
+# ---------------------------------------------------------------- requests that never left
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ Open = Callable[..., Sender]
     ["events..example", ".events.example", f"{'a' * 64}.example", "a." * 130 + "example", "a b"],
     ids=["empty label", "empty first label", "long label", "long name", "space"],
 )
-def test_a_host_that_is_none_gets_nothing(send: Sender, host: str) -> None:
-    """Whatever the library makes of it, nothing was sent."""
+def test_nothing_is_sent_to_an_invalid_host(send: Sender, host: str) -> None:
+    """Nothing is sent to an invalid host name, whatever the library makes of it."""
     with pytest.raises((TransportError, ValueError)) as caught:
         send(HttpRequest(f"http://{host}/", {}, b"{}"))
     if isinstance(caught.value, TransportError):
@@ -48,16 +48,16 @@ def test_a_host_that_is_none_gets_nothing(send: Sender, host: str) -> None:
         assert str(caught.value).startswith(f"no connection to {host} (")
 
 
-def test_a_name_that_nobody_knows_is_named_with_the_reason(
+def test_an_unknown_name_is_named_with_the_reason(
     send: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And nothing says `Unknown error -2`, `Success`, or the name of an exception."""
+    """An unknown host is named with a readable reason, not an error code or an exception."""
 
     def unknown(*args: object, **kwargs: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    # libcurl looks up names on its own; no name server is asked for a part of so many letters.
+    # libcurl looks up names itself; a label this long is never sent to a name server.
     place = f"{'a' * 64}.test:8080"
     with pytest.raises(TransportError) as caught:
         send(HttpRequest(f"http://{place}/", {}, b"{}"))
@@ -69,7 +69,7 @@ def test_a_name_that_nobody_knows_is_named_with_the_reason(
 
 
 def test_a_port_where_nobody_listens_is_named_with_the_reason(send: Sender) -> None:
-    """As the system words it."""
+    """A refused connection is named with its host, port and the system's reason."""
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     with pytest.raises(TransportError) as caught:
@@ -78,13 +78,11 @@ def test_a_port_where_nobody_listens_is_named_with_the_reason(send: Sender) -> N
 
 
 class SocketBlockedError(RuntimeError):
-    """What pytest-socket raises where a test opens a socket."""
+    """Raised by pytest-socket if a test opens a socket."""
 
 
-def test_what_forbids_sockets_in_tests_sends_nothing(
-    open_sender: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It raises what no network would, and libcurl does not ask it."""
+def test_blocked_sockets_send_nothing(open_sender: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a test library blocks sockets, nothing was sent; libcurl does not use Python's sockets."""
 
     class Forbidden(socket.socket):
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -164,7 +162,7 @@ send.end()
 def test_without_files_left_nothing_is_sent(
     name: str, is_warm: str, tls: Any, bundle: Path
 ) -> None:
-    """None, or a few, for what a connection needs: the name, the socket, the certificates."""
+    """A request that lacks a file descriptor was not sent, and that is not a TlsError."""
     with served(echoing, tls) as port:
         finished = subprocess.run(
             [
@@ -185,7 +183,7 @@ def test_without_files_left_nothing_is_sent(
 
 
 def test_a_waker_without_files_left_wakes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It wakes by a socket where one can be had, and else a little later."""
+    """A waker works even if there is no file descriptor left for its socket."""
 
     def none_left(*_: object, **__: object) -> None:
         raise OSError(24, "Too many open files")
@@ -222,7 +220,7 @@ HAS_SIGNALS = hasattr(signal, "setitimer")
 
 @pytest.fixture(params=["requests", "curl"])
 def blocking(request: pytest.FixtureRequest) -> Iterator[Sender]:
-    """Sends on each transport that blocks."""
+    """Send on each blocking transport in its turn."""
     sender = OPENERS[request.param]()
     yield sender
     sender.end()
@@ -230,7 +228,7 @@ def blocking(request: pytest.FixtureRequest) -> Iterator[Sender]:
 
 @contextmanager
 def interrupted(after: float, handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Run a signal handler after so many seconds."""
+    """Run a signal handler after the given seconds."""
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, after)
     try:
@@ -244,7 +242,7 @@ def interrupted(after: float, handler: Callable[[int, FrameType | None], None]) 
 @pytest.mark.parametrize("size", [2, 500_000])
 @pytest.mark.parametrize("is_kept", [False, True])
 def test_a_late_timeout_reads_what_has_come(blocking: Sender, size: int, is_kept: bool) -> None:
-    """Who was kept from looking finds the answer that came in time, and nothing is sent again."""
+    """A timeout noticed late does not discard an answer that has come, and nothing is retried."""
     go_on = threading.Event()
     answered = threading.Event()
     arrived: list[bytes] = []
@@ -280,10 +278,8 @@ def test_a_late_timeout_reads_what_has_come(blocking: Sender, size: int, is_kept
 
 @pytest.mark.skipif(not HAS_SIGNALS, reason="needs SIGALRM")
 @pytest.mark.parametrize("kind", [TimeoutError, OSError, ValueError, BlockingIOError])
-def test_what_a_signal_handler_raises_is_there_to_be_found(
-    blocking: Sender, kind: type[Exception]
-) -> None:
-    """As it is, or as what caused an error: even one that looks like a time-out of ours."""
+def test_a_signal_handlers_exception_can_be_found(blocking: Sender, kind: type[Exception]) -> None:
+    """A signal handler's exception is raised or is an error's cause, even a TimeoutError."""
 
     def give_up(*_: object) -> None:
         raise kind("the worker's time is up")
@@ -306,7 +302,7 @@ def hang(connection: socket.socket) -> None:
 
 
 def lines_of(call: Callable[[], object], at: Callable[[int], None]) -> int:
-    """Run a function, and another at each of its lines, as a signal handler would; count them."""
+    """Run a function, calling another at each line as a signal handler would; count the lines."""
     count = 0
     is_inside = False
 
@@ -331,7 +327,7 @@ def lines_of(call: Callable[[], object], at: Callable[[int], None]) -> int:
 
 @pytest.mark.parametrize("make", [RequestsTransport, CurlTransport])
 def test_a_signal_handler_may_send_at_any_line_of_a_request(make: Any) -> None:
-    """No lock is held that it would wait for; both get their own answers."""
+    """A signal handler can send during any request: no lock blocks it, and answers do not mix."""
     transport = make()
     with served(echoing) as port:
         transport.send(post(port), Timeouts(5, 5))
@@ -352,7 +348,7 @@ def test_a_signal_handler_may_send_at_any_line_of_a_request(make: Any) -> None:
 
 
 def test_a_signal_handler_may_send_while_a_thread_is_started() -> None:
-    """Its own request gets a thread too."""
+    """A signal handler can send while a worker thread is being started."""
     transport = RequestsTransport()
     workers = WorkerThreads()
 
@@ -367,7 +363,7 @@ def test_a_signal_handler_may_send_while_a_thread_is_started() -> None:
         flights.close()
 
     with served(echoing) as port:
-        workers.stop()  # so that threads are to be started
+        workers.stop()  # so that threads must be started
         count = lines_of(lambda: deliver(b"outer"), lambda number: None)
         every = max(1, count // 100)
 
@@ -383,8 +379,8 @@ def test_a_signal_handler_may_send_while_a_thread_is_started() -> None:
 
 
 @pytest.mark.parametrize("calls", [3])
-def test_threads_are_never_left_with_a_job_or_without_one(calls: int) -> None:
-    """Started, idle and stopped at the same time by several threads, no job is lost."""
+def test_no_job_is_lost_while_workers_start_and_stop(calls: int) -> None:
+    """No job is lost while several threads start and stop workers."""
     others = {*threading.enumerate()}  # of clients of other tests
     workers = WorkerThreads()
     done = threading.Semaphore(0)

@@ -1,4 +1,4 @@
-"""What holds of requests in flight, whether threads or libcurl keep them."""
+"""Requests in flight, whether threads or libcurl carry them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Open = Callable[..., Flights[Any]]
 
 @pytest.fixture(params=sorted(MAKERS))
 def open_flights(request: pytest.FixtureRequest) -> Iterator[Open]:
-    """Opens flights on each transport in its turn."""
+    """Open flights on each transport in its turn."""
     opened: list[tuple[Flights[Any], Transport]] = []
     workers = WorkerThreads()
 
@@ -57,7 +57,7 @@ def flights(open_flights: Open) -> Flights[Any]:
 
 
 def collected(flights: Flights[Any], count: int) -> dict[Any, Any]:
-    """Collect so many answers, by their keys."""
+    """Collect this many answers, by their keys."""
     answers: dict[Any, Any] = {}
     deadline = time.monotonic() + 10
     while len(answers) < count and time.monotonic() < deadline:
@@ -72,7 +72,7 @@ def bodies(answers: dict[Any, Any]) -> dict[Any, bytes]:
 
 
 class Together:
-    """Answers no request before so many have come."""
+    """Answers no request before `count` of them have arrived."""
 
     def __init__(self, count: int) -> None:
         self._barrier = threading.Barrier(count)
@@ -81,12 +81,12 @@ class Together:
         while True:
             _, _, body = read_request(connection)
             self._barrier.wait(5)
-            time.sleep(0.005)  # what is answered at once is not worth a thread to some transports
+            time.sleep(0.005)  # some transports start no thread for answers that come at once
             connection.sendall(answer_with(body))
 
 
 def test_requests_are_in_flight_together(flights: Flights[Any]) -> None:
-    """Answers come with their keys, in whatever order."""
+    """Requests are in flight together, and each answer has its key."""
     with served(Together(8)) as port:
         for round_ in range(2):
             for number in range(8):
@@ -95,7 +95,7 @@ def test_requests_are_in_flight_together(flights: Flights[Any]) -> None:
 
 
 def test_answers_are_collected_as_they_come(flights: Flights[Any]) -> None:
-    """A slow one keeps no quick one back, and more may be submitted meanwhile."""
+    """A slow answer does not hold back quick ones, and more requests can be submitted."""
     is_over = threading.Event()
 
     def handle(connection: socket.socket) -> None:
@@ -122,7 +122,7 @@ def test_answers_are_collected_as_they_come(flights: Flights[Any]) -> None:
 
 
 def test_collecting_waits_no_longer_than_asked(flights: Flights[Any]) -> None:
-    """Nothing is there in time, and comes later."""
+    """If no answer comes in time, `collect` returns nothing, and answers come later."""
     is_over = threading.Event()
 
     def handle(connection: socket.socket) -> None:
@@ -134,14 +134,14 @@ def test_collecting_waits_no_longer_than_asked(flights: Flights[Any]) -> None:
         for name in "ab":
             flights.submit(name, post(port), TIMEOUTS)
         assert flights.collect(0.05) == []
-        for _ in range(1_000):  # none of which waits
+        for _ in range(1_000):  # none of these waits
             assert flights.collect(0.0) == []
         is_over.set()
         assert set(collected(flights, 2)) == {"a", "b"}
 
 
 def test_with_nothing_in_flight_collecting_is_a_wait(flights: Flights[Any]) -> None:
-    """For the time that was asked for; without end, it returns at once."""
+    """With nothing in flight, `collect` waits for the given time, or returns at once for None."""
     started = time.monotonic()
     assert flights.collect(0.05) == []
     assert time.monotonic() - started >= 0.045
@@ -151,7 +151,7 @@ def test_with_nothing_in_flight_collecting_is_a_wait(flights: Flights[Any]) -> N
 
 
 def test_errors_are_answers(flights: Flights[Any]) -> None:
-    """With their keys, and with what is known of each."""
+    """An error is an answer, with its key and whether the request may have been sent."""
     with socket.create_server(("127.0.0.1", 0)) as unused:
         nobody = unused.getsockname()[1]
 
@@ -185,7 +185,7 @@ def https(port: int, body: bytes = b"{}") -> HttpRequest:
 def test_flushed_requests_go_out_while_nobody_collects(
     open_flights: Open, tls: ssl.SSLContext, bundle: Path, size: int
 ) -> None:
-    """Connecting and a large body take several turns of whoever sends."""
+    """Flushed requests go out unattended, though connecting and large bodies take several steps."""
     flights = open_flights(ca_bundle=str(bundle))
     arrived = threading.Semaphore(0)
 
@@ -209,7 +209,7 @@ def test_flushed_requests_go_out_while_nobody_collects(
 def test_answers_that_came_in_time_are_not_late(
     open_flights: Open, tls: ssl.SSLContext, bundle: Path
 ) -> None:
-    """Whoever comes back after the timeouts finds them."""
+    """An answer that came in time is collected, even if that is after the timeout."""
     flights = open_flights(ca_bundle=str(bundle))
     arrived = threading.Event()
 
@@ -231,7 +231,7 @@ def test_answers_that_came_in_time_are_not_late(
 
 @pytest.mark.slow
 def test_a_timeout_is_noticed_while_answers_keep_coming(flights: Flights[Any]) -> None:
-    """There are always others to be taken, and it is not put off until there are none."""
+    """A timeout is noticed although other answers keep coming."""
 
     def handle(connection: socket.socket) -> None:
         while True:
@@ -262,7 +262,7 @@ def test_a_timeout_is_noticed_while_answers_keep_coming(flights: Flights[Any]) -
 def test_coming_and_going_confuses_nothing(
     open_flights: Open, tls: ssl.SSLContext, bundle: Path
 ) -> None:
-    """However short the caller is away."""
+    """Every answer goes to its own request, however short the caller is away."""
     flights = open_flights(ca_bundle=str(bundle))
 
     def handle(connection: socket.socket) -> None:
@@ -290,7 +290,7 @@ def test_coming_and_going_confuses_nothing(
 def test_closing_while_a_request_goes_out_ends_it(
     open_flights: Open, tls: ssl.SSLContext, bundle: Path
 ) -> None:
-    """Nobody waits for what a handshake that hangs would bring."""
+    """`close` does not wait for a handshake that hangs."""
     flights = open_flights(ca_bundle=str(bundle))
     with served(silent) as port:
         flights.submit("key", https(port), Timeouts(1, 1))
@@ -300,8 +300,8 @@ def test_closing_while_a_request_goes_out_ends_it(
         assert time.monotonic() - started < 0.4
 
 
-def test_an_idle_connection_is_used_by_the_next_flights(open_flights: Open) -> None:
-    """What one delivery opened serves the next."""
+def test_an_idle_connection_is_used_again(open_flights: Open) -> None:
+    """An idle connection carries the next request."""
     opened: list[socket.socket] = []
 
     def handle(connection: socket.socket) -> None:
@@ -318,7 +318,7 @@ def test_an_idle_connection_is_used_by_the_next_flights(open_flights: Open) -> N
 
 
 def test_a_waker_ends_a_wait(flights: Flights[Any]) -> None:
-    """From any thread, with and without requests in flight; what is in flight stays there."""
+    """A waker ends a wait from any thread, and leaves requests in flight alone."""
     is_over = threading.Event()
 
     def handle(connection: socket.socket) -> None:
@@ -342,7 +342,7 @@ def test_a_waker_ends_a_wait(flights: Flights[Any]) -> None:
 
 
 def test_a_waker_that_rang_early_ends_the_next_wait(flights: Flights[Any]) -> None:
-    """So nothing is missed between looking and waiting; and once is enough."""
+    """A waker called early, even twice, ends the next wait, and does not keep ending later ones."""
     wake = flights.waker()
     wake()
     wake()
@@ -356,14 +356,14 @@ def test_a_waker_that_rang_early_ends_the_next_wait(flights: Flights[Any]) -> No
 
 
 def test_a_waker_outlives_its_flights(flights: Flights[Any]) -> None:
-    """Who has it may not know that they are closed."""
+    """A waker may be called after its flights are closed."""
     wake = flights.waker()
     flights.close()
     wake()
 
 
 def test_flights_after_those_with_a_waker(open_flights: Open) -> None:
-    """The next delivery on the same connections is not woken."""
+    """Flights that are opened after others with a waker collect their own answers."""
     first = open_flights()
     first.waker()
     with served(echoing) as port:

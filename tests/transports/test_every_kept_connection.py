@@ -1,4 +1,4 @@
-"""What holds of connections that are kept, on every transport: stale ones, and odd ones."""
+"""Kept connections on every transport, stale ones and odd ones."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def silent(connection: socket.socket) -> None:
 
 class Forgetful:
     """
-    Opens so many connections together, and fails each at its second request.
+    Accepts `count` connections together, and fails each at its second request.
 
-    Connections that are opened later serve any number of requests.
+    Connections that are accepted later serve any number of requests.
     """
 
     def __init__(self, count: int, fail: Callable[[socket.socket], None]) -> None:
@@ -77,7 +77,7 @@ def test_connections_that_were_forgotten_together_cost_one_attempt(
     fail: Callable[[socket.socket], None],
     is_tls: bool,
 ) -> None:
-    """A gateway on the way forgets all that are idle; the next attempt goes over a new one."""
+    """If a gateway forgets all idle connections, the second attempt uses a new one."""
     handle = Forgetful(3, fail)
     send = open_sender(ca_bundle=str(bundle))
     make = to_localhost if is_tls else post
@@ -93,8 +93,8 @@ def test_connections_that_were_forgotten_together_cost_one_attempt(
     assert handle.opened == 4
 
 
-def test_all_that_were_in_flight_go_again_over_new_connections(send: Sender) -> None:
-    """Several events, and one network event: each is out by one attempt."""
+def test_requests_that_failed_together_use_new_connections(send: Sender) -> None:
+    """If all requests in flight fail together, each succeeds on its second attempt."""
     handle = Forgetful(3, silent)
     with served(handle) as port:
         send.together(*[post(port) for _ in range(3)])
@@ -106,7 +106,7 @@ def test_all_that_were_in_flight_go_again_over_new_connections(send: Sender) -> 
 
 
 def test_a_connection_that_has_served_since_is_kept(send: Sender) -> None:
-    """It was not forgotten."""
+    """A connection that served while another was lost is still used."""
     opened: list[socket.socket] = []
     together = threading.Barrier(2)
     lost_is_here = threading.Event()
@@ -122,7 +122,7 @@ def test_a_connection_that_has_served_since_is_kept(send: Sender) -> None:
             if body == b"lost":
                 lost_is_here.set()
                 connection.recv(1)
-            if body == b"quick":  # so that it serves later than the other one
+            if body == b"quick":  # so that its answer comes after the other is lost
                 lost_is_here.wait(5)
             connection.sendall(answer_with(body))
 
@@ -135,7 +135,7 @@ def test_a_connection_that_has_served_since_is_kept(send: Sender) -> None:
     assert len(opened) == 2
 
 
-# ---------------------------------------------------------------- answers that nobody asked for
+# ---------------------------------------------------------------- unsolicited answers
 
 WRONG = answer_with(b"wrong")
 
@@ -163,10 +163,10 @@ class Surplus:
 
 @pytest.mark.parametrize("surplus", [WRONG, b"x"], ids=["an answer", "a byte"])
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
-def test_an_answer_that_nobody_asked_for_answers_nothing(
+def test_an_unsolicited_answer_is_not_used(
     open_sender: Open, tls: ssl.SSLContext, bundle: Path, surplus: bytes, is_tls: bool
 ) -> None:
-    """However soon the next request goes: the connection is looked at before."""
+    """A connection with unread bytes is not used, however soon the next request goes out."""
     send = open_sender(ca_bundle=str(bundle))
     make = to_localhost if is_tls else post
     handle = Surplus(surplus)
@@ -178,10 +178,10 @@ def test_an_answer_that_nobody_asked_for_answers_nothing(
     assert handle.opened == 2
 
 
-def test_an_answer_that_nobody_asked_for_answers_nothing_while_others_are_in_flight(
+def test_an_unsolicited_answer_is_not_used_while_others_are_in_flight(
     send: Sender,
 ) -> None:
-    """So it is where one thread or one loop keeps many connections."""
+    """A connection with unread bytes is not used, even while others are in flight."""
     handle = Surplus(WRONG)
     is_over = threading.Event()
 
@@ -203,7 +203,7 @@ def test_an_answer_that_nobody_asked_for_answers_nothing_while_others_are_in_fli
 
 
 def test_a_connection_that_was_closed_is_not_written_to(send: Sender) -> None:
-    """What nobody could read is no attempt: the request goes out over a new connection."""
+    """A request is not written to a closed connection, but sent once over a new one."""
     arrived: list[bytes] = []
     has_ended = threading.Semaphore(0)
 

@@ -1,4 +1,4 @@
-"""What holds of proxies on every transport."""
+"""Proxies on every transport."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Open = Callable[..., Sender]
 
 
 class Proxy:
-    """A proxy that tunnels to where it is told, and keeps what it was asked."""
+    """A proxy that tunnels to a given port, and records the requests to itself."""
 
     def __init__(self, port: int, refusal: bytes = b"") -> None:
         self.asked: list[Request] = []
@@ -51,7 +51,7 @@ class Proxy:
             self.join(connection, onward)
 
     def join(self, connection: socket.socket, onward: socket.socket) -> None:
-        """Copy what comes at each end to the other."""
+        """Copy what comes from each end to the other."""
         back = threading.Thread(target=self._copy, args=(onward, connection))
         back.start()
         self._copy(connection, onward)
@@ -68,7 +68,7 @@ class Proxy:
 
 
 def test_a_proxy_gets_the_whole_url_and_its_password(open_sender: Open) -> None:
-    """A configured proxy is used, with its credentials, and they show in no error."""
+    """A proxy gets the whole URL and its credentials, which no error shows."""
     arrived: list[Request] = []
 
     def handle(connection: socket.socket) -> None:
@@ -95,7 +95,7 @@ def test_a_proxy_gets_the_whole_url_and_its_password(open_sender: Open) -> None:
 def test_a_tunnel_carries_tls_through_a_proxy(
     open_sender: Open, tls: ssl.SSLContext, bundle: Path
 ) -> None:
-    """The proxy gets its credentials and nothing of the request; the tunnel is kept."""
+    """The proxy gets its credentials and nothing of the request, and the tunnel is kept."""
     arrived: list[Request] = []
 
     def handle(connection: socket.socket) -> None:
@@ -129,7 +129,7 @@ def test_a_tunnel_carries_tls_through_a_proxy(
 def test_a_proxy_that_refuses_lets_nothing_through(
     open_sender: Open, bundle: Path, status: bytes
 ) -> None:
-    """Nothing was sent, and the password shows nowhere."""
+    """If a proxy refuses, nothing was sent, and no error shows the password."""
     proxy = Proxy(0, b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
     with served(proxy) as port:
         send = open_sender(
@@ -144,8 +144,10 @@ def test_a_proxy_that_refuses_lets_nothing_through(
     assert {first[:-1] for first, _, _ in proxy.asked} == {"CONNECT localhost:1 HTTP/1."}
 
 
-def test_the_environment_names_no_proxy(open_sender: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it says is looked up with the rest of the configuration, not for each request."""
+def test_transports_ignore_the_environments_proxies(
+    open_sender: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proxies come from the settings, not from the environment at each request."""
     for name in ("http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     with served(echoing) as port:
@@ -191,7 +193,7 @@ def test_the_environment_names_no_proxy(open_sender: Open, monkeypatch: pytest.M
 def test_a_proxy_that_cannot_work_is_refused_at_once(
     open_sender: Open, proxy: str, words: str, key: str
 ) -> None:
-    """When the transport is made, which is before anything is sent; its password shows nowhere."""
+    """An invalid proxy is refused when the transport is made; no error shows its password."""
     with pytest.raises(ConfigurationError, match=words) as caught:
         open_sender(proxies={key: proxy})
     assert f"the proxy for {key} " in str(caught.value)
@@ -200,15 +202,15 @@ def test_a_proxy_that_cannot_work_is_refused_at_once(
     assert caught.value.__cause__ is None
 
 
-def test_what_else_the_environment_says_of_proxies_is_no_proxy(open_sender: Open) -> None:
-    """`urllib.request.getproxies` lists exceptions and other protocols beside them."""
+def test_exceptions_and_other_protocols_are_not_proxies(open_sender: Open) -> None:
+    """Exceptions and other protocols, which `urllib.request.getproxies` lists too, are ignored."""
     send = open_sender(proxies={"no": "127.0.0.1,::1", "ftp": "ftp://x", "http": "", "all": "x:1"})
     with served(echoing) as port:
         assert send(post(port)).status == 200
 
 
 def test_socks_without_pysocks_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default transport needs it for those; the message says how to install it."""
+    """Without PySocks, a SOCKS proxy is refused with a message that says how to install it."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match="needs PySocks; install it with: pip install"):
         RequestsTransport(proxies={"all": "socks5h://user:s3cret@127.0.0.1:1"})
@@ -225,7 +227,7 @@ def test_socks_without_pysocks_is_refused_at_once(monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_logins_are_the_same_on_every_transport(open_sender: Open, login: str, word: str) -> None:
-    """Basic, of what the URL says without its escapes, in latin-1."""
+    """A proxy's login is sent as Basic, unescaped and in latin-1."""
     arrived: list[Request] = []
 
     def handle(connection: socket.socket) -> None:
@@ -252,7 +254,7 @@ def test_logins_are_the_same_on_every_transport(open_sender: Open, login: str, w
 def test_a_proxy_is_chosen_as_requests_chooses_it(
     open_sender: Open, key: str, is_used: bool
 ) -> None:
-    """By scheme, by scheme and host, or for all."""
+    """A proxy is chosen by scheme, by scheme and host, or for all, as `requests` does."""
     asked: list[Request] = []
 
     def proxy(connection: socket.socket) -> None:
@@ -330,7 +332,7 @@ def say(answer: bytes) -> Handler:
 def test_a_proxy_that_misbehaves_lets_nothing_through(
     open_sender: Open, bundle: Path, behave: Handler
 ) -> None:
-    """Nothing was sent, and no byte of its answer has a time of its own."""
+    """If a proxy misbehaves, nothing was sent, and connecting ends within its timeout."""
     with served(behave) as port:
         send = open_sender(
             ca_bundle=str(bundle), proxies={"https": f"http://user:s3cret@127.0.0.1:{port}"}
@@ -351,7 +353,7 @@ def test_a_proxy_that_misbehaves_lets_nothing_through(
 
 
 class Socks:
-    """A proxy that speaks SOCKS 5, as far as it is asked to."""
+    """A proxy that speaks enough SOCKS 5 for these tests."""
 
     def __init__(self, port: int, refusal: int = 0) -> None:
         self.hosts: list[bytes] = []
@@ -374,15 +376,15 @@ class Socks:
 
 @pytest.fixture
 def open_socks(request: pytest.FixtureRequest, open_sender: Open) -> Open:
-    """Opens transports that know SOCKS."""
+    """Open the transports that support SOCKS."""
     if "aiohttp" in request.node.name:
-        pytest.skip("aiohttp knows no SOCKS")
+        pytest.skip("aiohttp does not support SOCKS")
     pytest.importorskip("socks")
     return open_sender
 
 
 def test_requests_go_through_socks(open_socks: Open, tls: ssl.SSLContext, bundle: Path) -> None:
-    """Over connections that are kept, TLS to the end."""
+    """Requests go through a SOCKS proxy over a kept connection, with TLS to the end."""
     with served(echoing, tls) as port:
         socks = Socks(port)
         with served(socks) as proxy_port:
@@ -395,7 +397,7 @@ def test_requests_go_through_socks(open_socks: Open, tls: ssl.SSLContext, bundle
 
 
 def test_socks_that_refuses_lets_nothing_through(open_socks: Open) -> None:
-    """Nor does one that does not speak it."""
+    """If a SOCKS proxy refuses, or speaks something else, nothing was sent."""
     for behave in (Socks(1, refusal=5), say(b"this is no SOCKS"), lambda connection: None):
         with served(behave) as proxy_port:
             send = open_socks(proxies={"http": f"socks5h://user:s3cret@127.0.0.1:{proxy_port}"})
@@ -407,6 +409,6 @@ def test_socks_that_refuses_lets_nothing_through(open_socks: Open) -> None:
 
 
 def test_asyncio_refuses_socks_at_once() -> None:
-    """aiohttp knows none; nothing is sent around the proxy."""
+    """The aiohttp transport refuses a SOCKS proxy instead of sending around it."""
     with pytest.raises(ConfigurationError, match="has the scheme 'socks5'"):
         AiohttpTransport(proxies={"http": "socks5://user:s3cret@127.0.0.1:1"})

@@ -1,4 +1,4 @@
-"""What holds on every transport, against servers that misbehave, on real sockets."""
+"""Every transport against servers that misbehave, on real sockets."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Open = Callable[..., Sender]
 
 
 def failure(send: Sender, handle: Handler, timeouts: Timeouts = PATIENCE) -> TransportError:
-    """Return the error that a server's behaviour brings about."""
+    """Return the error that a server's behaviour causes."""
     with served(handle) as port, pytest.raises(TransportError) as caught:
         send(post(port), timeouts)
     return caught.value
@@ -54,7 +54,7 @@ def failure(send: Sender, handle: Handler, timeouts: Timeouts = PATIENCE) -> Tra
 
 @pytest.mark.parametrize("size", [0, 2, 65_536, 65_537, 900_000, 1_100_000])
 def test_a_request_arrives_as_it_was_made(send: Sender, size: int) -> None:
-    """The body to the byte, every header once, and nothing that was not asked for."""
+    """The body arrives unchanged, each header once; only the host and the length are added."""
     arrived: list[Request] = []
 
     def handle(connection: socket.socket) -> None:
@@ -80,7 +80,7 @@ def test_a_request_arrives_as_it_was_made(send: Sender, size: int) -> None:
 
 
 def test_headers_may_be_empty_or_latin(send: Sender) -> None:
-    """A header without a value is sent all the same, and so are letters beyond ASCII."""
+    """A header can be empty, or have letters beyond ASCII."""
     arrived: list[Request] = []
 
     def handle(connection: socket.socket) -> None:
@@ -97,7 +97,7 @@ def test_headers_may_be_empty_or_latin(send: Sender) -> None:
 
 @pytest.mark.parametrize("value", ["1\r\nX-Evil: 2", "1\nX-Evil: 2", "1\rX-Evil: 2"])
 def test_a_header_with_a_line_break_is_refused(send: Sender, value: str) -> None:
-    """Nothing can be smuggled in behind a header, and nothing goes out."""
+    """A header with a line break is refused before anything is sent."""
     arrived: list[object] = []
     with served(lambda connection: arrived.append(read_request(connection))) as port:
         with pytest.raises(ValueError, match="line break"):
@@ -125,7 +125,7 @@ def test_a_header_with_a_line_break_is_refused(send: Sender, value: str) -> None
 )
 @pytest.mark.parametrize("pause", [0.0, 0.02])
 def test_an_answer_is_read_whole(send: Sender, head: bytes, rest: bytes, pause: float) -> None:
-    """However it says where it ends, and in as many pieces as it comes."""
+    """An answer is read whole, however it marks its end, and in as many pieces as it comes."""
 
     def handle(connection: socket.socket) -> None:
         read_request(connection)
@@ -144,7 +144,7 @@ def test_an_answer_is_read_whole(send: Sender, head: bytes, rest: bytes, pause: 
 
 @pytest.mark.parametrize("status", [200, 400, 403, 413, 429, 500, 503])
 def test_every_status_is_an_answer(send: Sender, status: int) -> None:
-    """It comes with its headers, their names in lower case, and its body."""
+    """Any status is an answer, with its body, and with its headers in lower case."""
     head = f"HTTP/1.1 {status} Said\r\nX-Amzn-ErrorType:  Some \r\nDATE: today\r\n".encode()
     with served(answering(head + b"Content-Length: 3\r\n\r\nwhy")) as port:
         answer = send(post(port))
@@ -160,8 +160,8 @@ def test_every_status_is_an_answer(send: Sender, status: int) -> None:
 
 @pytest.mark.parametrize("line", ["100 Continue", "102 Processing", "103 Early Hints"])
 @pytest.mark.parametrize("pause", [0.0, 0.05])
-def test_interim_answers_are_passed_over(send: Sender, line: str, pause: float) -> None:
-    """They are not the answer, and what follows is not the answer to the next request."""
+def test_interim_answers_are_skipped(send: Sender, line: str, pause: float) -> None:
+    """Interim answers are skipped, and each request gets its own final answer."""
 
     def handle(connection: socket.socket) -> None:
         while True:
@@ -179,7 +179,7 @@ def test_interim_answers_are_passed_over(send: Sender, line: str, pause: float) 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(send: Sender, status: int) -> None:
-    """Signed requests go where they were sent and nowhere else."""
+    """A signed request goes where it was sent, and nowhere else."""
     elsewhere: list[str] = []
     with served(lambda connection: elsewhere.append("here")) as other:
         location = f"Location: http://127.0.0.1:{other}/".encode()
@@ -191,7 +191,7 @@ def test_redirects_are_not_followed(send: Sender, status: int) -> None:
 
 @pytest.mark.parametrize(("answer", "body"), READ.values(), ids=list(READ))
 def test_an_odd_answer_is_read(send: Sender, answer: bytes, body: bytes) -> None:
-    """As RFC 9112 has it, and the next request gets its own answer, whatever came behind it."""
+    """An odd but valid answer is read, and the next request gets its own."""
     with served(answering(answer)) as port:
         first = send(post(port))
         assert (first.status in (200, 204), first.body) == (True, body)
@@ -201,7 +201,7 @@ def test_an_odd_answer_is_read(send: Sender, answer: bytes, body: bytes) -> None
 
 @pytest.mark.parametrize("answer", REFUSED.values(), ids=list(REFUSED))
 def test_an_answer_that_cannot_be_read_may_have_been_sent(send: Sender, answer: bytes) -> None:
-    """The request went out whole, so nobody knows what became of it. Nothing else goes there."""
+    """After an unreadable answer, the request may have been sent, and the connection is closed."""
     connections: list[socket.socket] = []
 
     def handle(connection: socket.socket) -> None:
@@ -226,8 +226,8 @@ def test_an_answer_that_cannot_be_read_may_have_been_sent(send: Sender, answer: 
 
 
 @pytest.mark.parametrize("what", ["two lengths", "a length and chunks", "a status of four digits"])
-def test_a_connection_that_may_be_off_is_closed_at_once(send: Sender, what: str) -> None:
-    """Though its answer was whole for those who understand it one way."""
+def test_a_connection_with_an_ambiguous_answer_is_closed(send: Sender, what: str) -> None:
+    """A connection is closed if its answer is ambiguous, though some readers find it whole."""
     connections: list[socket.socket] = []
 
     def handle(connection: socket.socket) -> None:
@@ -244,7 +244,7 @@ def test_a_connection_that_may_be_off_is_closed_at_once(send: Sender, what: str)
 
 
 def test_a_reset_after_the_request_may_have_been_sent(send: Sender) -> None:
-    """It was read before the connection broke."""
+    """A request may have been carried out if the connection is reset after it was read."""
 
     def handle(connection: socket.socket) -> None:
         read_request(connection)
@@ -254,8 +254,8 @@ def test_a_reset_after_the_request_may_have_been_sent(send: Sender) -> None:
 
 
 @pytest.mark.parametrize("extra", [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong", b"more"])
-def test_what_comes_behind_an_answer_is_no_answer(send: Sender, extra: bytes) -> None:
-    """The next request gets its own, not what is left of the last one's."""
+def test_bytes_after_an_answer_are_not_an_answer(send: Sender, extra: bytes) -> None:
+    """Bytes after an answer are not taken for the next request's answer."""
 
     def handle(connection: socket.socket) -> None:
         while True:
@@ -272,7 +272,7 @@ def test_what_comes_behind_an_answer_is_no_answer(send: Sender, extra: bytes) ->
     "head", [b"", b"Content-Length: %d\r\n", b"Transfer-Encoding: chunked\r\n"]
 )
 def test_an_answer_without_end_is_cut_off(send: Sender, head: bytes) -> None:
-    """No more than a bound is read, whether it was announced or not."""
+    """Only a limited number of bytes is read, whether or not the length was announced."""
     sent = [0]
 
     def handle(connection: socket.socket) -> None:
@@ -292,8 +292,8 @@ def test_an_answer_without_end_is_cut_off(send: Sender, head: bytes) -> None:
     assert sent[0] < 20 * MAX_ANSWER_BYTES
 
 
-def test_an_answer_may_have_as_much_as_the_bound(send: Sender) -> None:
-    """To the last byte."""
+def test_an_answer_may_be_as_long_as_the_limit(send: Sender) -> None:
+    """An answer can be exactly as long as the limit."""
     body = b"x" * MAX_ANSWER_BYTES
     with served(answering(answer_with(body))) as port:
         assert send(post(port), Timeouts(2, 5)).body == body
@@ -303,7 +303,7 @@ def test_an_answer_may_have_as_much_as_the_bound(send: Sender) -> None:
 
 
 def test_a_silent_server_is_left_after_the_read_timeout(send: Sender) -> None:
-    """No answer in time may mean that it was carried out."""
+    """A server that stays silent may have carried out the request."""
     started = time.monotonic()
 
     error = failure(send, silent, IMPATIENCE)
@@ -314,7 +314,7 @@ def test_a_silent_server_is_left_after_the_read_timeout(send: Sender) -> None:
 
 
 def test_an_answer_that_drips_is_left_after_the_read_timeout(send: Sender) -> None:
-    """A byte now and then does not keep a request alive for ever."""
+    """An answer that drips byte by byte does not keep a request alive."""
 
     def handle(connection: socket.socket) -> None:
         read_request(connection)
@@ -339,7 +339,7 @@ def test_an_answer_that_drips_is_left_after_the_read_timeout(send: Sender) -> No
     ],
 )
 def test_headers_that_drip_are_left_after_the_read_timeout(send: Sender, dripped: bytes) -> None:
-    """The bound is on the whole answer, from its first line on, interim ones included."""
+    """The read timeout covers the whole answer, headers and interim answers included."""
 
     def handle(connection: socket.socket) -> None:
         read_request(connection)
@@ -355,7 +355,7 @@ def test_headers_that_drip_are_left_after_the_read_timeout(send: Sender, dripped
 
 
 def test_connecting_and_reading_share_a_bound(send: Sender) -> None:
-    """What connecting took is not to be had for reading."""
+    """The total timeout covers connecting and reading together."""
     started = time.monotonic()
     with served(silent) as port:
         with pytest.raises(TransportError) as caught:
@@ -368,7 +368,7 @@ def test_connecting_and_reading_share_a_bound(send: Sender) -> None:
 def test_reading_has_its_time_whatever_connecting_took(
     open_sender: Open, tls: ssl.SSLContext, bundle: Path, total: float | None, arrives: bool
 ) -> None:
-    """The time for the answer counts from when the connection stands; the whole does not."""
+    """The read timeout starts once the connection is open; the total timeout starts earlier."""
 
     def handle(connection: socket.socket) -> None:
         time.sleep(0.4)
@@ -388,7 +388,7 @@ def test_reading_has_its_time_whatever_connecting_took(
 
 
 def test_a_server_that_does_not_accept_is_left_after_the_connect_timeout(send: Sender) -> None:
-    """Its queue is full: nothing was sent."""
+    """If the server's queue is full, nothing was sent."""
     with ExitStack() as stack:
         listening = stack.enter_context(socket.socket())
         listening.bind(("127.0.0.1", 0))
@@ -409,7 +409,7 @@ def test_a_server_that_does_not_accept_is_left_after_the_connect_timeout(send: S
 def test_a_handshake_that_hangs_is_left_after_the_connect_timeout(
     open_sender: Open, bundle: Path
 ) -> None:
-    """It belongs to connecting."""
+    """The TLS handshake belongs to connecting: if it hangs, nothing was sent."""
     send = open_sender(ca_bundle=str(bundle))
     started = time.monotonic()
     with served(silent) as port:
@@ -424,7 +424,7 @@ def test_a_handshake_that_hangs_is_left_after_the_connect_timeout(
 
 
 def test_connections_are_kept(send: Sender) -> None:
-    """Ten requests take one connection."""
+    """Ten requests use one connection."""
     connections: list[socket.socket] = []
 
     def handle(connection: socket.socket) -> None:
@@ -444,9 +444,9 @@ def test_a_connection_that_was_closed_meanwhile_is_replaced(
     send: Sender, end: Handler, idle: float, requests: int
 ) -> None:
     """
-    A server that closes idle connections costs nothing but a new connection.
+    If a server closes an idle connection, the request goes out over a new one.
 
-    From one second on libcurl looks on its own whether a connection is still there.
+    After one idle second, libcurl checks by itself whether a connection is still open.
     """
     arrived: list[bytes] = []
     has_ended = threading.Semaphore(0)
@@ -469,8 +469,8 @@ def test_a_connection_that_was_closed_meanwhile_is_replaced(
     assert arrived == [b"%d" % number for number in range(requests)]
 
 
-def test_a_request_that_was_read_is_not_sent_again(send: Sender) -> None:
-    """A kept connection that ends without an answer: it may have been carried out."""
+def test_a_request_that_was_read_is_not_retried(send: Sender) -> None:
+    """A transport does not retry a request that the server read on a kept connection."""
     arrived: list[bytes] = []
 
     def handle(connection: socket.socket) -> None:
@@ -489,7 +489,7 @@ def test_a_request_that_was_read_is_not_sent_again(send: Sender) -> None:
 
 
 def test_a_failed_request_leaves_no_connection_behind(send: Sender) -> None:
-    """The next request gets its own answer, not what is left of the last one's."""
+    """After a timeout, the next request gets its own answer, not the late one."""
     has_failed, is_late = threading.Event(), threading.Event()
 
     def handle(connection: socket.socket) -> None:
@@ -511,7 +511,7 @@ def test_a_failed_request_leaves_no_connection_behind(send: Sender) -> None:
 
 
 def test_a_closed_transport_opens_again(send: Sender) -> None:
-    """On a new connection; the old one is closed for the server too."""
+    """A closed transport opens a new connection, and the server sees the old one closed."""
     opened: list[socket.socket] = []
     ended = threading.Semaphore(0)
 
@@ -531,7 +531,7 @@ def test_a_closed_transport_opens_again(send: Sender) -> None:
 
 
 def test_a_refused_connection_was_not_sent(send: Sender) -> None:
-    """Where nobody listens nothing arrived."""
+    """If the connection is refused, nothing was sent."""
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
 
@@ -544,13 +544,13 @@ def test_a_refused_connection_was_not_sent(send: Sender) -> None:
 
 
 def test_an_unknown_host_was_not_sent(send: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor is it a matter of trust."""
+    """If the host is unknown, nothing was sent, and that is not a TlsError."""
 
     def unknown(*args: object, **kwargs: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    # libcurl looks up names on its own; no name server is asked for a part of so many letters.
+    # libcurl looks up names itself; a label this long is never sent to a name server.
     request = HttpRequest(f"http://{'a' * 64}.test/", {"X-Test": "1"}, b"{}")
     with pytest.raises(TransportError) as caught:
         send(request)
@@ -566,7 +566,7 @@ def test_an_unknown_host_was_not_sent(send: Sender, monkeypatch: pytest.MonkeyPa
 def test_tls_with_a_trusted_certificate_works(
     open_sender: Open, tls: ssl.SSLContext, bundle: Path, size: int
 ) -> None:
-    """And connections are kept."""
+    """TLS works with a trusted certificate, over a kept connection."""
     opened: list[socket.socket] = []
 
     def handle(connection: socket.socket) -> None:
@@ -597,7 +597,7 @@ def rehashed(directory: Path, authority: trustme.CA) -> str:
 def test_trusted_certificates_may_be_in_a_directory(
     open_sender: Open, tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path
 ) -> None:
-    """One file for each, as `openssl rehash` names them."""
+    """Trusted certificates can be files in a directory, as `openssl rehash` names them."""
     send = open_sender(ca_bundle=rehashed(tmp_path, authority))
     with served(echoing, tls) as port:
         assert send(to_localhost(port)).status == 200
@@ -608,7 +608,7 @@ def test_trusted_certificates_may_be_in_a_directory(
 def test_tls_fails_closed(
     open_sender: Open, tls: ssl.SSLContext, tmp_path: Path, form: str
 ) -> None:
-    """A certificate of an authority that is not among the trusted ones gets no request."""
+    """A server gets no request if its certificate's authority is not trusted."""
     arrived: list[object] = []
     other = trustme.CA(organization_name="another")
     match form:
@@ -630,7 +630,7 @@ def test_tls_fails_closed(
 def test_only_the_given_bundle_is_trusted(
     open_sender: Open, tls: ssl.SSLContext, bundle: Path, tmp_path: Path
 ) -> None:
-    """What OpenSSL finds in its own places is not trusted besides."""
+    """Only the given bundle is trusted, not what OpenSSL finds in its own places."""
     other = trustme.CA(organization_name="another")
     other.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     with pytest.MonkeyPatch.context() as patch:
@@ -644,7 +644,7 @@ def test_only_the_given_bundle_is_trusted(
 def test_a_certificate_of_another_host_is_not_trusted(
     open_sender: Open, tls: ssl.SSLContext, bundle: Path
 ) -> None:
-    """Whoever signed it."""
+    """A certificate for another host is not trusted, whoever signed it."""
     arrived: list[object] = []
     send = open_sender(ca_bundle=str(bundle))
     with served(lambda connection: arrived.append(read_request(connection)), tls) as port:
@@ -657,7 +657,7 @@ def test_a_certificate_of_another_host_is_not_trusted(
     "answer", [OK, b"\x15\x03\x03\x00\x02\x02\x28"], ids=["plain", "handshake failure"]
 )
 def test_tls_to_a_server_without_it_fails_closed(send: Sender, answer: bytes) -> None:
-    """What does not speak TLS, or none that we do, is not trusted."""
+    """A server without TLS, or with none that we support, is not trusted."""
 
     def handle(connection: socket.socket) -> None:
         connection.recv(65536)
@@ -678,10 +678,8 @@ def reset_after_hello(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("end", [close_after_hello, reset_after_hello])
-def test_a_connection_that_breaks_in_the_handshake_is_tried_again(
-    send: Sender, end: Handler
-) -> None:
-    """That is the network's doing, and no matter of trust. Nothing was sent."""
+def test_a_connection_that_breaks_in_the_handshake_was_not_sent(send: Sender, end: Handler) -> None:
+    """A connection that breaks in the handshake sent nothing, and that is not a TlsError."""
     with served(end) as port, pytest.raises(TransportError) as caught:
         send(to_localhost(port))
 
@@ -693,7 +691,7 @@ def test_a_connection_that_breaks_in_the_handshake_is_tried_again(
 def test_a_bundle_that_cannot_be_read_trusts_nobody(
     open_sender: Open, tls: ssl.SSLContext, tmp_path: Path, content: str | None
 ) -> None:
-    """Neither when the transport is made nor when it sends."""
+    """With an unreadable bundle, nothing is sent: the transport refuses it at once or later."""
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)

@@ -1,4 +1,4 @@
-"""Requests in flight on a transport that blocks."""
+"""Requests in flight on a blocking transport."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def request(name: str = "x") -> HttpRequest:
 
 
 class Slow:
-    """Answers each request with its own body, after a while, and notes the threads."""
+    """Answers each request with its own body after a while, and records the threads."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -46,7 +46,7 @@ def flights_on(transport: Slow) -> BlockingFlights[str]:
 
 
 def collected(flights: BlockingFlights[str], count: int) -> dict[str, object]:
-    """Collect so many answers, by their keys."""
+    """Collect this many answers, by their keys."""
     answers: dict[str, object] = {}
     deadline = time.monotonic() + 5
     while len(answers) < count and time.monotonic() < deadline:
@@ -55,7 +55,7 @@ def collected(flights: BlockingFlights[str], count: int) -> dict[str, object]:
 
 
 def test_a_request_alone_goes_out_from_the_callers_thread() -> None:
-    """Whatever it takes: there is nothing else to do meanwhile."""
+    """A single request goes out from the caller's thread, however long it takes."""
     transport = Slow(0.02)
     flights = flights_on(transport)
 
@@ -67,7 +67,7 @@ def test_a_request_alone_goes_out_from_the_callers_thread() -> None:
 
 
 def test_slow_requests_are_in_flight_together() -> None:
-    """Each on a thread of its own, and answers come with their keys."""
+    """Slow requests are in flight together, each on its own thread, and answers have keys."""
     transport = Slow(0.1)
     flights = flights_on(transport)
     started = time.monotonic()
@@ -108,7 +108,7 @@ def test_quick_requests_are_not_worth_a_thread(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05])
 def test_flushed_requests_are_under_way(seconds: float) -> None:
-    """Nothing is held back from a caller who will be away."""
+    """A flushed request goes out while the caller is away."""
     transport = Slow(seconds)
     flights = flights_on(transport)
 
@@ -121,7 +121,7 @@ def test_flushed_requests_are_under_way(seconds: float) -> None:
 
 
 def test_collecting_waits_no_longer_than_asked() -> None:
-    """Nothing is there in time, and comes later."""
+    """If no answer comes in time, `collect` returns nothing, and answers come later."""
     flights = flights_on(Slow(0.2))
     for name in "ab":
         flights.submit(name, request(name), TIMEOUTS)
@@ -133,7 +133,7 @@ def test_collecting_waits_no_longer_than_asked() -> None:
 
 
 def test_collecting_nothing_waits_for_its_time() -> None:
-    """With no request in flight it is a wait and nothing else."""
+    """With no request in flight, `collect` just waits."""
     started = time.monotonic()
     assert flights_on(Slow(0)).collect(0.05) == []
     assert time.monotonic() - started >= 0.045
@@ -141,7 +141,7 @@ def test_collecting_nothing_waits_for_its_time() -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_errors_are_answers(count: int) -> None:
-    """The transport's own, and whatever else it raises; the latter without its words."""
+    """Any error becomes a TransportError as the answer, without the text of a foreign one."""
     flights = flights_on(Slow(0.01))
     for number in range(count):
         flights.submit(f"lost {number}", request("lost"), TIMEOUTS)
@@ -153,8 +153,8 @@ def test_errors_are_answers(count: int) -> None:
         assert "secret" not in str(answer)
 
 
-def test_what_would_end_a_thread_reaches_the_caller() -> None:
-    """An exit in a worker is no silent loss."""
+def test_a_workers_exit_reaches_the_caller() -> None:
+    """A SystemExit in a worker is raised in the caller's thread."""
     flights = flights_on(Slow(0.01))
     flights.submit("a", request("stop"), TIMEOUTS)
     flights.submit("b", request("stop"), TIMEOUTS)
@@ -164,7 +164,7 @@ def test_what_would_end_a_thread_reaches_the_caller() -> None:
 
 
 def test_threads_are_used_again_and_end_when_stopped() -> None:
-    """As many as there were requests in flight at a time; after a stop there are none."""
+    """Threads are reused, end when stopped, and are started again when needed."""
     transport = Slow(0.01)
     workers = WorkerThreads()
     for _ in range(5):
@@ -189,7 +189,7 @@ def test_threads_are_used_again_and_end_when_stopped() -> None:
 
 
 @pytest.mark.slow
-def test_threads_end_with_what_they_work_for() -> None:
+def test_threads_end_with_their_client() -> None:
     """A client that is forgotten without being closed leaves no thread behind."""
     transport = Slow(0.01)
     workers = WorkerThreads()
@@ -209,7 +209,7 @@ def test_threads_end_with_what_they_work_for() -> None:
 
 
 def test_without_new_threads_requests_go_out_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At its end Python starts none; each request is sent once, from the caller's thread."""
+    """If Python cannot start a thread, each request is sent once, from the caller's thread."""
     transport = Slow(0.005)
     flights = flights_on(transport)
 
@@ -223,8 +223,8 @@ def test_without_new_threads_requests_go_out_all_the_same(monkeypatch: pytest.Mo
     assert transport.threads == [threading.current_thread()] * 3
 
 
-def test_who_stays_free_waits_for_no_request() -> None:
-    """However quick the answers were: the next one may hang."""
+def test_stays_free_never_sends_on_the_callers_thread() -> None:
+    """With `stays_free`, the caller's thread sends nothing, however quick the answers are."""
     transport = Slow(0)
     workers = WorkerThreads()
     flights: BlockingFlights[str] = BlockingFlights(transport, workers, stays_free=True)

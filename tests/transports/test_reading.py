@@ -1,4 +1,4 @@
-"""Answers read from bytes in any pieces."""
+"""Answers are read from bytes that arrive in any pieces."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ UNTIL_THE_END = b"HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\n{}"
 
 
 def read(*pieces: bytes) -> tuple[HttpResponse | None, AnswerReader]:
-    """Return what a reader makes of the pieces, and the reader."""
+    """Feed the pieces to a reader; return its answer, and the reader."""
     reader = AnswerReader()
     answers = [answer for piece in pieces if (answer := reader.feed(piece)) is not None]
     return (answers[0] if answers else None), reader
 
 
 def read_to_end(*pieces: bytes) -> HttpResponse:
-    """Return what a reader makes of the pieces, and of the end of the connection."""
+    """Feed the pieces to a reader, then the end of the connection; return its answer."""
     answer, reader = read(*pieces)
     return answer or reader.end()
 
 
-def test_an_answer_is_there_with_its_last_byte() -> None:
-    """Status, headers in lower case, body; and the connection can go on."""
+def test_an_answer_is_complete_with_its_last_byte() -> None:
+    """An answer has status, headers in lower case and body, and the connection stays usable."""
     reader = AnswerReader()
 
     assert reader.feed(OK[:-1]) is None
@@ -48,8 +48,8 @@ def test_an_answer_is_there_with_its_last_byte() -> None:
 
 
 @given(st.sampled_from([OK, CHUNKED]), st.data())
-def test_it_does_not_matter_in_which_pieces_an_answer_comes(answer: bytes, data: Any) -> None:
-    """A network cuts where it likes."""
+def test_an_answer_may_come_in_any_pieces(answer: bytes, data: Any) -> None:
+    """An answer is the same, wherever the network cuts it."""
     cuts = sorted(data.draw(st.sets(st.integers(1, len(answer) - 1))))
     pieces = [answer[i:j] for i, j in zip([0, *cuts], [*cuts, len(answer)], strict=True)]
 
@@ -60,7 +60,7 @@ def test_it_does_not_matter_in_which_pieces_an_answer_comes(answer: bytes, data:
 
 
 def test_chunks_are_put_together() -> None:
-    """Whatever is written behind their sizes, and behind the last of them."""
+    """Chunks are joined; extensions and trailers are ignored."""
     answer, reader = read(CHUNKED)
     assert answer is not None
     assert answer.body == b"{\r\n\r\n}"
@@ -68,7 +68,7 @@ def test_chunks_are_put_together() -> None:
 
 
 def test_an_answer_without_length_ends_with_its_connection() -> None:
-    """Which carries nothing else then."""
+    """An answer without a length ends with its connection, which then carries nothing else."""
     answer, reader = read(UNTIL_THE_END)
     assert answer is None
     assert reader.end().body == b"{}"
@@ -85,10 +85,8 @@ def test_an_answer_without_length_ends_with_its_connection() -> None:
     ],
     ids=["close", "HTTP/1.0", "more than an answer", "more than the chunks"],
 )
-def test_no_other_request_goes_over_a_connection_that_may_be_off(
-    answer: bytes, body: bytes
-) -> None:
-    """The next one's answer could be mistaken."""
+def test_a_connection_that_may_be_out_of_step_is_not_reused(answer: bytes, body: bytes) -> None:
+    """A connection is not reused if the next answer on it could be mistaken."""
     found, reader = read(answer)
     assert found is not None
     assert found.body == body
@@ -97,29 +95,29 @@ def test_no_other_request_goes_over_a_connection_that_may_be_off(
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_some_answers_have_no_body(status: int) -> None:
-    """Whatever their headers say."""
+    """Answers with status 204 or 304 have no body, whatever their headers say."""
     answer, _ = read(f"HTTP/1.1 {status} x\r\nContent-Length: 5\r\n\r\n".encode())
     assert answer is not None
     assert answer.body == b""
 
 
 @pytest.mark.parametrize("line", ["100 Continue", "102 Processing", "103 Early Hints"])
-def test_interim_answers_are_passed_over(line: str) -> None:
-    """They are not the answer."""
+def test_interim_answers_are_skipped(line: str) -> None:
+    """Interim answers are skipped until the final one comes."""
     interim = f"HTTP/1.1 {line}\r\nLink: </>\r\n\r\n".encode()
     assert read(interim, interim + OK[:5], OK[5:])[0] == read(OK)[0]
 
 
 def test_folded_headers_are_one() -> None:
-    """As old servers wrote them."""
+    """A folded header, as old servers send it, is joined to one line."""
     answer, _ = read(OK.replace(b"X-Amzn-RequestId: 7", b"X-A: 1\r\n  2\r\n\t3"))
     assert answer is not None
     assert answer.headers["x-a"] == "1 2 3"
 
 
 @pytest.mark.parametrize("garbled", REFUSED.values(), ids=list(REFUSED))
-def test_what_is_no_answer_is_refused(garbled: bytes) -> None:
-    """No more than a bound is kept, and no guess is made."""
+def test_invalid_answers_are_refused(garbled: bytes) -> None:
+    """An invalid answer is refused instead of guessed at, and its error repeats no header."""
     with pytest.raises(GarbledAnswerError) as caught:
         read_to_end(garbled)
     assert "X-A" not in str(caught.value)
@@ -137,7 +135,7 @@ def test_what_is_no_answer_is_refused(garbled: bytes) -> None:
     ids=["interim answers", "trailers", "extensions", "chunks", "body"],
 )
 def test_nothing_is_read_without_end(endless: bytes) -> None:
-    """Not even what is read for nothing."""
+    """Everything that is read is bounded, even what is discarded."""
     again = endless.partition(b"\r\n\r\n")[2] or endless
     if again == b"0\r\n":
         again = b"X-A: 1\r\n"
@@ -155,7 +153,7 @@ def test_nothing_is_read_without_end(endless: bytes) -> None:
     ],
 )
 def test_an_answer_that_is_cut_is_refused(cut: bytes, words: str) -> None:
-    """With what came of it."""
+    """A cut answer is refused with a message that says how much arrived."""
     _, reader = read(cut)
     with pytest.raises(GarbledAnswerError, match=words):
         reader.end()
@@ -183,7 +181,7 @@ values = st.from_regex(r"([!-~\xa0-\xff]([ \t!-~]{0,20}[!-~])?)?", fullmatch=Tru
 def test_answers_are_read_as_http_client_reads_them(
     status: int, headers: list[tuple[str, str]], body: bytes, sizes: list[int], chunked: bool
 ) -> None:
-    """Python's own reader is the oracle."""
+    """Answers are read as Python's own `http.client` reads them."""
     lines = [f"HTTP/1.1 {status} Because", *(f"{name}: {value}" for name, value in headers)]
     content = body
     if chunked:

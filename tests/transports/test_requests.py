@@ -1,4 +1,4 @@
-"""What is the default transport's own: mocks that stand in for `requests`."""
+"""Behaviour of the transport on `requests` alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def transport() -> Iterator[RequestsTransport]:
 
 @responses.activate
 def test_responses_stands_in_for_the_service(transport: RequestsTransport) -> None:
-    """The mock that Python's tests know works on this transport, errors included."""
+    """The mock library `responses` works on this transport, errors included."""
     url = "https://events.us-east-1.amazonaws.com/"
     responses.post(url, json={"FailedEntryCount": 0}, headers={"x-amzn-requestid": "1"})
     answer = transport.send(HttpRequest(url, {"X-Test": "1"}, b"{}"), PATIENCE)
@@ -42,7 +42,7 @@ def test_responses_stands_in_for_the_service(transport: RequestsTransport) -> No
 
 
 class Meeting(http.server.BaseHTTPRequestHandler):
-    """Answers eight requests when all of them have come."""
+    """Answers eight requests once all of them have arrived."""
 
     protocol_version = "HTTP/1.1"
     all_here = threading.Barrier(8)
@@ -58,10 +58,10 @@ class Meeting(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_more_threads_than_idle_connections_are_no_reason_to_warn(
+def test_more_threads_than_idle_connections_cause_no_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Connections beyond those that are kept are closed, without urllib3's warning."""
+    """Connections beyond the idle ones that are kept are closed without urllib3's warning."""
     transport = RequestsTransport(max_connections=2)
     until_all_met = Timeouts(connect=SOON, read=2 * SOON)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Meeting) as server:

@@ -1,4 +1,4 @@
-"""Libraries that stand in for HTTP or for sockets in a user's tests: each word of the page."""
+"""Libraries that replace HTTP or sockets in a user's tests, as the documentation says."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ONCE = RetryPolicy(stop=stop_after_attempt(1))
 
 
 def put(**settings: Any) -> Outcome:
-    """Send an event through a new client with the default transport."""
+    """Send an event through a new client with the default transport; return its outcome."""
     given: dict[str, Any] = {"credentials": FakeEventBridge().credentials, "retry": ONCE}
     with PartnerEventsClient("us-east-1", **given | settings) as client:
         (outcome,) = client.put_events([EVENT])
@@ -47,14 +47,14 @@ def put(**settings: Any) -> Outcome:
 
 
 def test_responses_answers() -> None:
-    """At the adapter of requests."""
+    """responses answers in the adapter of requests."""
     with responses.RequestsMock() as mock:
         mock.post(URL, json=ANSWER)
         assert put() == Accepted("an-id", EVENT, 0, 1)
 
 
 def test_requests_mock_answers() -> None:
-    """At the session of requests, which is passed by as long as nobody replaces it."""
+    """requests-mock answers in the session of requests, which is used only if it is replaced."""
     with requests_mock.Mocker() as mock:
         mock.post(URL, json=ANSWER)
         assert put() == Accepted("an-id", EVENT, 0, 1)
@@ -64,14 +64,14 @@ def test_requests_mock_answers() -> None:
 
 
 def test_requests_mock_lets_nothing_out() -> None:
-    """What it knows no answer to does not go to AWS."""
+    """A request that requests-mock has no answer for does not reach AWS."""
     with requests_mock.Mocker():
         outcome = put()
     assert isinstance(outcome, (Exhausted, Unconfirmed))
 
 
-def test_requests_mock_works_with_a_client_that_was_there_before() -> None:
-    """And the client sends by itself again afterwards."""
+def test_requests_mock_works_with_an_existing_client() -> None:
+    """requests-mock works with a client made earlier, which then reaches the service again."""
     service = FakeEventBridge()
     with (
         service.serve() as server,
@@ -87,10 +87,10 @@ def test_requests_mock_works_with_a_client_that_was_there_before() -> None:
     assert service.request_count == 1
 
 
-# It leaves a socket of its own to the garbage collector.
+# mocket leaves one of its sockets to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_mocket_answers() -> None:
-    """At the socket."""
+    """mocket answers at the socket."""
     with mocket.Mocketizer(strict_mode=True):
         Entry.single_register("POST", URL, body=json.dumps(ANSWER))
         assert put() == Accepted("an-id", EVENT, 0, 1)
@@ -98,7 +98,7 @@ def test_mocket_answers() -> None:
 
 
 def test_vcr_records_and_replays(tmp_path: Path) -> None:
-    """Where the client is made while the cassette is in use."""
+    """VCR works if the client is made while the cassette is in use."""
     service = FakeEventBridge()
     cassette = str(tmp_path / "cassette.yaml")
     with service.serve() as server:
@@ -113,7 +113,7 @@ def test_vcr_records_and_replays(tmp_path: Path) -> None:
 
 
 def test_httpretty_does_not_answer() -> None:
-    """Its header lines end as in no HTTP: nothing goes out, and no event is accepted."""
+    """httpretty ends header lines in no valid way: nothing goes out, and no event is accepted."""
     with httpretty.enabled(allow_net_connect=False):
         httpretty.register_uri("POST", URL, body=json.dumps(ANSWER))
         outcome = put()
@@ -124,7 +124,7 @@ def test_httpretty_does_not_answer() -> None:
 
 @pytest.mark.filterwarnings("ignore:A test tried to use socket")
 def test_pytest_socket_blocks_all_but_the_service_in_process() -> None:
-    """A client cannot reach AWS; a `FakeEventBridge` in process needs no socket."""
+    """pytest-socket keeps a client from AWS; a `FakeEventBridge` in process needs no socket."""
     service = FakeEventBridge()
     pytest_socket.disable_socket()
     try:
@@ -136,8 +136,8 @@ def test_pytest_socket_blocks_all_but_the_service_in_process() -> None:
     assert isinstance(in_process, Accepted)
 
 
-def test_aioresponses_is_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The request goes out: here, to a name that does not resolve."""
+def test_aioresponses_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aioresponses is not asked: the request goes out, here to a name that does not resolve."""
     asked: list[str] = []
 
     def no_address(host: Any, *_: Any, **__: Any) -> Any:

@@ -69,7 +69,7 @@ async def collected(flights: TaskFlights[str], count: int) -> dict[str, Any]:
 
 
 def test_requests_are_in_flight_together() -> None:
-    """And answers come with their keys."""
+    """Requests are in flight together, and each answer has its key."""
 
     async def main(transport: Gated, flights: TaskFlights[str]) -> None:
         for name in "abc":
@@ -88,7 +88,7 @@ def test_requests_are_in_flight_together() -> None:
 
 
 def test_errors_are_answers() -> None:
-    """The transport's own, and whatever else it raises; the latter without its words."""
+    """Any error becomes a TransportError as the answer, without the text of a foreign one."""
 
     async def main(transport: Gated, flights: TaskFlights[str]) -> None:
         transport.gate.set()
@@ -108,7 +108,7 @@ def test_errors_are_answers() -> None:
 
 
 def test_waiting_can_be_cut_short() -> None:
-    """By a call, before or after it began; a call is good for once."""
+    """`wake` ends one wait, whether it is called before the wait or during it."""
 
     async def main(transport: Gated, flights: TaskFlights[str]) -> None:
         flights.submit("a", request("a"), TIMEOUTS)
@@ -123,7 +123,7 @@ def test_waiting_can_be_cut_short() -> None:
 
 
 def test_closing_cancels_what_is_in_flight() -> None:
-    """And waits until it is."""
+    """`close` cancels requests in flight, and waits until they have ended."""
 
     async def main(transport: Gated, flights: TaskFlights[str]) -> None:
         for name in "ab":
@@ -138,7 +138,7 @@ def test_closing_cancels_what_is_in_flight() -> None:
 
 
 def test_collecting_that_is_cancelled_takes_nothing() -> None:
-    """What has come is there for the next one."""
+    """An answer is not lost if `collect` is cancelled: the next `collect` returns it."""
 
     async def main(transport: Gated, flights: TaskFlights[str]) -> None:
         flights.submit("a", request("a"), TIMEOUTS)
@@ -156,7 +156,7 @@ def test_collecting_that_is_cancelled_takes_nothing() -> None:
 
 
 def test_a_request_that_is_cancelled_before_it_begins_has_an_answer() -> None:
-    """Whoever ends a loop cancels all of its tasks; nothing of that one was sent."""
+    """A request whose task is cancelled before it starts was not sent, and has an answer."""
 
     class Untouched:
         async def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:

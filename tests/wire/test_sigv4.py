@@ -1,4 +1,4 @@
-"""Our signatures are botocore's, for any request, credentials, Region and time."""
+"""Our signatures match botocore's, for any request, credentials, Region and time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOON = datetime.datetime(2030, 1, 2, 12, tzinfo=datetime.UTC)
 
 
 class Clock:
-    """What botocore's signer takes for the time."""
+    """The time that botocore's signer sees."""
 
     now = NOON
 
@@ -79,10 +79,10 @@ moments = st.datetimes(
     regions,
     st.sampled_from(HOSTS),
 )  # fmt: skip
-def test_signatures_are_botocores(clock, requests, region, host):
-    """One signer, many requests: every header is the one that botocore makes."""
+def test_signatures_match_botocore(clock, requests, region, host):
+    """One signer signs many requests, and every header equals botocore's."""
     signer = Signer(service="events", region=region, host=host, content_type=CONTENT_TYPE)
-    # Everything twice: from a key that was just derived, and from one that is remembered.
+    # Everything twice: with a freshly derived key, and with a cached one.
     for (keys, moment, body, target, attempt), _ in itertools.product(requests, range(2)):
         values = {
             "target": f"AWSEvents.{target}",
@@ -124,8 +124,8 @@ def new_signer():
     return Signer(service="events", region="us-east-1", host=HOSTS[0], content_type=CONTENT_TYPE)
 
 
-def test_remembered_key_is_of_its_day_and_secret(clock):
-    """Over midnight and back, with one secret and another, no key outlives its use."""
+def test_a_cached_key_serves_only_its_day_and_secret(clock):
+    """A cached key is used only for its own day and secret, even across midnight and back."""
     signer = new_signer()
     midnight = datetime.datetime(2030, 1, 3, tzinfo=datetime.UTC).timestamp()
     moments = [midnight - 1, midnight - 0.001, midnight, midnight + 86_400, midnight - 1]
@@ -164,7 +164,7 @@ def test_threads_share_a_signer(clock):
 
 
 def test_repr_shows_no_secret():
-    """Neither credentials nor a signer show what they sign with."""
+    """The reprs of credentials and of a signer show no secret."""
     keys = FrozenCredentials("AKIDs3cr3t", "s3cr3t-key", "s3cr3t-token")
     signer = new_signer()
     sign(signer, keys, 0)
@@ -172,7 +172,7 @@ def test_repr_shows_no_secret():
 
 
 def test_token_is_sent_only_if_there_is_one():
-    """Lasting credentials have no token; an empty one is none."""
+    """A token that is None or empty is neither sent nor signed."""
     for token in (None, ""):
         headers = sign(new_signer(), FrozenCredentials("A", "s", token), 0)
         assert "X-Amz-Security-Token" not in headers

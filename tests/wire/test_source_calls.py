@@ -1,4 +1,4 @@
-"""Requests and answers of the operations on sources, held against botocore's service model."""
+"""Requests and answers of the source operations agree with botocore's service model."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def answer(call, document):
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_requests_are_what_botocore_would_send(call):
-    """botocore finds the members valid, and makes the same body and target of them."""
+    """botocore finds the members valid, and serializes them to the same body and target."""
     shape = MODEL.operation_model(call.operation).input_shape
     members = json.loads(call.body)
     assert not botocore.validate.ParamValidator().validate(members, shape).has_errors()
@@ -60,7 +60,7 @@ def test_requests_are_what_botocore_would_send(call):
 
 
 def test_lists_ask_for_full_pages():
-    """A hundred at a time; the token only where there is one."""
+    """A list request asks for 100 items, and has a token only if there is one."""
     assert json.loads(CALLS["list"].body) == {
         "NamePrefix": "aws.partner/example.com/",
         "Limit": 100,
@@ -96,7 +96,7 @@ def read_by_botocore(operation, document):
 
 
 def test_answers_are_read_as_botocore_reads_them():
-    """Each member comes to the same value."""
+    """Every member of an answer gets the value that botocore reads."""
     theirs = read_by_botocore("ListPartnerEventSourceAccounts", ACCOUNT_PAGE)
     page = answer(CALLS["accounts"], ACCOUNT_PAGE)
     assert page.next_token is None
@@ -117,7 +117,7 @@ def test_answers_are_read_as_botocore_reads_them():
 
 
 def test_members_are_those_of_the_model():
-    """A new member in the model is one that is not read yet."""
+    """The model lists exactly the members that we read; a new one fails this test."""
     shapes = {
         "PartnerEventSource": {"Arn", "Name"},
         "PartnerEventSourceAccount": {"Account", "CreationTime", "ExpirationTime", "State"},
@@ -129,7 +129,7 @@ def test_members_are_those_of_the_model():
 
 
 def test_states_are_those_of_the_model():
-    """What the model lists has a name; what it does not list is kept as it is."""
+    """Every state in the model has a name; a state that it does not list is kept as it is."""
     listed = set(MODEL.shape_for("EventSourceState").enum)
     assert listed == {SourceState.PENDING, SourceState.ACTIVE, SourceState.DELETED}
     accounts = answer(CALLS["accounts"], ACCOUNT_PAGE).items
@@ -138,8 +138,8 @@ def test_states_are_those_of_the_model():
 
 
 @pytest.mark.parametrize("token", [None, "", ...], ids=["null", "empty", "absent"])
-def test_a_token_that_leads_nowhere(token):
-    """Null, "" and none at all end a list."""
+def test_a_list_ends_without_a_token(token):
+    """A list ends when its token is null, empty or absent."""
     document = SOURCE_PAGE | {"NextToken": token}
     if token is ...:
         del document["NextToken"]
@@ -151,7 +151,7 @@ def test_a_token_that_leads_nowhere(token):
     [CREATED.timestamp(), "2030-01-02T03:04:05Z", "2030-01-02T05:04:05+02:00"],
 )
 def test_times_are_aware(time):
-    """Epoch seconds, and the ISO 8601 text of services that are not AWS's own, come to UTC."""
+    """Epoch seconds, and the ISO 8601 text of services other than AWS, become UTC datetimes."""
     document = {
         "PartnerEventSourceAccounts": [
             {"Account": ACCOUNT, "State": "ACTIVE", "CreationTime": time, "ExpirationTime": None}
@@ -185,15 +185,15 @@ def test_times_are_aware(time):
         ),
     ],
 )
-def test_what_is_no_answer_is_not_taken_for_one(call, document):
-    """A list that is not there is not an empty list, and a time that is none is not left out."""
+def test_unreadable_answers(call, document):
+    """An answer without its list, or with an invalid member, is unreadable."""
     with pytest.raises(UnreadableAnswerError, match="the answer") as caught:
         answer(CALLS[call], document)
     assert ACCOUNT not in str(caught.value)
 
 
 def test_deleting_has_nothing_to_read():
-    """Whatever the body of success is."""
+    """A successful delete returns None, whatever its body."""
     for body in (b"", b"{}", b"null"):
         assert answer(CALLS["delete"], body) is None
 
@@ -215,8 +215,8 @@ def test_deleting_has_nothing_to_read():
     ],
     ids=str,
 )
-def test_times_in_each_form_of_the_protocols(time):
-    """An HTTP date, ISO 8601 and a number come to what botocore reads."""
+def test_times_in_each_format(time):
+    """HTTP dates, ISO 8601 texts and numbers are read as botocore reads them."""
     document = {"PartnerEventSourceAccounts": [ACTIVE | {"CreationTime": time}]}
     (theirs,) = read_by_botocore("ListPartnerEventSourceAccounts", document)[
         "PartnerEventSourceAccounts"
@@ -228,7 +228,7 @@ def test_times_in_each_form_of_the_protocols(time):
 
 @given(st.text(st.sampled_from("0123456789 :,-+.TZGMTSunJan"), max_size=40) | st.text())
 def test_a_time_is_read_or_refused(time):
-    """Whatever stands for a time, it is one with a zone, or the answer is unreadable."""
+    """Any text in place of a time is read as a UTC datetime, or the answer is unreadable."""
     document = {"PartnerEventSourceAccounts": [ACTIVE | {"CreationTime": time}]}
     try:
         (one,) = answer(CALLS["accounts"], document).items

@@ -1,4 +1,4 @@
-"""Requests are JSON 1.1 as the service wants it; answers are read strictly or not at all."""
+"""Requests are the JSON 1.1 that the service expects; answers are read strictly or not at all."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def error(document=b"", status=400, **headers):
 
 @given(st.lists(events, min_size=1, max_size=5))
 def test_body(batch):
-    """One entry for each event, in order; raw UTF-8; what is not there is left out."""
+    """A body has one entry per event, in order; absent members are left out."""
     call = calls.put_partner_events(iter(batch))
     assert call.operation == "PutPartnerEvents"
     entries = json.loads(call.body.decode())["Entries"]
@@ -96,13 +96,13 @@ def test_body(batch):
     ids=["epoch", "fraction", "before the epoch", "offset", "the last moment", "the first moment"],
 )
 def test_time(moment, expected):
-    """Epoch seconds, for every moment that a datetime can name; whole ones are integers."""
+    """Any datetime becomes epoch seconds; whole seconds are integers."""
     found = calls.to_entry(PartnerEvent(SOURCE, "t", {}, time=moment))["Time"]
     assert (found, type(found)) == (expected, type(expected))
 
 
 def test_repr_of_a_call_shows_no_payload():
-    """Nor does that of the request's body in any other form."""
+    """The repr of a call names the operation and shows no payload."""
     call = calls.put_partner_events([PartnerEvent(SOURCE, "t", {"k": "s3cr3t-canary"})])
     assert "s3cr3t" not in repr(call)
     assert "PutPartnerEvents" in repr(call)
@@ -112,7 +112,7 @@ def test_repr_of_a_call_shows_no_payload():
 
 
 def test_results_in_order():
-    """A result is an event id, or a code and a message; other members do not disturb."""
+    """A result is an event id, or a code and a message; unknown members are ignored."""
     document = {
         "FailedEntryCount": 1,
         "Entries": [
@@ -128,7 +128,7 @@ def test_results_in_order():
 
 
 def test_failure_without_a_message():
-    """A code is enough, whatever stands in place of the message."""
+    """A code is enough: the message may be missing, null or of another type."""
     for entry in ({"ErrorCode": "C"}, {"ErrorCode": "C", "ErrorMessage": None},
                   {"ErrorCode": "C", "ErrorMessage": 5}):  # fmt: skip
         assert answer({"FailedEntryCount": 1, "Entries": [entry]}, sent=1) == (
@@ -138,7 +138,7 @@ def test_failure_without_a_message():
 
 @pytest.mark.parametrize("sent", [1, 20])
 def test_no_entries_and_no_failures(sent):
-    """moto lists nothing and counts zero failures: accepted, without ids."""
+    """moto lists no results and counts zero failures: all entries are accepted, without ids."""
     assert answer({"Entries": [], "FailedEntryCount": 0}, sent=sent) == (ResultEntry(),) * sent
 
 
@@ -175,8 +175,8 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("document", UNREADABLE.values(), ids=UNREADABLE)
-def test_answers_that_are_no_answer(document):
-    """Whatever does not say what became of each entry is unreadable, and never success."""
+def test_unreadable_answers(document):
+    """An answer that does not say what became of each entry is unreadable, never success."""
     with pytest.raises(UnreadableAnswerError) as caught:
         answer(document)
     assert caught.value.may_have_been_sent
@@ -187,7 +187,7 @@ COUNTS = [None, False, True, "1", 1.0, -1, 0, 1, 2, 20, [], {}]
 
 @pytest.mark.parametrize("count", COUNTS, ids=repr)
 def test_each_result_speaks_for_its_entry_whatever_is_counted(count):
-    """What was accepted is never sent again for a count beside it; the log notes a wrong one."""
+    """Each result stands for its entry, whatever the failure count; a wrong count is noted."""
     assert answer({"FailedEntryCount": count, "Entries": [OK, OK]}) == (ResultEntry("x"),) * 2
     both = answer({"FailedEntryCount": count, "Entries": [OK, BAD]})
     assert both == (ResultEntry("x"), ResultEntry(None, "C", "m"))
@@ -201,7 +201,7 @@ def test_each_result_speaks_for_its_entry_whatever_is_counted(count):
 
 
 def test_a_count_that_is_missing():
-    """Is noted, and changes nothing."""
+    """A missing failure count is noted, and changes no result."""
     assert answer({"Entries": [OK, BAD]}) == (ResultEntry("x"), ResultEntry(None, "C", "m"))
     assert note({"Entries": [OK, OK]}) == (
         "FailedEntryCount is no number, and 0 results have an error code"
@@ -231,14 +231,14 @@ SAYS_NEITHER = {
 @pytest.mark.parametrize("odd", SAYS_NEITHER.values(), ids=SAYS_NEITHER)
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_result_that_says_neither_leaves_one_entry_in_doubt(odd, count):
-    """And no other: what the service says of its neighbours is known."""
+    """A result with neither an id nor a code leaves only its own entry in doubt."""
     found = answer({"FailedEntryCount": count, "Entries": [OK, odd, BAD]}, sent=3)
     assert found == (ResultEntry("x"), None, ResultEntry(None, "C", "m"))
 
 
 @pytest.mark.parametrize("code", [None, ""])
 def test_an_id_without_a_code_is_accepted(code):
-    """However the service writes that there is no code."""
+    """An entry with an id is accepted if its code is null or empty."""
     found = answer({"FailedEntryCount": 0, "Entries": [{**OK, "ErrorCode": code}, OK]})
     assert found == (ResultEntry("x"),) * 2
 
@@ -263,7 +263,7 @@ header_values = st.text(max_size=20) | st.integers().map(str) | st.text("0123456
     ),
 )
 def test_any_answer_is_results_or_one_of_two_errors(document, status, headers):
-    """No garbage brings anything else out: results for all entries, a refusal, or unreadable."""
+    """Any answer gives results for all entries, a ServiceError, or an UnreadableAnswerError."""
     try:
         results = answer(document, status=status, headers=headers)
     except UnreadableAnswerError:
@@ -280,7 +280,7 @@ def test_any_answer_is_results_or_one_of_two_errors(document, status, headers):
 
 @pytest.mark.parametrize("status", [201, 202, 204])
 def test_other_success_is_not_a_refusal(status):
-    """Where something on the way says success without an answer, the events may have arrived."""
+    """Success without results is unreadable rather than refused: the events may have arrived."""
     with pytest.raises(UnreadableAnswerError):
         answer(b"", status=status)
 
@@ -311,7 +311,7 @@ CODES = {
 
 @pytest.mark.parametrize(("body", "headers"), CODES.values(), ids=CODES)
 def test_forms_of_codes(body, headers):
-    """The code is found wherever AWS's services put it, bare."""
+    """The bare code is found wherever AWS's services put it."""
     found = error(body, **headers)
     assert found.code == "ThrottlingException"
     assert type(found) is ThrottledError
@@ -341,7 +341,7 @@ NO_CODE = {
 
 @pytest.mark.parametrize("body", NO_CODE.values(), ids=NO_CODE)
 def test_bodies_without_a_code(body):
-    """The status stands in for the code, the size for the message; nothing of the body is shown."""
+    """Without a code, the error shows the status and the body's size, but nothing of the body."""
     found = error(body, 502)
     assert type(found) is ServiceError
     assert found.code == "HTTP 502"
@@ -363,8 +363,8 @@ def test_bodies_without_a_code(body):
         (504, "ServiceUnavailable", False),
     ],
 )
-def test_who_may_have_carried_it_out(status, code, expected):
-    """A gateway that gives up leaves it open; a service that names its error does not."""
+def test_refusals_that_may_have_been_carried_out(status, code, expected):
+    """Only a 500, 502 or 504 without a code leaves open whether the request was carried out."""
     assert error({"__type": code}, status).may_have_been_sent is expected
 
 
@@ -389,8 +389,8 @@ def test_who_may_have_carried_it_out(status, code, expected):
         (403, "UnrecognizedClientException", "The security token is invalid.", ServiceError),
     ],
 )  # fmt: skip
-def test_children(status, code, message, expected):
-    """Throttling, expired credentials and a wrong clock have classes of their own."""
+def test_error_classes(status, code, message, expected):
+    """Codes and statuses that need their own handling have their own exception classes."""
     assert type(error({"__type": code, "message": message}, status)) is expected
 
 
@@ -442,7 +442,7 @@ ECHOES = {
 
 @pytest.mark.parametrize("message", ECHOES.values(), ids=ECHOES)
 def test_echoes_are_removed(message):
-    """A message that repeats the request loses what it repeats, in every place it may stand."""
+    """A message that echoes the request loses the echo, in errors and in results."""
     found = error({"__type": "ValidationException", "message": message})
     assert CANARY not in str(found)
     assert CANARY not in repr(found)
@@ -453,8 +453,8 @@ def test_echoes_are_removed(message):
     assert CANARY not in repr(entry)
 
 
-def test_what_stays_of_an_echoing_message():
-    """What is wrong stays readable."""
+def test_what_remains_of_an_echoing_message():
+    """The rest of an echoing message stays readable."""
     assert refusals.without_echo(ECHO) == (
         "2 validation errors detected: Value '…' at 'entries' failed to satisfy constraint: "
         "Member must have length less than or equal to 20"
@@ -465,13 +465,13 @@ def test_what_stays_of_an_echoing_message():
 
 @given(st.text(), st.text(), st.text())
 def test_no_object_is_ever_repeated(before, inside, after):
-    """Whatever surrounds a detail in a message, nothing between its braces is left."""
+    """Nothing between the braces of a detail remains in a message, whatever surrounds it."""
     detail = orjson.dumps({"k": CANARY + inside}).decode()
     assert CANARY not in refusals.without_echo(before + detail + after)
 
 
 def test_messages_are_bounded():
-    """A message is cut; a huge one costs linear time."""
+    """A long message is cut, and removing echoes takes linear time."""
     assert len(error({"message": "x" * 100_000}).message) == 501
     started = time.process_time()
     refusals.without_echo("Value '" * 200_000)
@@ -483,7 +483,7 @@ def test_messages_are_bounded():
     "text", ["a\r\nb", "a\nb", "a\x1b[2Jb", "a\x00b", "a\x85b", "a\u2028b"], ids=ascii
 )
 def test_messages_and_codes_are_one_line(text):
-    """Nothing that an answer says can pass for another line of a log."""
+    """Codes and messages from an answer cannot forge a log line."""
     assert "a" in error({"message": text}).message
     assert error({"message": text}).message.isprintable()
     result = {"ErrorCode": text, "ErrorMessage": text}
@@ -494,7 +494,7 @@ def test_messages_and_codes_are_one_line(text):
 
 @pytest.mark.parametrize("code", ["Event Bus Not Found", "Überlast", "x" * 300, "a:b#c"])
 def test_unknown_codes_of_entries_stay_as_they_are(code):
-    """Nobody has the list of codes: what the service says of an entry is kept."""
+    """An entry's unknown code is kept, because AWS publishes no list of codes."""
     result = {"ErrorCode": code, "ErrorMessage": "m"}
     assert answer({"FailedEntryCount": 1, "Entries": [result]}, sent=1)[0].error_code == code
 
@@ -519,7 +519,7 @@ def test_unknown_codes_of_entries_stay_as_they_are(code):
     ids=lambda value: str(value)[:8],
 )
 def test_retry_after(value, expected):
-    """Milliseconds become seconds; what is no sensible number is not there."""
+    """Milliseconds become seconds; a value that is not a sensible number is ignored."""
     assert error(x_amz_retry_after=value).retry_after == expected
 
 
@@ -540,7 +540,7 @@ def test_retry_after(value, expected):
     ],
 )
 def test_server_time(value, expected, monkeypatch):
-    """`Date` is the service's clock, in UTC wherever this machine is."""
+    """`Date` gives the service's time, whatever the local time zone."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
@@ -552,6 +552,6 @@ def test_server_time(value, expected, monkeypatch):
 
 @pytest.mark.parametrize("name", ["x-amzn-requestid", "x-amz-request-id"])
 def test_request_id(name):
-    """What AWS support asks for."""
+    """The request id, which AWS support asks for, is read from either header."""
     assert refusals.read_error(HttpResponse(400, {name: "id"}, b"")).request_id == "id"
     assert error().request_id is None
