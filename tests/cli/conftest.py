@@ -1,4 +1,4 @@
-"""The program, run in process, and a service for it to send to."""
+"""Runs the program in process, with a service for it to send to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.cli.program import Ended, Run
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Run the program in an empty directory, in process."""
+    """Runs the program in an empty directory, in process."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str | Path, stdin: str | bytes = b"") -> Ended:
@@ -39,7 +39,7 @@ def service() -> FakeEventBridge:
 
 @pytest.fixture
 def endpoint(service: FakeEventBridge, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Serve the service over HTTP, and set the environment as its user would."""
+    """Serves the service over HTTP, and sets the environment as its user would."""
     with service.serve() as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", server.url)
         monkeypatch.setenv("AWS_REGION", service.region)

@@ -1,4 +1,4 @@
-"""Entries to be sent, and how a run of the program ended."""
+"""Entries to send, and how a run of the program ended."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SOURCE = "aws.partner/example.com.test/customer-1"
 
 
 def entry(**members: Any) -> dict[str, Any]:
-    """Return an entry that can be sent, with these members changed."""
+    """Return a valid entry, with these members changed."""
     return {"Source": SOURCE, "DetailType": "ticket.created", "Detail": {"id": 1}} | members
 
 
 def json_lines(*entries: Any) -> str:
-    """Return JSON Lines; a str is a line as it is."""
+    """Return JSON Lines; a str is taken as a line as it is."""
     lines = (line if isinstance(line, str) else json.dumps(line) for line in entries)
     return "".join(f"{line}\n" for line in lines)
 

@@ -1,4 +1,4 @@
-"""`check`: what is wrong with a file and how large it is, without sending."""
+"""`check` says what is wrong with a file and how large it is, without sending it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.cli.program import SOURCE, entry, json_lines
 
 
 def test_good_file_is_sized(run):
-    """Events, bytes, requests, the largest and the sources are told; no credentials needed."""
+    """Events, bytes, requests, the largest event and the sources are listed without credentials."""
     other = entry(Source="aws.partner/example.com.test/customer-2", Detail={"pad": "é" * 100})
     Path("events.jsonl").write_text(json_lines(*[entry()] * 30, other, entry()))
     ended = run("check", "events.jsonl")
@@ -30,7 +30,7 @@ def test_good_file_is_sized(run):
 
 
 def test_findings_have_their_line(run):
-    """Everything that is wrong is told, and the file is bad."""
+    """Every finding is printed with its line, and the exit status is 1."""
     bad = entry(Source="x", DetailType="y" * 200)
     ended = run("check", "-", stdin=json_lines(entry(), bad, "nonsense"))
     assert ended.status == 1
@@ -43,14 +43,14 @@ def test_findings_have_their_line(run):
 
 
 def test_only_bad_events(run):
-    """A file of which nothing can be sent has no size."""
+    """A file without a valid event has no size."""
     ended = run("check", "-", stdin="nonsense\n")
     assert ended.status == 1
     assert ended.out.splitlines()[-1] == "1 event: 1 cannot be sent"
 
 
 def test_empty_file_is_fine(run):
-    """Nothing is wrong with nothing."""
+    """An empty file has no errors."""
     ended = run("check", "-")
     assert (ended.status, ended.out) == (0, "0 events\n")
 
@@ -62,8 +62,8 @@ def test_file_that_cannot_be_read(run):
     assert "cannot read missing.json: No such file or directory" in ended.err
 
 
-def test_many_sources_are_cut_short(run):
-    """The ten sources with most events are listed."""
+def test_a_long_list_of_sources_is_cut_short(run):
+    """The ten sources with the most events are listed."""
     entries = [entry(Source=f"aws.partner/x.test/{number}") for number in range(13)]
     ended = run("check", "-", stdin=json.dumps(entries))
     assert "13 sources:" in ended.out

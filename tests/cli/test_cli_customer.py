@@ -1,4 +1,4 @@
-"""`customer`: the customers' side of a running local service."""
+"""`customer` plays the customers' side at a running local service."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_source_through_its_life(run, service, endpoint):
 
 
 def test_the_endpoint_can_be_given(run, service, endpoint, monkeypatch):
-    """The option stands in for the environment, and goes before it."""
+    """The option takes precedence over the environment."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", "http://127.0.0.1:1")
     service.sources.create(NAME, ACCOUNT)
     ended = run("customer", "associate", NAME, "--account", ACCOUNT, "--endpoint-url", endpoint)
@@ -34,8 +34,8 @@ def test_the_endpoint_can_be_given(run, service, endpoint, monkeypatch):
     assert service.sources.get(NAME, ACCOUNT).state == "ACTIVE"
 
 
-def test_what_cannot_be_done(run, service, endpoint):
-    """Exit 1, with the service's reason."""
+def test_an_impossible_action(run, service, endpoint):
+    """The command exits with status 1 and the service's reason."""
     ended = run("customer", "expire", NAME, "--account", ACCOUNT)
     assert (ended.status, ended.out) == (1, "")
     assert ended.err == (
@@ -48,7 +48,7 @@ def test_what_cannot_be_done(run, service, endpoint):
 
 
 def test_nobody_listens(run):
-    """Exit 1 where no service runs."""
+    """The command exits with status 1 if no service is running."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     ended = run("customer", "expire", NAME, "--account", ACCOUNT, "--endpoint-url", url)
@@ -60,7 +60,7 @@ def test_nobody_listens(run):
     "answer", [b"hello\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n[]", b"HTTP/1.1 200 OK\r\n\r\n{}", b""]
 )
 def test_another_program_listens(run, answer):
-    """Exit 1 where what answers is no local service."""
+    """The command exits with status 1 if something other than the local service answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():
@@ -96,7 +96,7 @@ def test_another_program_listens(run, answer):
     ],
 )
 def test_wrong_usage(run, monkeypatch, arguments, says):
-    """Exit 2, with what is wrong."""
+    """The command exits with status 2, and says what is wrong."""
     monkeypatch.delenv("AWS_ENDPOINT_URL_EVENTBRIDGE", raising=False)
     ended = run("customer", *arguments)
     assert ended.status == 2

@@ -1,4 +1,4 @@
-"""`doctor` on the command line: one line for each finding, and an exit status for scripts."""
+"""`doctor` on the command line: a line for each finding, and an exit status for scripts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def keys(monkeypatch):
     monkeypatch.setenv("AWS_SESSION_TOKEN", CANARY)
 
 
-def test_all_is_well(run, endpoint, service):
-    """Exit status 0, a line for each finding, and a summary on standard error."""
+def test_a_set_up_that_can_deliver(run, endpoint, service):
+    """The command exits with status 0, with a line per finding and a summary on standard error."""
     service.sources.create(PREFIX + "acme", ACCOUNT)
     service.sources.associate(PREFIX + "acme", ACCOUNT)
     ended = run("doctor", "--prefix", PREFIX)
@@ -31,8 +31,8 @@ def test_all_is_well(run, endpoint, service):
     assert ended.err == "9 pass, 0 warn, 0 fail\n"
 
 
-def test_a_warning_comes_with_what_mends_it(run, endpoint, service):
-    """And leaves the exit status 0."""
+def test_a_warning_comes_with_its_fix(run, endpoint, service):
+    """A warning leaves the exit status at 0."""
     service.sources.create(PREFIX + "acme", ACCOUNT)
     ended = run("doctor", "--prefix", PREFIX)
     assert ended.status == 0
@@ -44,7 +44,7 @@ def test_a_warning_comes_with_what_mends_it(run, endpoint, service):
 
 
 def test_json(run, endpoint):
-    """A line for each finding."""
+    """The command prints one JSON line for each finding."""
     ended = run("doctor", "--json")
     assert ended.status == 0
     found = {one["check"]: one for one in ended.results}
@@ -54,7 +54,7 @@ def test_json(run, endpoint):
 
 
 def test_a_failure(run, endpoint, service):
-    """Exit status 1."""
+    """The command exits with status 1."""
     service.play(FailRequest("AccessDeniedException", times=None))
     ended = run("doctor")
     assert ended.status == 1
@@ -62,7 +62,7 @@ def test_a_failure(run, endpoint, service):
 
 
 def test_an_empty_environment(run):
-    """Exit status 3: nothing could be looked up."""
+    """The command exits with status 3, because nothing could be looked up."""
     ended = run("doctor")
     assert ended.status == 3
     assert "fail  region" in ended.out
@@ -71,7 +71,7 @@ def test_an_empty_environment(run):
 
 
 def test_only_keys(run, keys):
-    """Without a Region, nothing could be asked."""
+    """The command exits with status 3 without a Region, because no service could be asked."""
     ended = run("doctor")
     assert ended.status == 3
     assert "pass  credentials   temporary credentials, from AWS_ACCESS_KEY_ID" in ended.out
@@ -79,7 +79,7 @@ def test_only_keys(run, keys):
 
 
 def test_a_profile_that_does_not_exist(run, monkeypatch):
-    """Exit status 3."""
+    """The command exits with status 3, and names the profile."""
     ended = run("doctor", "--profile", "nope", "--region", "us-east-1")
     assert ended.status == 3
     assert "fail  files     the argument profile is 'nope'" in ended.out
@@ -87,7 +87,7 @@ def test_a_profile_that_does_not_exist(run, monkeypatch):
 
 
 def test_nothing_answers(run, keys):
-    """Exit status 1: the host was asked in vain."""
+    """The command exits with status 1, because the host did not answer."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
@@ -98,12 +98,12 @@ def test_nothing_answers(run, keys):
 
 
 def test_usage(run):
-    """A prefix that is none."""
+    """An invalid prefix is wrong usage."""
     assert run("doctor", "--prefix", "acme").status == 2
 
 
 def test_an_outbox(run, endpoint, monkeypatch):
-    """By an option or by the variable; one that is no outbox fails beside all else."""
+    """An option or a variable names the outbox, and an invalid URL fails like any check."""
     assert run("outbox", "create", "--outbox", "sqlite:///shop.db").status == 0
     ended = run("doctor", "--outbox", "sqlite:///shop.db")
     assert ended.status == 0
@@ -116,7 +116,7 @@ def test_an_outbox(run, endpoint, monkeypatch):
 
 
 def test_an_outbox_without_a_service(run):
-    """The outbox could be looked at, so this is a failure like others."""
+    """The outbox could be looked at, so this is an ordinary failure."""
     run("outbox", "create", "--outbox", "sqlite:///shop.db")
     assert run("doctor", "--outbox", "sqlite:///shop.db").status == 1
     assert run("doctor", "--outbox", "sqlite:///none.db").status == 3
@@ -124,7 +124,7 @@ def test_an_outbox_without_a_service(run):
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_no_secret_is_printed(run, keys, monkeypatch, tmp_path, form):
-    """Of keys, token, proxy, endpoint and database."""
+    """No key, token, or password of a proxy, an endpoint or a database is printed."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:{CANARY}@127.0.0.1:9")
     dsn = f"postgresql://user:{CANARY}@127.0.0.1:9/shop"
@@ -139,8 +139,8 @@ def test_no_secret_is_printed(run, keys, monkeypatch, tmp_path, form):
     assert CANARY not in ended.out + ended.err
 
 
-def test_an_option_that_cannot_work(run):
-    """It is refused before anything is looked at, without the password in it."""
+def test_an_invalid_option(run):
+    """The option is refused before anything is looked at, and its password is not shown."""
     ended = run("doctor", "--endpoint-url", f"https://user:{CANARY}@host")
     assert (ended.status, ended.out) == (3, "")
     assert "endpoint_url holds a user name or password" in ended.err

@@ -1,4 +1,4 @@
-"""The text of an entry is read as it is written, in bounded memory, and shown so that it is safe."""
+"""The text of an entry is read as it is written, in bounded memory, and shown safely."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_an_event_survives_its_entry(event, ascii_only):
 @pytest.mark.slow
 @given(details, st.sampled_from([None, 1, "\t"]))
 def test_a_detail_that_is_an_object_is_kept_to_the_letter(detail, indent):
-    """It is sent as it is written, without the white space."""
+    """The detail is sent as it is written, but without its white space."""
     text = json.dumps(detail, ensure_ascii=False, indent=indent)
     compact = json.dumps(detail, ensure_ascii=False, separators=(",", ":"))
     assert read_entry(with_detail(text)).detail == compact
@@ -56,13 +56,13 @@ def test_a_detail_that_is_an_object_is_kept_to_the_letter(detail, indent):
     ['{"n":1.10}', '{"n":1E400}', '{"n":-0.0}', '{"n":9223372036854775807}', '{"a":1,"a":2}'],
 )
 def test_numbers_as_they_are_written(text):
-    """Nothing is read and written again."""
+    """Numbers are not parsed and written again."""
     assert read_entry(with_detail(text)).detail == text
 
 
 @pytest.mark.parametrize("depth", [900, 999, 1000])
 def test_details_as_deep_as_the_service_allows(depth):
-    """An object in an entry is as deep as the text of one may be."""
+    """An object in an entry may be as deep as a detail given as text."""
     text = '{"a":' * depth + "1E400" + "}" * depth
     assert read_entry(with_detail(text)).detail == text
     assert refusal(with_detail('{"a":' * (1001 - depth) + text + "}" * (1001 - depth)))[0].endswith(
@@ -70,8 +70,8 @@ def test_details_as_deep_as_the_service_allows(depth):
     )
 
 
-def test_a_member_that_comes_twice():
-    """The last one counts, as for every reader of JSON."""
+def test_a_member_given_twice():
+    """The last of two members with one name counts, as in any JSON reader."""
     text = entry(Detail="{}")[:-1] + b',"DetailType":"second"}'
     assert read_entry(text) == PartnerEvent.from_entry(json.loads(text))
 
@@ -92,7 +92,7 @@ def test_names_of_members_are_shown_escaped_and_cut():
 
 
 def test_many_unknown_members():
-    """Twenty are named, the others counted, and what else is wrong is said too."""
+    """Twenty are named, the others are counted, and other findings are listed too."""
     found = refusal(entry(Source="x", **{f"m{number}": number for number in range(50_000)}))
     assert found[:2] == [f"m{number} is not a member of an entry; {UNKNOWN}" for number in (0, 1)]
     assert found[20] == f"entry has 20 of these and 49,980 more; {UNKNOWN}"
@@ -115,8 +115,8 @@ HOSTILE = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
-def test_memory_is_that_of_the_text(name):
-    """An entry of 15 MiB takes some times its text, not the hundred that its objects would."""
+def test_memory_is_proportional_to_the_text(name):
+    """An entry of 15 MiB takes a few times its text, not a hundred times as its objects would."""
     tracemalloc.start()
     try:
         try:
@@ -131,7 +131,7 @@ def test_memory_is_that_of_the_text(name):
 
 @pytest.mark.parametrize("command", ["check", "send"])
 def test_names_of_files_and_arguments_are_shown_escaped(run, command):
-    """What a shell script passes on can neither forge a line nor move the cursor."""
+    """Text from a shell script can neither forge a line nor move the cursor."""
     for arguments in ((command, "no\x1b[2K\nsuch: file"), (command, "-", "--no\x1b[2K\nsuch")):
         ended = run(*arguments)
         assert ended.status == 2

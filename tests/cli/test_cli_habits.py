@@ -1,4 +1,4 @@
-"""What people do with command-line programs without reading about this one."""
+"""Habits from other command-line programs work here too."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_usage_of_the_command_at_fault(run, command):
 
 @pytest.mark.parametrize("name", ["events.jsonl.gz", "events.jsonl", "-"])
 def test_gzip_data_by_its_content(run, endpoint, service, tmp_path, name):
-    """Whatever the file is called, and from a pipe as well."""
+    """Gzip data is recognized by its content, whatever the file's name, also from a pipe."""
     zipped = gzip.compress(json_lines(*[entry()] * 45).encode())
     (tmp_path / "events.jsonl").write_bytes(zipped)
     (tmp_path / "events.jsonl.gz").write_bytes(zipped)
@@ -34,7 +34,7 @@ def test_gzip_data_by_its_content(run, endpoint, service, tmp_path, name):
 
 
 def test_gzip_data_that_cannot_be_read(run, endpoint, service, tmp_path):
-    """What came before is sent, and a line says what is wrong with the rest."""
+    """Entries before the damage are sent, and a line says what is wrong with the rest."""
     zipped = gzip.compress(
         "".join(json_lines(entry(Detail={"n": n})) for n in range(20_000)).encode()
     )
@@ -59,16 +59,16 @@ def test_gzip_data_that_cannot_be_read(run, endpoint, service, tmp_path):
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )
-def test_what_cannot_be_read_is_named(run, tmp_path, data, kind):
-    """Nobody has to find out from "not JSON on line 1"."""
+def test_an_unreadable_format_is_named(run, tmp_path, data, kind):
+    """The kind of file is named, instead of "not JSON on line 1"."""
     (tmp_path / "events").write_bytes(data)
     ended = run("send", "--local", "events")
     assert ended.status == 2
     assert f"the input is {kind}; needed: text in UTF-8, or gzip data of it" in ended.err
 
 
-def test_no_advice_to_send_again_what_was_rejected(run, endpoint, service, tmp_path):
-    """What is rejected is to be fixed; sending it again cannot help."""
+def test_the_advice_for_rejected_entries_is_to_fix_them(run, endpoint, service, tmp_path):
+    """A rejected entry has to be fixed first, because sending it again cannot help."""
     (tmp_path / "bad.jsonl").write_text(json_lines("nonsense", entry()))
     ended = run("send", "bad.jsonl")
     assert "--failed FILE keeps the entries not accepted, to be fixed\n" in ended.err
@@ -79,7 +79,7 @@ def test_no_advice_to_send_again_what_was_rejected(run, endpoint, service, tmp_p
 
 
 def test_progress_in_words(monkeypatch):
-    """One event is no events; after a second, the rate, and how long it will still take."""
+    """Counts have their plural; after a second, the rate and the time left are shown."""
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     figures = _Figures(100_000)
@@ -106,7 +106,7 @@ def test_progress_without_rich(monkeypatch):
 
 
 def test_serve_names_an_unknown_operation(capsys):
-    """A line says which operation it was, and which ones there are."""
+    """A line names the operation, and those that are supported."""
     from eventbridge_partner.cli._serve import _RequestPrinter
 
     service = _RequestPrinter(verify_signatures=False)
@@ -121,7 +121,7 @@ def test_serve_names_an_unknown_operation(capsys):
 
 
 def test_several_files(run, endpoint, service, tmp_path):
-    """They are sent one after the other; results name the file."""
+    """Files are sent one after the other, and results name the file."""
     (tmp_path / "a.jsonl").write_text(json_lines(entry(), "nonsense"))
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(json_lines("nonsense", entry()).encode()))
     ended = run("send", "a.jsonl", "b.jsonl.gz", "-", stdin=json_lines(entry()))
@@ -140,7 +140,7 @@ def test_several_files(run, endpoint, service, tmp_path):
 
 
 def test_several_files_of_which_one_cannot_be_read(run, endpoint, service, tmp_path):
-    """Nothing is sent, and the line names the file."""
+    """Nothing is sent, and the message names the file."""
     (tmp_path / "a.jsonl").write_text(json_lines(entry()))
     (tmp_path / "b.zip").write_bytes(b"PK\x03\x04rest")
     for wrong, said in {

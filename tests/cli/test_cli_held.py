@@ -1,4 +1,4 @@
-"""Texts that wait to be written."""
+"""Texts of entries that wait to be written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIB = 1024 * 1024
 
 @given(st.lists(st.none() | st.binary(max_size=20)))
 def test_first_in_first_out(steps: list[bytes | None]) -> None:
-    """In memory and on disk, and again after all were taken."""
+    """Texts come back in order, from memory or disk, and again after all have been taken."""
     expected: list[bytes] = []
     with contextlib.closing(HeldTexts(30)) as held:
         for step in steps:
@@ -32,7 +32,7 @@ def test_first_in_first_out(steps: list[bytes | None]) -> None:
 
 
 def test_refused_texts_behind_a_slow_event_are_not_held_in_memory() -> None:
-    """However many there are."""
+    """The memory limit holds however many there are."""
 
     def entries():
         yield InputEntry(1, b"{}", EVENT)

@@ -1,4 +1,4 @@
-"""What is read from the input, and on which line it stands."""
+"""What is read from the input, and on which line it is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.cli.program import SOURCE, entry, json_lines
 
 
 class Chunked(io.RawIOBase):
-    """A stream that gives what it has in pieces of the sizes that it is told, as pipes do."""
+    """A stream that returns its data in the given pieces, as pipes do."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -31,7 +31,7 @@ class Chunked(io.RawIOBase):
 
 
 def read(text: str | bytes, *, chunk: int = 1 << 16) -> list[InputEntry]:
-    """Read an input that comes in chunks of so many bytes."""
+    """Read an input that arrives in chunks of this many bytes."""
     raw = text if isinstance(text, bytes) else text.encode()
     chunks = (raw[i : i + chunk] for i in range(0, len(raw), chunk))
     return list(EntryReader(cast("BinaryIO", Chunked(chunks))))
@@ -42,7 +42,7 @@ def details(entries: list[InputEntry]) -> list[str | None]:
 
 
 def test_json_lines_have_the_number_of_their_line():
-    """Blank lines are skipped, and counted."""
+    """Blank lines are skipped, but counted."""
     entries = read("\n" + json_lines(entry(), "", "  ", entry()) + "\r\n" + json.dumps(entry()))
     assert [entry.line for entry in entries] == [2, 5, 7]
     assert all(entry.event for entry in entries)
@@ -62,13 +62,13 @@ def test_arrays_have_the_line_where_each_entry_starts(indent, wrap):
 
 
 def test_an_empty_input_has_no_entries():
-    """Neither nothing nor white space nor an empty array is an event."""
+    """An empty text, white space and an empty array hold no entries."""
     for text in ("", "\n \n", "[]", "[ ]\n", '{"Entries": []}'):
         assert read(text) == []
 
 
 def test_several_documents_follow_each_other():
-    """Files of arrays, put together with cat, are read one after the other."""
+    """Files of arrays that were joined with cat are read one after the other."""
     array = json.dumps([entry()], indent=1)
     text = f'{array}\n{{"Entries": {array}}}\n{json_lines(entry())}'
     entries = read(text)
@@ -76,8 +76,8 @@ def test_several_documents_follow_each_other():
     assert [entry.line for entry in entries] == [2, 11, 19]
 
 
-def test_byte_order_mark_is_passed_over():
-    """A file from Windows can start with one."""
+def test_byte_order_mark_is_skipped():
+    """A byte order mark is skipped, and UTF-16 is refused."""
     assert read(b"\xef\xbb\xbf" + json_lines(entry()).encode())[0].event
     with pytest.raises(UsageError, match="UTF-16"):
         read(json_lines(entry()).encode("utf-16"))
@@ -104,8 +104,8 @@ def test_byte_order_mark_is_passed_over():
         (json.dumps(entry(EventBusName="x")), "EventBusName is not a member"),
     ],
 )
-def test_what_is_wrong_with_an_entry_stays_with_it(text, says):
-    """A bad line is refused with its reason; the lines around it are read."""
+def test_a_bad_entry_is_refused_alone(text, says):
+    """A bad line is refused with its reason, and the lines around it are read."""
     before, bad, after = read(json_lines(entry(), text, entry()))
     assert (bad.line, bad.event, bad.code) == (2, None, "InvalidEvent")
     assert str(bad.findings[0]).startswith(says)
@@ -114,8 +114,8 @@ def test_what_is_wrong_with_an_entry_stays_with_it(text, says):
     assert after.event
 
 
-def test_bytes_that_are_not_utf8_are_refused_alone():
-    """A line in another encoding is refused, and written out again as it is."""
+def test_a_line_that_is_not_utf8_is_refused_alone():
+    """A line in another encoding is refused, and kept as it is."""
     good = json.dumps(entry()).encode()
     latin = good.replace(b"ticket", "tické".encode("latin-1"))
     entries = read(b"\n".join([good, latin, good]))
@@ -124,7 +124,7 @@ def test_bytes_that_are_not_utf8_are_refused_alone():
     assert entries[1].text == latin
 
 
-def test_broken_element_of_an_array_stays_alone():
+def test_a_broken_element_of_an_array_is_refused_alone():
     """Elements are cut apart before they are read as JSON."""
     good = json.dumps(entry())
     text = f'[{good},\n{{"Source": nonsense}},\n{good},, "x,]" , {{"a": }}, {good},]'
@@ -133,15 +133,15 @@ def test_broken_element_of_an_array_stays_alone():
     assert [entry.line for entry in entries] == [1, 2, 3, 3, 3, 3]
 
 
-def test_array_that_is_cut_off_gives_what_it_has():
-    """Of a file that ends too early, only the last entry is refused."""
+def test_an_array_that_is_cut_off_is_read_up_to_there():
+    """If a file ends too early, only its last entry is refused."""
     text = json.dumps([entry(), entry(), entry()])
     entries = read(text[:-20])
     assert [bool(entry.event) for entry in entries] == [True, True, False]
 
 
 def test_detail_is_sent_as_it_is_written():
-    """JSON text to the letter; an object without its white space, but with all its digits."""
+    """JSON text is sent to the letter; an object loses its white space, but no digits."""
     text = '{ "a" : 1.10,  "b": 1E2, "c": "x  \\u00e9 \\" }", "a": 0.12345678901234567890 }'
     as_text = json.dumps(entry(Detail='{"a" :  1.10}'))
     as_object = f'{{"Source":"{SOURCE}","D\\u0065tail":{text},"DetailType":"Detail"}}'
@@ -150,13 +150,13 @@ def test_detail_is_sent_as_it_is_written():
 
 
 def test_last_of_several_members_counts():
-    """As everywhere in JSON, the last of two members with one name is taken."""
+    """The last of two members with one name counts, as elsewhere in JSON."""
     text = json.dumps(entry())[:-1] + ', "Detail": {"id": {"Detail": 3}}}'
     assert details(read(text)) == ['{"id":{"Detail":3}}']
 
 
 def test_detail_may_be_as_deep_as_the_service_allows():
-    """A thousand levels are read; one more is refused by path, and no stack overflows."""
+    """A thousand levels are read, and a deeper detail is refused without overflowing the stack."""
     for depth, allowed in ((1000, True), (1001, False), (5000, False)):
         detail = '{"a":' * (depth - 1) + "{}" + "}" * (depth - 1)
         text = json.dumps(entry())[:-1] + f', "Detail": {detail}}}'
@@ -164,7 +164,7 @@ def test_detail_may_be_as_deep_as_the_service_allows():
 
 
 def test_entry_over_the_limit_is_refused():
-    """The service's limit on an entry is held before sending."""
+    """The service's limit on an entry applies before sending."""
     big = entry(Detail={"pad": "x" * 1024 * 1024})
     refused, fine = read(json_lines(big, entry()))
     assert refused.code == "EntryTooLarge"
@@ -173,7 +173,7 @@ def test_entry_over_the_limit_is_refused():
 
 
 @pytest.mark.parametrize("opening", ["", "["])
-def test_text_without_end_is_not_held(opening, monkeypatch):
+def test_an_endless_entry_is_not_held_in_memory(opening, monkeypatch):
     """An entry that never ends is refused without being held in memory."""
     monkeypatch.setattr(_input, "MAX_TEXT_BYTES", 1024 * 1024)
     head = f"{opening}{json.dumps(entry())}{',' if opening else ''}\n".encode()
@@ -189,8 +189,8 @@ def test_text_without_end_is_not_held(opening, monkeypatch):
     assert peak < 6 * 1024 * 1024
 
 
-def test_each_line_is_read_as_soon_as_it_is_there():
-    """Who pipes events in does not wait for more of them to come."""
+def test_each_line_is_read_as_soon_as_it_arrives():
+    """An event from a pipe does not wait for more to arrive."""
     seen: list[int] = []
 
     def chunks() -> Iterator[bytes]:
@@ -219,10 +219,8 @@ JSON = st.recursive(
     escapes=st.booleans(),
     chunk=st.integers(1, 40),
 )
-def test_whatever_the_details_and_the_chunks_are_they_are_read(
-    values, indent, form, escapes, chunk
-):
-    """Any detail comes through, however it is written and however it comes in."""
+def test_any_detail_is_read_in_any_chunks(values, indent, form, escapes, chunk):
+    """Any detail is read, however it is written and however it arrives."""
     entries = [entry(Detail=value) for value in values]
     match form:
         case "lines":
@@ -239,7 +237,7 @@ def test_whatever_the_details_and_the_chunks_are_they_are_read(
 
 @pytest.mark.parametrize("chunk", [1, 1000, 1 << 16])
 def test_an_opening_without_end_is_no_array(chunk):
-    """It is JSON Lines after a bounded look, however little comes at a time."""
+    """After a bounded look, the input is read as JSON Lines, however little arrives at a time."""
     white = " " * 2 * _input.MAX_OPENING_BYTES
     (found,) = read(f'{{{white}"Entries": [{json.dumps(entry())}]}}', chunk=chunk)
     assert found.findings[0].field == "Entries"
@@ -260,12 +258,12 @@ def work_of(text: bytes, chunk: int) -> float:
 )
 @pytest.mark.parametrize("filling", [b" ", b"\n ", b"\t", b"[", b"\\", b'\\"', b"{"])
 def test_reading_is_linear(start, filling):
-    """An entry of 1 MB that never ends takes moments, whatever it is made of."""
+    """An entry of 1 MB that never ends takes little time, whatever it consists of."""
     text = (start + filling * (1_000_000 // len(filling)))[:1_000_000]
     assert work_of(text, 1 << 16) < 3
 
 
 @pytest.mark.parametrize("start", [b"{", b'{"Entries":', b"[{"])
 def test_reading_byte_by_byte_is_linear(start):
-    """Also from a pipe that gives a byte at a time."""
+    """Reading is linear even from a pipe that gives one byte at a time."""
     assert work_of(start + b" " * 100_000, 1) < 3

@@ -1,4 +1,4 @@
-"""`outbox`, `relay` and `send --outbox`: over real databases and real HTTP."""
+"""`outbox`, `relay` and `send --outbox`, with real databases and over real HTTP."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def bury(outbox, code="MalformedDetail"):
 
 
 def test_create(run):
-    """It makes the tables, says so, and may be run again."""
+    """`outbox create` makes the tables, says so, and is idempotent."""
     for _ in range(2):
         ended = run("outbox", "create", "--outbox", URL)
         assert (ended.status, ended.err) == (0, "")
@@ -59,7 +59,7 @@ def test_create(run):
 
 
 def test_the_variable_names_an_outbox(run, monkeypatch):
-    """EVENTBRIDGE_PARTNER_OUTBOX stands for --outbox everywhere."""
+    """EVENTBRIDGE_PARTNER_OUTBOX replaces --outbox in every command."""
     monkeypatch.setenv("EVENTBRIDGE_PARTNER_OUTBOX", URL)
     assert run("outbox", "create").status == 0
     assert run("outbox", "stats").status == 0
@@ -67,7 +67,7 @@ def test_the_variable_names_an_outbox(run, monkeypatch):
 
 
 def test_no_outbox_is_named(run, monkeypatch):
-    """Nothing named is wrong usage, and the message says how to name one."""
+    """Naming no outbox is wrong usage, and the message says how to name one."""
     monkeypatch.delenv("EVENTBRIDGE_PARTNER_OUTBOX", raising=False)
     for command in (["outbox", "stats"], ["relay"], ["send", "-", "--outbox"]):
         ended = run(*command)
@@ -85,8 +85,8 @@ def test_no_outbox_is_named(run, monkeypatch):
         ("", "which outbox"),
     ],
 )
-def test_urls_that_name_none(run, url, word, monkeypatch):
-    """What is no outbox's URL is refused without being repeated."""
+def test_invalid_urls(run, url, word, monkeypatch):
+    """An invalid outbox URL is refused without being repeated."""
     monkeypatch.delenv("EVENTBRIDGE_PARTNER_OUTBOX", raising=False)
     ended = run("outbox", "stats", "--outbox", url)
     assert ended.status == (3 if url else 2)
@@ -103,7 +103,7 @@ def test_passwords_are_never_shown(run):
 
 
 def test_names(run):
-    """A table's name that needs quotes is a mistake in the configuration."""
+    """A table name that needs quotes is a configuration error."""
     ended = run("outbox", "create", "--outbox", URL, "--table", "Bad Name")
     assert ended.status == 3
     assert "table is 'Bad Name'" in ended.err
@@ -111,7 +111,7 @@ def test_names(run):
 
 
 def test_no_tables(run):
-    """Without tables, every action names the command that makes them."""
+    """Without tables, every action names the command that creates them."""
     for action in (["stats"], ["upgrade"], ["dead", "list"]):
         ended = run("outbox", *action, "--outbox", URL)
         assert ended.status == 3
@@ -120,7 +120,7 @@ def test_no_tables(run):
 
 
 def test_schema(run):
-    """It prints what `create` would do, and connects to nothing for that."""
+    """`outbox schema` prints what `create` would do, without connecting to a database."""
     ended = run("outbox", "schema", "--outbox", "postgresql://127.0.0.1:1/none")
     assert ended.status == 0
     assert ended.out.startswith("CREATE TABLE eventbridge_outbox (")
@@ -133,7 +133,7 @@ def test_schema(run):
 
 
 def test_stats(run, outbox):
-    """Figures for people and for programs; a probe's exit status."""
+    """Stats are shown as a table or as JSON, and `--max-age` sets the exit status for a probe."""
     fill(run, 3)
     ended = run("outbox", "stats", "--outbox", URL)
     assert ended.out.splitlines()[0].split() == [
@@ -154,7 +154,7 @@ def test_stats(run, outbox):
 
 
 def test_dead_letters(run, outbox):
-    """They are listed, shown without their payload, put back and deleted."""
+    """Dead letters are listed, and shown without their payload."""
     assert run("outbox", "dead", "list", "--outbox", URL).err == "0 dead letters\n"
     fill(run, 3, Detail={"secret": "canary"})
     bury(outbox)
@@ -173,7 +173,7 @@ def test_dead_letters(run, outbox):
 
 
 def test_redrive(run, outbox):
-    """Those that are named go back; nothing named is wrong usage."""
+    """Dead letters that are named are put back; naming none is wrong usage."""
     fill(run, 4)
     bury(outbox)
     assert run("outbox", "dead", "redrive", "--outbox", URL).status == 2
@@ -188,7 +188,7 @@ def test_redrive(run, outbox):
 
 
 def test_purge(run, outbox):
-    """Old ones are deleted, and how old has to be said."""
+    """Old dead letters are deleted, and their age must be given."""
     fill(run, 2)
     bury(outbox)
     assert run("outbox", "dead", "purge", "--outbox", URL).status == 2
@@ -204,7 +204,7 @@ def test_purge(run, outbox):
 
 
 def test_send_to_an_outbox(run, outbox):
-    """Events are stored instead of being sent, each with a result if wanted."""
+    """Events are stored instead of sent, each with a result if wanted."""
     Path("events.jsonl").write_text(
         json_lines(entry(), "nonsense", entry(DetailType="a\0b"), entry())
     )
@@ -222,13 +222,13 @@ def test_send_to_an_outbox(run, outbox):
 
 
 def test_send_much_to_an_outbox(run, outbox):
-    """A long file is one transaction."""
+    """All events of a long file are stored."""
     fill(run, 1201)
     assert outbox.stats().waiting == 1201
 
 
 def test_send_to_no_outbox(run):
-    """Without tables nothing is stored, and nothing sent."""
+    """Without tables, nothing is stored or sent."""
     Path("events.jsonl").write_text(json_lines(entry()))
     ended = run("send", "events.jsonl", "--outbox", URL)
     assert ended.status == 3
@@ -240,7 +240,7 @@ def test_send_to_no_outbox(run):
 
 
 def test_relay_once(run, outbox, service, endpoint):
-    """What is due is delivered, and the summary says so."""
+    """Due events are delivered, and the summary says so."""
     fill(run, 45)
     ended = run("relay", "--outbox", URL, "--once")
     assert ended.status == 0
@@ -249,8 +249,8 @@ def test_relay_once(run, outbox, service, endpoint):
     assert run("relay", "--outbox", URL, "--once", "--quiet").err == ""
 
 
-def test_relay_once_with_trouble(run, outbox, service, endpoint):
-    """Dead letters and outages are exit status 1, and show in the log."""
+def test_relay_once_with_failures(run, outbox, service, endpoint):
+    """Dead letters and outages give exit status 1, and appear in the log."""
     fill(run, 3)
     service.play(FailEntries("MalformedDetail", indexes=[1]))
     ended = run("relay", "--outbox", URL, "--once")
@@ -266,7 +266,7 @@ def test_relay_once_with_trouble(run, outbox, service, endpoint):
 
 
 def test_relay_options(run, outbox, service, endpoint):
-    """Its options are taken, and those that cannot work are refused."""
+    """The relay accepts its options, and refuses invalid values."""
     service.sources.create(SOURCE, "123456789012")
     service.sources.associate(SOURCE, "123456789012")
     fill(run, 25)
@@ -283,13 +283,13 @@ def test_relay_options(run, outbox, service, endpoint):
 
 
 def test_relay_without_an_outbox(run, endpoint):
-    """A relay of no outbox does not wait for one."""
+    """A relay without an outbox does not wait for one."""
     assert run("relay", "--outbox", URL).status == 3
 
 
 @pytest.fixture
 def program(endpoint):
-    """Start the program as a process, and end it."""
+    """Starts the program as a process, and kills it at the end."""
     started = []
 
     def start(*arguments, **environment):
@@ -315,7 +315,7 @@ def program(endpoint):
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_relay(run, outbox, service, program, number):
-    """It settles what is under way and ends with 0; its heart beats as long as it lives."""
+    """The relay settles what is in flight, beats until its end, and exits with status 0."""
     fill(run, 30)
     relay = program("relay", "--outbox", URL, "--poll", "0.05", "--heartbeat", "beat")
     until(lambda: len(service.accepted) == 30)
@@ -329,8 +329,8 @@ def test_a_signal_ends_a_relay(run, outbox, service, program, number):
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_a_second_signal_ends_it_at_once(run, outbox, program):
-    """Who does not want to wait for what is under way need not; the lease covers it."""
+def test_a_second_signal_ends_a_relay_at_once(run, outbox, program):
+    """The relay does not wait for what is in flight, which the lease covers."""
     fill(run, 30)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -348,7 +348,7 @@ def test_a_second_signal_ends_it_at_once(run, outbox, program):
 @pytest.mark.slow
 @pytest.mark.process
 def test_systemd_is_told(run, outbox, program, tmp_path):
-    """READY when it runs, WATCHDOG while it lives, STOPPING when it ends."""
+    """The relay sends READY when it runs, WATCHDOG while it lives, and STOPPING when it ends."""
     path = tmp_path / "notify"
     heard: list[str] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
@@ -368,7 +368,7 @@ def test_systemd_is_told(run, outbox, program, tmp_path):
 @pytest.mark.slow
 @pytest.mark.process
 def test_counters_on_a_terminal(run, outbox, service, endpoint):
-    """On a terminal, counters show while it runs."""
+    """On a terminal, counters show while the relay runs."""
     pty = pytest.importorskip("pty")
     fill(run, 5)
     leader, follower = pty.openpty()
@@ -387,8 +387,8 @@ def test_counters_on_a_terminal(run, outbox, service, endpoint):
     os.close(leader)
 
 
-def test_json_is_json(run, outbox):
-    """Every action with --json writes JSON alone."""
+def test_json_output(run, outbox):
+    """Every action with --json writes nothing but JSON."""
     fill(run, 2)
     bury(outbox)
     for action in (["create"], ["stats"], ["dead", "list"], ["dead", "show", "1"]):

@@ -1,4 +1,4 @@
-"""`sample` and `match`: the customer's side of the events in a file."""
+"""`sample` and `match` show a customer's view of the events in a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.cli.program import entry, json_lines, read_lines
 
 
 def test_sample_shows_what_rules_see(run):
-    """With the account and Region that it is told; numbers keep their value."""
+    """The account and Region given appear in the event, and numbers keep their value."""
     given = json_lines(
         entry(Detail='{"price": 1.50}', Time="2026-03-01T06:10:07.9Z", Resources=["urn:1"]),
         entry(Detail={"id": 2}),
@@ -32,8 +32,8 @@ def test_sample_shows_what_rules_see(run):
     assert second["detail"] == {"id": 2}
 
 
-def test_sample_says_what_can_not_be_sent(run):
-    """And goes on with the rest."""
+def test_sample_reports_entries_that_cannot_be_sent(run):
+    """The remaining events are still shown."""
     ended = run("sample", "-", stdin=json_lines("nonsense", entry()))
     assert ended.status == 1
     assert len(read_lines(ended.out)) == 1
@@ -42,7 +42,7 @@ def test_sample_says_what_can_not_be_sent(run):
 
 @pytest.mark.parametrize("through_sample", [False, True])
 def test_match_says_why_not(run, tmp_path, through_sample):
-    """For events as they are sent, and as `sample` shows them."""
+    """The reason is given for events as they are sent, and as `sample` shows them."""
     given = json_lines(entry(Detail={"id": 1}), entry(Detail={"id": 2}))
     if through_sample:
         given = run("sample", "-", stdin=given).out
@@ -57,8 +57,8 @@ def test_match_says_why_not(run, tmp_path, through_sample):
     assert ended.err == "1 of 2 events matches\n"
 
 
-def test_match_fails_where_nothing_matches(run):
-    """So that a script can tell."""
+def test_match_fails_if_nothing_matches(run):
+    """The command exits with status 1, so that a script can tell."""
     pattern = json.dumps({"detail-type": ["x"]})
     ended = run("match", "--quiet", pattern, "-", stdin=json_lines(entry(), "nonsense"))
     assert (ended.status, ended.out) == (1, "")
@@ -66,7 +66,7 @@ def test_match_fails_where_nothing_matches(run):
 
 
 def test_match_knows_account_and_region(run):
-    """As they are part of the event."""
+    """The pattern sees the account and Region given as options."""
     pattern = json.dumps({"account": ["210987654321"], "region": ["eu-west-1"]})
     options = ("--account", "210987654321", "--region", "eu-west-1")
     assert run("match", pattern, "-", *options, stdin=json_lines(entry())).status == 0
@@ -85,14 +85,14 @@ def test_match_knows_account_and_region(run):
     ],
 )
 def test_wrong_usage(run, arguments, says):
-    """Exit 2, with what is wrong."""
+    """The command exits with status 2, and says what is wrong."""
     ended = run(*arguments)
     assert ended.status == 2
     assert says in ended.err
 
 
 def test_a_pattern_file_must_be_utf_8(run, tmp_path):
-    """As JSON is."""
+    """A pattern file that is not UTF-8 is wrong usage."""
     (tmp_path / "pattern.json").write_bytes(b'{"a": ["\xff"]}')
     ended = run("match", "pattern.json", "-")
     assert ended.status == 2

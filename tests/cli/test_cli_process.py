@@ -32,7 +32,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start the program as a process in an empty directory; none outlives its test."""
+    """Starts the program as a process in an empty directory, and kills it at the end."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(
@@ -66,8 +66,8 @@ def lines_of(path: Path) -> int:
 
 
 @pytest.mark.process
-def test_module_is_the_program(start):
-    """`python -m eventbridge_partner` reads standard input and ends with the status."""
+def test_the_module_is_the_program(start):
+    """`python -m eventbridge_partner` reads standard input, and exits with the status."""
     process = start("send", "--local", "-", "--results", "-", stdin=subprocess.PIPE)
     out, err = process.communicate(json_lines(*numbered(3), "nonsense").encode())
     assert process.returncode == 1
@@ -82,8 +82,8 @@ PROGRAM = f"{sys.executable} -X dev -W error -m eventbridge_partner"
 @pytest.mark.process
 @pytest.mark.parametrize("where", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full", "<&-"])
 @pytest.mark.parametrize("command", ["send --local", "check"])
-def test_outputs_that_are_closed_change_nothing(start, tmp_path, command, where):
-    """Who closes them does not want to see anything, and the exit status is as true as ever."""
+def test_closed_outputs_do_not_change_the_exit_status(start, tmp_path, command, where):
+    """The exit status is the same with outputs closed or full."""
     (tmp_path / "events.jsonl").write_text(json_lines(*numbered(45)))
     (tmp_path / "bad.jsonl").write_text(json_lines("nonsense", *numbered(2)))
     for file, status in (("events.jsonl", 0), ("bad.jsonl", 1)):
@@ -95,8 +95,8 @@ def test_outputs_that_are_closed_change_nothing(start, tmp_path, command, where)
 
 @pytest.mark.process
 @pytest.mark.parametrize("command", ["send --local", "check"])
-def test_input_that_is_closed_is_refused(start, command):
-    """It is not taken for one without events."""
+def test_closed_input_is_refused(start, command):
+    """A closed input is not mistaken for an empty one."""
     process = start("-c", f"{PROGRAM} {command} - <&-", program=("sh",))
     _, err = process.communicate()
     assert process.returncode == 2
@@ -107,7 +107,7 @@ def test_input_that_is_closed_is_refused(start, command):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
 @pytest.mark.parametrize("bad", [0, 1, 2_000])
 def test_check_says_that_its_output_cannot_be_written(start, tmp_path, bad):
-    """A disk that is full is not the file's fault."""
+    """The message blames the full disk, not the input file."""
     (tmp_path / "events.jsonl").write_text(json_lines(*["nonsense"] * bad, entry()))
     process = start("-c", f"{PROGRAM} check events.jsonl > /dev/full", program=("sh",))
     _, err = process.communicate()
@@ -125,7 +125,7 @@ def test_check_says_that_its_output_cannot_be_written(start, tmp_path, bad):
 def test_interruption_is_prompt_and_loses_nothing(
     start, tmp_path, service, endpoint, number, times, status
 ):
-    """All that was read has a result; what was not accepted is kept; no answer is waited for."""
+    """Every event read has a result, unaccepted ones are kept, and no answer is waited for."""
     service.play(SlowAnswer(1000, after=1, times=None))
     entries = numbered(400)
     entries[5] = {"Source": "bad"}
@@ -165,7 +165,7 @@ def wait_for_line(process, text):
 
 @pytest.mark.process
 def test_the_first_ctrl_c_finishes_what_was_read(start, tmp_path):
-    """Nothing more is read, and what was read has its outcome from the service."""
+    """No more is read, and every event read gets its outcome from the service."""
     entries = numbered(20_000)
     (tmp_path / "events.jsonl").write_text(json_lines(*entries))
     process = start(
@@ -199,7 +199,7 @@ def what_it_waits_in(process):
 @pytest.mark.process
 @waits_are_shown
 def test_interruption_while_standard_input_is_silent(start):
-    """Ctrl-C is heard while the program waits for more input, and nothing read is lost."""
+    """Ctrl-C works while the program waits for input, and no event read is lost."""
     reading, writing = os.pipe()
     process = start("send", "--local", "-", "--results", "-", stdin=reading)
     os.close(reading)
@@ -207,7 +207,7 @@ def test_interruption_while_standard_input_is_silent(start):
         pipe.write(json_lines(*numbered(3)).encode())
         pipe.flush()
         until(lambda: not unread_bytes(pipe.fileno()))
-        until(lambda: "pipe_read" in what_it_waits_in(process))  # for more
+        until(lambda: "pipe_read" in what_it_waits_in(process))  # waiting for more input
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=SOON)
     assert process.returncode == 130
@@ -230,8 +230,8 @@ def test_interruption_while_standard_input_is_silent(start):
     ],
     ids=" ".join,
 )
-def test_interruption_while_a_fifo_has_no_other_end(start, tmp_path, arguments, number):
-    """The first signal ends it: opening a FIFO waits until somebody opens the other end."""
+def test_interruption_while_a_fifo_waits_for_its_other_end(start, tmp_path, arguments, number):
+    """The first signal ends the program, although opening a FIFO waits for its other end."""
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "events.jsonl").write_text(json_lines(entry()))
     process = start(*arguments)
@@ -244,7 +244,7 @@ def test_interruption_while_a_fifo_has_no_other_end(start, tmp_path, arguments, 
 
 @pytest.mark.process
 def test_a_page_stays_open_after_sending(start, tmp_path):
-    """Until Ctrl-C; the exit status is that of the sending."""
+    """The page stays open until Ctrl-C, and the exit status is that of sending."""
     (tmp_path / "events.jsonl").write_text(json_lines(*numbered(3), "nonsense"))
     process = start("send", "--local", "--page", "events.jsonl")
     assert process.stderr
@@ -261,15 +261,15 @@ def test_a_page_stays_open_after_sending(start, tmp_path):
 
 
 def unread_bytes(pipe: int) -> int:
-    """Return how much of what was written to a pipe waits in it."""
+    """Return how many bytes written to a pipe have not been read."""
     waiting = array.array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, waiting)
     return waiting[0]
 
 
 @pytest.mark.process
-def test_reader_that_leaves_ends_the_sending(start, tmp_path):
-    """With `| head`, no more is read than can be told, and the rest is not sent."""
+def test_a_reader_that_leaves_ends_the_sending(start, tmp_path):
+    """With `| head`, reading stops once results cannot be written, and the rest is not sent."""
     (tmp_path / "events.jsonl").write_text(json_lines(*numbered(20_000)))
     process = start("send", "--local", "events.jsonl", "--results", "-")
     assert process.stdout
@@ -318,7 +318,7 @@ def read_terminal(terminal: int, process: subprocess.Popen[bytes]) -> str:
 @pytest.mark.parametrize("python", [(), ("-c", WITHOUT_RICH)], ids=["rich", "plain"])
 @pytest.mark.parametrize("option", ["", "--no-progress"])
 def test_progress_is_for_terminals(start, tmp_path, python, option):
-    """Counts move on a terminal, with and without rich; the summary stays there."""
+    """Counts are updated on a terminal, with and without rich, and the summary stays."""
     (tmp_path / "events.jsonl").write_text(json_lines(*numbered(300), "nonsense"))
     ours, theirs = pty.openpty()
     arguments = ["send", "--local", "--slow", "0.05", "events.jsonl", *filter(None, [option])]
@@ -336,8 +336,8 @@ def test_progress_is_for_terminals(start, tmp_path, python, option):
         assert "events" in shown[: shown.index("InvalidEvent")]
 
 
-def test_signal_waits_for_the_end_of_what_must_be_whole():
-    """A signal that comes while nothing may be torn interrupts the next block that allows it."""
+def test_signal_waits_for_the_end_of_an_uninterruptible_block():
+    """A signal in an uninterruptible block takes effect in the next block that allows it."""
     steps: list[str] = []
     interruption = Interruption()
 

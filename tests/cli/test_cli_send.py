@@ -30,7 +30,7 @@ def sent_ids(service: FakeEventBridge) -> list[int]:
 
 
 def test_all_events_are_accepted(run, service, endpoint):
-    """Exit 0, nothing on standard output, a summary of one line."""
+    """The command exits with status 0, and prints nothing but a summary of one line."""
     Path("events.jsonl").write_text(numbered(45))
     ended = run("send", "events.jsonl")
     assert (ended.status, ended.out) == (0, "")
@@ -40,8 +40,8 @@ def test_all_events_are_accepted(run, service, endpoint):
     assert sent_ids(service) == list(range(45))
 
 
-def test_local_needs_nothing_of_the_machine(run, monkeypatch):
-    """`--local` runs whatever profile, proxy or retry setting the environment has."""
+def test_local_ignores_the_environment(run, monkeypatch):
+    """`--local` works whatever profile, proxy or retry setting the environment has."""
     monkeypatch.setenv("AWS_PROFILE", "missing")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "many")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
@@ -54,7 +54,7 @@ def test_local_needs_nothing_of_the_machine(run, monkeypatch):
 
 
 def test_results_has_one_line_for_each_event(run, service, endpoint):
-    """In the order of the input, with line number, outcome and why; without payload."""
+    """Results come in input order, with line number, outcome and reason, but without payload."""
     service.play(FailEntries("NotAuthorizedForSourceException", indexes=[1]))
     text = json_lines(entry(), "", entry(), "nonsense", entry(Detail={"secret": "s3cr3t"}))
     ended = run("send", "-", "--results", "-", stdin=text)
@@ -100,7 +100,7 @@ def test_results_go_to_a_file_instead(run, endpoint):
 
 
 def test_failed_entries_can_be_sent_again(run, service, endpoint):
-    """`--failed` keeps entries as they were, and the next run takes them."""
+    """`--failed` keeps entries as they were, and the next run accepts them."""
     service.play(
         FailEntries("ServiceUnavailable", matching=lambda e: '"id":3' in e["Detail"], times=None)
     )
@@ -117,7 +117,7 @@ def test_failed_entries_can_be_sent_again(run, service, endpoint):
 
 
 def test_failed_entries_of_a_pretty_array_become_lines(run, service, endpoint):
-    """What was written over several lines comes out as one."""
+    """An entry that was written on several lines comes out on one."""
     service.play(FailEntries("InvalidArgument"))
     entries = [entry(Detail={"id": 1, "text": "two  spaces"}), entry(Detail='{"id": 2}')]
     Path("events.json").write_text(json.dumps(entries, indent=4))
@@ -126,7 +126,7 @@ def test_failed_entries_of_a_pretty_array_become_lines(run, service, endpoint):
 
 
 def test_lost_answer_is_unconfirmed(run, service, endpoint):
-    """What may have arrived is called so, and what to make of it is said."""
+    """The result says that the event may have arrived, and the summary warns of duplicates."""
     service.play(LoseAnswer(times=None))
     ended = run("send", "-", "--max-attempts", "1", stdin=json_lines(entry()))
     assert ended.status == 1
@@ -136,7 +136,7 @@ def test_lost_answer_is_unconfirmed(run, service, endpoint):
 
 
 def test_max_attempts_bounds_the_requests(run, service, endpoint):
-    """An event is carried by as many requests as allowed, and the result says by how many."""
+    """An event is in as many requests as allowed, and the result counts them."""
     service.play(FailRequest("InternalFailure", 500, times=None))
     ended = run("send", "-", "--max-attempts", "2", stdin=json_lines(entry()))
     assert (ended.results[0]["outcome"], ended.results[0]["attempts"]) == ("exhausted", 2)
@@ -147,7 +147,7 @@ def test_max_attempts_bounds_the_requests(run, service, endpoint):
 
 @pytest.mark.slow
 def test_deadline_ends_the_sending(run, endpoint, service):
-    """What has no turn before the deadline is exhausted, and kept."""
+    """Events that the deadline stops are exhausted or unconfirmed, and kept."""
     ended = run(
         *("send", "--local", "--slow", "0.2", "--max-in-flight", "1", "--deadline", "0.5"),
         *("-", "--failed", "failed.jsonl"),
@@ -163,8 +163,8 @@ def test_deadline_ends_the_sending(run, endpoint, service):
 
 
 @pytest.mark.slow
-def test_local_service_fails_as_told(run):
-    """The shares of faults are drawn from the seed; every event still has one true outcome."""
+def test_the_local_service_plays_the_faults_asked_for(run):
+    """Faults are drawn from the seed, and every event still has one outcome."""
     options = ("send", "--local", "-", "--results", "-", "--max-in-flight", "1")
     faults = ("--throttle", "0.02", "--fail-requests", "0.1", "--lose-answers", "0.05")
     ended = run(*options, *faults, "--seed", "7", "--max-attempts", "6", stdin=numbered(300))
@@ -174,15 +174,15 @@ def test_local_service_fails_as_told(run):
 
 
 def test_a_rate_is_kept(run, service, endpoint):
-    """Who asks for less than the quota is not throttled."""
+    """A program that stays below the quota is not throttled."""
     service.play(LimitRate(40, burst=2))
     ended = run("send", "-", "--results", "-", "--max-rate", "20", stdin=numbered(100))
     assert ended.status == 0
     assert {each["attempts"] for each in ended.results} == {1}
 
 
-def test_source_that_is_gone_is_named(run, service, endpoint):
-    """The result of an event whose source does not exist any more says so."""
+def test_a_source_that_is_gone_is_reported(run, service, endpoint):
+    """The result and the summary say that the source no longer exists."""
     service.play(FailEntries("ResourceNotFoundException"))
     ended = run("send", "-", stdin=json_lines(entry()))
     assert ended.results[0]["source_is_gone"] is True
@@ -190,7 +190,7 @@ def test_source_that_is_gone_is_named(run, service, endpoint):
 
 
 def test_array_of_the_aws_cli_is_sent(run, service, endpoint):
-    """The file that `aws events put-partner-events` takes is one that this program takes."""
+    """A file for `aws events put-partner-events` is a valid input."""
     entries = [
         entry(Detail='{"id": 1}', Time="2026-03-01T10:00:00+01:00", Resources=["a", "b"]),
         entry(Detail='{"id": 2}', Time=1772355600),
@@ -204,7 +204,7 @@ def test_array_of_the_aws_cli_is_sent(run, service, endpoint):
 
 @pytest.mark.parametrize("text", ["", "\n", "[]"])
 def test_empty_input_is_fine(run, endpoint, service, text):
-    """There is nothing that was not accepted."""
+    """An empty input exits with status 0, and empties the failed entries of an earlier run."""
     Path("failed.jsonl").write_text("of an earlier run\n")
     ended = run("send", "-", "--failed", "failed.jsonl", stdin=text)
     assert (ended.status, ended.out, service.request_count) == (0, "", 0)
@@ -213,7 +213,7 @@ def test_empty_input_is_fine(run, endpoint, service, text):
 
 
 def test_quiet_says_nothing_if_all_went_well(run, endpoint):
-    """With `--quiet`, only bad news are told."""
+    """With `--quiet`, only failures are printed."""
     ended = run("send", "-", "--quiet", stdin=json_lines(entry()))
     assert (ended.status, ended.out, ended.err) == (0, "", "")
     ended = run("send", "-", "--quiet", stdin=json_lines("nonsense"))
@@ -249,7 +249,7 @@ def test_quiet_says_nothing_if_all_went_well(run, endpoint):
     ],
 )
 def test_wrong_usage_is_refused_before_anything_is_sent(run, service, endpoint, arguments, says):
-    """Exit 2, with what is wrong and without a traceback; no file is touched."""
+    """The command exits with status 2, says what is wrong, and changes no file."""
     Path("events.jsonl").write_text(numbered(3))
     Path("link").symlink_to("events.jsonl")
     Path("utf16.jsonl").write_text(numbered(3), encoding="utf-16")
@@ -271,8 +271,8 @@ def test_wrong_usage_is_refused_before_anything_is_sent(run, service, endpoint, 
         (["--profile", "missing"], "missing"),
     ],
 )
-def test_credentials_and_configuration_are_errors_of_their_own(run, arguments, says):
-    """Exit 3; nothing is sent, and the failed entries of an earlier run are still there."""
+def test_credentials_and_configuration_errors_have_their_own_status(run, arguments, says):
+    """The command exits with status 3, sends nothing, and keeps an earlier run's failed entries."""
     Path("events.jsonl").write_text(numbered(3))
     Path("failed.jsonl").write_text("of an earlier run\n")
     ended = run("send", "events.jsonl", "--failed", "failed.jsonl", *arguments)
@@ -283,8 +283,8 @@ def test_credentials_and_configuration_are_errors_of_their_own(run, arguments, s
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
-def test_output_that_fills_up_ends_the_reading(run, service, endpoint):
-    """What cannot be told is not done: no more is read, and what was read is finished."""
+def test_output_that_fills_up_stops_reading(run, service, endpoint):
+    """If results cannot be written, no more is read, and events already read are finished."""
     Path("events.jsonl").write_text(numbered(5000))
     ended = run("send", "events.jsonl", "--results", "/dev/full", "--failed", "failed.jsonl")
     assert ended.status == 1
@@ -294,8 +294,8 @@ def test_output_that_fills_up_ends_the_reading(run, service, endpoint):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
-def test_failed_entries_that_cannot_be_kept_are_not_said_to_be(run):
-    """The summary names no file that does not have them."""
+def test_failed_entries_that_cannot_be_kept_are_not_reported_as_kept(run):
+    """The summary does not claim that the file has them."""
     Path("events.jsonl").write_text(json_lines("nonsense", entry()))
     ended = run("send", "--local", "events.jsonl", "--failed", "/dev/full")
     assert ended.status == 1
@@ -303,15 +303,15 @@ def test_failed_entries_that_cannot_be_kept_are_not_said_to_be(run):
     assert "is in /dev/full" not in ended.err
 
 
-def test_version_is_told(run):
-    """`--version` names the program and its version."""
+def test_version_is_printed(run):
+    """`--version` names the program."""
     ended = run("--version")
     assert ended.status == 0
     assert ended.out.startswith("eventbridge-partner ")
 
 
 def test_help_of_each_command_names_the_statuses(run):
-    """Who reads the help learns what the program's end means."""
+    """The help explains the exit statuses."""
     for command in ("send", "check", "serve"):
         ended = run(command, "--help")
         assert ended.status == 0
@@ -319,7 +319,7 @@ def test_help_of_each_command_names_the_statuses(run):
 
 
 def test_memory_is_bounded_by_the_window(run, service, endpoint, monkeypatch):
-    """However long the input is, only so much of it is read ahead of the outcomes."""
+    """Only a limited number of events is read ahead of the outcomes, however long the input."""
     read: list[int] = []
     ahead: list[int] = []
 

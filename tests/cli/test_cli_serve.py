@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 
 class Served:
-    """A service that runs in its own process."""
+    """A service in a process of its own."""
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
@@ -49,12 +49,12 @@ class Served:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The environment variables that it wants set."""
+        """The environment variables that it prints."""
         exports = (re.fullmatch(r"export (\w+)=(.*)", line) for line in self.lines)
         return {export[1]: shlex.split(export[2])[0] for export in exports if export}
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """End it; return its status and what it said on standard error."""
+        """End it, and return its exit status and its standard error."""
         self.process.send_signal(number)
         _, err = self.process.communicate(timeout=SOON)
         return self.process.returncode, err
@@ -80,8 +80,8 @@ def send(count: int, **settings: Any) -> Any:
 
 
 @pytest.mark.process
-def test_printed_settings_are_all_that_a_client_needs(serve, monkeypatch):
-    """With the variables that it prints, any program sends to it; each request gets a line."""
+def test_the_printed_settings_are_all_a_client_needs(serve, monkeypatch):
+    """A program with the printed variables can send, and each request gets a line."""
     served = serve()
     assert re.search(r"http://127\.0\.0\.1:\d+ ", served.lines[0])
     assert "unset AWS_SESSION_TOKEN" in served.lines
@@ -90,7 +90,7 @@ def test_printed_settings_are_all_that_a_client_needs(serve, monkeypatch):
     assert send(21).counts.accepted == 21
     status, err = served.end(signal.SIGINT)
     assert status == 0
-    # Two requests in flight: either may be the first.
+    # Two requests are in flight, and either may be the first.
     assert sorted(line.partition(": ")[2] for line in err.splitlines()[:2]) == [
         "200, 1 of 1 entries accepted",
         "200, 20 of 20 entries accepted",
@@ -100,8 +100,8 @@ def test_printed_settings_are_all_that_a_client_needs(serve, monkeypatch):
 
 
 @pytest.mark.process
-def test_it_verifies_the_credentials_that_it_was_given(serve, monkeypatch):
-    """Its own credentials, Region and token are the ones to sign with."""
+def test_it_verifies_signatures_with_the_given_credentials(serve, monkeypatch):
+    """Its settings are those given, and a request signed for another Region is rejected."""
     served = serve(
         *("--access-key-id", "AKIDX", "--secret-access-key", "s$e", "--session-token", "t"),
         *("--region", "eu-west-1", "--quiet"),
@@ -116,8 +116,8 @@ def test_it_verifies_the_credentials_that_it_was_given(serve, monkeypatch):
 
 
 @pytest.mark.process
-def test_it_can_take_any_signature(serve, monkeypatch):
-    """Without verification, anybody's credentials will do."""
+def test_it_can_accept_any_signature(serve, monkeypatch):
+    """Without verification, any credentials are accepted."""
     served = serve("--no-verify-signatures")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "other")
@@ -126,7 +126,7 @@ def test_it_can_take_any_signature(serve, monkeypatch):
 
 
 @pytest.mark.process
-def test_it_fails_as_told(serve, monkeypatch):
+def test_it_plays_the_faults_asked_for(serve, monkeypatch):
     """Faults come from the command line, and the line of a request names them."""
     served = serve("--throttle", "1")
     for name, value in served.settings.items():
@@ -139,8 +139,8 @@ def test_it_fails_as_told(serve, monkeypatch):
 
 
 @pytest.mark.process
-def test_it_serves_a_page_unless_told_otherwise(serve):
-    """And says where, in a line that a shell passes over."""
+def test_it_serves_a_page_by_default(serve):
+    """A line that a shell ignores gives the page's address."""
     served = serve()
     url = re.search(r"http://127\.0\.0\.1:\d+/_page/", served.lines[1])
     assert served.lines[1].startswith("# ")
@@ -150,8 +150,8 @@ def test_it_serves_a_page_unless_told_otherwise(serve):
 
 
 @pytest.mark.process
-def test_what_is_sent_again_has_a_line(serve):
-    """As whatever else reaches the service."""
+def test_a_resent_event_has_a_line(serve):
+    """A resent event has a line like any other request."""
     served = serve("--no-verify-signatures")
     url = served.settings["AWS_ENDPOINT_URL_EVENTBRIDGE"]
     settings = {"endpoint_url": url, "region": "us-east-1"}
@@ -162,8 +162,8 @@ def test_what_is_sent_again_has_a_line(serve):
 
 
 @pytest.mark.process
-def test_trust_is_given_by_options(serve):
-    """Both are needed, and each may be given several times."""
+def test_options_name_trusted_peers_and_hosts(serve):
+    """A host is trusted only if its option names it, and options can be repeated."""
     served = serve(
         *("--trust-peer", "127.0.0.0/8", "--trust-peer", "172.17.0.0/16"),
         *("--trust-host", "a.test:1", "--trust-host", "b.test:2"),
@@ -187,7 +187,7 @@ def test_trust_is_given_by_options(serve):
     ],
 )
 def test_wrong_usage(run, arguments, says):
-    """Exit 2, with what is wrong."""
+    """The command exits with status 2, and says what is wrong."""
     ended = run("serve", *arguments)
     assert ended.status == 2
     assert says in ended.err
@@ -195,15 +195,15 @@ def test_wrong_usage(run, arguments, says):
 
 
 def test_port_in_use(run, service, endpoint):
-    """A port that another program has is named."""
+    """The message says that the port is in use."""
     ended = run("serve", "--port", endpoint.rpartition(":")[2])
     assert ended.status == 2
     assert "Address already in use" in ended.err
 
 
 @pytest.mark.process
-def test_lines_tell_of_sources_and_drops(serve, monkeypatch):
-    """A source operation is named; entries that a PENDING source dropped are counted."""
+def test_lines_name_source_operations_and_count_drops(serve, monkeypatch):
+    """A source operation is named, and entries dropped by a PENDING source are counted."""
     served = serve()
     for name, value in served.settings.items():
         monkeypatch.setenv(name, value)
@@ -224,7 +224,7 @@ REACHABLE = pytest.param("0.0.0.0", socket.gethostname().lower(), id="any addres
 @pytest.mark.process
 @pytest.mark.parametrize(("host", "name"), [REACHABLE, pytest.param("::1", "[::1]", id="v6")])
 def test_printed_settings_work_whatever_the_address(serve, monkeypatch, host, name):
-    """By the URL that it prints, this package and the AWS SDKs reach it, with its variables only."""
+    """This package and the AWS SDKs reach the printed URL with the printed variables alone."""
     served = serve("--host", host)
     for variable, value in served.settings.items():
         monkeypatch.setenv(variable, value)
@@ -241,7 +241,7 @@ def test_printed_settings_work_whatever_the_address(serve, monkeypatch, host, na
 
 
 def test_a_server_for_any_address_has_a_url_of_this_machine():
-    """Nobody can send to 0.0.0.0; what the server says is its URL works here."""
+    """Nothing can send to 0.0.0.0, so the server's URL names this machine."""
     service = FakeEventBridge()
     with service.serve("0.0.0.0") as server:
         assert server.host == "0.0.0.0"

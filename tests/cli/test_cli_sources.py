@@ -1,4 +1,4 @@
-"""`sources` on the command line, at the local service over HTTP."""
+"""`sources` on the command line, with the local service over HTTP."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ IN_ACCOUNT = (NAME, "--account", ACCOUNT)
 
 @pytest.fixture(autouse=True)
 def _served(endpoint):
-    """All of them talk to the service."""
+    """All tests here talk to the service."""
 
 
 @pytest.mark.parametrize("action", ["create", "ensure"])
 def test_creating_prints_the_arn(run, service, action):
-    """Which a program gets with its name."""
+    """The ARN is printed alone, or with the name as JSON."""
     ended = run("sources", action, *IN_ACCOUNT)
     assert (ended.status, ended.out, ended.err) == (0, ARN + "\n", "")
     ended = run("sources", "ensure", *IN_ACCOUNT, "--json")
@@ -33,8 +33,8 @@ def test_creating_prints_the_arn(run, service, action):
     assert service.sources.get(NAME, ACCOUNT).state == "PENDING"
 
 
-def test_creating_what_is_there(run):
-    """Fails with `create`, succeeds with `ensure`."""
+def test_creating_an_existing_source(run):
+    """`create` fails, and `ensure` succeeds."""
     assert run("sources", "create", *IN_ACCOUNT).status == 0
     ended = run("sources", "create", *IN_ACCOUNT)
     assert (ended.status, ended.out) == (1, "")
@@ -43,7 +43,7 @@ def test_creating_what_is_there(run):
 
 
 def test_list(run, service):
-    """A table with aligned columns, or a line of JSON for each."""
+    """Sources are listed in aligned columns, or as a line of JSON each."""
     for name in (NAME, NAME + "-2"):
         service.sources.create(name, ACCOUNT)
     ended = run("sources", "list", PREFIX)
@@ -57,7 +57,7 @@ def test_list(run, service):
 
 
 def test_an_empty_list(run):
-    """Says so to people, and nothing to programs."""
+    """An empty list is reported to people, and prints nothing as JSON."""
     ended = run("sources", "list", PREFIX)
     assert (ended.status, ended.out, ended.err) == (0, "", "0 sources\n")
     ended = run("sources", "list", PREFIX, "--json")
@@ -65,14 +65,14 @@ def test_an_empty_list(run):
 
 
 def test_describe(run, service):
-    """The ARN, or that there is none."""
+    """`describe` prints the ARN, and exits with status 1 if there is no such source."""
     assert run("sources", "describe", NAME).status == 1
     service.sources.create(NAME, ACCOUNT)
     assert run("sources", "describe", NAME).out == ARN + "\n"
 
 
 def test_accounts(run, service):
-    """With state and times, in UTC."""
+    """Accounts are listed with state and times, in UTC."""
     service.sources.create(NAME, ACCOUNT)
     service.sources.create(NAME, "210987654321")
     service.sources.associate(NAME, "210987654321")
@@ -88,7 +88,7 @@ def test_accounts(run, service):
 
 
 def test_state(run, service):
-    """One word."""
+    """The state is printed as one word."""
     service.sources.create(NAME, ACCOUNT)
     assert run("sources", "state", *IN_ACCOUNT).out == "PENDING\n"
     assert run("sources", "state", *IN_ACCOUNT, "--json").results == [
@@ -98,7 +98,7 @@ def test_state(run, service):
 
 
 def test_wait(run, service):
-    """Succeeds once it is ACTIVE; fails in time."""
+    """The command exits with status 0 once the source is ACTIVE, and with 1 at the timeout."""
     service.sources.create(NAME, ACCOUNT)
     ended = run("sources", "wait", *IN_ACCOUNT, "--timeout", "0.01")
     assert (ended.status, ended.out) == (1, "")
@@ -111,8 +111,8 @@ def test_wait(run, service):
     assert run("sources", "wait", *IN_ACCOUNT, "--json").results[0]["state"] == "ACTIVE"
 
 
-def test_expiring_tells_cron(run, service):
-    """Exit status 1 if something expires in time, 0 if nothing does."""
+def test_expiring_sets_the_exit_status(run, service):
+    """The command exits with status 1 if a source expires in time, and with 0 otherwise."""
     service.sources.create(NAME, ACCOUNT)
     ended = run("sources", "expiring", PREFIX, "--within", "3d")
     assert (ended.status, ended.out, ended.err) == (0, "", "0 expiring sources\n")
@@ -128,7 +128,7 @@ def test_expiring_tells_cron(run, service):
 
 
 def test_delete(run, service):
-    """Silent, and fine with --missing-ok where there is none."""
+    """`delete` prints nothing, and with --missing-ok it does not need a source."""
     service.sources.create(NAME, ACCOUNT)
     ended = run("sources", "delete", *IN_ACCOUNT)
     assert (ended.status, ended.out, ended.err) == (0, "", "")
@@ -140,7 +140,7 @@ def test_delete(run, service):
 
 @pytest.mark.parametrize("form", ["text", "cli", "cloudformation", "terraform"])
 def test_handoff(run, service, form):
-    """What the customer has to do, in the form asked for; nothing is sent."""
+    """Instructions for the customer are printed in the format asked for, and nothing is sent."""
     ended = run("sources", "handoff", *IN_ACCOUNT, "--format", form)
     expected = handoff(NAME, account=ACCOUNT, region="us-east-1", format=form)
     assert (ended.status, ended.out, ended.err) == (0, expected, "")
@@ -158,7 +158,7 @@ def test_handoff(run, service, form):
 
 
 def test_handoff_is_for_people_by_default(run):
-    """In the Region that was looked up, or asked for."""
+    """The default format is text, for the Region asked for."""
     expected = handoff(NAME, account=ACCOUNT, region="eu-west-1")
     assert run("sources", "handoff", *IN_ACCOUNT, "--region", "eu-west-1").out == expected
 
@@ -180,7 +180,7 @@ def test_handoff_is_for_people_by_default(run):
     ],
 )
 def test_wrong_usage(run, service, arguments, words):
-    """Status 2, and nothing is sent."""
+    """The command exits with status 2, and nothing is sent."""
     ended = run("sources", *arguments)
     assert (ended.status, ended.out) == (2, "")
     assert re.search(words, ended.err)
@@ -188,20 +188,20 @@ def test_wrong_usage(run, service, arguments, words):
 
 
 def test_no_credentials(run, monkeypatch):
-    """Status 3."""
+    """The command exits with status 3."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     assert run("sources", "list", PREFIX).status == 3
 
 
 def test_no_region(run, monkeypatch):
-    """Status 3 too; and the option does as well as the environment."""
+    """The command exits with status 3 unless the option or the environment names a Region."""
     monkeypatch.delenv("AWS_REGION")
     assert run("sources", "list", PREFIX).status == 3
     assert run("sources", "list", PREFIX, "--region", "us-east-1").status == 0
 
 
-def test_what_the_service_refuses(run, service):
-    """Status 1, with its code."""
+def test_a_refusal_by_the_service(run, service):
+    """The command exits with status 1, and prints the service's code."""
     service.play(FailRequest("LimitExceededException"))
     ended = run("sources", "create", *IN_ACCOUNT)
     assert (ended.status, ended.out) == (1, "")
@@ -209,7 +209,7 @@ def test_what_the_service_refuses(run, service):
 
 
 def test_an_answer_that_never_comes(run, service):
-    """Is not said to be a failure."""
+    """The message says that the operation may have been carried out."""
     service.play(LoseAnswer(times=None))
     ended = run("sources", "create", *IN_ACCOUNT, "--max-attempts", "1")
     assert ended.status == 1
@@ -218,7 +218,7 @@ def test_an_answer_that_never_comes(run, service):
 
 
 def test_json_is_one_object_on_each_line(run, service):
-    """Whatever reads line by line can read it."""
+    """Programs that read line by line can read it."""
     for number in range(120):
         service.sources.create(f"{NAME}-{number:03}", ACCOUNT)
     lines = run("sources", "list", PREFIX, "--json").out.splitlines()

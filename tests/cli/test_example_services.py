@@ -1,4 +1,4 @@
-"""The services of `compose.yaml` work as its containers would have them, without containers."""
+"""The services of `compose.yaml` work as they would in containers, but without containers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 @contextmanager
 def running(command: list[str], folder: Path, settings: dict[str, str]) -> Iterator[str]:
-    """Run a program with these settings alone; yield the first line that names its port."""
+    """Run a program with only these settings, and yield the first line that names its port."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment = kept | {"PYTHONPATH": str(EXAMPLES.parent)} | settings
     process = subprocess.Popen(
@@ -58,7 +58,7 @@ def posted(port: int, document: object) -> dict[str, Any]:
 
 @pytest.fixture
 def settings() -> Iterator[dict[str, str]]:
-    """What the services are told, with this machine's name in place of the container's."""
+    """The services' settings, with this machine's name in place of the container's."""
     program, *arguments = SERVICES["eventbridge"]["command"]
     assert program == "eventbridge-partner"
     arguments = [re.sub("^--port=.*", "--port=0", argument) for argument in arguments]
@@ -78,7 +78,7 @@ def settings() -> Iterator[dict[str, str]]:
 @pytest.mark.process
 @pytest.mark.slow
 def test_the_python_service(settings):
-    """An order that it takes is an event that the local service accepts."""
+    """Each order that the service takes is accepted as an event by the local service."""
     _, *arguments = SERVICES["python"]["command"]
     with running([sys.executable, *arguments], EXAMPLES / "services", settings) as line:
         found = posted(port_in(line), {"order": 1})
@@ -89,7 +89,7 @@ def test_the_python_service(settings):
 @pytest.mark.process
 @pytest.mark.slow
 def test_the_node_service_beside_the_python_service(settings, tmp_path):
-    """The AWS SDK for JavaScript sends to the same local service, by the same variables."""
+    """The AWS SDK for JavaScript sends to the same local service, with the same variables."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("needs Node")
     for name in ("package.json", "orders.mjs"):
@@ -106,8 +106,8 @@ def test_the_node_service_beside_the_python_service(settings, tmp_path):
         assert posted(port_in(python), {"order": 3})["event_id"]
 
 
-def test_what_the_containers_are_built_of():
-    """Each file that the Dockerfile copies and each that a volume holds is in the repository."""
+def test_files_of_the_containers_exist():
+    """Each file that the Dockerfile copies, and each in a volume, is in the repository."""
     copies = re.findall(r"^COPY (.+) \S+$", (EXAMPLES / "Dockerfile").read_text(), re.MULTILINE)
     for name in " ".join(copies).split():
         assert (EXAMPLES.parent / name).exists(), name
@@ -116,7 +116,7 @@ def test_what_the_containers_are_built_of():
 
 
 def test_settings_name_the_container():
-    """The endpoint is the local service's container, and http is allowed to no other host."""
+    """The endpoint is the local service's container, the only host that may use http."""
     told = SERVICES["python"]["environment"]
     assert told["EVENTBRIDGE_PARTNER_INSECURE_HOSTS"] == "eventbridge"
     assert told["AWS_ENDPOINT_URL_EVENTBRIDGE"] == "http://eventbridge:8080"

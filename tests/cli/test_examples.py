@@ -1,4 +1,4 @@
-"""The examples are what their README says, and can be sent."""
+"""The examples match their README, and can be sent."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def test_tickets_are_made_by_their_generator():
     assert generator.content() == TICKETS.read_bytes()
 
 
-def test_tickets_are_of_all_kinds():
-    """Many events of several customers, small and large, in several scripts."""
+def test_tickets_vary():
+    """There are many events of several customers, small and large, in several scripts."""
     raw = TICKETS.read_bytes()
     lines = raw.splitlines()
     entries = [json.loads(line) for line in lines]
@@ -42,7 +42,7 @@ def test_tickets_are_of_all_kinds():
 
 @pytest.mark.parametrize("name", ["tickets.jsonl", "orders.json"])
 def test_examples_are_accepted(run, name):
-    """README's main job: everything is accepted by the local service."""
+    """The local service accepts every example event."""
     with (EXAMPLES / name).open("rb") as stream:
         count = sum(1 for _ in EntryReader(stream))
     ended = run("send", "--local", EXAMPLES / name)

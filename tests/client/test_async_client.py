@@ -1,4 +1,4 @@
-"""The asynchronous client: what it does that the blocking one does not, and how it lives."""
+"""The asyncio client: what only it does, and its life cycle."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def events(count: int) -> list[PartnerEvent]:
 
 
 async def arriving(count: int, pause: float = 0.0) -> AsyncIterator[PartnerEvent]:
-    """Bring events, and let the loop go on before each of them."""
+    """Yield events, and let the loop run before each."""
     for number in range(count):
         await asyncio.sleep(pause)
         yield event(number)
@@ -97,7 +97,7 @@ def client_of(
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_or_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """asyncio logs what nobody looked at: exceptions, pending tasks, asynchronous generators."""
+    """asyncio logs no unhandled exception, pending task or asynchronous generator."""
     yield
     gc.collect()
     records = [record for record in caplog.records if record.name == "asyncio"]
@@ -105,7 +105,7 @@ def nothing_is_left_or_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run in a loop that watches for mistakes; no task may be left over."""
+    """Run in a loop in debug mode, and check that no task is left over."""
 
     async def watched() -> T:
         found = await main
@@ -120,7 +120,7 @@ def numbers(service: FakeEventBridge) -> list[int]:
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    """Let the loop go on until something is so; it comes to pass on the service's threads."""
+    """Let the loop run until a condition holds that the service's threads fulfil."""
     async with asyncio.timeout(SOON):
         while not reached():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -145,7 +145,7 @@ def test_many_requests_are_in_flight(service: FakeEventBridge, server: LocalServ
 
 @pytest.mark.slow
 def test_fifty_tasks_share_a_client(service: FakeEventBridge, server: LocalServer) -> None:
-    """Each gets the outcomes of its own events."""
+    """Each task gets the outcomes of its own events."""
 
     async def main() -> None:
         async with client_of(service, server) as client:
@@ -162,10 +162,10 @@ def test_fifty_tasks_share_a_client(service: FakeEventBridge, server: LocalServe
 
 
 @pytest.mark.slow
-def test_other_tasks_go_on_while_events_are_taken(
+def test_other_tasks_run_while_events_are_read(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """However many there are that need no request."""
+    """Other tasks run even while many events are rejected without a request."""
 
     async def main() -> int:
         turns = 0
@@ -191,10 +191,10 @@ def test_other_tasks_go_on_while_events_are_taken(
 
 
 @pytest.mark.slow
-def test_the_loop_is_not_held_up(
+def test_the_loop_is_not_blocked(
     service: FakeEventBridge, server: LocalServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """asyncio's debug mode has nothing to say: look-up and certificates are read elsewhere."""
+    """asyncio's debug mode reports nothing slow: settings are looked up off the loop."""
     caplog.set_level(logging.WARNING, "asyncio")
 
     async def main() -> None:
@@ -209,13 +209,13 @@ def test_the_loop_is_not_held_up(
     assert [record.getMessage() for record in caplog.records] == []
 
 
-# ---------------------------------------------------------------- events that let us wait
+# ---------------------------------------------------------------- slow input
 
 
 def test_a_full_batch_goes_out_before_the_next_event_comes(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """And its outcomes are handed out."""
+    """Its outcomes are handed out before the next event, too."""
 
     async def main() -> None:
         more = asyncio.Event()
@@ -240,7 +240,7 @@ def test_a_full_batch_goes_out_before_the_next_event_comes(
 def test_retries_do_not_wait_for_the_next_event(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Nor do those events that wait for company keep them back, or go out before it is there."""
+    """Events that wait for a full batch neither hold retries back nor go out with them."""
     service.play(FailEntries("InternalFailure", indexes=[3]))
 
     async def main() -> None:
@@ -268,7 +268,7 @@ def test_retries_do_not_wait_for_the_next_event(
 def test_a_deadline_passes_while_the_input_pauses(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """What came late is not sent; what was answered in time is accepted."""
+    """Events that arrive late are not sent; those answered in time are accepted."""
 
     async def main() -> list[Outcome]:
         async def pausing() -> AsyncIterator[PartnerEvent]:
@@ -287,10 +287,10 @@ def test_a_deadline_passes_while_the_input_pauses(
     assert [outcome.attempts for outcome in outcomes] == [1] * 20 + [0] * 6
 
 
-def test_one_mapping_may_be_filled_anew_for_each_event(
+def test_one_mapping_may_be_reused_for_each_event(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """It is read when it comes."""
+    """A mapping is read as soon as it arrives."""
 
     async def refilling() -> AsyncIterator[dict[str, Any]]:
         entry: dict[str, Any] = {"Source": SOURCE, "DetailType": "t"}
@@ -309,7 +309,7 @@ def test_one_mapping_may_be_filled_anew_for_each_event(
 def test_an_iterable_runs_in_one_task_from_its_first_event_to_its_end(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """So it may use timeouts and what else belongs to a task."""
+    """An iterable may use timeouts and other things that belong to one task."""
 
     async def main() -> None:
         tasks = set()
@@ -327,10 +327,10 @@ def test_an_iterable_runs_in_one_task_from_its_first_event_to_its_end(
     run(main())
 
 
-def test_an_iterable_that_is_cancelled_ends_the_call_so(
+def test_an_iterable_that_is_cancelled_cancels_the_call(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """As it would if the caller's task had iterated; what had been taken is known."""
+    """The caller gets CancelledError, with a report on the events that were read."""
 
     async def main() -> None:
         async def ending() -> AsyncIterator[PartnerEvent]:
@@ -346,10 +346,10 @@ def test_an_iterable_that_is_cancelled_ends_the_call_so(
     run(main())
 
 
-def test_a_stream_takes_no_more_than_it_can_hold(
+def test_a_stream_reads_no_more_than_it_can_hold(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """From an input without end outcomes come in order, and events are taken as they are."""
+    """Outcomes of an endless input come in order, and events are read as outcomes are taken."""
     taken = itertools.count()
 
     async def without_end() -> AsyncIterator[PartnerEvent]:
@@ -370,8 +370,8 @@ def test_a_stream_takes_no_more_than_it_can_hold(
 
 
 @pytest.mark.slow
-def test_a_stream_grows_no_memory() -> None:
-    """Ten thousand events leave no trace behind the first."""
+def test_a_stream_uses_bounded_memory() -> None:
+    """Nine thousand more events leave nothing in memory."""
 
     class Accepting:
         async def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
@@ -417,10 +417,10 @@ def report_of(cancelled: BaseException) -> Any:
 
 
 @pytest.mark.slow
-def test_a_cancelled_call_tells_what_became_of_its_events(
+def test_a_cancelled_call_reports_on_all_its_events(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Accepted, in flight, waiting for a retry, taken and not sent; in order, and at once."""
+    """The report covers accepted, in-flight, waiting and unsent events, in order and at once."""
     service.play(
         FailEntries("InternalFailure", indexes=[0]),
         SlowAnswer(SOON, after=1, times=None),
@@ -468,7 +468,7 @@ def test_a_cancelled_call_tells_what_became_of_its_events(
 def test_a_timeout_around_a_call_has_its_report(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """As the cause of its cause."""
+    """The report is on the cause of the timeout's cause."""
     service.play(SlowAnswer(SOON, times=None))
 
     async def main() -> None:
@@ -488,10 +488,10 @@ def test_a_timeout_around_a_call_has_its_report(
     run(main())
 
 
-def test_a_call_that_is_cancelled_before_it_began_took_nothing(
+def test_a_call_cancelled_before_it_begins_reads_nothing(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Its report is empty."""
+    """Its report is empty, and no event is read."""
 
     async def main() -> None:
         given = iter(events(3))
@@ -509,10 +509,10 @@ def test_a_call_that_is_cancelled_before_it_began_took_nothing(
 
 
 @pytest.mark.slow
-def test_a_cancelled_stream_tells_what_it_had_not_handed_out(
+def test_a_cancelled_stream_reports_outcomes_not_yet_handed_out(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Together with what it had, that is everything."""
+    """The outcomes handed out and the report together cover every event."""
     service.play(SlowAnswer(SOON, after=2, times=None))
 
     async def main() -> None:
@@ -536,10 +536,10 @@ def test_a_cancelled_stream_tells_what_it_had_not_handed_out(
 
 
 @pytest.mark.slow
-def test_calls_that_are_cancelled_at_any_moment_tell_the_truth(
+def test_calls_cancelled_at_any_moment_report_the_truth(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Held against what the service took; and the next call gets its own answers."""
+    """Reports agree with what the service accepted, and the next call gets its own answers."""
     dice = random.Random(20261123)
     service.play(FailEntries("InternalFailure", entry_share=0.2, share=0.2, times=None))
     count = itertools.count()
@@ -568,7 +568,7 @@ def test_calls_that_are_cancelled_at_any_moment_tell_the_truth(
                     report = await sending
                 except asyncio.CancelledError as cancelled:
                     report = report_of(cancelled)
-                await asyncio.sleep(0.01)  # for the service to end what it was at
+                await asyncio.sleep(0.01)  # for the service to finish its work
                 taken = set(numbers(service))
                 for outcome in report:
                     number = json.loads(outcome.event.detail)["number"]  # type: ignore[union-attr]
@@ -594,10 +594,10 @@ def test_calls_that_are_cancelled_at_any_moment_tell_the_truth(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("closes", [True, False])
-def test_a_stream_that_is_left_leaves_nothing_behind(
+def test_an_abandoned_stream_leaves_nothing_behind(
     service: FakeEventBridge, server: LocalServer, closes: bool
 ) -> None:
-    """Neither a task nor a connection, whether it is closed or forgotten."""
+    """A stream that is closed or forgotten leaves no task, and the client stays usable."""
     service.play(SlowAnswer(0.5, after=1, times=None))
     left: list[str] = []
     pauses: list[bool] = []
@@ -632,10 +632,10 @@ def test_a_stream_that_is_left_leaves_nothing_behind(
     run(main())
 
 
-def test_a_stream_that_is_left_at_the_end_of_a_loop_ends_with_it(
+def test_an_abandoned_stream_ends_with_its_loop(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Without a word."""
+    """asyncio logs no error."""
     service.play(SlowAnswer(5, after=1, times=None))
     client = client_of(service, server, max_in_flight=1)
 
@@ -652,7 +652,7 @@ def test_a_stream_that_is_left_at_the_end_of_a_loop_ends_with_it(
 
 
 class Counted:
-    """Credentials of one's own: there when they may come, and asked on which threads."""
+    """Custom credentials that record the threads that ask, and may wait for the test."""
 
     def __init__(self, credentials: Any, *, come_at_once: bool = True) -> None:
         self.credentials = credentials
@@ -668,17 +668,17 @@ class Counted:
 
 
 @pytest.mark.slow
-def test_credentials_are_fetched_off_the_loop_and_once_for_all_who_wait(
+def test_credentials_are_fetched_once_for_all_calls_and_off_the_loop(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """And then kept for a while, rather than fetched for each request."""
+    """Credentials are then kept for a while instead of fetched for each request."""
     counted = Counted(service.credentials, come_at_once=False)
 
     async def main() -> None:
         async with client_of(service, server, credentials=counted) as client:
             sending = asyncio.gather(*(client.put_events(events(60)) for _ in range(10)))
             await until(lambda: bool(counted.threads))
-            counted.may_come.set()  # by the loop, which they do not hold up
+            counted.may_come.set()  # by the loop, which the look-up does not block
             for report in await sending:
                 report.raise_for_undelivered()
             await client.put_partner_events(
@@ -693,7 +693,7 @@ def test_credentials_are_fetched_off_the_loop_and_once_for_all_who_wait(
 def test_credentials_that_change_are_followed(
     service: FakeEventBridge, server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of one's own after a second; a clock that is put forward stands in for it."""
+    """Custom credentials are asked again after a second; the test moves the clock forward."""
     counted = Counted(service.credentials)
     forward = [0.0]
     monotonic = time.monotonic
@@ -714,10 +714,10 @@ def test_credentials_that_change_are_followed(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lasting", "refreshable"])
-def test_credentials_that_are_there_are_taken_on_the_loop(
+def test_credentials_at_hand_are_read_on_the_loop(
     service: FakeEventBridge, server: LocalServer, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Those of botocore need no thread until they are about to expire."""
+    """botocore's credentials need no thread until they are about to expire."""
     refreshed: list[threading.Thread] = []
 
     def refresh() -> dict[str, Any]:
@@ -760,7 +760,7 @@ def test_credentials_that_are_there_are_taken_on_the_loop(
 def test_missing_credentials_take_nothing_from_the_iterable(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Nothing was sent and nothing was lost."""
+    """No event was read, and nothing was sent."""
 
     async def main() -> None:
         given = arriving(3)
@@ -774,10 +774,10 @@ def test_missing_credentials_take_nothing_from_the_iterable(
     run(main())
 
 
-def test_credentials_that_fail_in_the_middle_exhaust_what_is_left(
+def test_credentials_that_fail_midway_exhaust_the_remaining_events(
     service: FakeEventBridge, server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No event is lost for it."""
+    """Events that cannot be signed are Exhausted, and none is lost."""
     counted = Counted(service.credentials)
     forward = [0.0]
     monotonic = time.monotonic
@@ -807,7 +807,7 @@ def test_credentials_that_fail_in_the_middle_exhaust_what_is_left(
 def test_a_cancelled_wait_for_credentials_is_prompt(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """It takes them from nobody else, and keeps neither the loop nor the program from ending."""
+    """Other calls still get credentials, and both the loop and the program can end."""
     counted = Counted(service.credentials, come_at_once=False)
     never = Counted(service.credentials, come_at_once=False)
 
@@ -840,10 +840,10 @@ def test_a_cancelled_wait_for_credentials_is_prompt(
 # ---------------------------------------------------------------- life
 
 
-def test_the_look_up_happens_once_for_all_who_wait_and_not_on_the_loop(
+def test_the_look_up_happens_off_the_loop_and_once_for_all_calls(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """It reads files."""
+    """A look-up reads files, so it runs on another thread."""
     made: list[threading.Thread] = []
 
     class Transport:
@@ -872,7 +872,7 @@ def test_the_look_up_happens_once_for_all_who_wait_and_not_on_the_loop(
 
 
 def test_no_region_is_reported_by_the_first_call() -> None:
-    """With what is needed; and by each that comes after it."""
+    """Every call reports it, and names the variable that would set a Region."""
 
     async def main() -> None:
         client = AsyncPartnerEventsClient()
@@ -887,7 +887,7 @@ def test_no_region_is_reported_by_the_first_call() -> None:
 
 
 def test_a_given_transport_is_its_owners_to_close() -> None:
-    """It needs no more than `send`, and what it raises loses no report."""
+    """A transport needs nothing but `send`, and its exceptions lose no report."""
 
     class Failing:
         sent = 0
@@ -921,7 +921,7 @@ def test_a_given_transport_is_its_owners_to_close() -> None:
 def test_a_client_serves_loops_one_after_another(
     service: FakeEventBridge, server: LocalServer, closes: bool
 ) -> None:
-    """Closed in between or not; also where the look-up was cut short in one of them."""
+    """The client may be closed in between or not, even if one loop cut its look-up short."""
     client = client_of(service, server)
 
     async def cut_short() -> None:
@@ -942,7 +942,7 @@ def test_a_client_serves_loops_one_after_another(
 
 
 def test_it_runs_on_uvloop(service: FakeEventBridge, server: LocalServer) -> None:
-    """Calls, streams, faults, cancellation."""
+    """Calls, streams, faults and cancellation work on uvloop."""
     uvloop = pytest.importorskip("uvloop")
     service.play(FailRequest("InternalFailure", 500, times=2))
 
@@ -967,7 +967,7 @@ def test_it_runs_on_uvloop(service: FakeEventBridge, server: LocalServer) -> Non
 
 
 def test_a_closed_client_opens_again(service: FakeEventBridge, server: LocalServer) -> None:
-    """And leaves no thread behind when it is closed."""
+    """A client can be used again after close, and leaves no thread behind."""
     before = set(threading.enumerate())
 
     async def main() -> None:
@@ -984,10 +984,10 @@ def test_a_closed_client_opens_again(service: FakeEventBridge, server: LocalServ
     assert set(threading.enumerate()) <= before
 
 
-def test_closing_under_a_call_does_not_hang_it(
+def test_closing_during_a_call_does_not_hang_it(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Another task's call goes on, on new connections."""
+    """Another task's call continues, and all its events are accepted."""
     service.play(SlowAnswer(0.02, times=None))
 
     async def main() -> None:
@@ -1047,7 +1047,7 @@ with asyncio.Runner() as runner:
 
 @pytest.mark.process
 def test_ctrl_c_ends_a_program_promptly(service: FakeEventBridge, server: LocalServer) -> None:
-    """In the middle of a call; the report is there for who looks."""
+    """Ctrl-C ends a call promptly, and the report is on the exception's cause."""
     service.play(SlowAnswer(1000, times=None))
     script = f"""
 import asyncio, signal
@@ -1086,7 +1086,7 @@ except KeyboardInterrupt:
 def test_a_client_cannot_be_pickled_or_copied(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """It holds connections and credentials."""
+    """A client holds connections and credentials."""
     client = client_of(service, server)
     with pytest.raises(TypeError, match="pickled"):
         pickle.dumps(client)
@@ -1094,10 +1094,10 @@ def test_a_client_cannot_be_pickled_or_copied(
         copy.deepcopy(client)
 
 
-def test_what_is_no_iterable_of_events_is_refused_at_once(
+def test_anything_but_an_iterable_of_events_is_refused_at_once(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """By a stream too, before anything is asked of it; and so is a deadline without sense."""
+    """A stream is refused before it is iterated over, and so is an invalid deadline."""
     client = client_of(service, server)
     single: Any = event(0)
     with pytest.raises(TypeError):
@@ -1106,10 +1106,10 @@ def test_what_is_no_iterable_of_events_is_refused_at_once(
         client.stream_events([], deadline=0)
 
 
-def test_an_input_that_raises_while_requests_are_in_flight_is_waited_out(
+def test_an_input_that_raises_waits_for_requests_in_flight(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Its exception comes with the outcomes of all that had been taken."""
+    """The exception comes with the outcomes of all events that were read."""
     service.play(SlowAnswer(0.1, times=None))
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""The client: what it takes, what it returns, and how it lives."""
+"""The client: its input, its results and its life cycle."""
 
 from __future__ import annotations
 
@@ -107,11 +107,11 @@ def numbers(service: FakeEventBridge) -> list[int]:
     return [json.loads(accepted.detail)["number"] for accepted in service.accepted]
 
 
-# ---------------------------------------------------------------- what it takes
+# ---------------------------------------------------------------- input
 
 
 def test_events_and_mappings_of_any_iterable_are_sent(service: FakeEventBridge) -> None:
-    """A generator, an iterator, a tuple; events and entries mixed."""
+    """Generators, iterators and tuples are sent, and events and mappings may be mixed."""
     client = client_of(service)
 
     for given in (
@@ -127,8 +127,10 @@ def test_events_and_mappings_of_any_iterable_are_sent(service: FakeEventBridge) 
 @pytest.mark.parametrize(
     "given", [entry(), PartnerEvent(SOURCE, "test", "{}"), "text", b"bytes", 3, None]
 )
-def test_what_is_no_iterable_of_events_is_refused(service: FakeEventBridge, given: Any) -> None:
-    """A single event, or text, would otherwise be taken apart into nonsense."""
+def test_anything_but_an_iterable_of_events_is_refused(
+    service: FakeEventBridge, given: Any
+) -> None:
+    """A single event, or text, would otherwise be iterated over as nonsense."""
     client = client_of(service)
 
     with pytest.raises(TypeError):
@@ -139,7 +141,7 @@ def test_what_is_no_iterable_of_events_is_refused(service: FakeEventBridge, give
 
 
 def test_a_bad_entry_among_good_ones_is_rejected_alone(service: FakeEventBridge) -> None:
-    """Things that are no event at all, too."""
+    """Objects that are not events at all are rejected too."""
     strange: Any = [entry(0), {"Source": "x"}, 7, None, entry(4)]
 
     report = client_of(service).put_events(strange)
@@ -160,7 +162,7 @@ def test_a_bad_entry_among_good_ones_is_rejected_alone(service: FakeEventBridge)
 def test_an_iterable_that_raises_loses_nothing_that_was_taken(
     service: FakeEventBridge, taken: int, streams: bool
 ) -> None:
-    """What came before the exception is sent and reported on it; the cause is the exception."""
+    """Events before the exception are sent and reported on it, and the exception is its cause."""
 
     def failing() -> Iterator[PartnerEvent]:
         yield from events(taken)
@@ -188,7 +190,7 @@ def test_an_iterable_that_raises_loses_nothing_that_was_taken(
 
 
 def test_missing_credentials_take_nothing_from_the_iterable(service: FakeEventBridge) -> None:
-    """Nothing was sent and nothing was lost."""
+    """No event was read, and nothing was sent."""
     given = iter(events(3))
     client = PartnerEventsClient("us-east-1", transport=service.transport())
 
@@ -201,10 +203,10 @@ def test_missing_credentials_take_nothing_from_the_iterable(service: FakeEventBr
 
 
 @pytest.mark.parametrize("deadline", [1e11, float("inf")])
-def test_a_deadline_may_be_beyond_all_clocks(
+def test_a_deadline_may_be_huge_or_infinite(
     service: FakeEventBridge, server: LocalServer, deadline: float
 ) -> None:
-    """It is then no deadline."""
+    """Such a deadline never passes."""
     service.play(FailEntries("InternalFailure"), SlowAnswer(0.01, times=None))
     with http_client_of(service, server) as client:
         report = client.put_events(events(60), deadline=deadline)
@@ -213,10 +215,8 @@ def test_a_deadline_may_be_beyond_all_clocks(
 
 
 @pytest.mark.parametrize("deadline", [0, -1, float("nan")])
-def test_a_deadline_that_makes_no_sense_is_refused(
-    service: FakeEventBridge, deadline: float
-) -> None:
-    """It must be above zero."""
+def test_an_invalid_deadline_is_refused(service: FakeEventBridge, deadline: float) -> None:
+    """A deadline must be above zero."""
     with pytest.raises(ValueError, match="deadline"):
         client_of(service).put_events([], deadline=deadline)
 
@@ -236,14 +236,14 @@ def test_a_deadline_that_makes_no_sense_is_refused(
         {"profile": "x", "session": object()},
     ],
 )
-def test_settings_that_cannot_work_are_refused_at_once(settings: dict[str, Any]) -> None:
-    """Not at the first call, where they may hurt."""
+def test_invalid_settings_are_refused_at_once(settings: dict[str, Any]) -> None:
+    """Invalid settings are refused when the client is made, not at the first call."""
     with pytest.raises(ValueError, match="allowed"):
         PartnerEventsClient(**({"region": "us-east-1"} | settings))
 
 
 def test_no_region_is_reported_by_the_first_call() -> None:
-    """With what is needed."""
+    """The error names the variable that would set a Region."""
     with pytest.raises(ConfigurationError, match="AWS_REGION"):
         PartnerEventsClient().put_events([])
 
@@ -253,7 +253,7 @@ def test_no_region_is_reported_by_the_first_call() -> None:
 
 @pytest.mark.slow
 def test_several_batches_are_in_flight(service: FakeEventBridge, server: LocalServer) -> None:
-    """Twelve slow answers take as long as three when four are in flight."""
+    """With four in flight, twelve slow answers take as long as three."""
     service.play(SlowAnswer(0.2, times=None))
     started = time.monotonic()
 
@@ -264,7 +264,7 @@ def test_several_batches_are_in_flight(service: FakeEventBridge, server: LocalSe
 
 
 def test_ten_threads_share_a_client(service: FakeEventBridge, server: LocalServer) -> None:
-    """Each gets the outcomes of its own events."""
+    """Each thread gets the outcomes of its own events."""
     reports: dict[int, Any] = {}
     with http_client_of(service, server) as client:
 
@@ -284,7 +284,7 @@ def test_ten_threads_share_a_client(service: FakeEventBridge, server: LocalServe
 
 
 def test_a_deadline_ends_a_call_that_hangs(service: FakeEventBridge, server: LocalServer) -> None:
-    """What is in flight is Unconfirmed; the call returns in time."""
+    """Events in flight are Unconfirmed, and the call returns in time."""
     service.play(SlowAnswer(5, times=None))
     started = time.monotonic()
 
@@ -296,7 +296,7 @@ def test_a_deadline_ends_a_call_that_hangs(service: FakeEventBridge, server: Loc
 
 
 def test_a_closed_client_opens_again(service: FakeEventBridge, server: LocalServer) -> None:
-    """And leaves no thread behind when it is closed."""
+    """A client can be used again after close, and leaves no thread behind."""
     before = set(threading.enumerate())
     client = http_client_of(service, server, max_in_flight=4)
     for _ in range(2):
@@ -309,10 +309,10 @@ def test_a_closed_client_opens_again(service: FakeEventBridge, server: LocalServ
     assert set(threading.enumerate()) <= before
 
 
-def test_closing_under_a_call_does_not_hang_it(
+def test_closing_during_a_call_does_not_hang_it(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Another thread's call goes on, on new connections."""
+    """Another thread's call continues, and accounts for every event."""
     service.play(SlowAnswer(0.05, times=None))
     client = http_client_of(service, server, max_in_flight=3)
     reports: list[Any] = []
@@ -332,7 +332,7 @@ def test_closing_under_a_call_does_not_hang_it(
 def test_an_interrupt_is_prompt_and_the_client_stays_usable(
     service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Ctrl-C ends a call in which requests hang; the next call gets its own answers."""
+    """Ctrl-C ends a call whose requests hang, and the next call gets its own answers."""
     for in_flight in (1, 4):
         service.play(SlowAnswer(5, times=in_flight))
         client = http_client_of(service, server, max_in_flight=in_flight)
@@ -398,9 +398,9 @@ client.close()
 def test_a_fork_in_the_middle_of_a_first_use_hangs_no_child(
     service: FakeEventBridge, server: LocalServer, tmp_path: Path
 ) -> None:
-    """What a thread imports at its first use is not half imported in the child."""
+    """The child never sees a module that another thread has only half imported."""
     config = tmp_path / "config"
-    config.touch()  # botocore's to read, and so to import
+    config.touch()  # makes botocore read it, and so be imported
     script = f"""
 import os, sys, threading, time
 from eventbridge_partner import PartnerEventsClient
@@ -428,8 +428,8 @@ assert status == 0, status
     assert finished.returncode == 0, finished.stderr
 
 
-def test_a_stream_takes_no_more_than_it_can_hold(service: FakeEventBridge) -> None:
-    """From an input without end outcomes come in order, in bounded memory."""
+def test_a_stream_reads_no_more_than_it_can_hold(service: FakeEventBridge) -> None:
+    """Outcomes of an endless input come in order, in bounded memory."""
     taken = itertools.count()
     client = client_of(service, max_in_flight=4)
 
@@ -451,7 +451,7 @@ def test_a_stream_takes_no_more_than_it_can_hold(service: FakeEventBridge) -> No
 def test_no_request_waits_for_a_slow_input(
     service: FakeEventBridge, server: LocalServer, streams: bool, seconds: float
 ) -> None:
-    """A full batch goes out before the next event is asked for, not when it comes."""
+    """A full batch is sent before the next event is asked for, not when it arrives."""
     service.play(SlowAnswer(seconds, times=None))
 
     def slow() -> Iterator[PartnerEvent]:
@@ -469,7 +469,7 @@ def test_no_request_waits_for_a_slow_input(
 def test_answers_that_come_while_the_input_pauses_come_in_time(
     service: FakeEventBridge, server: LocalServer, seconds: float
 ) -> None:
-    """A deadline that passes in the pause makes no accepted event doubtful."""
+    """An answer that arrives before the deadline counts, even if the input pauses beyond it."""
     service.play(SlowAnswer(seconds, times=None))
 
     def pausing() -> Iterator[PartnerEvent]:
@@ -484,8 +484,8 @@ def test_answers_that_come_while_the_input_pauses_come_in_time(
 
 
 @pytest.mark.slow
-def test_a_stream_grows_no_memory() -> None:
-    """Twenty thousand events leave no trace behind the first five thousand."""
+def test_a_stream_uses_bounded_memory() -> None:
+    """The last thirteen thousand of twenty thousand events leave nothing in memory."""
     service = FakeEventBridge(keep=10, verify_signatures=False)
     client = client_of(service, max_in_flight=1)
     stream = client.stream_events(
@@ -517,10 +517,10 @@ def environment(service: FakeEventBridge, monkeypatch: pytest.MonkeyPatch) -> Fa
     return service
 
 
-def test_expired_credentials_are_looked_for_again(
+def test_expired_credentials_are_looked_up_again(
     environment: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A token that expires while batches are in flight costs each of them one more request."""
+    """A token that expires while batches are in flight costs each of them one retry."""
     service = environment
     client = client_of(service, credentials=None, max_in_flight=3)
     client.put_events(events(1)).raise_for_undelivered()
@@ -539,10 +539,10 @@ def test_expired_credentials_are_looked_for_again(
     assert max(outcome.attempts for outcome in report) == 2
 
 
-def test_credentials_that_stay_expired_are_no_fault_of_the_events(
+def test_credentials_that_stay_expired_exhaust_the_events(
     environment: FakeEventBridge,
 ) -> None:
-    """They are Exhausted after one more try: send them again with others."""
+    """The events are Exhausted after one retry, so the caller can send them again."""
     environment.play(ExpireToken())
 
     report = client_of(environment, credentials=None).put_events(events(20))
@@ -551,10 +551,10 @@ def test_credentials_that_stay_expired_are_no_fault_of_the_events(
     assert [outcome.attempts for outcome in report] == [2] * 20
 
 
-def test_credentials_that_expire_and_are_gone_hide_no_attempt(
+def test_attempts_are_counted_if_expired_credentials_are_gone(
     environment: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request that was refused for its token did carry its entries."""
+    """A request that was refused for its token counts as an attempt."""
     service = environment
     client = client_of(service, credentials=None)
     client.put_events(events(1)).raise_for_undelivered()
@@ -600,7 +600,7 @@ def test_refreshable_credentials_are_frozen_for_each_signature(service: FakeEven
 def test_a_wrong_clock_is_corrected_once_for_all(
     service: FakeEventBridge, offset: float, code: str
 ) -> None:
-    """The service's Date sets it right, and the next call is right at once."""
+    """The service's Date corrects the clock, and the next call is right at once."""
     service.play(WrongClock(offset, code=code))
     client = client_of(service, max_in_flight=1)
 
@@ -614,7 +614,7 @@ def test_a_wrong_clock_is_corrected_once_for_all(
 def test_attempts_are_bounded_by_the_environment(
     environment: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """AWS_MAX_ATTEMPTS counts where the policy has no stop of its own."""
+    """AWS_MAX_ATTEMPTS applies if the policy has no stop of its own."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "5")
     environment.play(FailEntries("InternalFailure", times=None))
     patient = RetryPolicy(wait=wait_none())
@@ -627,7 +627,7 @@ def test_attempts_are_bounded_by_the_environment(
 
 
 def test_the_raw_call_is_shaped_like_boto3s(service: FakeEventBridge, server: LocalServer) -> None:
-    """The same entries to both: the same answer, but for ids."""
+    """The same entries get the same answer from both, except for ids."""
     service.play(FailEntries("InternalFailure", indexes=[1], times=None))
     entries = [entry(0), entry(1)]
     theirs = boto3.client(
@@ -666,7 +666,7 @@ def test_the_raw_call_is_shaped_like_boto3s(service: FakeEventBridge, server: Lo
 def test_the_raw_call_raises_and_does_not_retry(
     service: FakeEventBridge, fault: Any, error: type[Exception]
 ) -> None:
-    """One request; its failure is an exception."""
+    """The raw call sends one request, and its failure is an exception."""
     service.play(fault)
 
     with pytest.raises(error):
@@ -675,8 +675,8 @@ def test_the_raw_call_raises_and_does_not_retry(
     assert service.request_count == 1
 
 
-def test_the_raw_call_refuses_bad_entries_with_everything_wrong(service: FakeEventBridge) -> None:
-    """Each finding with its entry's index; nothing is sent."""
+def test_the_raw_call_reports_every_finding(service: FakeEventBridge) -> None:
+    """Each finding has the index of its entry, and nothing is sent."""
     client = client_of(service)
     bad: list[dict[str, Any]] = [entry(), entry() | {"Source": "x", "EventBusName": "b"}]
 
@@ -703,7 +703,7 @@ CANARY = "canary-7f3a"
 def test_no_payload_and_no_secret_reaches_a_log_or_a_message(
     service: FakeEventBridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not through a service that echoes everything, not through reprs, not through exceptions."""
+    """Neither a service that echoes everything, nor a repr, nor an exception reveals them."""
     caplog.set_level(logging.DEBUG)
     service.play(
         FailRequest("InternalFailure", 500, message=f'{{"Detail": "{CANARY}"}}'),
@@ -730,7 +730,7 @@ def test_no_payload_and_no_secret_reaches_a_log_or_a_message(
 
 
 def test_a_client_cannot_be_pickled_or_copied(service: FakeEventBridge) -> None:
-    """It holds connections and credentials."""
+    """A client holds connections and credentials."""
     client = client_of(service)
     with pytest.raises(TypeError, match="pickled"):
         pickle.dumps(client)
@@ -742,7 +742,7 @@ def test_a_client_cannot_be_pickled_or_copied(service: FakeEventBridge) -> None:
 
 
 class Scripted:
-    """A transport that does what it is told, one after the other."""
+    """A transport that follows a script, one step per request, and repeats the last one."""
 
     def __init__(self, *script: Any) -> None:
         self.script = list(script)
@@ -780,7 +780,7 @@ def scripted(*script: Any, **settings: Any) -> tuple[PartnerEventsClient, Script
 
 @pytest.mark.parametrize("in_flight", [1, 3])
 def test_a_transport_that_raises_anything_loses_no_report(in_flight: int) -> None:
-    """Whatever it was, the request may have gone out."""
+    """A request whose transport raised may have been sent, so its events are Unconfirmed."""
     client, _ = scripted("accept", ValueError("secret"), max_in_flight=in_flight)
 
     report = client.put_events(events(60))
@@ -806,7 +806,7 @@ def test_a_transport_that_raises_anything_loses_no_report(in_flight: int) -> Non
     ],
 )
 def test_an_answer_that_does_not_add_up_is_never_success(body: bytes) -> None:
-    """Two entries, and no word on both."""
+    """An answer that does not cover both entries leaves them Unconfirmed."""
     client, transport = scripted(body)
 
     report = client.put_events(events(2))
@@ -816,18 +816,18 @@ def test_an_answer_that_does_not_add_up_is_never_success(body: bytes) -> None:
 
 
 def test_an_untrusted_endpoint_gets_nothing_more() -> None:
-    """A TLS failure is no storm, and no event's fault."""
+    """After a TLS failure no more requests are started, and all events are Exhausted."""
     client, transport = scripted(TlsError("certificate has expired"))
 
     report = client.put_events(events(500))
 
-    assert len(transport.sent) <= 4  # what was in flight when the first failed
+    assert len(transport.sent) <= 4  # those in flight when the first failed
     assert {(type(o), o.code) for o in report.exhausted} == {(Exhausted, "TlsError")}
     assert len(report.exhausted) == 500
 
 
 def test_requests_carry_what_official_sdks_send() -> None:
-    """Target, content type, invocation id, attempt, user agent."""
+    """Target, content type, invocation id, attempt and user agent are sent."""
     client, transport = scripted(TransportError("x", may_have_been_sent=False), "accept")
 
     client.put_events(events(1)).raise_for_undelivered()
@@ -842,12 +842,12 @@ def test_requests_carry_what_official_sdks_send() -> None:
     assert transport.sent[0].url == ENDPOINT
 
 
-# ---------------------------------------------------------------- the mocks that Python knows
+# ---------------------------------------------------------------- common mocks
 
 
 @responses.activate
 def test_responses_stands_in_for_the_service() -> None:
-    """Partial failure, then success of what had failed."""
+    """A partial failure is followed by a retry of what had failed."""
     responses.post(
         ENDPOINT,
         json={
@@ -866,8 +866,8 @@ def test_responses_stands_in_for_the_service() -> None:
 
 
 @responses.activate
-def test_what_responses_raises_is_an_outcome() -> None:
-    """requests' own errors are translated."""
+def test_exceptions_raised_by_responses_are_retried() -> None:
+    """Exceptions of requests are translated, and the event is retried."""
     responses.post(ENDPOINT, body=requests.ConnectTimeout("x"))
     responses.post(ENDPOINT, body=requests.ReadTimeout("x"))
     responses.post(ENDPOINT, json={"FailedEntryCount": 0, "Entries": [{"EventId": "b"}]})
@@ -882,7 +882,7 @@ def _create_source(client: Any) -> None:
 
 @mock_aws
 def test_it_works_under_motos_decorator() -> None:
-    """moto answers with no entries at all: accepted, without an id."""
+    """moto answers without entries, so events are accepted without an id."""
     _create_source(boto3.client("events", region_name="us-east-1"))
 
     with PartnerEventsClient("us-east-1") as client:
@@ -893,7 +893,7 @@ def test_it_works_under_motos_decorator() -> None:
 
 @pytest.mark.slow
 def test_it_works_against_motos_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same over HTTP, with the endpoint taken from the environment."""
+    """The endpoint is taken from the environment, and events are accepted over HTTP."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:

@@ -1,4 +1,4 @@
-"""The two clients have one surface, and the same events come to the same end through both."""
+"""The two clients have the same interface, and the same events get the same outcomes from both."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ NOT_ASYNC = {"__enter__": "__aenter__", "__exit__": "__aexit__"}
 
 
 def surface(client: type) -> dict[str, inspect.Signature | None]:
-    """Return what users see of a client: its methods with their parameters, its properties."""
+    """Return what users see of a client: its properties, and its methods with their parameters."""
     names = [name for name in vars(client) if not name.startswith("_")]
     return {
         name: None if isinstance(found := vars(client)[name], property) else _parameters(found)
@@ -68,14 +68,14 @@ def surface(client: type) -> dict[str, inspect.Signature | None]:
 
 
 def _parameters(function: Any) -> inspect.Signature:
-    """Return a signature without types: they may differ by what is asynchronous."""
+    """Return a signature without types: they may differ in what is asynchronous."""
     found = inspect.signature(function)
     bare = [one.replace(annotation=one.empty) for one in found.parameters.values()]
     return inspect.Signature(bare)
 
 
 def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
-    """In the same order, with the same defaults; and neither has more."""
+    """Parameters have the same order and the same defaults, and neither client has more methods."""
     assert surface(AsyncPartnerEventsClient) == surface(PartnerEventsClient)
     assert _parameters(AsyncPartnerEventsClient) == _parameters(PartnerEventsClient)
     for name, asynchronous in NOT_ASYNC.items():
@@ -84,14 +84,14 @@ def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
 
 
 def test_parameters_have_the_same_types() -> None:
-    """A setting of one is a setting of the other; a transport is one of the client's world."""
+    """A setting of one client is a setting of the other, with the same type."""
     ours = inspect.signature(AsyncPartnerEventsClient).parameters
     theirs = inspect.signature(PartnerEventsClient).parameters
     assert ours == theirs
 
 
-def test_what_is_refused_when_a_client_is_made_is_the_same() -> None:
-    """With the same words."""
+def test_both_clients_refuse_the_same_settings() -> None:
+    """Both clients refuse the same settings with the same message."""
     for settings in (
         {"max_in_flight": 0},
         {"timeout": 0},
@@ -131,7 +131,7 @@ class Way(Protocol):
 
 @attrs.frozen
 class Blocking:
-    """`PartnerEventsClient`, with these settings besides."""
+    """`PartnerEventsClient`, with additional settings."""
 
     streams: bool
     settings: dict[str, Any] = attrs.field(factory=dict)
@@ -151,7 +151,7 @@ class Blocking:
 
 @attrs.frozen
 class OnLoop:
-    """`AsyncPartnerEventsClient`, with these settings besides."""
+    """`AsyncPartnerEventsClient`, with additional settings."""
 
     streams: bool
     iterates: Callable[[Iterable[Any]], Any]
@@ -183,13 +183,13 @@ def as_it_is(given: Iterable[Any]) -> Iterable[Any]:
 
 
 async def at_once(given: Iterable[Any]) -> AsyncIterator[Any]:
-    """Bring events without ever letting the loop go on."""
+    """Yield events without letting the loop run."""
     for event in given:
         yield event
 
 
 async def in_turn(given: Iterable[Any]) -> AsyncIterator[Any]:
-    """Bring events one for each turn of the loop."""
+    """Yield one event for each turn of the loop."""
     for event in given:
         await asyncio.sleep(0)
         yield event
@@ -242,13 +242,13 @@ class Scenario:
 
     Attributes:
         given: The events.
-        seen: How many outcomes of which kind, code and number of attempts.
-        faults: Of the service.
-        settings: Of the client.
-        deadline: Of the call.
+        seen: The number of outcomes of each kind, code and number of attempts.
+        faults: Those that the service plays.
+        settings: Settings of the client.
+        deadline: Deadline of the call.
         raises: What the call raises.
-        accepted: How many entries the service took; None if it does not matter.
-        requests: How many requests it saw.
+        accepted: How many entries the service accepted; None if it does not matter.
+        requests: How many requests the service saw; None if it does not matter.
     """
 
     given: Callable[[], Any] = lambda: events(45)
@@ -439,7 +439,7 @@ SCENARIOS = {
 
 
 def kind(outcome: Outcome) -> str:
-    """Return what is to be seen of an outcome."""
+    """Return the kind, code and number of attempts of an outcome."""
     words = [type(outcome).__name__, getattr(outcome, "code", ""), str(outcome.attempts)]
     return " ".join(filter(None, words))
 
@@ -452,8 +452,8 @@ def free_port() -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
-def test_the_same_comes_of_it_whichever_client_sends(scenario: Scenario, way: Way) -> None:
-    """Over HTTP, with real connections."""
+def test_each_way_of_sending_has_the_same_outcomes(scenario: Scenario, way: Way) -> None:
+    """Each scenario runs over HTTP, with real connections."""
     service = FakeEventBridge(seed=1)
     service.play(*scenario.faults)
     given: Any = scenario.given()
@@ -498,10 +498,10 @@ def test_the_same_comes_of_it_whichever_client_sends(scenario: Scenario, way: Wa
         assert service.request_count == scenario.requests
 
 
-def test_fresh_credentials_are_found_for_a_token_that_expired(
+def test_an_expired_token_is_replaced_by_fresh_credentials(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the cost of one more request."""
+    """Each request refused for its token is retried once, with fresh credentials."""
     service = FakeEventBridge()
     service.play(ExpireToken())
 
@@ -527,7 +527,7 @@ def test_fresh_credentials_are_found_for_a_token_that_expired(
 
 @pytest.mark.slow
 def test_raw_calls_are_alike() -> None:
-    """The same answer, but for ids; the same errors."""
+    """Both clients give the same answer, except for ids, and raise the same errors."""
     entry = {"Source": SOURCE, "DetailType": "t", "Detail": "{}"}
     ways: list[Way] = [Blocking(streams=False), OnLoop(streams=False, iterates=as_it_is)]
     for fault, error in (
@@ -559,6 +559,6 @@ def test_raw_calls_are_alike() -> None:
                     with pytest.raises(error) as caught:
                         way.put_raw(settings, entries)
                     said = str(caught.value).replace(server.url.partition("://")[2], "it")
-                    # What follows is the library's word for how a connection ended.
+                    # The rest is the library's text on how the connection ended.
                     seen.append(said.partition(" (")[0])
         assert seen[0] == seen[1]

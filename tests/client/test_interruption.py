@@ -1,4 +1,4 @@
-"""What a signal handler raises passes through every call, with a report of what became of events."""
+"""An exception from a signal handler passes through every call, with a report on the events."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class TimeLimit(Exception):
-    """What a worker raises out of its signal handler."""
+    """Raised by a worker's signal handler."""
 
 
 def over(number: int, frame: Any) -> None:
@@ -45,7 +45,7 @@ def over(number: int, frame: Any) -> None:
 
 
 def timed_out(number: int, frame: Any) -> None:
-    raise TimeoutError("of the worker")  # which HTTP libraries take for their own
+    raise TimeoutError("of the worker")  # HTTP libraries could mistake it for their own
 
 
 class Worker:
@@ -82,13 +82,13 @@ def limit() -> Iterator[None]:
 
 
 def strike() -> None:
-    """Have the handler called at once, on this very thread."""
+    """Have the handler called at once, on this thread."""
     signal.raise_signal(signal.SIGALRM)
 
 
 @pytest.fixture
 def silent(handler: Any) -> Iterator[str]:
-    """Return the URL of a server that never answers: the time is over once a request has come."""
+    """Yield the URL of a server that never answers; the signal comes soon after a request."""
 
     def take() -> None:
         connection, _ = server.accept()
@@ -108,7 +108,7 @@ def silent(handler: Any) -> Iterator[str]:
 
 
 class Striking:
-    """A transport: the first request is carried out, and in the second the signal comes."""
+    """A transport that passes requests on; the signal arrives during one of them."""
 
     def __init__(self, service: FakeEventBridge, *, at: int = 2) -> None:
         self._transport = service.transport()
@@ -149,7 +149,7 @@ CALLS: dict[str, Callable[[PartnerEventsClient], Any]] = {
 def test_a_time_limit_ends_a_call_that_waits(
     handler: Any, silent: str, transport: type[Transport] | None, call: Callable[..., Any]
 ) -> None:
-    """It is no lost answer: nothing is tried again."""
+    """An interrupted call is not a lost answer: nothing is retried."""
     with PartnerEventsClient(
         "us-east-1",
         endpoint_url=silent,
@@ -168,8 +168,8 @@ def test_a_time_limit_ends_a_call_that_waits(
 
 
 @pytest.mark.usefixtures("limit")
-def test_the_report_tells_what_became_of_each_event() -> None:
-    """What was answered, what was in flight, and what was never sent."""
+def test_the_report_has_the_outcome_of_each_event() -> None:
+    """The report tells apart what was answered, what was in flight, and what was never sent."""
     service = FakeEventBridge()
     client = client_of(service, transport=Striking(service), max_in_flight=1)
 
@@ -187,8 +187,8 @@ def test_the_report_tells_what_became_of_each_event() -> None:
 
 
 @pytest.mark.usefixtures("limit")
-def test_a_stream_reports_what_it_had_not_handed_out() -> None:
-    """Together with what it had, that is everything."""
+def test_a_stream_reports_outcomes_not_yet_handed_out() -> None:
+    """The report continues where the outcomes that were handed out end."""
     service = FakeEventBridge()
     client = client_of(service, transport=Striking(service), max_in_flight=1)
     seen: list[Any] = []
@@ -203,7 +203,7 @@ def test_a_stream_reports_what_it_had_not_handed_out() -> None:
 
 
 class Interrupting(Mapping[str, Any]):
-    """A mapping during whose reading the signal comes."""
+    """A mapping; the signal arrives while it is read."""
 
     def __getitem__(self, name: str) -> Any:
         strike()
@@ -221,7 +221,7 @@ def generate() -> Iterator[PartnerEvent]:
 
 
 class Provider:
-    """A source of credentials in which the signal comes."""
+    """A credentials provider; the signal arrives while it is asked."""
 
     def get_frozen_credentials(self) -> Any:
         strike()
@@ -247,16 +247,16 @@ FOREIGN: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.usefixtures("limit")
 @pytest.mark.parametrize("call", FOREIGN.values(), ids=FOREIGN)
-def test_a_time_limit_passes_through_what_the_caller_gave(call: Callable[[], Any]) -> None:
-    """It is no bug of a mapping, an iterable, a provider or a function."""
+def test_a_time_limit_passes_through_the_callers_objects(call: Callable[[], Any]) -> None:
+    """The exception is not treated as a bug of a mapping, an iterable, a provider or a function."""
     with pytest.raises(TimeLimit):
         call()
 
 
 @pytest.mark.parametrize("in_front", ["guard", "router"])
 @pytest.mark.usefixtures("limit")
-def test_the_report_is_that_of_all_events(in_front: str) -> None:
-    """Also where something stands in front of the client."""
+def test_the_report_covers_all_events(in_front: str) -> None:
+    """The report covers all events even if a guard or a router is in front of the client."""
     service = FakeEventBridge()
     client = client_of(service, transport=Striking(service, at=2 if in_front == "guard" else 1))
     service.sources.create(SOURCE, "123456789012")
@@ -275,8 +275,8 @@ def test_the_report_is_that_of_all_events(in_front: str) -> None:
     assert [type(outcome) for outcome in cause.report] == [Unconfirmed] * 5
 
 
-def test_what_looks_like_it_and_is_not_is_a_failure_as_before() -> None:
-    """An exception of the same kind that no handler raised counts as what it is."""
+def test_a_similar_exception_is_an_ordinary_failure() -> None:
+    """An exception of the same type that no handler raised is not treated as an interruption."""
     try:
         raise TimeLimit
     except TimeLimit as error:
@@ -284,8 +284,8 @@ def test_what_looks_like_it_and_is_not_is_a_failure_as_before() -> None:
 
 
 @pytest.mark.usefixtures("limit")
-def test_it_is_found_behind_what_it_became() -> None:
-    """In causes and contexts, however they lead in a circle."""
+def test_an_interruption_is_found_behind_later_exceptions() -> None:
+    """Causes and contexts are searched, even if they form a cycle."""
 
     def become() -> None:
         try:
@@ -307,7 +307,7 @@ def test_it_is_found_behind_what_it_became() -> None:
 
 @pytest.mark.usefixtures("limit")
 def test_other_threads_are_left_alone() -> None:
-    """Python runs handlers on the main thread; what others wait for goes on."""
+    """Python runs handlers on the main thread; calls on other threads continue."""
     service = FakeEventBridge()
     reports: list[Any] = []
     thread = threading.Thread(

@@ -1,4 +1,4 @@
-"""What we send is what boto3 sends for the same events: the same members, values and signature."""
+"""Requests equal those of boto3 for the same events: the same members, values and signature."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ANSWER = b'{"FailedEntryCount": 0, "Entries": []}'
 
 
 class Body:
-    """What botocore reads an answer from."""
+    """The body that botocore reads an answer from."""
 
     def stream(self, **_):
         yield ANSWER
@@ -38,7 +38,7 @@ class Body:
 
 
 class TheirRequests:
-    """boto3, with what it would send kept instead of sent."""
+    """boto3's client, which keeps its requests instead of sending them."""
 
     def __init__(self):
         self.client = boto3.Session(
@@ -56,7 +56,7 @@ class TheirRequests:
 
 
 class OurRequests:
-    """Our client, on a transport that keeps what it would send."""
+    """Our client, on a transport that keeps requests instead of sending them."""
 
     def __init__(self):
         self.client = PartnerEventsClient(REGION, credentials=KEYS, transport=self)
@@ -101,7 +101,7 @@ batches = st.lists(events, min_size=1, max_size=20)
 @pytest.mark.slow
 @given(batches)
 def test_bodies_say_the_same(theirs, ours, batch):
-    """Parsed, both bodies are equal: boto3 escapes what we write as UTF-8, and nothing else."""
+    """Parsed, both bodies are equal, although boto3 escapes text that we write as UTF-8."""
     mine, other = ours.of(batch).body, theirs.of(batch).body
     assert list(json.loads(mine)) == ["Entries"]
     assert entries_in(mine) == entries_in(other)
@@ -120,12 +120,12 @@ def entries_in(body):
 @pytest.mark.slow
 @given(batches)
 def test_headers_that_matter_are_the_same(theirs, ours, batch):
-    """The same headers are signed, and those that say what the request is are equal."""
+    """Both sign the same headers, and headers that describe the request are equal."""
     mine = {name.lower(): value for name, value in ours.of(batch).headers.items()}
     other = {name.lower(): text(value) for name, value in theirs.of(batch).headers.items()}
     for name in ("x-amz-target", "content-type", "x-amz-security-token"):
         assert mine[name] == other[name]
-    # boto3's client adds nothing that is signed but what we sign.
+    # boto3 signs no header that we do not sign.
     assert signed_names(mine) >= signed_names(other)
     assert {"host", "x-amz-date", "x-amz-target", "content-type"} <= signed_names(mine)
     assert mine["amz-sdk-request"].startswith("attempt=1")
@@ -147,7 +147,7 @@ def test_urls_are_the_same(theirs, ours):
 @pytest.mark.slow
 @given(batches)
 def test_botocore_recomputes_our_signature(ours, batch):
-    """botocore's signer, given our request as it goes out, comes to our Authorization."""
+    """botocore's signer, given our request as sent, computes the same Authorization header."""
     request = ours.of(batch)
     names = signed_names({name.lower(): value for name, value in request.headers.items()})
     kept = {name: value for name, value in request.headers.items() if name.lower() in names}
@@ -161,5 +161,5 @@ def test_botocore_recomputes_our_signature(ours, batch):
 
 @given(st.lists(events, min_size=1, max_size=3))
 def test_the_wire_is_never_longer_than_boto3s(theirs, ours, batch):
-    """Raw UTF-8 and no spaces: text beyond ASCII does not double or triple."""
+    """Raw UTF-8 without spaces keeps text beyond ASCII from doubling or tripling in size."""
     assert len(ours.of(batch).body) <= len(theirs.of(batch).body)

@@ -1,4 +1,4 @@
-"""Outcomes name the host that could not be reached, on every transport and in both worlds."""
+"""Outcomes name the host that could not be reached, on every transport, in both worlds."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def put(request: pytest.FixtureRequest) -> Put:
 
 @pytest.fixture
 def nobody() -> int:
-    """A port at which nobody listens."""
+    """A port that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])
 
@@ -85,7 +85,7 @@ def hanging_up(connection: socket.socket) -> None:
 
 
 def test_no_connection(put: Put, nobody: int) -> None:
-    """The host and its port."""
+    """The message names the host and its port."""
     outcome = put(nobody)
     assert isinstance(outcome, Exhausted)
     assert outcome.message == f"no connection to 127.0.0.1:{nobody} (Connection refused)"
@@ -97,7 +97,7 @@ def test_no_connection(put: Put, nobody: int) -> None:
     ids=["silent", "hanging up"],
 )
 def test_no_answer(put: Put, handle: Handler, reason: str) -> None:
-    """The host and its port, too."""
+    """The reason names the host and its port."""
     with served(handle) as port:
         outcome = put(port)
     assert isinstance(outcome, Unconfirmed)
@@ -105,7 +105,7 @@ def test_no_answer(put: Put, handle: Handler, reason: str) -> None:
 
 
 def test_a_proxy(put: Put, nobody: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy, beside the host that is behind it, and nobody's password."""
+    """The message names the host and the proxy in front of it, but no password."""
     monkeypatch.setenv("HTTP_PROXY", f"http://user:{CANARY}@127.0.0.1:{nobody}")
     outcome = put(9)
     assert isinstance(outcome, Exhausted)
@@ -115,8 +115,8 @@ def test_a_proxy(put: Put, nobody: int, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy"])
-def test_a_proxy_that_cannot_be(put: Put, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable that says so, and nobody's password."""
+def test_an_invalid_proxy(put: Put, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the variable that set the proxy, but no password."""
     monkeypatch.setenv(variable, f"ftp://user:{CANARY}@127.0.0.1")
     with pytest.raises(ConfigurationError) as caught:
         put(9)

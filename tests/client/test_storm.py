@@ -46,17 +46,17 @@ class Way(Protocol):
     """A way through a storm: a client on a transport."""
 
     def one_call(self, settings: dict[str, Any], events: Events) -> Outcomes:
-        """Send all events by one call of put_events."""
+        """Send all events in one call of put_events."""
         ...
 
     def many_calls(self, settings: dict[str, Any], shares: list[Events]) -> list[Outcomes]:
-        """Send by calls at a time on one client, every other one a stream."""
+        """Send in concurrent calls on one client, every other one a stream."""
         ...
 
 
 @attrs.frozen
 class InThreads:
-    """The blocking client, with these settings besides."""
+    """The blocking client, with additional settings."""
 
     settings: dict[str, Any] = attrs.field(factory=dict)
 
@@ -82,7 +82,7 @@ class InThreads:
 
 @attrs.frozen
 class InTasks:
-    """The asynchronous client, with these settings besides."""
+    """The asyncio client, with additional settings."""
 
     settings: dict[str, Any] = attrs.field(factory=dict)
 
@@ -152,7 +152,7 @@ def settings(service: FakeEventBridge, server: LocalServer) -> dict[str, Any]:
 
 
 class Watching:
-    """An observer that counts outcomes, passes all to OpenTelemetry, and has a bug."""
+    """Observers that count outcomes, trace with OpenTelemetry, and fail."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
@@ -175,15 +175,16 @@ def test_one_call_accounts_for_every_event_of_a_storm(
     service: FakeEventBridge, server: LocalServer, settings: dict[str, Any], way: Way
 ) -> None:
     """
-    put_events loses nothing, doubles nothing it knows of, and says what is true.
+    put_events loses no event, knowingly duplicates none, and reports what is true.
 
-    So do an observer, though another one raises each time, and the span of the call.
+    So do the span of the call and an observer, although another observer raises each
+    time.
     """
     events = storm_events(EVENTS, SEED)
     watching = Watching()
 
     outcomes = way.one_call(settings | {"observe": watching.observe}, events)
-    server.close()  # so that it has noticed which of its slow answers nobody waited for
+    server.close()  # so that the service has noticed which slow answers nobody waited for
 
     assert [outcome.index for outcome in outcomes] == list(range(EVENTS))
     assert [outcome.event for outcome in outcomes] == events
@@ -199,10 +200,10 @@ def test_one_call_accounts_for_every_event_of_a_storm(
         assert attributes[f"eventbridge_partner.events.{name.lower()}"] == number
 
 
-def test_calls_at_a_time_account_for_every_event_of_a_storm(
+def test_concurrent_calls_account_for_every_event_of_a_storm(
     service: FakeEventBridge, server: LocalServer, settings: dict[str, Any], way: Way
 ) -> None:
-    """On one client, half of them streams, they do not mix their outcomes."""
+    """Concurrent calls on one client, half of them streams, do not mix their outcomes."""
     events = storm_events(EVENTS, SEED + 1)
 
     parts = way.many_calls(settings, [events[caller::CALLERS] for caller in range(CALLERS)])
@@ -214,7 +215,7 @@ def test_calls_at_a_time_account_for_every_event_of_a_storm(
 
 
 def test_an_observer_changes_no_outcome() -> None:
-    """The same storm, one request after the other, with an observer and without one."""
+    """The same storm, one request at a time, has the same outcomes with an observer and without."""
 
     def told(**settings: Any) -> list[tuple[str, str, int]]:
         service = FakeEventBridge(seed=SEED)

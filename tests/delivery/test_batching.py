@@ -1,4 +1,4 @@
-"""Batches hold what fits, in order, and nothing is lost between them."""
+"""Batches hold what fits, in order, and no event is lost between them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def event_of(size):
     ),
 )  # fmt: skip
 def test_plan(events, limits):
-    """All events in order; no batch over a limit; none that the next event would have fitted in."""
+    """Batches hold all events in order, break no limit, and leave no room for the next event."""
     batches = list(plan_batches(iter(events), limits))
     assert list(itertools.chain(*batches)) == events
     assert all(batches)
@@ -47,7 +47,7 @@ def lengths(sizes):
 
 
 def test_defaults():
-    """20 entries, 256 KiB exclusive; what is larger travels alone."""
+    """A batch has at most 20 entries and less than 256 KiB; a larger entry travels alone."""
     assert lengths([100] * 41) == [20, 20, 1]
     assert lengths([131_071, 131_072]) == [2]
     assert lengths([131_072, 131_072]) == [1, 1]
@@ -57,7 +57,7 @@ def test_defaults():
 
 
 def test_planning_is_lazy():
-    """A batch is there by the time the event after it is."""
+    """A batch is ready once the event after it has been read."""
     taken = []
 
     def events():
@@ -72,7 +72,7 @@ def test_planning_is_lazy():
 
 @attrs.frozen
 class Item:
-    """Something to be packed."""
+    """Something to be packed, with a size."""
 
     size: int
 
@@ -104,7 +104,7 @@ def test_packing_from_two_queues(first, second):
     ],
     ids=str,
 )
-def test_limits_that_cannot_be(limits, message):
-    """A limit that no request could keep, or the service does not take, is refused by name."""
+def test_invalid_limits(limits, message):
+    """A limit that no request could keep, or the service does not allow, is refused by name."""
     with pytest.raises(ValueError, match=message):
         BatchLimits(**limits)

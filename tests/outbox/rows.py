@@ -1,4 +1,4 @@
-"""Rows that a relay might have claimed."""
+"""Rows as a relay might claim them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`add` and `add_async` in the transactions of every kind of connection."""
+"""`add` and `add_async` in transactions, on every kind of connection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from eventbridge_partner import InvalidEventError, NoTransactionError, PartnerEv
 from eventbridge_partner.outbox import PostgresOutbox, SqliteOutbox
 from eventbridge_partner.outbox.contract import event
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]  # for PostgreSQL is started
+pytestmark = [pytest.mark.process, pytest.mark.slow]  # the tests start PostgreSQL
 
 GIVEN = (
     event(1),
@@ -49,7 +49,7 @@ def server(dsn):
 
 @pytest.fixture
 def file(tmp_path):
-    """An outbox in SQLite, in the way of tests: `file.path` is the file."""
+    """An outbox in SQLite; `file._path` is the file."""
     with SqliteOutbox(tmp_path / "shop.db") as outbox:
         outbox.create()
         yield outbox
@@ -69,7 +69,7 @@ def asyncpg_settings(dsn):
 
 # ---------------------------------------------------------------- connections, each as a block
 #
-# Each yields (connection, commit, rollback) in a transaction, or one that commits by itself.
+# Each yields (connection, commit, rollback), in a transaction unless it is to autocommit.
 
 
 @contextlib.contextmanager
@@ -170,7 +170,7 @@ KINDS = list(SYNC)
 
 @pytest.fixture
 def outbox_of(request):
-    """Return the outbox that a kind of connection is for, and its connection string if any."""
+    """Return a kind of connection's outbox, and its connection string if it has one."""
 
     def find(kind):
         if "sqlite" in kind:
@@ -182,7 +182,7 @@ def outbox_of(request):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_committed(outbox_of, kind):
-    """What was added is there after the commit, and not before; in its order, to the letter."""
+    """Added events appear at the commit and not before, in their order, exactly as given."""
     outbox, dsn = outbox_of(kind)
     with SYNC[kind](outbox, dsn, False) as (connection, commit, _):
         outbox.add(connection, *GIVEN)
@@ -193,7 +193,7 @@ def test_committed(outbox_of, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rolled_back(outbox_of, kind):
-    """What was rolled back never was."""
+    """Events that were rolled back never appear."""
     outbox, dsn = outbox_of(kind)
     with SYNC[kind](outbox, dsn, False) as (connection, _, rollback):
         outbox.add(connection, *GIVEN)
@@ -203,7 +203,7 @@ def test_rolled_back(outbox_of, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_autocommit(outbox_of, kind):
-    """A connection that commits each statement by itself is refused, and nothing is written."""
+    """A connection in autocommit mode is refused, and nothing is written."""
     outbox, dsn = outbox_of(kind)
     with SYNC[kind](outbox, dsn, True) as (connection, _, _):
         with pytest.raises(NoTransactionError, match="begin a transaction"):
@@ -213,7 +213,7 @@ def test_autocommit(outbox_of, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_invalid_events(outbox_of, kind):
-    """One event that cannot be sent, and none is written; the message says which and why."""
+    """If one event is invalid, none is written, and the message says which and why."""
     outbox, dsn = outbox_of(kind)
     with SYNC[kind](outbox, dsn, False) as (connection, commit, _):
         bad = PartnerEvent(event(1).source, "a\0b", {})
@@ -227,7 +227,7 @@ def test_invalid_events(outbox_of, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_errors_show_no_payload(outbox_of, kind):
-    """A database that refuses is not asked to repeat what it was told."""
+    """An error of the database shows no payload."""
     outbox, dsn = outbox_of(kind)
     other = type(outbox)(outbox._path) if "sqlite" in kind else PostgresOutbox(dsn)
     secret = PartnerEvent(event(1).source, "t", {"secret": "canary"})
@@ -252,14 +252,14 @@ REFUSES = "BEFORE INSERT ON eventbridge_outbox"
 
 
 def test_nothing_to_add(file):
-    """No event is fine, and writes nothing."""
+    """Adding no event writes nothing."""
     with contextlib.closing(sqlite3.connect(file._path)) as connection:
         file.add(connection)
         assert not connection.in_transaction
 
 
-def test_transactions_of_ones_own(file, server, dsn):
-    """Autocommit with a transaction that was begun by hand is a transaction."""
+def test_transactions_begun_by_hand(file, server, dsn):
+    """A transaction that was begun by hand is accepted in autocommit mode."""
     with contextlib.closing(sqlite3.connect(file._path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         file.add(connection, event(1))
@@ -274,7 +274,7 @@ def test_transactions_of_ones_own(file, server, dsn):
 
 
 def test_other_cursors(server, dsn):
-    """An application's own cursor class or row type is no hindrance."""
+    """The application may use a cursor class of its own."""
     with psycopg.connect(dsn, cursor_factory=psycopg.RawCursor) as connection:
         server.add(connection, event(1))
     assert len(details(server)) == 1
@@ -282,7 +282,7 @@ def test_other_cursors(server, dsn):
 
 @pytest.mark.parametrize("given", [None, "postgresql://x", 5, object()])
 def test_unknown_connections(file, given):
-    """What is no connection is a TypeError that names those that are."""
+    """Anything but a connection is a TypeError that names the allowed ones."""
     with pytest.raises(TypeError, match="allowed: one of sqlite3, psycopg"):
         file.add(given, event(1))
     with pytest.raises(TypeError, match="allowed: one of asyncpg"):
@@ -290,7 +290,7 @@ def test_unknown_connections(file, given):
 
 
 def test_the_other_database(file, server, dsn):
-    """An outbox is in one database, and says so of a connection to another."""
+    """A connection to the other kind of database is refused by name."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         with pytest.raises(TypeError, match="to SQLite; allowed: one to PostgreSQL"):
             server.add(connection, event(1))
@@ -299,8 +299,8 @@ def test_the_other_database(file, server, dsn):
             file.add(connection, event(1))
 
 
-def test_the_other_world(file, server, dsn):
-    """A connection of the other world is a TypeError that names the other method."""
+def test_the_other_method(file, server, dsn):
+    """A connection for the other method is a TypeError that names the method for it."""
     with contextlib.closing(sqlite3.connect(file._path)) as connection:
         with pytest.raises(TypeError, match="add takes those of sqlite3"):
             asyncio.run(file.add_async(connection, event(1)))
@@ -389,7 +389,7 @@ ASYNC_KINDS = list(ASYNC)
 
 @pytest.mark.parametrize("kind", ASYNC_KINDS)
 def test_async_committed(outbox_of, kind):
-    """What was added is there after the commit, and not before; in its order, to the letter."""
+    """Added events appear at the commit and not before, in their order, exactly as given."""
     outbox, dsn = outbox_of(kind)
 
     async def main() -> None:
@@ -404,7 +404,7 @@ def test_async_committed(outbox_of, kind):
 
 @pytest.mark.parametrize("kind", ASYNC_KINDS)
 def test_async_rolled_back(outbox_of, kind):
-    """What was rolled back never was."""
+    """Events that were rolled back never appear."""
     outbox, dsn = outbox_of(kind)
 
     async def main() -> None:
@@ -418,7 +418,7 @@ def test_async_rolled_back(outbox_of, kind):
 
 @pytest.mark.parametrize("kind", ASYNC_KINDS)
 def test_async_autocommit(outbox_of, kind):
-    """A connection that commits each statement by itself is refused, and nothing is written."""
+    """A connection in autocommit mode is refused, and nothing is written."""
     outbox, dsn = outbox_of(kind)
 
     async def main() -> None:
@@ -434,7 +434,7 @@ def test_async_autocommit(outbox_of, kind):
 
 
 def test_the_current_span_is_kept(file, monkeypatch):
-    """With OpenTelemetry in use, a row says which span it belongs to."""
+    """With OpenTelemetry in use, a row keeps the span that is current when it is added."""
 
     class Context:
         is_valid, trace_id, span_id, trace_flags = True, 0xABC, 0xDEF, 1

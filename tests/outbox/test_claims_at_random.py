@@ -1,4 +1,4 @@
-"""Claims of two relays in any order, held against a model of leases."""
+"""Claims of two relays in any order, compared with a model of leases."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WAIT = 4.0
 
 @attrs.define
 class Row:
-    """What the model knows of a row: when it is due, who has it, and how often nobody settled it."""
+    """The model of a row: when it is due, who holds it, and how often it was not settled."""
 
     source: str
     due_at: float
@@ -104,7 +104,7 @@ class Claims(RuleBasedStateMachine):
         assert len(claim.rows) <= events
         assert len({row.id for row in claim.rows}) == len(claim.rows)
         suspects = [row for row in claim.rows if row.claims >= MAX_CLAIMS]
-        assert not suspects or len(claim.rows) == 1, "a suspicious row has company"
+        assert not suspects or len(claim.rows) == 1, "a suspicious row was claimed with others"
         sources = Counter(row.source for row in claim.rows)
         for row in claim.rows:
             known = self.rows[row.id]
@@ -114,7 +114,7 @@ class Claims(RuleBasedStateMachine):
                 known.claims, known.tries, known.maybe_sent,
             )  # fmt: skip
             if known.source in self.holds and not suspects:
-                assert sources[known.source] == 1, "more than one row tries a hold"
+                assert sources[known.source] == 1, "more than one row probes a hold"
         for row in claim.rows:
             known = self.rows[row.id]
             known.due_at, known.lease, known.claims = self.now + LEASE, claim.token, row.claims + 1
@@ -125,7 +125,7 @@ class Claims(RuleBasedStateMachine):
         return claim
 
     def _end_holds(self) -> None:
-        """Forget holds that ended without a row to try them: what the outbox does at a claim."""
+        """Forget holds that ended without a row to probe them, as the outbox does at a claim."""
         kept = {
             source
             for (source,) in self.connection.execute("SELECT source FROM eventbridge_outbox_hold")
@@ -193,7 +193,7 @@ TestClaims = pytest.mark.slow(Claims.TestCase)
 
 @pytest.mark.slow
 def test_a_row_that_kills_its_process(tmp_path):
-    """After five deaths it is a dead letter, alone; all of its neighbours are delivered."""
+    """After five deaths the row is a dead letter, and all of its neighbours are delivered."""
     now = 1e9
     with SqliteOutbox(tmp_path / "shop.db", clock=lambda: now) as outbox:
         outbox.create()
@@ -203,7 +203,7 @@ def test_a_row_that_kills_its_process(tmp_path):
         while (claim := outbox.claim(events=400, max_bytes=2**24, lease=LEASE)) is not None:
             events, unsent = sendable(claim.rows)
             if killer in events:
-                deaths += 1  # nobody settles it
+                deaths += 1  # it is never settled
                 now += LEASE
                 continue
             delivered += events

@@ -1,4 +1,4 @@
-"""A short drill on each database; `python -m tests.outbox.drill` is the long one."""
+"""A short drill on each database; `python -m tests.outbox.drill` runs the long one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.outbox.drill import drill, own_server, postgresql_database, sqlite_da
 @pytest.mark.slow
 @pytest.mark.process
 def test_on_sqlite():
-    """Killed and stopped, one relay loses nothing and invents nothing."""
+    """A relay that is killed and stopped loses no event and invents none."""
     with sqlite_database() as database:
         ledger = drill(database, events=2000, sources=30, kills=3, terms=1, seed=5)
     assert ledger.is_balanced, ledger
@@ -20,7 +20,7 @@ def test_on_sqlite():
 @pytest.mark.slow
 @pytest.mark.process
 def test_on_postgresql():
-    """Nor do two of them, whose server restarts in the middle."""
+    """Two relays whose server restarts midway lose no event and invent none."""
     with own_server() as (uri, restart), postgresql_database(uri, restart) as database:
         ledger = drill(database, events=2000, sources=30, kills=3, restarts=1, terms=1, seed=6)
     assert ledger.is_balanced, ledger

@@ -1,4 +1,4 @@
-"""What becomes of each row: the table of outcomes and fates, and how far a failure goes."""
+"""The fate of each row: the table of outcomes and fates, and how far a failure reaches."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def judged(*outcomes, rows=None, rules=RULES):
 
 
 def fate_of(outcome, rules=RULES, **values):
-    """The fate of a row beside one that was accepted, so that nothing is an outage."""
+    """The fate of a row beside an accepted one, so that no failure is an outage."""
     return judged(
         outcome, accepted(), rows=[row(1, "a", **values), row(2, "b")], rules=rules
     ).fates[0]
@@ -76,35 +76,35 @@ TABLE = {
 
 @pytest.mark.parametrize("name", TABLE)
 def test_fates(name):
-    """Each outcome has its fate."""
+    """Each outcome leads to its fate."""
     outcome, fate = TABLE[name]
     assert fate_of(outcome) == fate
 
 
-def test_tries_make_it_wait_longer():
-    """The backoff is asked with the number of tries, and bounded whatever it says."""
+def test_more_tries_wait_longer():
+    """The backoff gets the number of tries, and its result is bounded."""
     assert fate_of(exhausted(), tries=4).seconds == 50
     assert fate_of(exhausted(), tries=10**9).seconds == 640
 
 
 @pytest.mark.parametrize("wait", [lambda _: 1 / 0, lambda _: float("inf"), lambda _: -5])
-def test_a_backoff_of_nonsense(wait):
-    """A backoff that raises or says nonsense keeps no row from its fate."""
+def test_an_invalid_backoff(wait):
+    """A backoff that raises or returns nonsense is replaced or bounded."""
     from eventbridge_partner import ServiceError
 
     assert 0 <= backoff_after(1, ServiceError("X", "m", status=200), wait) <= 365 * 86400
 
 
 def test_max_age():
-    """What fails for a passing reason dies by its age, where there is one."""
+    """With a maximum age, a row that fails transiently becomes a dead letter at that age."""
     rules = Rules(RULES.backoff, max_age=60.0)
     assert fate_of(exhausted(), rules, age=59) == Later(10, "ThrottlingException", "words")
     for outcome in (exhausted(), lost(), rejected("SourcePending", attempts=0)):
         assert isinstance(fate_of(outcome, rules, age=60), Dead)
 
 
-def test_no_age_in_an_outage():
-    """An outage condemns nothing, however old it is."""
+def test_max_age_does_not_apply_in_an_outage():
+    """In an outage no row becomes a dead letter, however old it is."""
     rules = Rules(RULES.backoff, max_age=60.0)
     rows = [row(1, "a", age=1e6), row(2, "b", age=1e6)]
     found = judged(exhausted("TransportError"), exhausted("TransportError"), rows=rows, rules=rules)
@@ -112,7 +112,7 @@ def test_no_age_in_an_outage():
 
 
 def test_a_client_that_gives_too_few_outcomes():
-    """Of what a client of somebody else's says nothing, nobody knows whether it arrived."""
+    """If a client returns no outcome for an event, the event may have arrived."""
     found = judged(accepted(), rows=[row(1), row(2, "b")])
     assert found.fates[1] == Later(10, "Unconfirmed", "the client gave none", maybe_sent=True)
 
@@ -135,7 +135,7 @@ OUTAGES = [
 
 @pytest.mark.parametrize("outcome", OUTAGES, ids=lambda one: getattr(one, "code", "lost"))
 def test_an_outage(outcome):
-    """A claim that fails as a whole is given back as it is, and the relay pauses."""
+    """A claim that fails as a whole is put back unchanged, and the relay pauses."""
     found = judged(outcome, outcome, outcome)
     assert found.outage == getattr(outcome, "code", "Unconfirmed")
     assert {(fate.seconds, fate.is_try) for fate in found.fates} == {(0.0, False)}
@@ -143,13 +143,13 @@ def test_an_outage(outcome):
 
 
 def test_an_outage_of_mixed_failures():
-    """Whatever fails a whole claim is an outage, also if it does not fail in one way."""
+    """A claim that fails as a whole is an outage, even if its failures differ."""
     found = judged(exhausted("TransportError"), exhausted("HTTP 503"), lost())
     assert found.outage == "TransportError"
 
 
-def test_what_was_not_sent_is_no_witness():
-    """A dead letter of before sending, or a PENDING source, says nothing of an outage."""
+def test_unsent_rows_do_not_count_in_an_outage():
+    """Rows that were not sent say nothing about an outage."""
     rows = [row(1), row(2, "b"), row(3, "c")]
     found = judge(
         rows,
@@ -162,19 +162,19 @@ def test_what_was_not_sent_is_no_witness():
 
 
 def test_one_that_gets_through():
-    """Where one event gets through there is no outage."""
+    """If one event gets through, there is no outage."""
     found = judged(accepted(), exhausted("TransportError"), exhausted("TransportError"))
     assert found.outage is None
     assert [fate.seconds for fate in found.fates[1:]] == [10, 10]
 
 
 def test_a_rejected_entry_got_through():
-    """An entry that the service looked at says that it can be reached."""
+    """A rejected entry shows that the service can be reached."""
     assert judged(rejected(), exhausted("HTTP 503")).outage is None
 
 
-def test_a_source_that_is_throttled_for_itself():
-    """The rows of one source that fail for what may be its own reason hold up nobody else."""
+def test_one_throttled_source_is_held():
+    """If all rows of one source fail for a reason that may be its own, only it is held."""
     rows = [row(number, "noisy") for number in range(3)]
     found = judged(exhausted(), exhausted(), exhausted(), rows=rows)
     assert found.outage is None
@@ -183,15 +183,15 @@ def test_a_source_that_is_throttled_for_itself():
     assert {(fate.seconds, fate.is_try) for fate in found.fates} == {(0.0, False)}
 
 
-def test_one_row_that_fails_for_itself():
-    """A single row just waits longer each time."""
+def test_a_single_row_that_fails():
+    """A single row waits by its backoff."""
     found = judged(exhausted("InternalFailure"))
     assert (found.outage, found.troubled) == (None, {})
     assert found.fates[0].seconds == 10
 
 
 def test_one_source_in_an_outage():
-    """What fails whole requests is an outage, also if all rows are of one source."""
+    """A failure of whole requests is an outage, even if all rows are of one source."""
     assert judged(exhausted("TransportError"), rows=[row(1)]).outage == "TransportError"
 
 
@@ -208,7 +208,7 @@ def routed(a, b, c, rules=ROUTED):
 
 
 def test_a_region_that_is_down():
-    """One Region's outage holds its own sources, and the relay goes on with the others."""
+    """An outage of one Region holds its own sources, and the relay continues with the others."""
     found = routed(exhausted("HTTP 503"), exhausted("HTTP 503"), accepted())
     assert found.outage is None
     assert found.troubled == {"eu": ("HTTP 503", frozenset(list(REGIONS)[:2]))}
@@ -217,13 +217,13 @@ def test_a_region_that_is_down():
 
 
 def test_all_regions_are_down():
-    """What fails in every Region of a claim is an outage of all."""
+    """A failure in every Region of a claim is an outage as a whole."""
     found = routed(*[exhausted("TransportError")] * 3)
     assert (found.outage, found.troubled) == ("TransportError", {})
 
 
 def test_the_only_region_of_a_claim():
-    """A claim of one Region says nothing of the others."""
+    """A claim of one Region says nothing about the others."""
     rows = [row(1, "a"), row(2, "b")]
     found = judged(
         exhausted("TransportError"), exhausted("TransportError"), rows=rows, rules=ROUTED
@@ -233,7 +233,7 @@ def test_the_only_region_of_a_claim():
 
 
 def test_a_look_up_that_raises():
-    """A Region that cannot be looked up keeps no row from its fate."""
+    """A Region that cannot be looked up leaves no row without a fate."""
     rules = Rules(RULES.backoff, region_of=lambda source: REGIONS[f"no {source}"])
     assert len(routed(exhausted("HTTP 503"), lost(), accepted(), rules).fates) == 3
 
@@ -241,8 +241,8 @@ def test_a_look_up_that_raises():
 # ---------------------------------------------------------------- before sending
 
 
-def test_rows_that_are_no_events():
-    """What somebody changed by hand dies alone."""
+def test_rows_that_are_not_events():
+    """Rows that were changed by hand become dead letters alone."""
     rows = [
         row(1), row(2, detail="[]"), row(3, resources="nonsense"), row(4, resources='{"a": 1}'),
         row(5, time=1e30), row(6, time=float("nan")), row(7, source="x"), row(8, resources="[5]"),
@@ -254,8 +254,8 @@ def test_rows_that_are_no_events():
     )
 
 
-def test_a_row_that_kills():
-    """After three claims in company and two alone it is a dead letter, and not before."""
+def test_a_row_that_kills_its_process():
+    """A row is a dead letter after three claims with others and two alone, and not before."""
     events, fates = sendable([row(1, claims=4), row(2, claims=5)])
     assert len(events) == 1
     assert getattr(fates[1], "code", None) == "Unsettled"

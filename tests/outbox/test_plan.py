@@ -1,4 +1,4 @@
-"""A worker of a relay, step by step, on a clock of the test's own: pauses, the end, a lost database."""
+"""A relay's worker, step by step, on the test's own clock: pauses, its end, a lost database."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LEASE = 60.0
 
 
 class Worker:
-    """Drives a plan: answers what it is told to, and notes what was asked."""
+    """Drives a plan: answers its steps, and records what it asks."""
 
     def __init__(self, **settings):
         self.now = 0.0
@@ -61,7 +61,7 @@ class Worker:
         self.go(None)
 
     def go(self, value=None, error=None):
-        """Answer the step, and go on to the next that is not for the log."""
+        """Answer the step, and continue to the next one that is not for the log or the observer."""
         try:
             self.step = self.plan.throw(error) if error else self.plan.send(value)
             while isinstance(self.step, (Say, Tell)):
@@ -73,7 +73,7 @@ class Worker:
         return self.step
 
     def rest(self):
-        """Carry a rest out, and return its seconds."""
+        """Carry out a rest, and return its seconds."""
         assert isinstance(self.step, Rest), self.step
         seconds = self.step.seconds
         self.now += seconds
@@ -107,7 +107,7 @@ def down(code="TransportError"):
 
 
 def test_a_claim_from_beginning_to_end():
-    """Claim, send within half a lease, settle, and again."""
+    """A worker claims, sends within half a lease, settles, and claims again."""
     worker = Worker()
     worker.claim(row(1))
     assert (worker.step.seconds, len(worker.step.events)) == (LEASE / 2, 1)
@@ -118,7 +118,7 @@ def test_a_claim_from_beginning_to_end():
 
 
 def test_nothing_is_due():
-    """It looks again after about the time it was told, and not at the same moment as others."""
+    """The worker looks again after about the poll interval, with jitter."""
     seconds = set()
     worker = Worker()
     for _ in range(20):
@@ -131,7 +131,7 @@ def test_nothing_is_due():
 
 
 def test_pauses_in_an_outage():
-    """From 1 to 60 s, each twice the one before; each costs a claim of one request's worth."""
+    """Pauses double from 1 to 60 s, and each claim after one is of a single request's size."""
     worker = Worker()
     pauses, claimed = [], []
     for _ in range(9):
@@ -149,7 +149,7 @@ def test_pauses_in_an_outage():
 
 
 def test_the_end_of_an_outage():
-    """As soon as something gets through, it goes on as if nothing had been."""
+    """Once an event gets through, the worker continues as if there had been no outage."""
     worker = Worker()
     worker.claim(row(1))
     worker.outcomes(down())
@@ -167,7 +167,7 @@ def test_the_end_of_an_outage():
 
 
 def test_a_refused_event_ends_an_outage_too():
-    """A service that looks at an event can be reached, whatever it says of it."""
+    """A service that looks at an event can be reached, whatever its answer."""
     worker = Worker()
     worker.claim(row(1))
     worker.outcomes(down())
@@ -180,7 +180,7 @@ def test_a_refused_event_ends_an_outage_too():
 
 
 def test_workers_share_a_pause():
-    """What two workers sent before the same pause began makes it no longer."""
+    """A failure of a request sent before a pause began does not lengthen it."""
     pauses = Pauses()
     assert pauses.begin(None, sent_at=0.0, now=1.0) == 1
     assert pauses.begin(None, sent_at=0.5, now=1.2) == pytest.approx(0.8)
@@ -191,8 +191,8 @@ def test_workers_share_a_pause():
     assert pauses.left(None, 3.1) == 0
 
 
-def test_a_refused_key_condemns_nothing():
-    """Ten minutes of it put rows back as they were, again and again, and kill none."""
+def test_a_refused_key_makes_no_dead_letters():
+    """Ten minutes with a refused key put rows back unchanged, and make no dead letters."""
     worker = Worker()
     refused = Rejected("UnrecognizedClientException", "m", {}, 0, 1, of_request=True)
     while worker.now < 600:
@@ -203,8 +203,8 @@ def test_a_refused_key_condemns_nothing():
     assert worker.control.report.dead == 0
 
 
-def test_credentials_that_cannot_be_had():
-    """What the client raises before sending is an outage, in which nothing was sent."""
+def test_missing_credentials():
+    """An error of the client before sending is an outage, in which nothing was sent."""
     worker = Worker()
     worker.claim(row(1))
     worker.go(error=CredentialsError("none"))
@@ -214,7 +214,7 @@ def test_credentials_that_cannot_be_had():
 
 
 def test_a_client_with_a_bug():
-    """What the client raises otherwise may have come after sending; its text is not shown."""
+    """Any other exception of the client may have come after sending, and its text is not shown."""
     worker = Worker()
     worker.claim(row(1))
     worker.go(error=KeyError("canary"))
@@ -226,7 +226,7 @@ def test_a_client_with_a_bug():
 
 
 def test_pending_sources_are_held():
-    """The source of an event that a guard held back waits, once for all of its rows."""
+    """The source of an event that a guard held back is held once for all of its rows."""
     worker = Worker()
     worker.claim(row(1), row(2))
     held = Rejected("SourcePending", "m", {}, 0, 0)
@@ -237,8 +237,8 @@ def test_pending_sources_are_held():
     assert worker.step == Take(400)
 
 
-def test_a_source_that_fails_for_itself():
-    """It is held for longer each time, and nobody else waits."""
+def test_a_source_that_fails_alone_is_held():
+    """The source is held for longer each time, and no other source waits."""
     worker = Worker()
     seconds = []
     for _ in range(3):
@@ -256,7 +256,7 @@ def test_a_source_that_fails_for_itself():
 
 
 def test_a_database_that_is_gone():
-    """It tries again with longer pauses and never ends; what it says of it is said once a minute."""
+    """The worker retries after growing pauses, never ends, and logs when the outbox is back."""
     worker = Worker()
     rests = []
     for _ in range(8):
@@ -268,7 +268,7 @@ def test_a_database_that_is_gone():
 
 
 def test_a_settle_that_cannot_be_written():
-    """What became of a claim is kept until it can be written down."""
+    """The fates of a claim are kept until they can be written."""
     worker = Worker()
     worker.claim(row(1))
     worker.outcomes(accepted())
@@ -279,7 +279,7 @@ def test_a_settle_that_cannot_be_written():
 
 
 def test_stopped_without_a_database():
-    """Who stops a relay whose database is gone waits a quarter of a lease; the lease covers it."""
+    """A stopped worker retries for a quarter of a lease, and leaves the rest to the lease."""
     worker = Worker()
     worker.claim(row(1))
     worker.outcomes(accepted())
@@ -292,7 +292,7 @@ def test_stopped_without_a_database():
 
 
 def test_drain_raises():
-    """A drain of an outbox that cannot be used says so."""
+    """A drain of an outbox that cannot be used raises."""
     worker = Worker(drains=True)
     with pytest.raises(OutboxUnavailableError):
         worker.go(error=OutboxUnavailableError("refused"))
@@ -300,7 +300,7 @@ def test_drain_raises():
 
 
 def test_drain_raises_when_nothing_can_be_settled():
-    """It tries to write down what it sent, as long as the lease."""
+    """A drain retries to write what it sent for as long as the lease, and then raises."""
     worker = Worker(drains=True)
     worker.claim(row(1))
     worker.outcomes(accepted())
@@ -319,14 +319,14 @@ def test_drain_raises_when_nothing_can_be_settled():
 
 
 def test_drain_ends_when_nothing_is_due():
-    """Nothing due, nothing to wait for."""
+    """A drain ends once no row is due."""
     worker = Worker(drains=True)
     worker.claim()
     assert worker.is_over
 
 
 def test_drain_ends_in_an_outage():
-    """Without a time to end, an outage ends it, and the report says so."""
+    """Without a time limit, an outage ends a drain, and the report says so."""
     worker = Worker(drains=True)
     worker.claim(row(1))
     worker.outcomes(down())
@@ -335,8 +335,8 @@ def test_drain_ends_in_an_outage():
     assert worker.control.report.outage == "TransportError"
 
 
-def test_drain_goes_on_after_an_outage():
-    """With a time to end, it waits a pause out, and no longer than that."""
+def test_drain_continues_after_an_outage():
+    """With a time limit, a drain waits for pauses to end, but not beyond the limit."""
     worker = Worker(drains=True, until=4.5)
     for seconds in (1, 2):
         worker.claim(row(1))
@@ -350,8 +350,8 @@ def test_drain_goes_on_after_an_outage():
     assert worker.is_over
 
 
-def test_drain_of_so_many():
-    """It claims no more events than it was told, over all claims."""
+def test_drain_of_a_number_of_events():
+    """A drain with a number of events claims no more than that, over all claims."""
     worker = Worker(drains=True, events=3)
     assert worker.step == Take(3)
     worker.claim(row(1), row(2))
@@ -365,7 +365,7 @@ def test_drain_of_so_many():
 
 
 def test_stop():
-    """What is under way is finished, and nothing new is claimed."""
+    """A stopped worker settles what is in flight, and claims nothing new."""
     worker = Worker()
     worker.claim(row(1))
     worker.stopped = True
@@ -374,11 +374,11 @@ def test_stop():
     assert worker.is_over
 
 
-# ---------------------------------------------------------------- what is said
+# ---------------------------------------------------------------- the log
 
 
 def test_lost_rows_are_warned_about():
-    """Who sends what another relay may have sent says so."""
+    """Rows that another relay may have sent as well are warned about."""
     worker = Worker()
     worker.claim(row(1), row(2))
     worker.outcomes(accepted(), accepted())
@@ -389,7 +389,7 @@ def test_lost_rows_are_warned_about():
 
 
 def test_dead_letters_are_errors():
-    """An event that will not be sent again shows in the log, by its code alone."""
+    """A dead letter is an error in the log, with its code alone."""
     worker = Worker()
     worker.claim(row(1), row(2))
     worker.outcomes(accepted(), Rejected("MalformedDetail", "canary", {}, 1, 1))
@@ -397,8 +397,8 @@ def test_dead_letters_are_errors():
     assert worker.log == [(logging.ERROR, "1 event is a dead letter now (MalformedDetail)")]
 
 
-def test_two_who_keep_what_is_pending():
-    """A guard that parks under a relay is an error in the log."""
+def test_a_guard_that_parks_under_a_relay():
+    """A guard that parks events under a relay is reported, with the setting to use instead."""
     worker = Worker()
     worker.claim(row(1))
     worker.outcomes(Exhausted("SourceParked", "m", {}, 0, 0))
@@ -406,8 +406,8 @@ def test_two_who_keep_what_is_pending():
     assert 'on_pending="reject"' in worker.log[0][1]
 
 
-def test_a_row_that_kills_is_not_sent():
-    """A row that was claimed alone twice in vain dies without being sent again."""
+def test_a_row_that_kills_its_process_is_not_sent():
+    """A row that was claimed alone twice without being settled is not sent again."""
     worker = Worker()
     worker.claim(row(1, claims=5))
     (fate,) = worker.settle()

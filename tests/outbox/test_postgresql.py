@@ -1,4 +1,4 @@
-"""The outbox in PostgreSQL: what every outbox does, and what only this one meets."""
+"""The outbox in PostgreSQL: what every outbox does, and what only this one does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from eventbridge_partner.outbox._schema import Names
 from eventbridge_partner.outbox._statements import Statements
 from eventbridge_partner.outbox.contract import LEASE, OutboxContract, event
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]  # for PostgreSQL is started
+pytestmark = [pytest.mark.process, pytest.mark.slow]  # the tests start PostgreSQL
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def claim(outbox, events=400):
 
 
 def pass_time(dsn, seconds):
-    """Move everything that the database dates into the past."""
+    """Move every time in the database into the past."""
     by = f"interval '{seconds} seconds'"
     sql(
         dsn,
@@ -78,13 +78,13 @@ class TestContract(OutboxContract):
 
 
 def test_create_at_the_same_time(dsn):
-    """Of any number of `create` at once, one makes the tables and none fails."""
+    """Of several concurrent `create` calls, one makes the tables and none fails."""
     failures: list[Exception] = []
 
     def create() -> None:
         try:
             PostgresOutbox(dsn).create()
-        except Exception as error:  # noqa: BLE001  # whatever it is
+        except Exception as error:  # noqa: BLE001  # any failure
             failures.append(error)
 
     threads = [threading.Thread(target=create) for _ in range(6)]
@@ -97,7 +97,7 @@ def test_create_at_the_same_time(dsn):
 
 
 def test_no_tables(dsn):
-    """A database without an outbox is a clear error, for `add` too."""
+    """A database without an outbox is a clear error, from `add` too."""
     with pytest.raises(OutboxSchemaError, match="eventbridge-partner outbox create"):
         claim(PostgresOutbox(dsn))
     with pytest.raises(OutboxSchemaError, match="outbox create"):
@@ -108,7 +108,7 @@ def test_no_tables(dsn):
 
 
 def test_a_table_goes_missing(outbox):
-    """A table that somebody drops under a relay is a clear error."""
+    """A table that is dropped under a relay is a clear error."""
     assert claim(outbox) is None
     sql(outbox.dsn, "DROP TABLE eventbridge_outbox_hold")
     with pytest.raises(OutboxSchemaError, match="not all of it"):
@@ -128,7 +128,7 @@ def test_other_version(outbox, version, word):
 
 
 def test_upgrade(outbox):
-    """Tables of this version need none, and those of a newer release get none."""
+    """Tables of this version need no upgrade, and those of a newer release are refused."""
     outbox.upgrade()
     outbox.create()
     sql(outbox.dsn, "UPDATE eventbridge_outbox_version SET version = 9")
@@ -137,7 +137,7 @@ def test_upgrade(outbox):
 
 
 def test_schema_sql(dsn):
-    """The text of a migration makes the tables that `create` makes."""
+    """The SQL for a migration makes the tables that `create` makes."""
     outbox = PostgresOutbox(dsn)
     sql(dsn, outbox.schema_sql())
     assert outbox.stats().waiting == 0
@@ -145,8 +145,8 @@ def test_schema_sql(dsn):
     assert outbox.schema_sql(since=1) == ""
 
 
-def test_a_schema_and_a_table_of_ones_own(outbox, postgresql):
-    """Tables may be in a schema that no search path names."""
+def test_a_custom_schema_and_table(outbox, postgresql):
+    """Tables may be in a schema outside the search path."""
     schema = outbox.dsn.partition("search_path=")[2].rstrip("'")
     other = PostgresOutbox(postgresql, table="mine", schema=schema)
     other.create()
@@ -159,7 +159,7 @@ def test_a_schema_and_a_table_of_ones_own(outbox, postgresql):
 
 
 def test_collation(outbox):
-    """Sources rotate by their bytes, whatever the database's collation is."""
+    """Sources rotate in byte order, whatever the database's collation."""
     names = ["b", "B", "a_", "a-", "a.", "Z", "z", "a", "A9"]
     put(outbox, *(event(0, name) for name in names))
     claimed = [row.source for _ in names for row in claim(outbox, 1).rows]
@@ -182,7 +182,7 @@ def fill(dsn, rows, sources):
 
 @pytest.mark.parametrize("state", STATES)
 def test_plans_do_not_depend_on_statistics(outbox, state):
-    """A claim and a settle use indexes alone, whatever the table was when it was analysed."""
+    """Claims and settles use indexes alone, whatever the table held when it was analysed."""
     dsn = outbox.dsn
     sql(dsn, "ALTER TABLE eventbridge_outbox SET (autovacuum_enabled = false)")
     if state == STATES[1]:
@@ -224,7 +224,7 @@ def test_plans_do_not_depend_on_statistics(outbox, state):
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_claim_walks_no_further_than_it_has_to(outbox, state):
+def test_a_claim_reads_no_more_sources_than_it_needs(outbox, state):
     """A claim of a few events looks at a few sources, in their order."""
     dsn = outbox.dsn
     sql(dsn, "ALTER TABLE eventbridge_outbox SET (autovacuum_enabled = false)")
@@ -269,7 +269,7 @@ def test_many_sources_that_are_not_due(outbox):
 
 
 def test_concurrent_claims_share_no_row(outbox):
-    """Any number of relays claim at the same time, each row once."""
+    """Relays that claim at the same time claim each row once."""
     fill(outbox.dsn, 4000, 50)
     taken: list[int] = []
     failures: list[Exception] = []
@@ -280,7 +280,7 @@ def test_concurrent_claims_share_no_row(outbox):
                 while (got := claim(mine, 100)) is not None:
                     taken.extend(row.id for row in got.rows)
                     mine.settle(got, [Gone()] * len(got.rows))
-            except Exception as error:  # noqa: BLE001  # whatever it is
+            except Exception as error:  # noqa: BLE001  # any failure
                 failures.append(error)
 
     threads = [threading.Thread(target=relay) for _ in range(4)]
@@ -290,13 +290,13 @@ def test_concurrent_claims_share_no_row(outbox):
         thread.join()
     assert failures == []
     assert len(taken) == len(set(taken))
-    while (got := claim(outbox)) is not None:  # what others had locked at the end
+    while (got := claim(outbox)) is not None:  # rows that others had locked at the end
         taken.extend(row.id for row in got.rows)
     assert len(taken) == 4000
 
 
 def test_one_probe_for_all_relays(outbox):
-    """Of several relays, one tries a hold that has ended."""
+    """Only one of several relays probes a hold that has ended."""
     put(outbox, *(event(number, "held") for number in range(9)))
     outbox.hold(event(1, "held").source, seconds=0.01)
     time.sleep(0.02)
@@ -313,7 +313,7 @@ def with_setting(dsn, setting):
 
 
 def test_isolation(outbox):
-    """Claims are READ COMMITTED whatever the role's default is."""
+    """Claims are READ COMMITTED whatever the role's default."""
     strict = with_setting(outbox.dsn, "default_transaction_isolation=serializable")
     seen: list[str] = []
 
@@ -327,19 +327,19 @@ def test_isolation(outbox):
     assert seen == ["read committed"]
 
 
-# ---------------------------------------------------------------- trouble
+# ---------------------------------------------------------------- failures
 
 
 def test_the_server_is_away():
-    """No server is a clear error that shows no password."""
+    """An unreachable server is a clear error that shows no password."""
     outbox = PostgresOutbox("postgresql://me:canary@127.0.0.1:1/db")
     with pytest.raises(OutboxUnavailableError, match="refused") as raised:
         outbox.stats()
     assert "canary" not in str(raised.value) + repr(outbox)
 
 
-def test_connections_that_were_cut(outbox):
-    """A connection that the server closed while nobody used it is replaced."""
+def test_a_connection_that_was_cut_is_replaced(outbox):
+    """An idle connection that the server closed is replaced."""
     put(outbox, event(1))
     outbox.stats()
     cut = outbox._run(lambda cursor: cursor.connection.info.backend_pid)
@@ -348,7 +348,7 @@ def test_connections_that_were_cut(outbox):
 
 
 def test_no_password_in_errors():
-    """What is wrong with a connection string is said without it."""
+    """An invalid connection string is reported without being shown."""
     outbox = PostgresOutbox("host=localhost password=canary canary2")
     with pytest.raises(ConfigurationError, match="not a connection string") as raised:
         outbox.stats()
@@ -357,13 +357,13 @@ def test_no_password_in_errors():
 
 
 def test_no_database():
-    """An outbox that is only added to has no database, and says so."""
+    """An outbox without a database can only be added to, and says so."""
     with pytest.raises(ConfigurationError, match="has no database"):
         PostgresOutbox().stats()
 
 
 def test_read_only(outbox):
-    """A server that takes no writes is a clear error."""
+    """A read-only server is a clear error."""
     put(outbox, event(1))
     other = PostgresOutbox(with_setting(outbox.dsn, "default_transaction_read_only=on"))
     with pytest.raises(OutboxUnavailableError, match="ReadOnlySqlTransaction"):
@@ -388,8 +388,8 @@ def test_after_a_fork(outbox):
     assert outbox.stats().waiting == 1
 
 
-def test_what_cannot_be_stored_of_a_message(outbox):
-    """A message with NUL or half a character does not keep a row from dying."""
+def test_a_message_that_cannot_be_stored_as_it_is(outbox):
+    """A message with NUL or half a character can still be stored."""
     put(outbox, event(1))
     outbox.settle(claim(outbox), [Dead("X", "a\0b\ud800c")])
     (dead,) = outbox.dead_letters()
@@ -400,7 +400,7 @@ def test_what_cannot_be_stored_of_a_message(outbox):
 
 
 def test_a_function_that_connects(outbox):
-    """A connection of the application's making is used, whatever it is set to."""
+    """A connection that the application makes is used, whatever its settings."""
     from psycopg.rows import dict_row
 
     put(outbox, event(1))
@@ -416,7 +416,7 @@ def test_a_function_that_connects(outbox):
 
 
 def test_an_engine(outbox):
-    """An Engine of SQLAlchemy's on psycopg connects, and keeps none of these connections."""
+    """An SQLAlchemy engine on psycopg connects, and keeps none of these connections."""
     import sqlalchemy
 
     put(outbox, event(1))
@@ -432,15 +432,15 @@ def test_an_engine(outbox):
 # ---------------------------------------------------------------- waiting
 
 
-def test_a_commit_wakes_who_listens(outbox):
-    """With `notify` and `listen`, nobody waits for the next look."""
+def test_a_commit_wakes_a_listening_relay(outbox):
+    """With `notify` and `listen`, a commit ends the wait for the next poll."""
     with (
         PostgresOutbox(outbox.dsn, listen=True) as relay,
         psycopg.connect(outbox.dsn) as connection,
     ):
         assert claim(relay) is None
         relay.wait(0.0)
-        relay.wait(20.0)  # rung once when it listens
+        relay.wait(20.0)  # returns at once when it begins to listen
         assert claim(relay) is None
         PostgresOutbox(notify=True).add(connection, event(1))
         threading.Timer(0.1, connection.commit).start()
@@ -451,7 +451,7 @@ def test_a_commit_wakes_who_listens(outbox):
 
 
 def test_silence_is_noticed(outbox, caplog, monkeypatch):
-    """Where no notification comes through, the log says so once and the relay polls."""
+    """If no notification arrives, the log says so and the relay polls."""
     monkeypatch.setattr("eventbridge_partner.outbox._postgresql._LISTEN_PATIENCE", 0.05)
 
     class Deaf(PostgresOutbox):
@@ -472,7 +472,7 @@ def test_silence_is_noticed(outbox, caplog, monkeypatch):
 
 
 def test_stats(outbox):
-    """What waits, what is due, leased, dead and held."""
+    """Stats count rows that wait, are due, are leased or are dead, and held sources."""
     put(outbox, *(event(number, f"c{number}") for number in range(6)))
     pass_time(outbox.dsn, 10)
     taken = claim(outbox, 3)
@@ -486,7 +486,7 @@ def test_stats(outbox):
 
 
 def test_an_old_snapshot_is_named(outbox):
-    """What keeps autovacuum from its work shows."""
+    """The snapshot that keeps autovacuum from working shows in the stats."""
     with psycopg.connect(outbox.dsn) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         ((began,),) = connection.execute("SELECT now()").fetchall()
@@ -494,7 +494,7 @@ def test_an_old_snapshot_is_named(outbox):
 
 
 def test_estimates(outbox, monkeypatch):
-    """Of many rows, figures are estimates and say so."""
+    """With many rows, figures are estimates, and marked as such."""
     fill(outbox.dsn, 3000, 3)
     sql(outbox.dsn, "ANALYZE eventbridge_outbox")
     monkeypatch.setattr("eventbridge_partner.outbox._postgresql._COUNTED_ROWS", 1000)
@@ -509,7 +509,7 @@ def bury(outbox, *events, code="X"):
 
 
 def test_dead_letters(outbox):
-    """They keep everything, and are shown newest first, page by page, without their payload."""
+    """Dead letters keep every member, come page by page, and hide their payload in a repr."""
     at = datetime.datetime(2024, 5, 1, 12, 0, 0, 250_000, tzinfo=datetime.UTC)
     first = PartnerEvent(
         event(1).source, "t", {"secret": "canary"}, resources=["arn:a", "é\0"], time=at
@@ -530,7 +530,7 @@ def test_dead_letters(outbox):
 
 
 def test_redrive_and_purge(outbox):
-    """Dead letters go back as new rows, or for good, those that were chosen."""
+    """The dead letters chosen are put back as new rows, or deleted for good."""
     bury(outbox, *map(event, range(4)))
     bury(outbox, event(9, "other"), code="Y")
     ids = sorted(one.id for one in outbox.dead_letters())

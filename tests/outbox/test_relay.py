@@ -66,7 +66,7 @@ def numbers(service):
 
 
 class running:
-    """A relay that runs in a thread; a block ends it."""
+    """Runs a relay in a thread; the end of the block stops it."""
 
     def __init__(self, relay):
         self.relay, self.reports = relay, []
@@ -86,7 +86,7 @@ class running:
 
 
 def test_drain(outbox, client, service):
-    """Every event is sent once, and nothing is left of it."""
+    """Every event is sent once, and no row is left."""
     put(outbox, *(event(number, f"c{number % 7}") for number in range(1000)))
     report = Relay(outbox, client).drain()
     assert (report.accepted, report.dead, report.later, report.lost) == (1000, 0, 0, 0)
@@ -115,7 +115,7 @@ def test_each_entry_has_its_own_fate(outbox, client, service):
 
 
 def test_lost_answers(outbox, client, service):
-    """What may have arrived is sent again, and says so; nothing is lost."""
+    """Events that may have arrived are marked and sent again, and none is lost."""
     put(outbox, *(event(number, f"c{number % 3}") for number in range(40)))
     service.play(LoseAnswer(times=1))
     relay = Relay(outbox, client, workers=1, claim_events=40, backoff=lambda _: 0.05)
@@ -128,8 +128,8 @@ def test_lost_answers(outbox, client, service):
     assert sum(numbers(service).values()) == 60
 
 
-def test_a_row_that_somebody_changed(outbox, client, service):
-    """It dies alone, and its neighbours go out."""
+def test_a_row_that_was_changed_by_hand(outbox, client, service):
+    """The row becomes a dead letter alone, and its neighbours are sent."""
     put(outbox, *map(event, range(5)))
     sql(outbox, "UPDATE eventbridge_outbox SET detail = 'canary' WHERE id = 3")
     assert Relay(outbox, client).drain().accepted == 4
@@ -139,7 +139,7 @@ def test_a_row_that_somebody_changed(outbox, client, service):
 
 
 def test_several_regions(outbox, service, client):
-    """A router sends each event to the Region of its source; one without a Region dies."""
+    """A router's events are sent, and one without a Region becomes a dead letter."""
     regions = {event(1, "east").source: service.region, event(2, "west").source: service.region}
     put(outbox, event(1, "east"), event(2, "west"), event(3, "nowhere"))
     report = Relay(outbox, RegionRouter(client, regions)).drain()
@@ -148,7 +148,7 @@ def test_several_regions(outbox, service, client):
 
 
 def test_a_look_up_that_raises_for_one_source(outbox, service, client):
-    """It costs its neighbours a while, and never holds them up for good."""
+    """Neighbours of the source are delayed, but still delivered."""
     regions = {event(0, f"c{number}").source: service.region for number in range(9)}
     put(outbox, event(0, "unknown"), *(event(n, f"c{n % 9}") for n in range(1, 91)))
     router = RegionRouter(client, regions.__getitem__)
@@ -162,7 +162,7 @@ def test_a_look_up_that_raises_for_one_source(outbox, service, client):
 
 
 def test_a_refused_key(outbox, client, service):
-    """Nothing dies for who we are; a claim is given back, and when it is mended all arrive."""
+    """A refused key makes no dead letters: the claim is put back, and sent once the key works."""
     put(outbox, *(event(number, f"c{number % 50}") for number in range(2000)))
     service.play(FailRequest("UnrecognizedClientException", 403, times=None))
     relay = Relay(outbox, client)
@@ -177,8 +177,8 @@ def test_a_refused_key(outbox, client, service):
 
 
 @pytest.mark.slow
-def test_an_outage_is_said_once(outbox, client, service, caplog):
-    """However many claims fail, one error in the log; and the relay goes on by itself."""
+def test_an_outage_is_logged_once(outbox, client, service, caplog):
+    """However many claims fail, the log has one error, and the relay continues by itself."""
     put(outbox, *(event(number, f"c{number % 5}") for number in range(100)))
     service.play(FailRequest("ServiceUnavailable", 503, times=2))
     with running(Relay(outbox, client, workers=1, claim_events=20)):
@@ -189,7 +189,7 @@ def test_an_outage_is_said_once(outbox, client, service, caplog):
 
 
 def test_no_credentials(outbox, service, tmp_path):
-    """A client that has nothing to sign with is an outage."""
+    """A client without credentials is an outage."""
     put(outbox, event(1))
     with PartnerEventsClient(service.region, transport=service.transport()) as nobody:
         report = Relay(outbox, nobody).drain()
@@ -198,7 +198,7 @@ def test_no_credentials(outbox, service, tmp_path):
 
 @pytest.mark.slow
 def test_the_database_is_away(outbox, client, service, caplog):
-    """A relay waits for its database, says so once, and goes on."""
+    """A running relay waits for its database, and a drain raises."""
     put(outbox, event(1))
 
     class Flaky(SqliteOutbox):
@@ -220,7 +220,7 @@ def test_the_database_is_away(outbox, client, service, caplog):
 
 
 def test_no_tables(tmp_path, client):
-    """A drain of a database without an outbox says which command makes one."""
+    """A drain of a database without an outbox names the command that creates one."""
     with pytest.raises(OutboxSchemaError, match="outbox create"):
         Relay(SqliteOutbox(tmp_path / "none.db"), client).drain()
 
@@ -229,7 +229,7 @@ def test_no_tables(tmp_path, client):
 
 
 def test_a_pending_source(outbox, client, service):
-    """Its events wait and cost one row for each hold; when it is ACTIVE, all arrive."""
+    """Its events wait and cost one row for each hold, and all arrive once it is ACTIVE."""
     pending, active = event(0, "pending").source, event(0, "active").source
     for source in (pending, active):
         client.sources.create(source, account=ACCOUNT)
@@ -256,7 +256,7 @@ def test_a_pending_source(outbox, client, service):
 
 
 def test_run_until_stopped(outbox, client, service):
-    """It sends what comes, and ends when it is told to."""
+    """A running relay sends events as they come, and ends when it is stopped."""
     with running(Relay(outbox, client, poll=0.01)) as relay:
         for number in range(5):
             put(outbox, event(number))
@@ -267,8 +267,8 @@ def test_run_until_stopped(outbox, client, service):
     assert not relay.relay.is_alive
 
 
-def test_stop_wakes_who_sleeps(outbox, client):
-    """Nobody waits for the end of a poll or a pause."""
+def test_stop_wakes_a_waiting_relay(outbox, client):
+    """A stop ends the wait for the next poll."""
     relay = Relay(outbox, client, poll=1000.0)
     with running(relay):
         until(lambda: len(outbox._bell._waiting) == 2)
@@ -278,7 +278,7 @@ def test_stop_wakes_who_sleeps(outbox, client):
 
 
 def test_stop_before_run(outbox, client):
-    """A relay that was stopped does nothing."""
+    """A relay that was stopped before it runs claims nothing."""
     put(outbox, event(1))
     relay = Relay(outbox, client)
     relay.stop()
@@ -288,13 +288,13 @@ def test_stop_before_run(outbox, client):
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_a_signal_that_wakes_nobody(outbox, client):
-    """A signal that interrupts no wait, as one just before it, is seen all the same."""
+def test_a_signal_that_interrupts_no_wait(outbox, client):
+    """A signal that does not interrupt the main thread's wait is seen all the same."""
     put(outbox, event(1))
 
     class Signalled:
         def put_events(self, events, *, deadline=None):
-            # Taken by this thread, it leaves the main thread in its wait.
+            # Handled on this thread, the signal leaves the main thread waiting.
             signal.pthread_kill(threading.get_ident(), signal.SIGINT)
             return client.put_events(events, deadline=deadline)
 
@@ -311,7 +311,7 @@ def test_a_signal_that_wakes_nobody(outbox, client):
 
 @pytest.mark.process
 def test_a_signal_in_the_middle(outbox, client, service):
-    """What a signal handler raises passes through, after what is under way was settled."""
+    """A signal handler's exception passes through after claims in flight are settled."""
     put(outbox, *map(event, range(200)))
     release = threading.Event()
 
@@ -337,7 +337,7 @@ def test_a_signal_in_the_middle(outbox, client, service):
 
 
 def test_a_worker_that_hangs(outbox, client, monkeypatch):
-    """A worker whose step does not end is no sign of life; one that rests is."""
+    """A relay with a worker stuck in a step is not alive."""
     now = time.monotonic()
     monkeypatch.setattr("eventbridge_partner.outbox._relay.monotonic", lambda: now)
     entered, leave = threading.Event(), threading.Event()
@@ -358,7 +358,7 @@ def test_a_worker_that_hangs(outbox, client, monkeypatch):
 
 
 def test_drain_in_time(outbox, client):
-    """A drain with seconds ends in time, with what is under way finished."""
+    """A drain with a time limit ends in time, and settles what is in flight."""
     put(outbox, *map(event, range(4000)))
     report = Relay(outbox, client, claim_events=20).drain(seconds=0.05)
     assert report.claims
@@ -368,8 +368,8 @@ def test_drain_in_time(outbox, client):
 
 
 @pytest.mark.slow
-def test_a_worker_that_cannot_go_on(outbox, client, service, caplog):
-    """Whatever an outbox of somebody else's raises, a relay that runs goes on."""
+def test_a_worker_continues_after_any_exception(outbox, client, service, caplog):
+    """An unknown exception of the outbox is logged, and the relay continues."""
     put(outbox, event(1))
 
     class Strange(SqliteOutbox):
@@ -387,11 +387,11 @@ def test_a_worker_that_cannot_go_on(outbox, client, service, caplog):
     assert "canary" not in caplog.text
 
 
-# ---------------------------------------------------------------- what is told
+# ---------------------------------------------------------------- observations and logs
 
 
 def test_the_observer(outbox, client):
-    """It is told of each claim; if it raises, that is logged and changes nothing."""
+    """The observer is told of each claim."""
     put(outbox, *map(event, range(30)))
     told: list[Any] = []
     Relay(outbox, client, claim_events=20, workers=1, observe=told.append).drain()
@@ -401,7 +401,7 @@ def test_the_observer(outbox, client):
 
 
 def test_an_observer_that_raises(outbox, client, caplog):
-    """It is logged by its type, and the relay goes on."""
+    """The exception is logged by its type, and the relay continues."""
     put(outbox, *map(event, range(30)))
 
     def observe(_):
@@ -435,7 +435,7 @@ def test_the_log_says_that_the_relay_retries(outbox, client, service, caplog, is
 
 
 def test_no_payload_in_logs(outbox, client, service, caplog):
-    """Nothing of an event shows in a log line or a repr, whatever becomes of it."""
+    """No log line and no repr shows a payload, whatever happens to the event."""
     caplog.set_level(logging.DEBUG)
     put(outbox, *(event(number, padding=10) for number in range(40)))
     sql(outbox, "UPDATE eventbridge_outbox SET detail = replace(detail, 'xxxx', 'canary')")
@@ -456,13 +456,13 @@ def test_no_payload_in_logs(outbox, client, service, caplog):
     ],
 )  # fmt: skip
 def test_settings(outbox, client, wrong):
-    """A number that cannot work is refused with its name."""
+    """An invalid number is refused by its name."""
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):
         Relay(outbox, client, **wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"seconds": 0}, {"events": 0}])
 def test_drain_settings(outbox, client, wrong):
-    """So are those of a drain."""
+    """An invalid limit of a drain is refused."""
     with pytest.raises(ValueError, match="allowed: a number above 0"):
         Relay(outbox, client).drain(**wrong)

@@ -1,4 +1,4 @@
-"""The relay on PostgreSQL, under a backlog: a refused key, and a customer PENDING for a day."""
+"""The relay on PostgreSQL, with a backlog: a refused key, and a customer PENDING for a day."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eventbridge_partner.outbox import PostgresOutbox, Relay
 from eventbridge_partner.testing import FailRequest, FakeEventBridge
 from tests.patience import SOON, until
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]  # for PostgreSQL is started
+pytestmark = [pytest.mark.process, pytest.mark.slow]  # the tests start PostgreSQL
 
 ACCOUNT = "123456789012"
 PENDING = "aws.partner/example.com.test/customer-0"
@@ -56,7 +56,7 @@ def fill(dsn, rows, sources):
 
 
 def test_a_refused_key_under_a_backlog(outbox, client, service, dsn, caplog):
-    """Each pause costs a claim for each worker at most; one error; all arrive when it is mended."""
+    """Each worker's claims shrink to one request after the first, and all events arrive."""
     fill(dsn, 20_000, 100)
     service.play(FailRequest("UnrecognizedClientException", 403, times=None))
     relay = Relay(outbox, client)
@@ -81,7 +81,7 @@ def test_a_refused_key_under_a_backlog(outbox, client, service, dsn, caplog):
 
 
 def test_a_customer_pending_for_a_day(outbox, client, service, dsn):
-    """Each hold that ends costs one claimed row of the customer's, and never its backlog."""
+    """Each hold that ends costs one claimed row of the customer, and never its backlog."""
     for number in range(3):
         name = f"aws.partner/example.com.test/customer-{number}"
         client.sources.create(name, account=ACCOUNT)

@@ -1,4 +1,4 @@
-"""The recipes: each framework, scheduler and supervisor that the docs show, run as they show it."""
+"""Each framework, scheduler and supervisor in the docs works as they show it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from eventbridge_partner.outbox.contract import event
 from eventbridge_partner.testing import FakeEventBridge
 from tests.patience import until
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]  # for PostgreSQL is started
+pytestmark = [pytest.mark.process, pytest.mark.slow]  # the tests start PostgreSQL
 
 EXAMPLES = Path(__file__).parents[2] / "examples/outbox"
 
@@ -41,7 +41,7 @@ def outbox(conninfo):
 
 @pytest.fixture
 def service(monkeypatch):
-    """A service to which the environment points, as it does in production."""
+    """A service that the environment points to, as in production."""
     service = FakeEventBridge()
     with service.serve() as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", server.url)
@@ -52,7 +52,7 @@ def service(monkeypatch):
 
 
 def example(name):
-    """Import an example anew, with the environment of this moment."""
+    """Import an example afresh, with the current environment."""
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -72,11 +72,11 @@ def fill(outbox, count):
 
 
 def test_procrastinate(outbox, service, conninfo, monkeypatch):
-    """One periodic task drains the outbox, in a worker of procrastinate's on the same database."""
+    """One periodic task drains the outbox, in a procrastinate worker on the same database."""
     monkeypatch.setenv("DATABASE_URL", conninfo)
     fill(outbox, 1000)
     shop = example("procrastinate_app")
-    # A worker of procrastinate's may only use an asynchronous connector; deferring may use any.
+    # A procrastinate worker needs an asynchronous connector; deferring works with any.
     with shop.app.open():
         shop.app.schema_manager.apply_schema()
         assert [task.cron for task in shop.app.periodic_registry.periodic_tasks.values()] == [
@@ -90,7 +90,7 @@ def test_procrastinate(outbox, service, conninfo, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_celery(outbox, service, conninfo, monkeypatch):
-    """The task that beat sends drains the outbox, in a worker of Celery's."""
+    """The task that beat sends drains the outbox, in a Celery worker."""
     from celery.beat import Scheduler
     from celery.contrib.testing.worker import start_worker
 
@@ -112,7 +112,7 @@ def test_celery(outbox, service, conninfo, monkeypatch):
 
 
 def test_flask(outbox, service, conninfo, monkeypatch):
-    """An order and its event are there together, or neither of them is."""
+    """An order and its event are stored together, or not at all."""
     monkeypatch.setenv("DATABASE_URL", conninfo)
     outbox.create()
     with psycopg.connect(conninfo) as connection:
@@ -125,7 +125,7 @@ def test_flask(outbox, service, conninfo, monkeypatch):
 
 
 def test_fastapi(outbox, service, database, monkeypatch):
-    """An order and its event are there together, or neither of them is."""
+    """An order and its event are stored together, or not at all."""
     url = "postgresql+asyncpg://{user}@/{dbname}?host={host}".format(**database)
     monkeypatch.setenv("DATABASE_URL", url)
     outbox.create()
@@ -146,7 +146,7 @@ def test_fastapi(outbox, service, database, monkeypatch):
 
 
 async def post(app, path):
-    """Send an ASGI application a request without a body, and return the status of its answer."""
+    """Send an empty request to an ASGI application, and return the status of its answer."""
     answers = []
 
     async def receive():
@@ -162,7 +162,7 @@ async def post(app, path):
 
 @pytest.mark.process
 def test_django(outbox, service, database, monkeypatch):
-    """A migration makes the outbox, and an order and its event are there together."""
+    """A migration makes the outbox, and an order and its event are stored together."""
     settings = {"PGHOST": "host", "PGUSER": "user", "PGDATABASE": "dbname"}
     environment = os.environ | {name: database[part] for name, part in settings.items()}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
@@ -269,7 +269,7 @@ def test_alembic(outbox, database, tmp_path):
 
 
 def test_systemd():
-    """The unit starts a relay with options that there are, and gives it time to end."""
+    """The unit starts a relay with valid options, and gives it time to end."""
     unit = configparser.ConfigParser(strict=True, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read(EXAMPLES / "eventbridge-relay@.service")
@@ -283,7 +283,7 @@ def test_systemd():
 
 
 def test_kubernetes():
-    """The manifest starts a relay with options that there are, and gives it time to end."""
+    """The manifest starts a relay with valid options, and gives it time to end."""
     manifest = yaml.safe_load((EXAMPLES / "relay.yaml").read_text())
     pod = manifest["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -302,7 +302,7 @@ def test_kubernetes():
 @pytest.mark.process
 @pytest.mark.parametrize(("age", "status"), [(0, 0), (200, 1)])
 def test_the_probe_of_the_manifest(tmp_path, age, status):
-    """Its shell command tells a fresh heartbeat from an old one."""
+    """The probe's shell command tells a fresh heartbeat from an old one."""
     manifest = yaml.safe_load((EXAMPLES / "relay.yaml").read_text())
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
     shell, option, probe = container["livenessProbe"]["exec"]["command"]

@@ -1,4 +1,4 @@
-"""The outbox in a SQLite file: what every outbox does, and what only this one meets."""
+"""The outbox in a SQLite file: what every outbox does, and what only this one does."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ def test_create_again(outbox, path):
 
 
 def test_create_at_the_same_time(path):
-    """Of any number of `create` at once, one makes the tables and none fails."""
+    """Of several concurrent `create` calls, one makes the tables and none fails."""
     failures: list[Exception] = []
 
     def create() -> None:
         try:
             SqliteOutbox(path).create()
-        except Exception as error:  # noqa: BLE001  # whatever it is
+        except Exception as error:  # noqa: BLE001  # any failure
             failures.append(error)
 
     threads = [threading.Thread(target=create) for _ in range(8)]
@@ -101,14 +101,14 @@ def test_create_at_the_same_time(path):
 
 
 def test_no_file(path):
-    """A file that is not there is not made by looking, and the message names the command."""
+    """A missing file is not created by reading, and the message names the command."""
     with pytest.raises(OutboxSchemaError, match="eventbridge-partner outbox create"):
         SqliteOutbox(path).stats()
     assert not path.exists()
 
 
 def test_no_tables(path):
-    """A database of something else has no outbox."""
+    """A database without an outbox is a clear error, from `add` too."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE orders (id)")
     with pytest.raises(OutboxSchemaError, match="outbox create"):
@@ -132,7 +132,7 @@ def test_other_version(outbox, path, version, word):
 
 
 def test_upgrade(outbox, path):
-    """There is nothing to do for tables of this version, and no upgrade of what is not there."""
+    """Tables of this version need no upgrade, and missing tables cannot be upgraded."""
     outbox.upgrade()
     with pytest.raises(OutboxSchemaError, match="outbox create"):
         SqliteOutbox(path, table="other").upgrade()
@@ -141,7 +141,7 @@ def test_upgrade(outbox, path):
 
 
 def test_upgrade_refuses_newer(outbox, path):
-    """Tables of a newer release are left as they are."""
+    """Tables of a newer release are refused."""
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE eventbridge_outbox_version SET version = 7")
     with pytest.raises(OutboxSchemaError, match="version 7"):
@@ -149,7 +149,7 @@ def test_upgrade_refuses_newer(outbox, path):
 
 
 def test_schema_sql(path):
-    """The text of a migration makes the tables that `create` makes."""
+    """The SQL for a migration makes the tables that `create` makes."""
     outbox = SqliteOutbox(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.executescript(outbox.schema_sql())
@@ -169,18 +169,18 @@ def test_table_names(path, table):
 
 
 def test_two_outboxes_in_a_file(outbox, path):
-    """Tables of another name are another outbox."""
+    """Tables with another name are another outbox."""
     other = SqliteOutbox(path, table="other_outbox")
     other.create()
     put(other, path, event(1))
     assert (outbox.stats().waiting, other.stats().waiting) == (0, 1)
 
 
-# ---------------------------------------------------------------- trouble
+# ---------------------------------------------------------------- failures
 
 
 def test_read_only_file(outbox, path):
-    """A file that cannot be written is a clear error, whoever runs this."""
+    """A read-only file is a clear error."""
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         outbox.add(connection, event(1))
 
@@ -194,7 +194,7 @@ def test_read_only_file(outbox, path):
 
 
 def test_disk_full(outbox, path):
-    """A full disk is a clear error, nothing is half done, and it goes on when there is room."""
+    """A full disk is a clear error, nothing is half done, and a later settle succeeds."""
     put(outbox, path, *(event(number, padding=400) for number in range(200)))
 
     class Small(SqliteOutbox):
@@ -212,14 +212,14 @@ def test_disk_full(outbox, path):
 
 
 def test_not_a_database(path):
-    """A file that is something else is a clear error."""
+    """A file that is not a database is a clear error."""
     path.write_bytes(b"not a database" * 1000)
     with pytest.raises(OutboxUnavailableError, match="not a database"):
         SqliteOutbox(path).create()
 
 
 def test_locked_by_another(outbox, path, monkeypatch):
-    """A writer that does not end is a clear error in the end."""
+    """A writer that keeps the lock is a clear error after a while."""
     monkeypatch.setattr("eventbridge_partner.outbox._sqlite._BUSY_SECONDS", 0.05)
     put(outbox, path, event(1))
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -232,7 +232,7 @@ def test_locked_by_another(outbox, path, monkeypatch):
 
 
 def test_torn_wal(outbox, path):
-    """What was committed survives a log whose end was torn off; the torn commit is gone whole."""
+    """Earlier commits survive a log whose end was torn off, and the torn commit is gone whole."""
     put(outbox, path, event(1))
     keeper = sqlite3.connect(path)
     keeper.execute("SELECT count(*) FROM eventbridge_outbox").fetchone()
@@ -249,7 +249,7 @@ def test_torn_wal(outbox, path):
 
 
 def test_the_clock_is_set_back(outbox, path, clock, caplog):
-    """Nothing waits for the time that the clock showed before, and the log says so."""
+    """No row waits for the time that the clock showed before, and the log says so."""
     put(outbox, path, event(1), event(2), event(3, "held"))
     taken = claim(outbox)
     outbox.settle(taken, [Later(5, "Busy", "m"), Later(5, "Busy", "m"), Gone()])
@@ -287,7 +287,7 @@ def test_after_a_fork(outbox, path):
 
 
 def test_stats(outbox, path, clock):
-    """What waits, what is due, leased, dead and held."""
+    """Stats count rows that wait, are due, are leased or are dead, and held sources."""
     put(outbox, path, *(event(number, f"c{number}") for number in range(6)))
     clock.now += 10
     taken = claim(outbox, 3)
@@ -306,7 +306,7 @@ def bury(outbox, path, *events, code="X"):
 
 
 def test_dead_letters(outbox, path, clock):
-    """They keep everything, and are shown newest first, page by page, without their payload."""
+    """Dead letters keep every member, come newest first, and hide their payload in a repr."""
     at = datetime.datetime(2024, 5, 1, 12, 0, 0, 250_000, tzinfo=datetime.UTC)
     first = PartnerEvent(
         event(1).source, "t", {"secret": "canary"}, resources=["arn:a", "é\0"], time=at
@@ -327,7 +327,7 @@ def test_dead_letters(outbox, path, clock):
 
 
 def test_redrive(outbox, path, clock):
-    """Dead letters go back as new rows, those that were chosen."""
+    """The dead letters chosen are put back as new rows."""
     bury(outbox, path, *map(event, range(4)))
     bury(outbox, path, event(9, "other"), code="Y")
     ids = sorted(one.id for one in outbox.dead_letters())
@@ -341,8 +341,8 @@ def test_redrive(outbox, path, clock):
     assert {(row.age, row.tries) for row in rows} == {(0, 0)}
 
 
-def test_redrive_of_everything(outbox):
-    """Nothing is chosen by leaving everything out."""
+def test_redrive_and_purge_need_a_choice(outbox):
+    """Calls that choose no dead letters are refused."""
     with pytest.raises(TypeError, match="needs ids, source or code"):
         outbox.redrive()
     with pytest.raises(TypeError):
@@ -350,7 +350,7 @@ def test_redrive_of_everything(outbox):
 
 
 def test_purge(outbox, path, clock):
-    """Old dead letters are deleted for good, in batches."""
+    """Old dead letters are deleted for good."""
     bury(outbox, path, *map(event, range(1200)))
     bury(outbox, path, event(1), code="Y")
     clock.now += 100
@@ -362,5 +362,5 @@ def test_purge(outbox, path, clock):
 
 
 def test_repr(outbox, path):
-    """It says where it is."""
+    """The repr names the table and the file."""
     assert repr(outbox) == f"<SqliteOutbox eventbridge_outbox in {path}>"

@@ -1,4 +1,4 @@
-"""The publisher on an event loop: as the other one, and what only a loop can do to it."""
+"""The publisher on an event loop: what it shares with threads, and what only a loop can cause."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ Scenario = Callable[["Stage"], Coroutine[Any, Any, None]]
 
 
 class Stage:
-    """What a scenario on a loop needs."""
+    """A service, its gates, and a way to make publishers, for a scenario on a loop."""
 
     def __init__(self, service: FakeEventBridge) -> None:
         self.service = service
@@ -102,7 +102,7 @@ class Stage:
 
 @pytest.fixture
 def play(service: FakeEventBridge) -> Callable[[Scenario], None]:
-    """Plays a scenario, within a time."""
+    """Runs a scenario on a loop, with a time limit."""
 
     def play(scenario: Scenario) -> None:
         async def main() -> None:
@@ -129,8 +129,8 @@ def balances(publisher: AsyncEventPublisher) -> bool:
     )
 
 
-def test_both_publishers_offer_the_same() -> None:
-    """The two differ by await."""
+def test_both_publishers_have_the_same_methods() -> None:
+    """The two publishers differ only in `await`."""
     for name in {*vars(EventPublisher), *vars(AsyncEventPublisher)}:
         if name.startswith("_") and name not in ("__init__", "__reduce__", "__repr__"):
             continue
@@ -145,7 +145,7 @@ def test_both_publishers_offer_the_same() -> None:
 
 
 def test_receipts_have_the_outcomes_of_their_events(play: Play) -> None:
-    """A batch at a time; nobody waits for anything but room."""
+    """A full batch goes out as one request, and each receipt gets its own outcome."""
 
     async def scenario(stage: Stage) -> None:
         stage.service.play(FailEntries("NotAuthorizedForSourceException", indexes=[1]))
@@ -160,7 +160,7 @@ def test_receipts_have_the_outcomes_of_their_events(play: Play) -> None:
 
 
 def test_events_may_come_asynchronously(play: Play) -> None:
-    """From an asynchronous iterable; mappings that break a limit are Rejected."""
+    """publish_many accepts an asynchronous iterable, and rejects mappings that break a limit."""
 
     async def arriving() -> AsyncIterator[Any]:
         for number in range(3):
@@ -179,7 +179,7 @@ def test_events_may_come_asynchronously(play: Play) -> None:
 
 
 def test_publish_waits_for_room_while_others_go_on(play: Play) -> None:
-    """And raises when there is none in time; a task that is cancelled has published nothing."""
+    """Publish raises if there is no room in time; a cancelled publish takes no event."""
 
     async def scenario(stage: Stage) -> None:
         publisher = stage.publisher(stage.gate, max_buffered_events=2, block_timeout=0.01)
@@ -198,8 +198,8 @@ def test_publish_waits_for_room_while_others_go_on(play: Play) -> None:
     play(scenario)
 
 
-def test_a_turn_that_nobody_uses_is_for_the_next(play: Play) -> None:
-    """Whose task is cancelled at that moment, or whose source has its share already."""
+def test_room_that_a_cancelled_task_leaves_goes_to_the_next(play: Play) -> None:
+    """Room that a cancelled task does not use goes to the next task that waits."""
 
     async def scenario(stage: Stage) -> None:
         publisher = stage.publisher(stage.gate, max_buffered_events=1, block_timeout=SOON)
@@ -221,7 +221,7 @@ def test_a_turn_that_nobody_uses_is_for_the_next(play: Play) -> None:
 
 @pytest.mark.parametrize(("on_full", "lost"), [("drop_newest", [2, 3]), ("drop_oldest", [0, 1])])
 def test_dropped_events_have_an_outcome(play: Play, on_full: str, lost: list[int]) -> None:
-    """As `Exhausted`, with a code of its own."""
+    """Their outcome is `Exhausted`, with a code of its own."""
 
     async def scenario(stage: Stage) -> None:
         publisher = stage.publisher(max_buffered_events=2, on_full=on_full, linger=30.0)
@@ -236,7 +236,7 @@ def test_dropped_events_have_an_outcome(play: Play, on_full: str, lost: list[int
 
 
 def test_publish_may_raise_at_once(play: Play) -> None:
-    """Where it is told to."""
+    """With `on_full="raise"`, publish does not wait for room."""
 
     async def scenario(stage: Stage) -> None:
         publisher = stage.publisher(stage.gate, max_buffered_events=1, on_full="raise")
@@ -251,7 +251,7 @@ def test_publish_may_raise_at_once(play: Play) -> None:
 
 
 def test_callbacks_are_called_on_the_loop(play: Play, caplog: pytest.LogCaptureFixture) -> None:
-    """What they raise is logged without what it says; they may publish."""
+    """Callbacks may publish; an exception in one is logged without its text."""
 
     async def scenario(stage: Stage) -> None:
         publisher = stage.publisher()
@@ -279,7 +279,7 @@ def test_callbacks_are_called_on_the_loop(play: Play, caplog: pytest.LogCaptureF
 
 
 def test_receipts_can_be_waited_for_in_other_threads_and_loops(play: Play) -> None:
-    """They are no futures of the loop."""
+    """Receipts are not futures of the loop."""
 
     async def scenario(stage: Stage) -> None:
         publisher = stage.publisher(stage.gate)
@@ -300,7 +300,7 @@ def test_receipts_can_be_waited_for_in_other_threads_and_loops(play: Play) -> No
 
 
 def test_flush_honours_its_time(play: Play) -> None:
-    """What is left goes on."""
+    """Events that are left when a flush times out are still sent."""
 
     async def scenario(stage: Stage) -> None:
         publisher = stage.publisher(stage.gate, linger=30.0)
@@ -317,7 +317,7 @@ def test_flush_honours_its_time(play: Play) -> None:
 
 
 def test_close_hands_back_what_it_could_not_send(play: Play) -> None:
-    """In the time that it was given, and again when it is cancelled."""
+    """Close keeps its timeout, and does the same when it is cancelled."""
 
     async def scenario(stage: Stage) -> None:
         for is_cancelled in (False, True):
@@ -346,7 +346,7 @@ def test_close_hands_back_what_it_could_not_send(play: Play) -> None:
 
 
 def test_close_ends_the_wait_for_room(play: Play) -> None:
-    """Who waits is told."""
+    """A task that waits for room is told that the publisher is closed."""
 
     async def scenario(stage: Stage) -> None:
         publisher = stage.publisher(stage.gate, max_buffered_events=1)
@@ -364,7 +364,7 @@ def test_close_ends_the_wait_for_room(play: Play) -> None:
 
 
 def test_a_throttled_source_delays_no_other(play: Play) -> None:
-    """Its events wait for their retries; those of the others come and go."""
+    """Events of a throttled source wait for retries; others are sent meanwhile."""
 
     async def scenario(stage: Stage) -> None:
         bad = event(source="bad").source
@@ -385,10 +385,10 @@ def test_a_throttled_source_delays_no_other(play: Play) -> None:
     play(scenario)
 
 
-def test_a_transport_that_fails_leaves_no_receipt_open(
+def test_a_signer_that_fails_leaves_no_receipt_open(
     play: Play, service: FakeEventBridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nor does a signer: the publisher goes on with what comes later."""
+    """The publisher continues with later events."""
 
     class Credentials:
         fails = True
@@ -415,7 +415,7 @@ def test_a_transport_that_fails_leaves_no_receipt_open(
 
 
 def test_a_log_handler_that_raises_changes_no_outcome(play: Play, service: FakeEventBridge) -> None:
-    """Its line is lost, and nothing else."""
+    """Only its log line is lost."""
 
     class Failing(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -437,8 +437,8 @@ def test_a_log_handler_that_raises_changes_no_outcome(play: Play, service: FakeE
         logger.setLevel(level)
 
 
-def test_a_setting_that_cannot_work_is_told_by_the_first_event(play: Play) -> None:
-    """To its caller."""
+def test_an_invalid_setting_is_raised_by_the_first_publish(play: Play) -> None:
+    """The first publish raises a ConfigurationError."""
 
     async def scenario(stage: Stage) -> None:
         publisher = AsyncEventPublisher(AsyncPartnerEventsClient())
@@ -454,7 +454,7 @@ def test_a_setting_that_cannot_work_is_told_by_the_first_event(play: Play) -> No
 def test_a_loop_that_ends_without_close_sends_what_is_left(
     play: Play, service: FakeEventBridge
 ) -> None:
-    """asyncio.run cancels the task, which has its time for that."""
+    """asyncio.run cancels the sender's task, which then uses its exit timeout to send."""
     kept: list[Receipt] = []
 
     async def scenario(stage: Stage) -> None:
@@ -466,7 +466,7 @@ def test_a_loop_that_ends_without_close_sends_what_is_left(
 
 
 def test_a_loop_that_ends_at_once_sends_what_is_left(service: FakeEventBridge) -> None:
-    """Its task has had no turn yet."""
+    """Events are sent even if the sender's task has not run yet."""
 
     async def main() -> Receipt:
         return await Stage(service).publisher(linger=30.0).publish(event())
@@ -478,7 +478,7 @@ def test_a_loop_that_ends_at_once_sends_what_is_left(service: FakeEventBridge) -
 def test_a_loop_that_ends_before_there_is_a_connection_sends_what_is_left(
     service: FakeEventBridge, server: LocalServer, events: int
 ) -> None:
-    """The tasks that connect are cancelled with all others; new ones take their place."""
+    """asyncio.run cancels the tasks that connect, and new ones take their place."""
 
     async def main() -> list[Receipt]:
         client = AsyncPartnerEventsClient(
@@ -498,11 +498,11 @@ def test_a_loop_that_ends_before_there_is_a_connection_sends_what_is_left(
 def test_a_loop_that_ends_during_a_look_for_credentials_sends_what_is_left(
     service: FakeEventBridge, fault: str
 ) -> None:
-    """Whether that is before the first request or after an answer, no event is left behind."""
+    """No event is lost, whether the look-up precedes the first request or follows an answer."""
     asked, may_answer = threading.Event(), threading.Event()
 
     class Slow:
-        """Blocks the second time that it is asked, or the first."""
+        """Blocks on the first look-up, or on the second."""
 
         asks = 0
 
@@ -536,7 +536,7 @@ def test_a_loop_that_ends_during_a_look_for_credentials_sends_what_is_left(
 def test_a_sender_that_is_cancelled_before_its_first_step_leaves_no_receipt_open(
     service: FakeEventBridge,
 ) -> None:
-    """Nothing was sent, and that is what the receipts say."""
+    """Nothing was sent, and the receipts say so."""
 
     async def main() -> list[Receipt]:
         others = asyncio.all_tasks()
@@ -553,7 +553,7 @@ def test_a_sender_that_is_cancelled_before_its_first_step_leaves_no_receipt_open
 
 
 def test_ctrl_c_in_the_sender_leaves_the_loop_usable(service: FakeEventBridge) -> None:
-    """A program that catches it may run its loop again, to close."""
+    """A program that catches Ctrl-C may run its loop again to close the publisher."""
     interrupts = iter([KeyboardInterrupt()])
 
     class Interrupted(Gate):
@@ -582,7 +582,7 @@ def test_ctrl_c_in_the_sender_leaves_the_loop_usable(service: FakeEventBridge) -
 def test_a_loop_that_ends_while_the_service_hangs_says_what_was_lost(
     play: Play, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Within the time for it."""
+    """The sender stops at its exit timeout and logs the loss."""
     kept: list[Receipt] = []
 
     async def scenario(stage: Stage) -> None:
@@ -595,10 +595,10 @@ def test_a_loop_that_ends_while_the_service_hangs_says_what_was_lost(
     assert "a publisher was not closed: " in caplog.text
 
 
-def test_a_publisher_goes_on_in_the_next_loop(
+def test_a_publisher_continues_in_the_next_loop(
     service: FakeEventBridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where the one before has ended; while it goes on, that is an error."""
+    """A publisher can move to another loop once the first has ended, but not before."""
     publishers: list[AsyncEventPublisher] = []
 
     async def first() -> None:
@@ -624,7 +624,7 @@ def test_a_publisher_goes_on_in_the_next_loop(
 def test_a_loop_that_is_dropped_leaves_no_receipt_open(
     service: FakeEventBridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who comes next with another loop finds that out."""
+    """The next publish on another loop decides the receipts of the dropped one."""
     loop = asyncio.new_event_loop()
     stage = Stage(service)
     publisher = stage.publisher(stage.gate, linger=30.0)
@@ -698,8 +698,8 @@ asyncio.run(main())
     assert numbers == list(range(15))
 
 
-def test_it_says_how_it_is(play: Play) -> None:
-    """Its repr has no payload, and it cannot be pickled."""
+def test_the_repr_names_the_state(play: Play) -> None:
+    """The repr names the state, and a publisher cannot be pickled."""
 
     async def scenario(stage: Stage) -> None:
         publisher = stage.publisher()

@@ -1,4 +1,4 @@
-"""The buffer of a publisher: room, turns, due times and the ledger, as a table and as a machine."""
+"""A publisher's buffer: room, turns, due times and the ledger, in examples and as a machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SMALL = BatchLimits(max_entries=4, max_batch_bytes=400)
 
 @attrs.define(eq=False)
 class Item:
-    """Something that waits."""
+    """An event in the buffer."""
 
     event: PartnerEvent
     since: float
@@ -41,7 +41,7 @@ class Item:
 
 
 def item(source: str = "a", since: float = 0.0, *, length: int = 2) -> Item:
-    """Return something of a source, with a detail of so many characters."""
+    """Return an item of a source, whose detail has this many characters."""
     text = '{"t":"' + "x" * (length - 8) + '"}' if length > 8 else "{}"
     return Item(PartnerEvent(f"aws.partner/x/{source}", "t", text), since)
 
@@ -68,13 +68,13 @@ def take(waiting: Buffer[Item]) -> list[Item]:
 
 
 def accept(waiting: Buffer[Item], batch: list[Item]) -> None:
-    """Let events that were taken be accepted."""
+    """Have events that were taken accepted."""
     indexes = {id(one): index for index, one in waiting.taken.items()}
     waiting.decide([Accepted("id", one.event, indexes[id(one)], 1) for one in batch])
 
 
 def test_a_batch_is_due_when_the_first_event_has_lingered() -> None:
-    """The newest event does not put it off."""
+    """A newer event does not delay the batch."""
     waiting = buffer()
     assert waiting.due_at() == math.inf
     waiting.offer(item(since=5.0))
@@ -83,7 +83,7 @@ def test_a_batch_is_due_when_the_first_event_has_lingered() -> None:
 
 
 def test_a_full_batch_is_due_at_once() -> None:
-    """By count or by bytes."""
+    """A batch is full by count or by bytes."""
     by_count, by_bytes = buffer(), buffer()
     for _ in range(4):
         by_count.offer(item(since=5.0))
@@ -91,8 +91,8 @@ def test_a_full_batch_is_due_at_once() -> None:
     assert by_count.due_at() == by_bytes.due_at() == -math.inf
 
 
-def test_what_is_left_over_lingers_from_when_it_came() -> None:
-    """Each event waits for its own linger, not for that of those that left."""
+def test_the_rest_lingers_from_its_own_arrival() -> None:
+    """Each event lingers from its own arrival, not from that of the events that left."""
     waiting = buffer()
     for since in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0):
         waiting.offer(item(since=since))
@@ -100,8 +100,8 @@ def test_what_is_left_over_lingers_from_when_it_came() -> None:
     assert waiting.due_at() == 6.0
 
 
-def test_hurry_is_for_what_is_there() -> None:
-    """What comes later lingers again."""
+def test_hurry_applies_to_events_already_there() -> None:
+    """Events that are added later linger again."""
     waiting = buffer()
     waiting.offer(item(since=5.0))
     waiting.hurry(5.0)
@@ -112,7 +112,7 @@ def test_hurry_is_for_what_is_there() -> None:
 
 
 def test_sources_take_turns_in_a_batch() -> None:
-    """One event of each, so that a backlog is its own source's."""
+    """A batch takes one event of each source in turn, so a backlog delays only its own source."""
     waiting = buffer()
     for source in "aaaaaabc":
         waiting.offer(item(source))
@@ -121,7 +121,7 @@ def test_sources_take_turns_in_a_batch() -> None:
 
 
 def test_turns_go_on_from_batch_to_batch() -> None:
-    """Who was not in the last batch is first in the next one."""
+    """A source that was not in the last batch comes first in the next one."""
     waiting = buffer()
     for source in "aabbccddeeff":
         waiting.offer(item(source))
@@ -140,15 +140,15 @@ def test_events_of_a_source_keep_their_order() -> None:
 
 
 def test_a_batch_ends_at_its_bytes() -> None:
-    """But one event always goes, whatever its size."""
+    """A batch ends at its byte limit, but a single event always goes, whatever its size."""
     waiting = buffer()
     for length in (900, 150, 150, 150):
         waiting.offer(item(length=length))
     assert [len(take(waiting)) for _ in range(3)] == [1, 2, 1]
 
 
-def test_a_source_has_only_so_many_events_under_way() -> None:
-    """The others pass it; it goes on when the first have their outcomes."""
+def test_a_source_has_a_limited_number_of_events_under_way() -> None:
+    """Other sources pass it; it continues once its first events have their outcomes."""
     waiting = buffer(max_taken=2)
     for source in "aaaabb":
         waiting.offer(item(source))
@@ -164,7 +164,7 @@ def test_a_source_has_only_so_many_events_under_way() -> None:
 
 
 def test_a_source_that_is_held_up_takes_new_events() -> None:
-    """They wait behind the others of it."""
+    """New events of a source wait behind its earlier ones."""
     waiting = buffer(max_taken=1)
     waiting.offer(item("a", since=1.0))
     first = take(waiting)
@@ -178,14 +178,14 @@ def test_a_source_that_is_held_up_takes_new_events() -> None:
     ("room", "had"), [(1, "1"), (5, "5"), (10, "9 1"), (11, "10 1"), (100, "90 9 1")]
 )
 def test_a_source_leaves_a_tenth_to_others(room: int, had: str) -> None:
-    """Of what the others leave to it, from ten events on; so a flood never takes all."""
+    """From ten places on, a source takes at most nine tenths of what others leave."""
     waiting = buffer(max_events=room)
     got = [sum(waiting.offer(item(source)) for _ in range(room)) for source in "abcd"]
     assert " ".join(str(count) for count in got if count) == had
 
 
-def test_bytes_bound_it_too() -> None:
-    """And leave a tenth to others as well."""
+def test_bytes_are_bounded_too() -> None:
+    """A source leaves a tenth of the bytes to others, too."""
     size = entry_size(item(length=100).event)
     waiting = buffer(max_bytes=20 * size)
     assert sum(waiting.offer(item("a", length=100)) for _ in range(20)) == 18
@@ -194,7 +194,7 @@ def test_bytes_bound_it_too() -> None:
 
 
 def test_one_event_always_has_room() -> None:
-    """Or it would wait for ever."""
+    """An event larger than the buffer would otherwise wait for ever."""
     waiting = buffer(max_bytes=1)
     assert waiting.offer(item(length=500))
     assert not waiting.offer(item("b"))
@@ -212,7 +212,7 @@ def test_what_is_under_way_takes_room() -> None:
 
 
 def test_the_oldest_of_its_own_source_is_dropped_first() -> None:
-    """Who floods pays for it."""
+    """The source that floods loses its own events."""
     waiting = buffer()
     for number, source in enumerate("bbaa"):
         waiting.offer(item(source, since=float(number)))
@@ -220,8 +220,8 @@ def test_the_oldest_of_its_own_source_is_dropped_first() -> None:
     assert dropped is not None and dropped.since == 2.0
 
 
-def test_or_the_oldest_of_the_longest_lane() -> None:
-    """Where the source has nothing that waits."""
+def test_otherwise_the_oldest_of_the_longest_lane_is_dropped() -> None:
+    """If the source has no waiting event, the longest lane loses its oldest."""
     waiting = buffer()
     for number, source in enumerate("abbb"):
         waiting.offer(item(source, since=float(number)))
@@ -231,7 +231,7 @@ def test_or_the_oldest_of_the_longest_lane() -> None:
 
 
 def test_the_longest_of_many_lanes_is_found_again() -> None:
-    """While it gets shorter, others go, and new ones come."""
+    """The longest lane is found while it shrinks, others are dropped and new ones are added."""
     waiting = buffer(max_events=10**6)
     for source in range(40):
         for since in range(5 if source == 7 else 1 + (source == 9)):
@@ -253,7 +253,7 @@ def test_the_longest_of_many_lanes_is_found_again() -> None:
 
 
 def test_nothing_under_way_is_dropped() -> None:
-    """It may have arrived."""
+    """An event in flight is not dropped, because it may have arrived."""
     waiting = buffer()
     waiting.offer(item())
     take(waiting)
@@ -265,7 +265,7 @@ def rejected(one: Item) -> Outcome:
 
 
 def test_a_lane_that_is_shut_waits_and_others_go_on() -> None:
-    """What its source may not be sent to stays in order, and is taken once the lane is open."""
+    """Events of a shut lane keep their order and are taken once the lane opens."""
     open_ones = {"aws.partner/x/b"}
     waiting = Buffer[Item](
         BufferSettings(linger=1.0, max_events=100, max_bytes=10**6, max_taken=50),
@@ -283,8 +283,8 @@ def test_a_lane_that_is_shut_waits_and_others_go_on() -> None:
     assert names(take(waiting)) == "aaaa"
 
 
-def test_what_is_refused_while_it_waits_is_counted_once() -> None:
-    """Only the first of its source can be; it has its outcome, and its room is free."""
+def test_an_event_refused_while_it_waits_is_counted_once() -> None:
+    """Only a source's first event can be refused; it gets an outcome and frees its room."""
     waiting = buffer()
     first, second = item("a"), item("a")
     assert waiting.offer(first)
@@ -301,7 +301,7 @@ def test_what_is_refused_while_it_waits_is_counted_once() -> None:
 
 
 def test_buffers_share_a_room() -> None:
-    """Each holds nine tenths of what the others leave, whatever its sources."""
+    """Each buffer holds nine tenths of what the others leave, whatever its sources."""
     room = Room()
     settings = BufferSettings(linger=1.0, max_events=100, max_bytes=10**6, max_taken=50)
     one, other = (Buffer[Item](settings, SMALL, room=room) for _ in range(2))
@@ -312,8 +312,8 @@ def test_buffers_share_a_room() -> None:
     assert other.room == 5
 
 
-def test_settings_that_cannot_work() -> None:
-    """Each names what was found and what is allowed."""
+def test_invalid_settings() -> None:
+    """Each message names what was found and what is allowed."""
     with pytest.raises(ValueError, match="linger is -1; allowed: 0 or more"):
         buffer(linger=-1)
     with pytest.raises(ValueError, match="max_buffered_events is 0; allowed: 1"):
@@ -325,7 +325,7 @@ def test_settings_that_cannot_work() -> None:
 
 
 class Machine(RuleBasedStateMachine):
-    """Any order of calls keeps the ledger and the bounds, and loses no event."""
+    """Calls in any order keep the ledger and the bounds, and lose no event."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -432,7 +432,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_lingers_too_long(self) -> None:
-        """What may be taken is due when its oldest has lingered, or earlier for a reason."""
+        """An event that may be taken is due once the oldest of them has lingered, or at once."""
         under_way: dict[str, int] = {}
         for one in self.taken:
             under_way[one.event.source] = under_way.get(one.event.source, 0) + 1

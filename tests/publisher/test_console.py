@@ -1,4 +1,4 @@
-"""A whole program in an empty environment, without any logging set up: failure is on its console."""
+"""A whole program in an empty environment without logging set up shows failures on its console."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def run(program: str, settings: str, home: Path) -> tuple[int, str]:
 
 
 def counted(console: str, what: str) -> int:
-    """Return how many events the lines of the console count that say why."""
+    """Return how many events the console reports as not accepted for this reason."""
     pattern = rf"^(\d+) events? of .+ (?:was|were) not accepted: {what}; \S+"
     return sum(map(int, re.findall(pattern, console, re.MULTILINE)))
 
@@ -110,7 +110,7 @@ def test_a_policy_that_forbids(
 
 @pytest.mark.parametrize("program", ENDINGS.values(), ids=ENDINGS)
 def test_no_credentials(server: LocalServer, tmp_path: Path, program: str) -> None:
-    """The same, and where to look."""
+    """A line says how many events were lost, why, and where to look."""
     status, console = run(program, f"'us-east-1', endpoint_url={server.url!r}", tmp_path)
     assert status == 0
     assert counted(console, "Exhausted, CredentialsError") == 100
@@ -119,7 +119,7 @@ def test_no_credentials(server: LocalServer, tmp_path: Path, program: str) -> No
 
 @pytest.mark.parametrize("program", CALLS.values(), ids=CALLS)
 def test_a_call_without_credentials(server: LocalServer, tmp_path: Path, program: str) -> None:
-    """It raises before it sends anything."""
+    """The call raises before it sends anything."""
     status, console = run(program, f"'us-east-1', endpoint_url={server.url!r}", tmp_path)
     assert status == 1
     assert "CredentialsError" in console.splitlines()[-1]
@@ -142,7 +142,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("program", ROUTERS.values(), ids=ROUTERS)
 def test_no_region(tmp_path: Path, program: str) -> None:
-    """Events that no sender ever saw show too, if their publisher is not closed."""
+    """Events that no sender saw are reported too, if their publisher is not closed."""
     status, console = run(program, "'us-east-1'", tmp_path)
     assert status == 0
     assert counted(console, "Rejected, UnknownRegion") == 100

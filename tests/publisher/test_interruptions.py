@@ -1,4 +1,4 @@
-"""Code that Python runs in the middle of a publisher's own: it may publish, count, and raise."""
+"""Code that Python runs in the middle of the publisher's own: it may publish, count and raise."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def event(source: str) -> PartnerEvent:
 
 
 class Play:
-    """One scenario with the book of a publisher: what is published, and what must come of it."""
+    """One scenario on the book of a publisher: what is published, and what must come of it."""
 
     def __init__(self, *, drops_oldest: bool) -> None:
         settings = BufferSettings(linger=1.0, max_events=ROOM, max_bytes=10**6, max_taken=3)
@@ -40,7 +40,7 @@ class Play:
         self.broken_off = 0
         self.is_sender = False
 
-    # ------------------------------------------------------------ what others do
+    # ------------------------------------------------------------ what other threads do
 
     def publish(self, source: str = "a") -> None:
         book = self.book
@@ -112,7 +112,7 @@ class Play:
                 self.broken_off += 1
 
     def end(self) -> None:
-        """Let everything have its outcome, and check that everything has."""
+        """Decide every event, and check that each receipt has its outcome."""
         self.count()
         self.settle(10)
         self.book.settle_rest(self.first, "c", "m", "d")
@@ -139,7 +139,7 @@ def balance(stats: PublisherStats) -> int:
 
 
 class Points:
-    """The points in the code of the book and the buffer, of which one is chosen."""
+    """Counts the points passed in the book's and buffer's code, and acts at one of them."""
 
     def __init__(self, chosen: int, act: Callable[[], None]) -> None:
         self.passed = 0
@@ -152,7 +152,7 @@ class Points:
             self._act()
 
     def on_line(self, frame: FrameType, kind: str, _: Any) -> Any:
-        """Stop at every line, which is more than a signal or a finalizer can."""
+        """Stop at every line, which is more often than a signal or a finalizer can."""
         if not frame.f_code.co_filename.endswith(POINTS):
             return None
         if kind == "line":
@@ -160,7 +160,7 @@ class Points:
         return self.on_line
 
     def on_call(self, frame: FrameType, kind: str, _: Any) -> None:
-        """Stop where Python looks for signals: when a function begins, and after one of C's."""
+        """Stop where Python checks for signals: when a function begins and after a C call."""
         if frame.f_code.co_filename.endswith(POINTS) and kind in ("call", "c_return"):
             self.pass_one()
 
@@ -186,16 +186,16 @@ def profiling(points: Points) -> Generator[None]:
 
 
 def publish(play: Play) -> None:
-    """Publish as a finalizer or a signal's handler may."""
+    """Publish as a finalizer or a signal handler may."""
     for source in "aba":
         play.publish(source)
     play.count()
 
 
 def publish_and_wait(play: Play) -> None:
-    """Publish and let the sender go on meanwhile, as waiting does in any thread but its own."""
+    """Publish and let the sender run meanwhile, as waiting does on any thread but the sender's."""
     play.publish("f")
-    if not (play.is_sender or play.buffer.is_changing):  # else waiting is refused
+    if not (play.is_sender or play.buffer.is_changing):  # otherwise waiting is refused
         play.take()
         play.settle(1)
     play.count()
@@ -207,7 +207,7 @@ def publish_and_wait(play: Play) -> None:
 def test_a_publish_in_the_middle_of_anything_finds_no_half_done_step(
     act: Act, drops_oldest: bool
 ) -> None:
-    """At whichever line of the buffer's and the book's it comes, no receipt is lost."""
+    """No receipt is lost, at whichever line of the buffer or the book the publish happens."""
     count = Points(-1, lambda: None)
     with tracing(count):
         Play(drops_oldest=drops_oldest).run()
@@ -222,7 +222,7 @@ def test_a_publish_in_the_middle_of_anything_finds_no_half_done_step(
 @pytest.mark.slow
 @pytest.mark.parametrize("drops_oldest", [True, False], ids=["drop_oldest", "drop_newest"])
 def test_ctrl_c_in_the_middle_of_anything_leaves_no_half_done_step(drops_oldest: bool) -> None:
-    """Wherever Python can raise it, what was given a receipt has its outcome in the end."""
+    """Wherever Python raises it, every event with a receipt has an outcome in the end."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
@@ -240,8 +240,8 @@ def test_ctrl_c_in_the_middle_of_anything_leaves_no_half_done_step(drops_oldest:
     assert broken_off > 200
 
 
-def test_nobody_waits_in_the_middle_of_a_step() -> None:
-    """The step would go on only afterwards: an error says so at once."""
+def test_waiting_in_the_middle_of_a_step_is_refused() -> None:
+    """The step can continue only after the wait, so waiting raises at once."""
     play = Play(drops_oldest=False)
     play.publish()
     [receipt] = play.receipts
@@ -254,8 +254,8 @@ def test_nobody_waits_in_the_middle_of_a_step() -> None:
         play.buffer.is_changing = False
 
 
-def test_waiting_lets_go_of_a_lock_that_this_thread_holds() -> None:
-    """As where the handler of a signal waits that came in the middle of a publish."""
+def test_waiting_releases_a_lock_that_this_thread_holds() -> None:
+    """Otherwise a signal handler that waits in the middle of a publish would deadlock."""
     play = Play(drops_oldest=False)
     play.publish()
     [receipt] = play.receipts

@@ -1,4 +1,4 @@
-"""What is not accepted shows: in the log, on `on_undelivered`, and to the observer."""
+"""Events that are not accepted show in the log, on `on_undelivered`, and to the observer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Use = Callable[[Any], Any]
 
 @attrs.frozen
 class Wait:
-    """Wait for this receipt."""
+    """Asks for the outcome of this receipt."""
 
     receipt: Any
 
@@ -49,7 +49,7 @@ def event(number: int = 0) -> PartnerEvent:
 
 
 def in_threads(service: FakeEventBridge, use: Use, *, observe: Any = None, **settings: Any) -> Any:
-    """Give a publisher to a function that yields what it would await elsewhere."""
+    """Give a publisher to a generator function that yields what it would await on a loop."""
     with (
         service.serve() as server,
         PartnerEventsClient(
@@ -115,10 +115,10 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     return warnings
 
 
-def test_what_nobody_looked_at_is_in_the_log(
+def test_outcomes_nobody_looked_at_are_in_the_log(
     publishing: Any, service: FakeEventBridge, said: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line for all of it, with what to do, and no text of the service or of an event."""
+    """One line covers all events and says what to do; it quotes neither service nor event."""
     service.play(DENIED)
 
     publishing(service, fire_and_forget(100))
@@ -144,10 +144,10 @@ def fire_and_forget(count: int) -> Use:
     return use
 
 
-def test_what_somebody_looked_at_is_not_in_the_log(
+def test_outcomes_somebody_looked_at_are_not_in_the_log(
     publishing: Any, service: FakeEventBridge, said: Any
 ) -> None:
-    """By a callback, by waiting, or by reading the outcome."""
+    """A callback, a wait or reading the outcome each count as looking."""
     service.play(DENIED)
 
     def use(publisher: Any) -> Generator[Any, Any, Any]:
@@ -162,7 +162,7 @@ def test_what_somebody_looked_at_is_not_in_the_log(
 
 
 def published(publisher: Any, count: int) -> Generator[Any, Any, Any]:
-    """Publish events, in either world."""
+    """Publish events, on threads or on a loop."""
     made = publisher.publish_many(map(event, range(count)))
     return (yield made)
 
@@ -172,7 +172,7 @@ def outcome_of(receipt: Any) -> Generator[Any, Any, Any]:
 
 
 def test_events_that_break_a_limit(publishing: Any, service: FakeEventBridge, said: Any) -> None:
-    """They show too, though they have their outcome at once."""
+    """Invalid events are reported too, although they have their outcome at once."""
     seen: list[Observation] = []
     given: list[Any] = []
 
@@ -194,7 +194,7 @@ def test_events_that_break_a_limit(publishing: Any, service: FakeEventBridge, sa
 def test_events_without_room(
     publishing: Any, service: FakeEventBridge, said: Any, on_full: str
 ) -> None:
-    """They are told of where they are dropped."""
+    """Dropped events are reported like other undelivered ones."""
     seen: list[Any] = []
     given: list[Any] = []
 
@@ -221,7 +221,7 @@ def test_events_without_room(
 def test_on_undelivered_is_done_when_close_returns(
     publishing: Any, service: FakeEventBridge
 ) -> None:
-    """It gets each outcome once, in lists."""
+    """on_undelivered gets each outcome once, in lists."""
     service.play(FailEntries("MalformedDetail", indexes=[1, 2], times=None))
     given: list[list[Any]] = []
 
@@ -232,7 +232,7 @@ def test_on_undelivered_is_done_when_close_returns(
 
 
 def test_on_undelivered_may_be_asynchronous(service: FakeEventBridge) -> None:
-    """On an event loop, and `close` waits for it."""
+    """On an event loop, on_undelivered may be a coroutine function, and `close` waits for it."""
     service.play(DENIED)
     given: list[Any] = []
 
@@ -247,7 +247,7 @@ def test_on_undelivered_may_be_asynchronous(service: FakeEventBridge) -> None:
 def test_on_undelivered_that_raises(
     publishing: Any, service: FakeEventBridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged without its text, and gets the others all the same."""
+    """Its exception is logged without its text, and it still gets the other outcomes."""
     service.play(DENIED)
     given: list[Any] = []
 
@@ -261,8 +261,8 @@ def test_on_undelivered_that_raises(
     assert CANARY not in "".join(one.getMessage() for one in caplog.records if one.levelno > 20)
 
 
-def test_what_is_too_much_for_on_undelivered() -> None:
-    """It is counted, and what waits stays bounded by number and size."""
+def test_outcomes_beyond_the_bounds_of_on_undelivered() -> None:
+    """Outcomes beyond the bounds on number and size are counted and left out."""
     handing = Handing(lambda: None, max_events=2, max_bytes=2000)
     outcome = Rejected("c", "m", event(), 0, 1)
     for size in (1500, 600, *[0] * 1000):
@@ -273,10 +273,10 @@ def test_what_is_too_much_for_on_undelivered() -> None:
     assert not handing.is_scheduled
 
 
-def test_a_line_comes_while_the_publisher_goes_on(
+def test_a_line_is_written_while_the_publisher_is_open(
     publishing: Any, service: FakeEventBridge, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without another event, and without a close."""
+    """The log line needs neither another event nor a close."""
     monkeypatch.setattr(_news, "_DELAY", 0.01)
     service.play(DENIED)
     written = threading.Event()
@@ -302,7 +302,7 @@ def test_a_line_comes_while_the_publisher_goes_on(
         publishing(service, use)
     finally:
         logging.getLogger("eventbridge_partner").removeHandler(watch)
-    assert len(said()) == 1  # at the end there is no more to say
+    assert len(said()) == 1  # there is no more to say at the end
 
 
 async def wait_for(written: threading.Event) -> None:
@@ -310,7 +310,7 @@ async def wait_for(written: threading.Event) -> None:
 
 
 class Tracing:
-    """An observer that knows where events come from."""
+    """An observer that knows where each event was published."""
 
     def __init__(self) -> None:
         self.current: str | None = None
@@ -326,7 +326,7 @@ class Tracing:
 def test_requests_link_to_where_events_were_published(
     publishing: Any, service: FakeEventBridge
 ) -> None:
-    """Each place once."""
+    """A request links to each place once."""
     observer = Tracing()
 
     def use(publisher: Any) -> Generator[Any, Any, Any]:
@@ -361,8 +361,8 @@ def test_the_observer_is_told_while_no_lock_is_held(service: FakeEventBridge) ->
     assert free and all(free)
 
 
-def test_a_line_that_is_written_meanwhile() -> None:
-    """An outcome that comes while another thread writes the line that was due is not left out."""
+def test_an_outcome_during_the_writing_of_a_line_is_not_left_out() -> None:
+    """An outcome that arrives while another thread writes the due line gets a line of its own."""
     wakes: list[float] = []
     news = News(None, lambda: wakes.append(news.due_at))
 

@@ -1,7 +1,7 @@
 """
-An hour's outage, in seconds: what the log tells an operator.
+What the log tells an operator during an hour's outage, run in seconds.
 
-The clock that this package waits by runs on, and jumps ahead between two calls.
+The package's clock keeps running, and jumps ahead between two calls.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ ADVICE = {
 
 
 class Clock:
-    """The monotonic clock, with the jumps that a test makes."""
+    """The monotonic clock, with jumps made by a test."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -187,7 +187,7 @@ def call_on_a_loop(outage: Outage) -> None:
 def test_an_hour_without_the_service(
     clock: Clock, journal: Journal, send: Callable[[Outage], None], owner: str
 ) -> None:
-    """A line a minute for each code: how many events, what happened, what to do; a sum at the end."""
+    """Each code has a line a minute: how many events, why, and what to do; a sum ends the log."""
     send(Outage(clock))
 
     *lines, (_, total) = journal.of(logging.WARNING)

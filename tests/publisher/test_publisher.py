@@ -1,4 +1,4 @@
-"""The publisher on a thread: receipts, bounds, flush, close, and who waits for whom."""
+"""The publisher on a thread: receipts, bounds, flush, close, and what delays what."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def balances(publisher: EventPublisher) -> bool:
 def test_a_receipt_has_the_outcome_of_its_event(
     open_publisher: Open, service: FakeEventBridge
 ) -> None:
-    """Whichever it is, and whatever its neighbours'."""
+    """Each receipt gets the outcome of its own event, whatever happens to its neighbours."""
     service.play(FailEntries("NotAuthorizedForSourceException", indexes=[1]))
     publisher = open_publisher()
     good, bad = publisher.publish(event(1)), publisher.publish(event(2))
@@ -134,7 +134,7 @@ def test_a_receipt_has_the_outcome_of_its_event(
 def test_events_that_come_together_share_a_request(
     open_publisher: Open, service: FakeEventBridge
 ) -> None:
-    """They linger for each other; a full batch does not."""
+    """A batch that fills up before the linger time ends goes out as one request."""
     publisher = open_publisher(linger=30.0)
     receipts = publisher.publish_many(map(event, range(20)))
     assert [type(receipt.result(SOON)) for receipt in receipts] == [Accepted] * 20
@@ -144,7 +144,7 @@ def test_events_that_come_together_share_a_request(
 def test_under_load_batches_are_full(
     open_publisher: Open, gate: Gate, service: FakeEventBridge
 ) -> None:
-    """What comes while requests are in flight goes in batches as large as they can be."""
+    """Events that are published while requests are in flight go out in full batches."""
     publisher = open_publisher(gate, linger=0.001)
     receipts = [publisher.publish(event())]
     assert gate.asked.acquire(timeout=SOON)
@@ -156,7 +156,7 @@ def test_under_load_batches_are_full(
 
 
 def test_mappings_are_read_at_once(open_publisher: Open, service: FakeEventBridge) -> None:
-    """They may be filled anew for the next event; a wrong one is Rejected, as by put_events."""
+    """A mapping may be reused for the next event; an invalid one is Rejected at once."""
     entry = {"Source": event().source, "DetailType": "t", "Detail": {"n": 1}}
     publisher = open_publisher()
     first = publisher.publish(entry)
@@ -171,7 +171,7 @@ def test_mappings_are_read_at_once(open_publisher: Open, service: FakeEventBridg
 
 
 def test_a_mapping_that_raises_is_rejected(open_publisher: Open) -> None:
-    """Whatever it raises, without what it says."""
+    """The rejection names the exception's type, but not its text."""
 
     class Bad(dict[str, Any]):
         def __getitem__(self, name: str) -> Any:
@@ -184,7 +184,7 @@ def test_a_mapping_that_raises_is_rejected(open_publisher: Open) -> None:
 
 
 def test_waiting_ends_in_time(open_publisher: Open, gate: Gate) -> None:
-    """The event goes on, and a later wait has its outcome."""
+    """A wait that times out does not stop the event: a later wait returns its outcome."""
     receipt = open_publisher(gate).publish(event())
     with pytest.raises(TimeoutError, match=r"no outcome within 0.01 s"):
         receipt.result(0.01)
@@ -193,7 +193,7 @@ def test_waiting_ends_in_time(open_publisher: Open, gate: Gate) -> None:
 
 
 def test_receipts_can_be_awaited(open_publisher: Open, gate: Gate) -> None:
-    """In any loop, by any number of tasks, also when it is over; cancelling one leaves others."""
+    """Any number of tasks can await a receipt, and cancelling one leaves the others waiting."""
     receipt = open_publisher(gate).publish(event())
 
     async def wait() -> Any:
@@ -211,8 +211,8 @@ def test_receipts_can_be_awaited(open_publisher: Open, gate: Gate) -> None:
     asyncio.run(main())
 
 
-def test_a_loop_that_is_gone_waits_for_nothing(open_publisher: Open, gate: Gate) -> None:
-    """Its end is no error of the publisher's."""
+def test_a_loop_may_end_before_the_receipt_it_awaits(open_publisher: Open, gate: Gate) -> None:
+    """An event loop that ends while a task awaits a receipt does not stop the publisher."""
     publisher = open_publisher(gate)
     receipt = publisher.publish(event())
 
@@ -229,7 +229,7 @@ def test_a_loop_that_is_gone_waits_for_nothing(open_publisher: Open, gate: Gate)
 
 
 def test_callbacks_are_called_once_with_the_receipt(open_publisher: Open, gate: Gate) -> None:
-    """Those that come late at once, and not on a thread that sends or publishes."""
+    """Callbacks run on a thread of their own; one that is added late runs at once."""
     publisher = open_publisher(gate)
     receipt = publisher.publish(event())
     called: list[tuple[Receipt, str]] = []
@@ -254,7 +254,7 @@ def test_callbacks_that_raise_do_no_harm(
     monkeypatch: pytest.MonkeyPatch,
     kind: type[BaseException],
 ) -> None:
-    """It is logged with its frames, without what the exception says: it may hold a payload."""
+    """The exception is logged with its frames, but without its text, which may hold a payload."""
     monkeypatch.setattr(_bugs, "_logged_at", {})
     publisher = open_publisher()
     called = threading.Event()
@@ -272,7 +272,7 @@ def test_callbacks_that_raise_do_no_harm(
 
 
 def test_callbacks_that_block_hold_up_no_event(open_publisher: Open) -> None:
-    """Sending goes on, and close does not wait for ever."""
+    """Events are still sent, and close keeps its timeout."""
     publisher = open_publisher()
     goes_on = threading.Event()
     publisher.publish(event()).add_done_callback(lambda _: goes_on.wait(SOON))
@@ -284,7 +284,7 @@ def test_callbacks_that_block_hold_up_no_event(open_publisher: Open) -> None:
 
 
 def test_callbacks_may_publish_again(open_publisher: Open, service: FakeEventBridge) -> None:
-    """Even where the buffer has no room, and the callback has to wait for it."""
+    """A callback may publish even if the buffer is full and it has to wait for room."""
     publisher = open_publisher(max_buffered_events=1)
     receipts: list[Receipt] = []
     is_over = threading.Event()
@@ -302,7 +302,7 @@ def test_callbacks_may_publish_again(open_publisher: Open, service: FakeEventBri
 
 
 def test_no_thread_for_callbacks_outlives_its_use(open_publisher: Open, gate: Gate) -> None:
-    """Not after close, not for callbacks that come later, not where a publisher is forgotten."""
+    """The thread ends after close, after a late callback, and with a forgotten publisher."""
     before = set(threading.enumerate())
     called: queue.SimpleQueue[Receipt] = queue.SimpleQueue()
     gate.is_open.set()
@@ -330,7 +330,7 @@ def test_no_thread_for_callbacks_outlives_its_use(open_publisher: Open, gate: Ga
 
 
 def test_close_waits_for_callbacks(open_publisher: Open) -> None:
-    """Also if one of them is what closes."""
+    """Close waits for callbacks; a callback that calls close itself does not deadlock."""
     publisher = open_publisher()
     called: list[str] = []
 
@@ -357,7 +357,7 @@ def test_close_waits_for_callbacks(open_publisher: Open) -> None:
 
 
 def test_publish_waits_for_room(open_publisher: Open, gate: Gate) -> None:
-    """And says so when there is none in time; what was not taken is not counted."""
+    """If there is no room in time, publish raises, and the event is not counted."""
     publisher = open_publisher(gate, max_buffered_events=2, block_timeout=0.01)
     publisher.publish_many([event(1), event(2)])
     with pytest.raises(BufferFullError, match=r"the buffer was full for 0.01 s"):
@@ -371,7 +371,7 @@ def test_publish_waits_for_room(open_publisher: Open, gate: Gate) -> None:
 
 
 def test_publish_raises_at_once(open_publisher: Open, gate: Gate) -> None:
-    """Where it is told to."""
+    """With `on_full="raise"`, publish does not wait for room."""
     publisher = open_publisher(gate, max_buffered_events=1, on_full="raise", block_timeout=SOON)
     publisher.publish(event(1))
     started = time.monotonic()
@@ -384,7 +384,7 @@ def test_publish_raises_at_once(open_publisher: Open, gate: Gate) -> None:
 def test_dropped_events_have_an_outcome(
     open_publisher: Open, gate: Gate, on_full: str, lost: list[int]
 ) -> None:
-    """They are counted, and whoever waits for one is told."""
+    """Dropped events are counted, and their receipts are decided."""
     publisher = open_publisher(gate, max_buffered_events=2, on_full=on_full, linger=30.0)
     told: list[Receipt] = []
     receipts: list[Receipt] = []
@@ -403,7 +403,7 @@ def test_dropped_events_have_an_outcome(
 def test_drop_oldest_drops_the_new_event_if_no_other_waits(
     open_publisher: Open, gate: Gate
 ) -> None:
-    """What is in flight is not dropped."""
+    """Events in flight are not dropped."""
     publisher = open_publisher(gate, max_buffered_events=1, on_full="drop_oldest")
     first = publisher.publish(event(1))
     assert gate.asked.acquire(timeout=SOON)
@@ -414,10 +414,10 @@ def test_drop_oldest_drops_the_new_event_if_no_other_waits(
 
 
 @pytest.mark.slow
-def test_what_comes_for_what_was_dropped_goes_at_once(
+def test_an_event_that_displaces_another_is_sent_at_once(
     open_publisher: Open, service: FakeEventBridge
 ) -> None:
-    """Also where all that waited was held up by its own source, and nothing was due."""
+    """The new event is sent even if all others wait for retries and nothing is due."""
     good = event(source="good").source
     service.play(
         FailEntries(
@@ -432,12 +432,12 @@ def test_what_comes_for_what_was_dropped_goes_at_once(
         publisher.publish_many(event(number, source) for number in range(900))
     until(lambda: not publisher.stats().in_flight)
     assert publisher.stats().buffered == 1000
-    time.sleep(2.5)  # until the pace has recovered, and it waits for the retries alone
+    time.sleep(2.5)  # until the pace has recovered, and only the retries are left
     assert isinstance(publisher.publish(event(source="good")).result(SOON), Accepted)
 
 
 def test_publish_many_has_a_receipt_for_each(open_publisher: Open, gate: Gate) -> None:
-    """Those without room within the time have that as their outcome."""
+    """Events for which there is no room in time are dropped, and their receipts say so."""
     publisher = open_publisher(gate, max_buffered_events=2)
     receipts = publisher.publish_many(map(event, range(4)), timeout=0.01)
     assert [receipt.done() for receipt in receipts] == [False, False, True, True]
@@ -447,7 +447,7 @@ def test_publish_many_has_a_receipt_for_each(open_publisher: Open, gate: Gate) -
 
 
 def test_many_threads_wait_for_room(open_publisher: Open, service: FakeEventBridge) -> None:
-    """All get in, in their turn."""
+    """Every thread that waits for room gets it in the end."""
     publisher = open_publisher(max_buffered_events=10, linger=0.0)
     receipts: list[Receipt] = []
 
@@ -468,7 +468,7 @@ def test_many_threads_wait_for_room(open_publisher: Open, service: FakeEventBrid
 
 
 def test_flush_says_what_was_sent_and_what_is_left(open_publisher: Open, gate: Gate) -> None:
-    """In the time that it was given."""
+    """A flush ends at its timeout and counts what it left."""
     publisher = open_publisher(gate, linger=30.0)
     publisher.publish_many(map(event, range(3)))
     started = time.monotonic()
@@ -482,7 +482,7 @@ def test_flush_says_what_was_sent_and_what_is_left(open_publisher: Open, gate: G
 
 
 def test_flush_does_not_wait_for_what_comes_later(open_publisher: Open, gate: Gate) -> None:
-    """Or it would never end while others publish."""
+    """Otherwise flush would never end while others publish."""
     publisher = open_publisher(gate, linger=30.0)
     publisher.publish(event(1))
     flushed: list[Any] = []
@@ -497,7 +497,7 @@ def test_flush_does_not_wait_for_what_comes_later(open_publisher: Open, gate: Ga
 
 @pytest.mark.slow
 def test_close_sends_what_is_there(open_publisher: Open, service: FakeEventBridge) -> None:
-    """Without lingering; its report has the outcomes."""
+    """Close sends every buffered event, and its report holds their outcomes."""
     publisher = open_publisher(linger=30.0)
     receipts = publisher.publish_many(map(event, range(30)))
     report = publisher.close(SOON)
@@ -507,7 +507,7 @@ def test_close_sends_what_is_there(open_publisher: Open, service: FakeEventBridg
 
 
 def test_close_hands_back_what_it_could_not_send(open_publisher: Open, gate: Gate) -> None:
-    """The service hangs: what is in flight may arrive, the rest certainly was not sent."""
+    """If the service hangs, events in flight are Unconfirmed, and the rest are Exhausted."""
     publisher = open_publisher(gate)
     flying = publisher.publish_many(event(number, "acme") for number in range(20))
     assert gate.asked.acquire(timeout=SOON)
@@ -525,10 +525,10 @@ def test_close_hands_back_what_it_could_not_send(open_publisher: Open, gate: Gat
     assert balances(publisher)
 
 
-def test_nothing_is_sent_after_the_time_to_close(
+def test_nothing_is_sent_after_close_times_out(
     open_publisher: Open, gate: Gate, service: FakeEventBridge
 ) -> None:
-    """Answers that come while receipts are told of the end start nothing new."""
+    """Answers that arrive while close decides receipts trigger no new requests."""
     publisher = open_publisher(gate)
     receipts = publisher.publish_many(event(number, str(number)) for number in range(300))
     for _ in range(4):
@@ -564,7 +564,7 @@ def test_nothing_is_sent_after_the_time_to_close(
 def test_a_late_answer_changes_nothing(
     open_publisher: Open, gate: Gate, service: FakeEventBridge
 ) -> None:
-    """An outcome is final; and nothing is sent after close."""
+    """An outcome is final: an answer that arrives after close does not change it."""
     publisher = open_publisher(gate)
     receipt = publisher.publish(event())
     assert gate.asked.acquire(timeout=SOON)
@@ -578,7 +578,7 @@ def test_a_late_answer_changes_nothing(
 
 
 def test_a_closed_publisher_takes_nothing(open_publisher: Open) -> None:
-    """Used or not; all else can still be called."""
+    """A closed publisher refuses events, whether it was used or not; flush and repr still work."""
     for is_used in (True, False):
         publisher = open_publisher()
         if is_used:
@@ -593,7 +593,7 @@ def test_a_closed_publisher_takes_nothing(open_publisher: Open) -> None:
 
 
 def test_close_ends_the_wait_for_room(open_publisher: Open, gate: Gate) -> None:
-    """Who waits is told that the publisher is closed."""
+    """A caller that waits for room is told that the publisher is closed."""
     publisher = open_publisher(gate, max_buffered_events=1)
     publisher.publish(event())
     errors: list[Exception] = []
@@ -621,10 +621,10 @@ def test_close_ends_the_wait_for_room(open_publisher: Open, gate: Gate) -> None:
     assert balances(publisher)
 
 
-def test_stats_say_what_there_is(
+def test_stats_describe_the_publisher(
     open_publisher: Open, gate: Gate, service: FakeEventBridge
 ) -> None:
-    """Depth, age and throttling besides the ledger."""
+    """Stats include queue depth, age and throttling as well as the counts."""
     assert open_publisher().stats().published == 0
     publisher = open_publisher(gate, linger=30.0)
     publisher.publish_many(map(event, range(25)))
@@ -644,11 +644,11 @@ def test_stats_say_what_there_is(
     assert stats.requests_per_second is not None
 
 
-# ---------------------------------------------------------------- who waits for whom
+# ---------------------------------------------------------------- what delays what
 
 
 def test_a_throttled_source_delays_no_other(open_publisher: Open, service: FakeEventBridge) -> None:
-    """Its events wait for their retries; those of the others come and go."""
+    """Events of a throttled source wait for retries; others are sent meanwhile."""
     slow = RetryPolicy(throttle_wait=wait_fixed(30), tokens=None)
     is_throttled = event(source="bad").source
     service.play(
@@ -669,7 +669,7 @@ def test_a_throttled_source_delays_no_other(open_publisher: Open, service: FakeE
 
 @pytest.mark.slow
 def test_a_flood_of_one_source_delays_others_by_a_round(open_publisher: Open, gate: Gate) -> None:
-    """What comes from others goes with the next batch, whatever waits before it."""
+    """An event of another source goes out with one of the next batches."""
     publisher = open_publisher(gate)
     flood = publisher.publish_many(event(number, "flood") for number in range(5000))
     assert gate.asked.acquire(timeout=SOON)
@@ -684,7 +684,7 @@ def test_a_flood_of_one_source_delays_others_by_a_round(open_publisher: Open, ga
 
 
 def test_no_lock_is_held_while_something_is_sent(open_publisher: Open, gate: Gate) -> None:
-    """Publishing, counting and closing go on while the service is silent."""
+    """Publishing, counting and flushing do not block while the service is silent."""
     publisher = open_publisher(gate, linger=0.0)
     publisher.publish(event())
     assert gate.asked.acquire(timeout=SOON)
@@ -696,7 +696,7 @@ def test_no_lock_is_held_while_something_is_sent(open_publisher: Open, gate: Gat
 
 
 def test_several_requests_are_in_flight(open_publisher: Open, gate: Gate) -> None:
-    """One that hangs keeps the others from nothing."""
+    """A request that hangs does not hold up the others."""
     publisher = open_publisher(gate)
     publisher.publish_many(map(event, range(60)))
     for _ in range(3):
@@ -720,14 +720,14 @@ def test_libcurl_wakes_for_new_events(service: FakeEventBridge) -> None:
             time.sleep(0.05)
             assert isinstance(publisher.publish(event(3)).result(SOON), Accepted)
             assert not slow.done()
-            time.sleep(0.05)  # nothing is due: it waits without an end
+            time.sleep(0.05)  # nothing is due, so the transport waits without a timeout
 
 
 # ---------------------------------------------------------------- life
 
 
 def test_the_thread_starts_once(open_publisher: Open) -> None:
-    """With the first event, whoever publishes it."""
+    """The first event starts the thread, even if several callers publish at the same time."""
     publisher = open_publisher()
     before = _senders()  # some of them may be about to end
     barrier = threading.Barrier(8)
@@ -750,8 +750,8 @@ def _senders() -> set[threading.Thread]:
     return {one for one in threading.enumerate() if one.name == "eventbridge-partner-publisher"}
 
 
-def test_a_setting_that_cannot_work_is_told_by_the_first_event(service: FakeEventBridge) -> None:
-    """To its caller, not to a log; nothing was taken."""
+def test_an_invalid_setting_is_raised_by_the_first_publish(service: FakeEventBridge) -> None:
+    """The first publish raises a ConfigurationError, and no event is taken."""
     publisher = EventPublisher(PartnerEventsClient(credentials=service.credentials))
     with pytest.raises(ConfigurationError, match="region is not set"):
         publisher.publish(event())
@@ -761,14 +761,14 @@ def test_a_setting_that_cannot_work_is_told_by_the_first_event(service: FakeEven
 @pytest.mark.parametrize(
     "wrong", [{"block_timeout": -1}, {"exit_timeout": float("nan")}, {"on_full": "wait"}]
 )
-def test_arguments_that_cannot_work(service: FakeEventBridge, wrong: dict[str, Any]) -> None:
-    """Are refused when the publisher is made."""
+def test_invalid_arguments(service: FakeEventBridge, wrong: dict[str, Any]) -> None:
+    """Invalid arguments are refused when the publisher is made."""
     with pytest.raises(ValueError, match="allowed: "):
         EventPublisher(PartnerEventsClient(), **wrong)
 
 
 def test_without_credentials_events_are_exhausted(service: FakeEventBridge) -> None:
-    """Nothing was sent, and later ones try again."""
+    """Nothing was sent: the outcome has no attempts."""
     client = PartnerEventsClient(service.region, transport=service.transport(), retry=QUICK)
     with EventPublisher(client, linger=0) as publisher:
         outcome = publisher.publish(event()).result(SOON)
@@ -776,10 +776,10 @@ def test_without_credentials_events_are_exhausted(service: FakeEventBridge) -> N
         assert (outcome.code, outcome.attempts) == ("CredentialsError", 0)
 
 
-def test_after_an_untrusted_endpoint_it_goes_on(
+def test_the_publisher_continues_after_an_untrusted_endpoint(
     open_publisher: Open, service: FakeEventBridge
 ) -> None:
-    """What was there is exhausted; what comes later is tried anew."""
+    """Events that meet an untrusted certificate are exhausted, and later events are sent."""
     inner = service.transport()
     is_trusted = False
 
@@ -802,7 +802,7 @@ def test_after_an_untrusted_endpoint_it_goes_on(
 def test_no_receipt_stays_open_when_the_sender_fails(
     open_publisher: Open, service: FakeEventBridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It goes on with what comes later."""
+    """The publisher continues with later events."""
     inner = service.transport()
     fails = True
 
@@ -825,7 +825,7 @@ def test_no_receipt_stays_open_when_the_sender_fails(
 
 
 class AsEvents(logging.Handler):
-    """Publishes each record, whoever logs it."""
+    """Publishes every log record, from any logger."""
 
     def __init__(self, publisher: EventPublisher) -> None:
         super().__init__()
@@ -843,10 +843,10 @@ class AsEvents(logging.Handler):
 
 
 @pytest.mark.parametrize("block_timeout", [5.0, math.inf])
-def test_a_log_handler_that_publishes_holds_nobody_up(
+def test_a_log_handler_that_publishes_does_not_deadlock(
     open_publisher: Open, service: FakeEventBridge, block_timeout: float
 ) -> None:
-    """Waiting for room with the handler's lock, while who makes room has something to log."""
+    """The sender can log while a log handler waits for room and holds its lock."""
     service.play(FailRequest("ServiceUnavailable", 503, times=None))
     retry = RetryPolicy(wait=wait_none(), tokens=None)
     publisher = open_publisher(retry=retry, max_buffered_events=30, block_timeout=block_timeout)
@@ -866,7 +866,7 @@ def test_a_log_handler_that_publishes_holds_nobody_up(
         logger.join(SOON)
         assert not logger.is_alive()
         publisher.flush(SOON)
-        # Its own lines became events, too, but few of them.
+        # The publisher's own log lines became events, too, but few of them.
         assert 301 <= len(handler.receipts) + handler.refused <= 303
         publisher.close(SOON)
     finally:
@@ -879,10 +879,10 @@ def test_a_log_handler_that_publishes_holds_nobody_up(
 FAILURE = "ServiceUnavailable: The service is temporarily unavailable."
 
 
-def test_failed_requests_are_logged_one_of_many(
+def test_failed_requests_are_logged_once_and_then_counted(
     open_publisher: Open, service: FakeEventBridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The first at once; at the end, how many others there were."""
+    """The first failure is logged at once, and the number of others at the end."""
     service.play(FailRequest("ServiceUnavailable", 503, times=None))
     publisher = open_publisher(retry=RetryPolicy(wait=wait_none(), tokens=None))
     with caplog.at_level(logging.INFO, logger="eventbridge_partner"):
@@ -902,12 +902,12 @@ def test_failed_requests_are_logged_one_of_many(
     ],
     ids=["result", "flush", "close"],
 )
-def test_nobody_waits_on_the_thread_that_sends(
+def test_waiting_on_the_sender_thread_is_refused(
     open_publisher: Open,
     service: FakeEventBridge,
     wait: Callable[[EventPublisher, Receipt], object],
 ) -> None:
-    """Such as a retry policy: it would wait for itself. An error says so, and no event is lost."""
+    """A retry policy that waits there would wait for itself: it raises, and no event is lost."""
     errors: list[BaseException] = []
     receipts: list[Receipt] = []
     ready = threading.Event()
@@ -916,7 +916,7 @@ def test_nobody_waits_on_the_thread_that_sends(
         assert ready.wait(SOON)
         try:
             wait(publisher, receipts[0])
-        except BaseException as error:  # noqa: BLE001  # told in the test's own thread
+        except BaseException as error:  # noqa: BLE001  # checked in the test's own thread
             errors.append(error)
         return 0.0
 
@@ -929,16 +929,16 @@ def test_nobody_waits_on_the_thread_that_sends(
     assert "must not wait for events" in str(errors[0])
 
 
-def test_publishing_on_the_thread_that_sends_never_waits(
+def test_publishing_on_the_sender_thread_never_waits(
     open_publisher: Open, service: FakeEventBridge
 ) -> None:
-    """It makes the room: without any, it is told so at once."""
+    """That thread is the one that makes room, so a full buffer raises at once."""
     errors: list[BaseException] = []
 
     def misguided(state: object) -> float:
         try:
             publisher.publish(event())
-        except BaseException as error:  # noqa: BLE001  # told in the test's own thread
+        except BaseException as error:  # noqa: BLE001  # checked in the test's own thread
             errors.append(error)
         return 0.0
 
@@ -951,10 +951,10 @@ def test_publishing_on_the_thread_that_sends_never_waits(
 
 
 @pytest.mark.slow
-def test_who_forgets_a_publisher_loses_nothing(
+def test_a_forgotten_publisher_loses_no_event(
     open_publisher: Open, service: FakeEventBridge
 ) -> None:
-    """What it has is sent, and its thread ends."""
+    """The events that it holds are sent."""
     client = PartnerEventsClient(
         service.region, credentials=service.credentials, transport=service.transport()
     )
@@ -965,10 +965,10 @@ def test_who_forgets_a_publisher_loses_nothing(
     assert isinstance(receipt.result(SOON), Accepted)
 
 
-def test_nothing_of_an_event_is_shown(
+def test_no_payload_is_shown(
     open_publisher: Open, caplog: pytest.LogCaptureFixture, service: FakeEventBridge
 ) -> None:
-    """Not in a repr, a log line or a message."""
+    """Payloads appear in no repr, log line or message."""
     caplog.set_level(logging.DEBUG)
     service.play(FailEntries("InternalFailure", times=None))
     publisher = open_publisher()
@@ -983,6 +983,6 @@ def test_nothing_of_an_event_is_shown(
 
 
 def test_it_cannot_be_pickled(open_publisher: Open) -> None:
-    """It has a thread."""
+    """A publisher has a thread, so it cannot be pickled."""
     with pytest.raises(TypeError, match="make one in each process"):
         pickle.dumps(open_publisher())

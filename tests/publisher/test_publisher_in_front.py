@@ -47,8 +47,8 @@ class World:
 
     Attributes:
         down: A Region that does not answer.
-        hanging: Is set as soon as a look-up hangs.
-        let_go: Set it to let those go on.
+        hanging: Set as soon as a look-up hangs.
+        let_go: Set it to let those look-ups continue.
     """
 
     def __init__(self):
@@ -118,8 +118,8 @@ EVENTS = [event("active"), event("pending", 1), event("gone", 2), event("active"
 HELD_BACK = ["accepted", "SourcePending", "SourceGone", "accepted"]
 
 
-def test_what_a_guard_holds_back_reaches_the_receipt(client, world):
-    """The outcomes are those of the guard, and nothing of it was sent."""
+def test_events_that_a_guard_holds_back_have_outcomes(client, world):
+    """The receipts have the guard's outcomes, and none of those events was sent."""
     gone = []
     with EventPublisher(SourceGuard(client, on_source_gone=gone.append), linger=0) as publisher:
         assert codes(publisher.publish_many(EVENTS)) == HELD_BACK
@@ -130,8 +130,8 @@ def test_what_a_guard_holds_back_reaches_the_receipt(client, world):
     assert gone == [PREFIX + "gone"]
 
 
-def test_what_a_guard_parks(client, world):
-    """The receipt says so, for each event that the function took, in their order."""
+def test_parked_events_have_receipts_that_say_so(client, world):
+    """Receipts say that the events are parked, and `on_pending` gets the events in their order."""
     parked = []
     with EventPublisher(SourceGuard(client, on_pending=parked.append), linger=0) as publisher:
         receipts = publisher.publish_many([event("pending", number) for number in range(50)])
@@ -141,7 +141,7 @@ def test_what_a_guard_parks(client, world):
 
 
 def test_a_function_that_parks_may_raise_or_end_its_thread(client):
-    """The receipt says to send the event again, and others go on."""
+    """The receipt says to send the event again, and other events are sent."""
 
     def park(event):
         raise SystemExit if "1" in event.detail else KeyError
@@ -155,7 +155,7 @@ def test_a_function_that_parks_may_raise_or_end_its_thread(client):
 
 
 def test_a_look_up_that_hangs_holds_up_its_own_source_only(client, world):
-    """Events of all other sources have their outcomes meanwhile, known or not."""
+    """Events of all other sources, known or not, get their outcomes meanwhile."""
     with EventPublisher(SourceGuard(client), linger=0) as publisher:
         held_up = publisher.publish(event("hangs"))
         assert world.hanging.wait(SOON)
@@ -168,8 +168,8 @@ def test_a_look_up_that_hangs_holds_up_its_own_source_only(client, world):
         assert balances(publisher.stats())
 
 
-def test_close_holds_while_a_look_up_hangs(client, world):
-    """What waits for it is told that it was not sent, and is not sent later."""
+def test_close_keeps_its_timeout_while_a_look_up_hangs(client, world):
+    """Events that wait for the look-up are reported as unsent, and are not sent later."""
     publisher = EventPublisher(SourceGuard(client), linger=0)
     held_up = [publisher.publish(event("hangs", number)) for number in range(30)]
     assert world.hanging.wait(SOON)
@@ -182,7 +182,7 @@ def test_close_holds_while_a_look_up_hangs(client, world):
 
 
 def test_one_source_that_waits_leaves_room(client, world):
-    """It holds nine tenths of the room at most."""
+    """A source that waits holds at most nine tenths of the room."""
     guard = SourceGuard(client)
     with EventPublisher(
         guard, linger=0, max_buffered_events=100, on_full="drop_newest"
@@ -195,7 +195,7 @@ def test_one_source_that_waits_leaves_room(client, world):
 
 
 def test_the_oldest_of_what_waits_is_dropped(client, world):
-    """Where `on_full` says so, an event that waits for a look-up is one of the oldest."""
+    """With `drop_oldest`, events that wait for a look-up can be dropped."""
     guard = SourceGuard(client)
     with EventPublisher(
         guard, linger=0, max_buffered_events=10, on_full="drop_oldest"
@@ -207,8 +207,8 @@ def test_the_oldest_of_what_waits_is_dropped(client, world):
         assert balances(publisher.stats())
 
 
-def test_a_source_that_is_gone_is_learnt_from_a_result(client, world):
-    """After the service has said so, nothing more of it is sent."""
+def test_a_guard_learns_from_a_result_that_a_source_is_gone(client, world):
+    """Once the service has reported a source as gone, the guard holds its events back."""
     is_learnt = threading.Event()
     guard = SourceGuard(client, on_source_gone=lambda _: is_learnt.set())
     with EventPublisher(guard, linger=0) as publisher:
@@ -227,7 +227,7 @@ def by_region(source):
 
 
 def test_a_router_sends_to_each_region(client, world):
-    """Each event goes to the Region of its source; one without a Region has its outcome at once."""
+    """Each event goes to the Region of its source; without a Region, it is rejected at once."""
     with EventPublisher(RegionRouter(client, by_region), linger=0) as publisher:
         events = [event(str(number)) for number in range(20)] + [event("nowhere"), {"Source": 5}]
         receipts = publisher.publish_many(events)
@@ -240,7 +240,7 @@ def test_a_router_sends_to_each_region(client, world):
 
 
 class Desk:
-    """What a router's publisher tells of events without a Region: to an observer and the log."""
+    """Collects what an observer and the log are told of events without a Region."""
 
     def __init__(self, caplog, monkeypatch):
         self.seen, self.written = [], threading.Event()
@@ -255,7 +255,7 @@ class Desk:
 
     @property
     def decided(self):
-        """The outcomes that the observer was told, by Region."""
+        """The outcomes reported to the observer, by Region."""
         told = [one for one in self.seen if isinstance(one, OutcomesDecided)]
         assert {one.kind for one in told} == {"publisher"}
         assert {one.delivery for one in told} == {None}
@@ -293,8 +293,8 @@ TOLD = {
 STRAY = [event("nowhere"), event("2"), event("nowhere"), {"Source": 5}]
 
 
-def test_events_without_a_region_are_told_of(world, desk):
-    """The observer is told at once, and the log a second later, not only at the end."""
+def test_events_without_a_region_are_reported(world, desk):
+    """The observer is told at once, and the log a moment later, not only at the end."""
     with PartnerEventsClient(
         "us-east-1",
         credentials=world.services["us-east-1"].credentials,
@@ -320,8 +320,8 @@ PARKED = {
 }
 
 
-def test_what_a_guard_holds_back_is_told_to_the_observer(world, desk):
-    """Parked, gone and invalid events too, each once."""
+def test_held_back_events_are_reported_to_the_observer(world, desk):
+    """Parked, gone and invalid events are each reported once."""
     with (
         PartnerEventsClient(
             "us-east-1",
@@ -349,11 +349,11 @@ def test_regions_share_the_lines_of_the_log(world, desk):
             [*(event(f"{number}{one}") for number in range(20) for one in (1, 2))]
         )
     assert desk.logged == {"AccessDeniedException": 40}
-    assert len(desk.lines) in (1, 3)  # where the machine was slow, two and the sum
+    assert len(desk.lines) in (1, 3)  # two lines and the sum if the machine was slow
 
 
 def test_guards_behind_a_router(client, world):
-    """Each Region has its guard."""
+    """Each Region has a guard of its own."""
     router = RegionRouter(client, by_region, in_front=SourceGuard)
     with EventPublisher(router, linger=0) as publisher:
         assert codes(publisher.publish_many(EVENTS)) == HELD_BACK
@@ -361,7 +361,7 @@ def test_guards_behind_a_router(client, world):
 
 
 def test_a_region_that_is_down_delays_no_other(client, world):
-    """Its own events wait for their retries; the others' have their outcomes meanwhile."""
+    """Its own events wait for their retries; others get their outcomes meanwhile."""
     world.down = "eu-west-1"
     router = RegionRouter(client, by_region)
     with EventPublisher(router, linger=0, max_buffered_events=100, on_full="drop_newest") as it:
@@ -376,7 +376,7 @@ def test_a_region_that_is_down_delays_no_other(client, world):
 
 
 def test_an_outage_and_a_look_up_that_hangs_hold_up_nothing_else(client, world):
-    """Of many sources behind router and guards, all others' events have their outcomes."""
+    """Behind a router and guards, events of all other sources get their outcomes."""
     world.down = "eu-west-1"
     publisher = EventPublisher(RegionRouter(client, by_region, in_front=SourceGuard), linger=0)
     held_up = [publisher.publish(event("hangs", number)) for number in range(50)]
@@ -394,8 +394,8 @@ def test_an_outage_and_a_look_up_that_hangs_hold_up_nothing_else(client, world):
     assert world.sent == {f"{number}2": 100 for number in range(20)}
 
 
-def test_what_no_publisher_can_send_with(client):
-    """The error names what it can."""
+def test_a_publisher_refuses_other_clients(client):
+    """The error names what is allowed."""
     for wrong in (object(), SourceGuard(object())):
         with pytest.raises(
             TypeError,
@@ -408,7 +408,7 @@ def test_what_no_publisher_can_send_with(client):
 
 
 class AsyncWorld:
-    """The same for event loops; what hangs there waits for a future."""
+    """The same for event loops; a request that hangs waits for an asyncio event."""
 
     def __init__(self, world):
         self.world = world
@@ -452,8 +452,8 @@ async def async_codes(receipts):
 
 
 @pytest.mark.asyncio
-async def test_what_a_guard_holds_back_reaches_the_receipt_on_a_loop(async_client, world):
-    """The same outcomes; functions may be asynchronous."""
+async def test_events_that_a_guard_holds_back_have_outcomes_on_a_loop(async_client, world):
+    """The outcomes are the same on a loop; callbacks may be asynchronous."""
     gone, parked = [], []
 
     async def park(event):
@@ -475,7 +475,7 @@ async def test_what_a_guard_holds_back_reaches_the_receipt_on_a_loop(async_clien
 
 @pytest.mark.asyncio
 async def test_a_look_up_that_hangs_on_a_loop(async_client, async_world):
-    """It holds up its own source, and no other, and no `close`."""
+    """A hanging look-up holds up its own source, but neither another source nor `close`."""
     publisher = AsyncEventPublisher(AsyncSourceGuard(async_client), linger=0)
     held_up = await publisher.publish(event("hangs"))
     await asyncio.wait_for(async_world.hanging.wait(), SOON)
@@ -490,7 +490,7 @@ async def test_a_look_up_that_hangs_on_a_loop(async_client, async_world):
 
 @pytest.mark.asyncio
 async def test_a_look_up_that_ends_on_a_loop(async_client, async_world):
-    """What waited for it is sent."""
+    """Events that waited for the look-up are sent."""
     async with AsyncEventPublisher(AsyncSourceGuard(async_client), linger=0) as publisher:
         held_up = await publisher.publish(event("hangs"))
         await asyncio.wait_for(async_world.hanging.wait(), SOON)
@@ -517,8 +517,8 @@ async def test_a_router_on_a_loop(async_client, async_world, world):
 
 
 @pytest.mark.asyncio
-async def test_events_without_a_region_are_told_of_on_a_loop(async_world, world, desk):
-    """The same."""
+async def test_events_without_a_region_are_reported_on_a_loop(async_world, world, desk):
+    """The observer and the log are told on a loop as on threads."""
     async with AsyncPartnerEventsClient(
         "us-east-1",
         credentials=world.services["us-east-1"].credentials,
@@ -536,8 +536,8 @@ async def test_events_without_a_region_are_told_of_on_a_loop(async_world, world,
 
 
 @pytest.mark.asyncio
-async def test_what_a_guard_holds_back_is_told_to_the_observer_on_a_loop(async_world, world, desk):
-    """The same."""
+async def test_held_back_events_are_reported_to_the_observer_on_a_loop(async_world, world, desk):
+    """Parked, gone and invalid events are each reported once, on a loop as on threads."""
     async with AsyncPartnerEventsClient(
         "us-east-1",
         credentials=world.services["us-east-1"].credentials,
@@ -552,7 +552,7 @@ async def test_what_a_guard_holds_back_is_told_to_the_observer_on_a_loop(async_w
 
 @pytest.mark.asyncio
 async def test_an_outage_and_a_look_up_that_hangs_on_a_loop(async_client, async_world, world):
-    """They hold up the same, and nothing else."""
+    """An outage and a hanging look-up hold up their own events and nothing else."""
     world.down = "eu-west-1"
     router = AsyncRegionRouter(async_client, by_region, in_front=AsyncSourceGuard)
     publisher = AsyncEventPublisher(router, linger=0)
@@ -572,8 +572,8 @@ async def test_an_outage_and_a_look_up_that_hangs_on_a_loop(async_client, async_
 
 
 @pytest.mark.asyncio
-async def test_who_waits_for_room_of_another_region(async_client, async_world, world):
-    """Outcomes of one Region make room for events of another."""
+async def test_an_outcome_in_one_region_makes_room_for_another(async_client, async_world, world):
+    """An outcome in one Region makes room for an event of another."""
     world.down = "eu-west-1"
     router = AsyncRegionRouter(
         async_client, {PREFIX + "11": "eu-west-1", PREFIX + "2": "us-east-1"}
@@ -588,8 +588,8 @@ async def test_who_waits_for_room_of_another_region(async_client, async_world, w
 
 
 @pytest.mark.asyncio
-async def test_what_no_async_publisher_can_send_with(client):
-    """A client for threads, for example."""
+async def test_an_async_publisher_refuses_other_clients(client):
+    """For example, an async publisher refuses a client for threads."""
     for wrong in (client, SourceGuard(client), AsyncSourceGuard(object())):
         with pytest.raises(TypeError, match="client is of type"):
             AsyncEventPublisher(wrong)

@@ -1,5 +1,5 @@
 """
-What becomes of a publisher's events when its process forks, freezes or ends.
+What happens to a publisher's events when its process forks, freezes or ends.
 
 Each program runs in a process of its own and says what its receipts say; the service says what
 arrived.
@@ -70,7 +70,7 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 
 class Silence:
-    """A service that takes requests and does not answer before it is told to."""
+    """A service that takes requests, and answers only when it is told to."""
 
     def __init__(self, listening: socket.socket) -> None:
         self._listening = listening
@@ -78,7 +78,7 @@ class Silence:
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
 
     def wait_for_a_request(self) -> None:
-        """Wait until a byte of one has come: from then on, it may have arrived."""
+        """Wait until a byte of a request has come: from then on, its events may have arrived."""
         connection, _ = self._listening.accept()
         connection.settimeout(SOON)
         self._connections.append(connection)
@@ -124,16 +124,16 @@ class Program:
         self._stdin, self._stdout = self.process.stdin, self.process.stdout
 
     def said(self) -> Any:
-        """Wait for the next thing that it says."""
+        """Wait for the next line of the program, and return it decoded."""
         return json.loads(self._stdout.readline())
 
     def go_on(self) -> None:
-        """Answer the `input()` that it waits in."""
+        """Answer the `input()` that the program waits in."""
         self._stdin.write("\n")
         self._stdin.flush()
 
     def end(self, status: int = 0) -> str:
-        """Wait for its end, and return what it wrote to its standard error."""
+        """Wait for the program to end, and return what it wrote to standard error."""
         _, errors = self.process.communicate(timeout=SOON)
         assert self.process.returncode == status, errors
         assert "Traceback" not in errors
@@ -145,7 +145,7 @@ Run = Callable[..., Program]
 
 @pytest.fixture
 def run() -> Iterator[Run]:
-    """Starts programs, and leaves none behind."""
+    """Starts programs, and kills those that are left at the end."""
     programs: list[Program] = []
 
     def start(*arguments: Any) -> Program:
@@ -172,7 +172,7 @@ def once(count: int) -> Counter[int]:
 def test_exit_without_close_sends_what_is_buffered(
     run: Run, service: FakeEventBridge, server: LocalServer, transport: str
 ) -> None:
-    """Within the time for it, and without a word."""
+    """The publisher sends within its exit timeout, and prints nothing."""
     program = run(
         service,
         server.url,
@@ -190,7 +190,7 @@ for number in range(90):
 def test_exit_with_more_requests_than_threads(
     run: Run, service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Python starts no more threads then; what has none is sent all the same."""
+    """Python starts no threads at exit; requests that have none are sent all the same."""
     service.play(SlowAnswer(0.01, times=None))
     program = run(
         service,
@@ -213,7 +213,7 @@ atexit.register(late)
 def test_exit_while_the_service_hangs_says_what_was_lost(
     run: Run, service: FakeEventBridge, silence: Silence, transport: str
 ) -> None:
-    """It ends in time, with the number of events."""
+    """The program ends in time and prints how many events were lost."""
     program = run(
         service,
         silence.url,
@@ -238,7 +238,7 @@ input()
 def test_exit_after_close_says_nothing(
     run: Run, service: FakeEventBridge, silence: Silence, transport: str
 ) -> None:
-    """Who closed has the report, and the log's word on what nobody looked at."""
+    """The caller of close has the report; only the usual log lines on undelivered events appear."""
     program = run(
         service,
         silence.url,
@@ -263,7 +263,7 @@ say(len(report), sum(receipt.done() for receipt in receipts))
 def test_exit_while_daemon_threads_publish(
     run: Run, service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """They are refused from then on, and nobody hangs; what was taken arrives."""
+    """Threads that publish during exit are refused, nothing hangs, and taken events arrive."""
     program = run(
         service,
         server.url,
@@ -292,7 +292,7 @@ atexit.register(lambda: say(publisher.stats().published))  # called before the p
 def test_an_uncaught_exception_loses_no_event(
     run: Run, service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Neither does sys.exit: the interpreter ends in order."""
+    """sys.exit loses no event: the interpreter shuts down in order."""
     program = run(
         service,
         server.url,
@@ -313,7 +313,7 @@ sys.exit(3)
 def test_sigterm_that_exits_loses_no_event(
     run: Run, service: FakeEventBridge, server: LocalServer, transport: str
 ) -> None:
-    """As gunicorn's workers do, and whoever turns SIGTERM into sys.exit."""
+    """A SIGTERM handler that calls sys.exit, as in gunicorn's workers, loses no event."""
     program = run(
         service,
         server.url,
@@ -342,7 +342,7 @@ finally:
 def test_a_signal_handler_may_close(
     run: Run, service: FakeEventBridge, server: LocalServer, transport: str
 ) -> None:
-    """Even if it interrupts a publish: no lock that is held keeps it waiting."""
+    """The handler may interrupt a publish: a held lock does not block close."""
     program = run(
         service,
         server.url,
@@ -373,7 +373,7 @@ except PublisherClosedError:
 
 
 def test_ctrl_c_loses_no_event(run: Run, service: FakeEventBridge, server: LocalServer) -> None:
-    """KeyboardInterrupt is an exception like others."""
+    """Buffered events are sent when a program ends after KeyboardInterrupt."""
     program = run(
         service,
         server.url,
@@ -396,10 +396,10 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize(("on_full", "room"), [("block", 10**6), ("drop_oldest", 100)])
-def test_ctrl_c_in_publish_unbalances_nothing(
+def test_ctrl_c_in_publish_keeps_the_balance(
     run: Run, service: FakeEventBridge, server: LocalServer, on_full: str, room: int
 ) -> None:
-    """An event is taken as a whole or not at all, wherever it comes in between."""
+    """An event is taken as a whole or not at all, wherever the exception is raised."""
     program = run(
         service,
         server.url,
@@ -435,10 +435,10 @@ say(stats.published - decided, stats.buffered, stats.in_flight, stats.buffered_b
 
 
 @pytest.mark.parametrize("on_full", ["drop_oldest", "drop_newest"])
-def test_what_signals_and_finalizers_publish_is_accounted_for(
+def test_events_published_by_signals_and_finalizers_are_accounted_for(
     run: Run, service: FakeEventBridge, server: LocalServer, on_full: str
 ) -> None:
-    """Whatever they interrupt, each receipt has its outcome, and nothing else is dropped for it."""
+    """Whatever they interrupt, each receipt has an outcome, and the stats count each drop."""
     program = run(
         service,
         server.url,
@@ -486,7 +486,7 @@ say(stats.published - len(receipts), stats.dropped - dropped, stats.buffered_byt
 def test_a_signal_handler_may_wait(
     run: Run, service: FakeEventBridge, server: LocalServer, waits: str, interrupted: str
 ) -> None:
-    """Whatever it interrupts: the sender needs no lock that this thread holds meanwhile."""
+    """Whatever the handler interrupts, the sender needs no lock that its thread holds."""
     program = run(
         service,
         server.url,
@@ -511,14 +511,16 @@ say(longest)
 publisher.close(40)
 """,
     )
-    assert program.said()[0] < 60  # a wait for what this thread holds ends with its time limit
+    assert (
+        program.said()[0] < 60
+    )  # a wait for something this thread holds would end only at its timeout
     program.end()
 
 
 def test_a_second_ctrl_c_ends_the_wait_at_the_end(
     run: Run, service: FakeEventBridge, silence: Silence
 ) -> None:
-    """What is lost is said."""
+    """The program prints how many events were lost."""
     program = run(
         service,
         silence.url,
@@ -544,7 +546,7 @@ threading.Thread(target=interrupt, daemon=True).start()
 def test_exit_waits_for_no_callback_that_blocks(
     run: Run, service: FakeEventBridge, silence: Silence, transport: str
 ) -> None:
-    """Not even where it is due only then, when Python 3.12 starts no more threads."""
+    """This holds even for one due only at exit, when Python 3.12 starts no more threads."""
     program = run(
         service,
         silence.url,
@@ -596,10 +598,10 @@ say(publisher.stats().accepted)
     assert arrived(service) == once(60)
 
 
-def test_a_fork_leaves_what_a_forgotten_publisher_has_to_the_parent(
+def test_a_fork_leaves_the_events_of_a_forgotten_publisher_to_the_parent(
     run: Run, service: FakeEventBridge, silence: Silence, transport: str
 ) -> None:
-    """The child neither waits for it at its end nor says that it was lost."""
+    """The child neither waits for it at exit nor reports it as lost."""
     program = run(
         service,
         silence.url,
@@ -629,7 +631,7 @@ say(type(receipt.result(60)).__name__)
 def test_forks_in_the_middle_of_everything(
     run: Run, service: FakeEventBridge, server: LocalServer, transport: str
 ) -> None:
-    """Threads publish, callbacks run: no lock is inherited held, and all is sent once."""
+    """The child never inherits a held lock, and each event is sent once."""
     program = run(
         service,
         server.url,
@@ -671,10 +673,10 @@ say(statuses, publisher.stats().published, publisher.stats().accepted)
     assert arrived(service) == once(published) + children
 
 
-def test_a_work_horse_closes_before_it_exits(
+def test_a_forked_job_flushes_before_it_exits(
     run: Run, service: FakeEventBridge, server: LocalServer, transport: str
 ) -> None:
-    """As RQ's and Celery's children: os._exit runs nothing, so the job flushes."""
+    """RQ's and Celery's children end with os._exit, without exit handlers, so they flush."""
     program = run(
         service,
         server.url,
@@ -697,7 +699,7 @@ for job in range(3):
 def test_os_exit_without_flush_loses_what_lingers(
     run: Run, service: FakeEventBridge, server: LocalServer
 ) -> None:
-    """Nothing can be done then: this is what the recipes are for."""
+    """os._exit leaves no time to send; the recipes exist for this case."""
     program = run(
         service,
         server.url,
@@ -715,10 +717,10 @@ os._exit(0)
 # ---------------------------------------------------------------- freezing
 
 
-def test_a_frozen_process_goes_on(
+def test_a_frozen_process_continues(
     run: Run, service: FakeEventBridge, server: LocalServer, transport: str
 ) -> None:
-    """As a Lambda function between two calls: flushed before, it goes on after, on new ground."""
+    """A publisher continues after a freeze, flushed or not, as in Lambda between two calls."""
     program = run(
         service,
         server.url,

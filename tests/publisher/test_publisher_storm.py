@@ -1,7 +1,7 @@
 """
 50,000 events published by eight callers, through a real HTTP service under every fault at once.
 
-While they publish, others flush, count and close. `STORM_SEED` takes the storm through other seas.
+While they publish, others flush, count and close. `STORM_SEED` sets another seed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SEED = int(os.environ.get("STORM_SEED", "20261123"))
 EVENTS = int(os.environ.get("STORM_EVENTS", "50000"))
 CALLERS = 8
 SOME = 500
-"""As many have been accepted when a publisher is closed in the middle of it all."""
+"""When this many have been accepted, the publisher is closed in the middle of the storm."""
 
 Events = list[PartnerEvent]
 
@@ -59,10 +59,10 @@ def server(service: FakeEventBridge) -> Iterator[LocalServer]:
 
 class Undaunted(Pace):
     """
-    Keeps to no rate.
+    Ignores throttling and keeps to no rate.
 
-    This service throttles by dice, however slowly it is asked; who believed it would come to a
-    crawl.
+    This service throttles at random, however slowly it is asked; a pace that adapted to it would
+    slow to a crawl.
     """
 
     def throttled(self, share: float, sent_at: float, now: float, *, in_flight: int) -> None:
@@ -95,7 +95,7 @@ def check_end(
     *,
     was_cut_off: bool,
 ) -> None:
-    """Hold receipts, figures and the service's own record against each other."""
+    """Check receipts, stats and the service's own record against each other."""
     outcomes = [receipt.outcome for receipt in receipts]
     found = [outcome for outcome in outcomes if outcome is not None]
     assert len(found) == len(receipts), "receipts were left open"
@@ -134,7 +134,7 @@ class Storm:
     def _guarded(self, target: Any, arguments: Any) -> None:
         try:
             target(*arguments)
-        except BaseException as error:  # noqa: BLE001  # told in the test's own thread
+        except BaseException as error:  # noqa: BLE001  # checked in the test's own thread
             self._errors.append(error)
 
     def _publish(self, caller: int) -> None:
@@ -188,7 +188,7 @@ def test_threads_in_a_storm(
     on_full: Any,
     is_cut_off: bool,
 ) -> None:
-    """Every receipt has a true outcome, and the ledger balances at every moment."""
+    """Every receipt has a true outcome, and the stats balance at every moment."""
     share = EVENTS if transport is None else EVENTS // 2
     events = storm_events(share, SEED)
     with PartnerEventsClient(**settings(service, server), transport=transport) as client:
@@ -205,7 +205,7 @@ def test_threads_in_a_storm(
         else:
             storm.end()
             publisher.close(SOON)
-    server.close()  # so that it has noticed which of its slow answers nobody waited for
+    server.close()  # so that the service has noticed which slow answers nobody waited for
 
     check_end(service, storm.receipts, publisher.stats(), was_cut_off=is_cut_off)
     if not is_cut_off:
@@ -215,7 +215,7 @@ def test_threads_in_a_storm(
 
 @pytest.mark.parametrize("is_cut_off", [False, True], ids=["to the end", "cut off"])
 def test_tasks_in_a_storm(service: FakeEventBridge, server: LocalServer, is_cut_off: bool) -> None:
-    """The same on a loop, where tasks are cancelled in the middle of it."""
+    """The same holds on a loop, where tasks are cancelled in the middle of the storm."""
     events = storm_events(EVENTS // 2, SEED + 1)
     receipts: list[Receipt] = []
     ends: list[PublisherStats] = []

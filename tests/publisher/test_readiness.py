@@ -43,7 +43,7 @@ def server(service):
 
 
 class Hanging:
-    """Credentials that come when they are let."""
+    """Credentials that arrive only when the test allows it."""
 
     def __init__(self):
         self.let = threading.Event()
@@ -56,7 +56,7 @@ class Hanging:
 
 
 class Lost:
-    """Credentials that cannot be had."""
+    """Credentials that are not available."""
 
     def get_frozen_credentials(self):
         raise CredentialsError("no credentials today")
@@ -77,7 +77,7 @@ def guarded(client):
 
 
 def asked(made, kind, front=None, **settings):
-    """Return what a client, or a publisher in front of it, says, and what it says then."""
+    """Ask a client or its publisher three times, the last time after any hang has ended."""
 
     def finished():
         credentials = made["credentials"]
@@ -110,7 +110,7 @@ FRONTS = pytest.mark.parametrize("front", [None, plain, guarded, routed])
 @KINDS
 @FRONTS
 def test_ready(kind, front):
-    """With settings and credentials it is ready."""
+    """With settings and credentials, a client is ready."""
     for said in asked({"credentials": KEYS}, kind, front):
         assert said == Readiness()
         assert said
@@ -121,7 +121,7 @@ def test_ready(kind, front):
 @KINDS
 @FRONTS
 def test_no_credentials(kind, front):
-    """Without credentials it is not, and says why each time."""
+    """Without credentials, a client is not ready, and says why each time."""
     for said in asked({"credentials": Lost()}, kind, front):
         assert said.reasons == ("no credentials today",)
         assert not said
@@ -131,7 +131,7 @@ def test_no_credentials(kind, front):
 @KINDS
 @FRONTS
 def test_credentials_that_hang(kind, front):
-    """Asking takes no longer than it may, starts one look-up only, and sees the end of that."""
+    """Asking keeps its timeout, starts only one look-up, and sees its result later."""
     hanging = Hanging()
     first, second, third = asked({"credentials": hanging}, kind, front, timeout=0.02)
     late = "settings and credentials were not looked up within 0.02 s"
@@ -142,7 +142,7 @@ def test_credentials_that_hang(kind, front):
 
 @KINDS
 def test_no_region(kind, monkeypatch):
-    """A setting that is missing is a reason."""
+    """A missing setting is a reason."""
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     if kind == "threads":
@@ -156,8 +156,8 @@ def test_no_region(kind, monkeypatch):
 
 @KINDS
 @pytest.mark.parametrize("timeout", [0, -1, "1", float("nan")])
-def test_seconds_that_cannot_work(kind, timeout):
-    """They are refused by name."""
+def test_invalid_seconds(kind, timeout):
+    """An invalid number of seconds is refused by its argument's name."""
     with pytest.raises((TypeError, ValueError), match="timeout is"):
         asked({"credentials": KEYS}, kind, timeout=timeout)
     with pytest.raises((TypeError, ValueError), match="max_age is"):
@@ -165,7 +165,7 @@ def test_seconds_that_cannot_work(kind, timeout):
 
 
 def test_a_publisher_behind(service, server):
-    """An event that waits for longer than it may is a reason, and closing is one."""
+    """An event that has waited longer than `max_age` is a reason, and so is a closed publisher."""
     client = PartnerEventsClient(
         "us-east-1", endpoint_url=server.url, credentials=service.credentials
     )
@@ -182,7 +182,7 @@ def test_a_publisher_behind(service, server):
 
 
 def test_an_asyncio_publisher_behind(service, server):
-    """The same on asyncio."""
+    """The same holds on asyncio."""
 
     async def main():
         client = AsyncPartnerEventsClient(
@@ -204,7 +204,7 @@ def test_an_asyncio_publisher_behind(service, server):
 
 @KINDS
 def test_a_provider_that_raises(kind):
-    """Whatever it raises is a reason, without its text."""
+    """Any exception of a provider is a reason, without its text."""
 
     class Broken:
         def get_frozen_credentials(self):
@@ -217,7 +217,7 @@ def test_a_provider_that_raises(kind):
 
 
 def test_nothing_is_sent(service, server):
-    """However often it is asked, and no thread is left behind."""
+    """Asking often sends nothing and leaves no thread behind."""
     client = PartnerEventsClient(
         "us-east-1", endpoint_url=server.url, credentials=service.credentials
     )
@@ -231,7 +231,7 @@ def test_nothing_is_sent(service, server):
 
 
 class Deadly:
-    """A transport whose every flight fails, and then ends the thread that closes it."""
+    """A transport whose flights all fail, and that ends the thread that closes it."""
 
     def send(self, request, timeouts):
         raise AssertionError("it has flights")
@@ -258,7 +258,7 @@ class Deadly:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_dead_thread():
-    """A thread that sends no more is a reason, until the publisher is closed."""
+    """A sender thread that has ended is a reason, until the publisher is closed."""
     client = PartnerEventsClient("us-east-1", credentials=KEYS, transport=Deadly())
     publisher = EventPublisher(client, linger=0)
     before = set(threading.enumerate())
@@ -276,7 +276,7 @@ def test_a_dead_thread():
     ids=["plain", "routed"],
 )
 def test_a_cancelled_task(service, server, front, reason):
-    """Where somebody cancels all tasks of a loop that goes on, `publish` fails, and this says so."""
+    """If all tasks of a running loop are cancelled, `publish` raises, and readiness says why."""
 
     async def main():
         async with AsyncPartnerEventsClient(
@@ -297,7 +297,7 @@ def test_a_cancelled_task(service, server, front, reason):
 
 
 def test_another_loop(service, server):
-    """On a second loop a publisher of the first is not ready; once the first has ended, it is."""
+    """A publisher is not ready on a second loop until the first has ended."""
 
     async def publish():
         publisher = AsyncEventPublisher(client)
@@ -320,7 +320,7 @@ def test_another_loop(service, server):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @KINDS
 def test_a_forked_child_begins_anew(kind):
-    """What the parent holds is no concern of the child, which has a look-up of its own."""
+    """The child ignores what the parent holds, and has a look-up of its own."""
     read, write = os.pipe()
     runner, credentials = asyncio.Runner(), Hanging()
     arguments = {"timeout": 0.02, "max_age": 1e-9}
@@ -334,7 +334,7 @@ def test_a_forked_child_begins_anew(kind):
         publisher = AsyncEventPublisher(async_client, linger=3600)
         run, run_anew = runner.run, asyncio.run
     run(publisher.publish(event))
-    # It is too old, and credentials were not there in time.
+    # The event is too old, and credentials did not arrive in time.
     assert len(run(publisher.readiness(**arguments)).reasons) == 2
     child = os.fork()
     if child == 0:
@@ -351,7 +351,7 @@ def test_a_forked_child_begins_anew(kind):
 
 
 def test_reasons_against_a_publisher():
-    """Each is a sentence; at its bound an age is no reason yet."""
+    """Each reason is a sentence; an age at its limit is not a reason yet."""
     none = {"is_closed": False, "has_ended": False, "age": 60.0, "max_age": 60.0}
     assert reasons_against(**none) == ()
     every = {"is_closed": True, "has_ended": True, "age": 75.2, "max_age": 60.0}
