@@ -1,11 +1,11 @@
 """
-What an observer costs for each request, in CPU time: none, one that does nothing, OpenTelemetry.
+What an observer costs for each request in CPU time: none, an idle one, and OpenTelemetry.
 
     python -m benchmarks.telemetry [--quick]
 
 The SDK of OpenTelemetry has a sampler that keeps every span, a processor that drops it, and a
-reader of metrics: what an exporter does with them is not our cost. Cases take turns, and each shows
-the least of its rounds.
+reader of metrics, because exporting them is not our cost. Cases take turns, and each shows the
+least of its rounds.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _request(links: Sequence[str]) -> RequestEnded:
 
 
 def traceparents(of: int) -> list[list[str]]:
-    """Return links for requests, none of which occurs twice: each event has a span of its own."""
+    """Return links for requests, all different, because each event has a span of its own."""
     return [
         [f"00-{request:016x}{event:016x}-{request:08x}{event + 1:08x}-01" for event in range(of)]
         for request in range(1, REQUESTS + 1)
@@ -66,7 +66,7 @@ def telemetry() -> OpenTelemetry:
 
 
 def observed(observer: Observer, links: int) -> Callable[[], None]:
-    """Return what passes requests to an observer."""
+    """Return a function that passes requests to an observer."""
     requests = [_request(each) for each in traceparents(links)]
 
     def work() -> None:
@@ -77,7 +77,7 @@ def observed(observer: Observer, links: int) -> Callable[[], None]:
 
 
 def off() -> Callable[[], None]:
-    """Return what a line does for each request when there is no observer: it looks twice."""
+    """Return what a line does for a request without an observer: it checks twice for one."""
     line = line_of(_client(None))
 
     def work() -> None:
@@ -101,7 +101,7 @@ def _client(observer: Observer | None) -> PartnerEventsClient:
 
 
 def called(observer: Observer | None) -> Callable[[], None]:
-    """Return what sends requests that are answered at once."""
+    """Return a function that sends requests that are answered at once."""
     client = _client(observer)
     events = [PartnerEvent(*value) for value in CASES["text-500"].values(BATCH * REQUESTS)]
 
@@ -112,7 +112,7 @@ def called(observer: Observer | None) -> Callable[[], None]:
 
 
 def nothing(_: Observation) -> None:
-    """Observe, and do nothing."""
+    """Observe without doing anything."""
 
 
 WORKS: dict[str, Callable[[], Callable[[], None]]] = {
