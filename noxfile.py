@@ -1,7 +1,7 @@
 """
 The tasks of a working day: `.venv/bin/nox -s quick`, or `nox --list` for all of them.
 
-They run in the environment that nox itself was installed into, so nothing is installed anew.
+They run in nox's own environment, so nothing is installed.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def quick(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests, the code of the documentation included; more arguments go to pytest."""
+    """Run all tests, including the code in the docs; more arguments go to pytest."""
     _python(session, "-m", "pytest", "-q", "-n", "auto", *session.posargs)
 
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types with mypy and pyright, style with ruff, and which room imports which."""
+    """Check types with mypy and pyright, style with ruff, and imports between rooms."""
     _python(session, "-m", "ruff", "check", ".")
     _python(session, "-m", "ruff", "format", "--check", ".")
     _python(session, "-m", "mypy")
@@ -59,5 +59,5 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def gate(session: nox.Session) -> None:
-    """Run everything that must hold before a change is merged; makes `.venv` anew."""
+    """Run everything that must hold before a change is merged; recreates `.venv`."""
     session.run("bash", ".ci/run", external=True)

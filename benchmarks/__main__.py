@@ -1,4 +1,4 @@
-"""The command: measures, prints tables, draws pictures, writes JSON."""
+"""The command, which measures, prints tables, draws pictures and writes JSON."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class _Run:
                 self._contenders.append(contender)
             else:
                 self._missing[contender.name] = need
-        # Where answers take their time, the service has one core, and each contender another.
+        # With slow answers, the service has one core, and each contender another.
         self._cores = cores()[:2] if len(cores()) > 1 else [None, None]
 
     def profile(self) -> None:
@@ -142,7 +142,7 @@ class _Run:
             subprocess.run(command, env=self._to(service), check=True)
 
     def measured(self) -> Result:
-        """Measure what is asked for."""
+        """Measure what the arguments ask for."""
         arguments = self._arguments
         facts = machine([contender.name for contender in self._contenders])
         with contextlib.ExitStack() as stack:
@@ -183,7 +183,7 @@ class _Run:
             return Service(self._environment, certificate, delay=delay)
 
     def _to(self, service: Service) -> dict[str, str]:
-        """Return the environment with the endpoint: contenders are made as on any other day."""
+        """Return the environment with the endpoint, so that contenders need no other settings."""
         return self._environment | {"AWS_ENDPOINT_URL_EVENTBRIDGE": service.url}
 
     def _sending(self, services: dict[bool, Service]) -> list[SendingFigures]:

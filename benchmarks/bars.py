@@ -1,4 +1,4 @@
-"""What figures are held against: the least that they must reach, and the aim."""
+"""Bars: the least that each figure must reach, and the aim."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Bar:
     One bar.
 
     Attributes:
-        what: Which figure.
-        found: It.
+        what: The name of the figure.
+        found: The figure.
         needed: What it must reach; with `is_bound`, what it must stay under.
-        aim: What would be better still, if something.
-        unit: Of all three.
+        aim: What it should reach; None for no aim.
+        unit: The unit of all three.
         is_bound: Whether less is better.
     """
 
@@ -43,7 +43,7 @@ class Bar:
 
     @property
     def is_aim_reached(self) -> bool:
-        """Whether it is as good as was hoped for, as far as its digits are shown."""
+        """Whether the figure reaches the aim, with the digits that are shown."""
         if self.aim is None:
             return self.is_reached
         found = round(self.found, self._digits)
@@ -51,13 +51,13 @@ class Bar:
 
     @property
     def verdict(self) -> str:
-        """In a word."""
+        """The result in a few words."""
         if self.aim is not None and self.is_aim_reached:
             return "pass, aim reached"
         return "pass" if self.is_reached else "MISS"
 
     def figure(self, value: float) -> str:
-        """Write a figure of this bar."""
+        """Format a figure with this bar's unit."""
         space = " " if len(self.unit) > 1 else ""
         return f"{value:,.{self._digits}f}{space}{self.unit}"
 
@@ -77,7 +77,7 @@ _RATIOS = (
     ("aiohttp", "aiobotocore", "text-500", 4.8, 6.0),
     ("requests", "boto3", "text-500", 3.3, 4.0),
 )
-"""In CPU time, with TLS."""
+"""Ratios of CPU time, with TLS."""
 
 
 def _sending(result: Result) -> Iterator[Bar]:
@@ -105,7 +105,7 @@ _STARTS = (
     (FIRST_ANSWER, "capo-eventbridge", 1.1, 1.4),
     (FROM_FILES, "boto3", 0.95, 1.2),
 )
-"""On the clock."""
+"""Ratios of wall time."""
 
 
 def _startup(result: Result) -> Iterator[Bar]:
@@ -129,7 +129,7 @@ def _streaming(result: Result) -> Iterator[Bar]:
 
 
 def label(result: Result, contender: str) -> str:
-    """Return the title of a contender, with its number in flight where that tells it apart."""
+    """Return a contender's title, with its requests in flight if that tells it from others."""
     entrant = result.entrant(contender)
     titles = [one.title for one in result.entrants]
     if titles.count(entrant.title) == 1:

@@ -1,11 +1,11 @@
 """
-This package beside itself, as another checkout has it: is a change slower?
+Compares this package with another checkout of it: is a change slower?
 
     git worktree add ../before v0.1.0
     python -m benchmarks.before ../before
 
-Both take turns in one run, on each transport. What counts is the ratio of their CPU, pair by pair:
-what slows the machine down for a while is in both.
+Both take turns in one run, on each transport. What counts is the ratio of their CPU time, pair by
+pair, because a slow phase of the machine affects both.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _RUN_THERE: Final = (
 
 
 def of_checkout(contender: Contender, checkout: Path) -> Contender:
-    """Return a contender of ours that runs from another checkout."""
+    """Return one of our contenders that runs from another checkout."""
     return Contender(
         f"{contender.name} before",
         f"{contender.title}, before",

@@ -1,7 +1,7 @@
 """
-What is sent: plain values, as a vendor's backend has them before it knows of any SDK.
+What is sent: plain values, as a vendor's backend has them before it uses an SDK.
 
-Imports nothing but the standard library: it runs in the processes that are measured.
+Imports only the standard library, because it runs in the processes that are measured.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 BATCH = 20
-"""Entries in a request: what the service takes at most. All batches of a benchmark are full."""
+"""Entries in a request: the service's limit. All batches of a benchmark are full."""
 
 _POOL = 400
 _CUSTOMERS = 50
@@ -21,7 +21,7 @@ _SUMMARY = "The export of the monthly report stops at the third page and shows a
 
 
 class PlainEvent(NamedTuple):
-    """One event, before any SDK made something of it."""
+    """One event as plain values, before any SDK is involved."""
 
     source: str
     detail_type: str
@@ -29,7 +29,7 @@ class PlainEvent(NamedTuple):
 
 
 class Case(NamedTuple):
-    """What kind of events are sent."""
+    """One kind of event to send."""
 
     name: str
     title: str
@@ -37,12 +37,12 @@ class Case(NamedTuple):
     as_text: bool
 
     def values(self, events: int) -> Iterator[PlainEvent]:
-        """Return so many plain events; different ones up to 400, then the same again."""
+        """Return `count` plain events; the first 400 are different, and then repeat."""
         pool = [self._value(number) for number in range(min(events, _POOL))]
         return itertools.islice(itertools.cycle(pool), events)
 
     def write(self, directory: Path) -> None:
-        """Write the different events down for contenders in other languages, as JSON."""
+        """Write the different events to a file as JSON, for contenders in other languages."""
         (directory / f"{self.name}.json").write_text(json.dumps(list(self.values(_POOL))))
 
     def _value(self, number: int) -> PlainEvent:

@@ -1,4 +1,4 @@
-"""A certificate authority that lives as long as a benchmark."""
+"""A certificate authority for the duration of a benchmark."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cryptography.x509.oid import NameOID
 
 def write_certificates(directory: Path) -> tuple[Path, Path]:
     """
-    Write a new authority, and a certificate of its for 127.0.0.1.
+    Write a new authority, and its certificate for 127.0.0.1.
 
     Returns:
-        The file to trust, and the file with the service's certificate and key.
+        The authority's file, and the file with the service's certificate and key.
     """
     authority_key, service_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority = _name("benchmark authority")

@@ -1,7 +1,7 @@
 """
-Who is measured: each a program that speaks the protocol of `senders.py`.
+The contenders: programs that speak the protocol of `senders.py`.
 
-Because a contender is a command, one in another language is added the same way.
+A contender is a command, so it may be written in any language.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks import peers
 from benchmarks.figures import Entrant
 
 IN_FLIGHT = 32
-"""Requests in flight at a time, for all who can have many: the same number for all."""
+"""Requests in flight: the same number for all contenders that can have many."""
 
 
 def _always() -> None:
@@ -28,18 +28,18 @@ def _always() -> None:
 @attrs.frozen
 class Contender:
     """
-    One program.
+    One program that is measured.
 
     Attributes:
-        name: In the JSON output, and on the command line.
-        title: In tables and pictures.
+        name: Its name in the JSON output and on the command line.
+        title: Its name in tables and pictures.
         command: What to start. The name of a case follows, and the number of requests in flight.
         in_flight: That number in the sending part; None for the contender's own default.
         is_ours: Whether it is this package.
-        missing: Says what is needed for it, or None if all is there.
-        warm_up: How many rounds it is given before the first that counts.
-        every: Takes part only in every so many rounds.
-        has_latency: Whether it takes part where answers take their time.
+        missing: Returns what must be installed for it, or None if nothing is missing.
+        warm_up: How many rounds it has before the first that counts.
+        every: It takes part only in every nth round.
+        has_latency: Whether it takes part in the measurement with slow answers.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Contender:
 
     @property
     def entrant(self) -> Entrant:
-        """What tables and pictures need of it."""
+        """What tables and pictures need to know of it."""
         return Entrant(self.name, self.title, self.in_flight, self.is_ours)
 
 
@@ -98,7 +98,7 @@ CONTENDERS = (
         ("node", "--no-warnings", str(peers.javascript_sender())),
         in_flight=IN_FLIGHT,
         missing=peers.without_javascript,
-        # V8 goes on compiling what is hot for some 80,000 events: by then, it takes a third.
+        # V8 keeps compiling hot code for about 80,000 events, and then needs a third of the time.
         warm_up=40,
     ),
     Contender("requests-1", "ours, requests", _sender("requests"), in_flight=1, is_ours=True),
@@ -128,6 +128,6 @@ CONTENDERS = (
         (sys.executable, "-m", "benchmarks.floor"),
         in_flight=IN_FLIGHT,
         missing=_wrk,
-        every=4,  # a second each time, which is long enough for few of them
+        every=4,  # one turn takes a second, so a few are enough
     ),
 )

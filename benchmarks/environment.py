@@ -1,4 +1,4 @@
-"""The environment of all processes of a run."""
+"""The environment variables of all processes of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def environment(directory: Path, trusted: Path) -> dict[str, str]:
-    """Return the environment of all processes: no setting of this machine's AWS use in it."""
+    """Return the environment of all processes, without this machine's own AWS settings."""
     kept = {
         name: value
         for name, value in os.environ.items()

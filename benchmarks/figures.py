@@ -1,4 +1,4 @@
-"""What a run found, as values that go to JSON and come back."""
+"""The figures of a run, as values that can be written to JSON and read back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 
 @attrs.frozen
 class Spread:
-    """A figure that was taken many times."""
+    """The distribution of a figure that was measured many times."""
 
     minimum: float
     first_quartile: float
@@ -31,12 +31,12 @@ class Spread:
 @attrs.frozen
 class Round:
     """
-    What one contender took in one round, in microseconds an event.
+    What one contender needed in one round, in microseconds an event.
 
     Attributes:
-        number: Which round: the figures of all contenders in it were taken one after the other.
+        number: Which round; all contenders are measured one after another in it.
         cpu: User and system time of the sending process.
-        wall: Time on the clock.
+        wall: Wall time.
     """
 
     number: int
@@ -47,17 +47,17 @@ class Round:
 @attrs.frozen
 class SendingFigures:
     """
-    What one contender took for one case.
+    What one contender needed for one case.
 
     Attributes:
-        contender: Its name.
-        case: The name of what was sent.
+        contender: The contender's name.
+        case: The name of the case.
         with_tls: Whether connections were encrypted.
-        rounds: All figures.
-        cpu: Microseconds of CPU of an event.
-        wall: Microseconds of an event.
-        peak_memory: Bytes; None where nobody told.
-        service_cpu: Microseconds of CPU that a request took in the service's process.
+        rounds: The figures of each round.
+        cpu: Microseconds of CPU time an event.
+        wall: Microseconds of wall time an event.
+        peak_memory: Bytes; None if not known.
+        service_cpu: Microseconds of CPU time that a request took in the service's process.
         service_busy: The share of the wall time in which the service was at work.
     """
 
@@ -76,8 +76,8 @@ def cpu_ratio(peer: SendingFigures, own: SendingFigures) -> Spread:
     """
     Summarize the peer's CPU ÷ our own, round by round.
 
-    The figures of a round were taken one after the other, so what slows the whole machine down
-    for a while is in both.
+    The figures of a round are taken one after another, so a slow phase of the machine affects
+    both.
     """
     theirs = {one.number: one.cpu for one in peer.rounds}
     return Spread.of(theirs[one.number] / one.cpu for one in own.rounds if one.number in theirs)
@@ -92,12 +92,12 @@ def wall_ratio(peer: SendingFigures, own: SendingFigures) -> Spread:
 @attrs.frozen
 class LatencyFigures:
     """
-    What one contender made of answers that take their time.
+    What one contender achieved with slow answers.
 
     Attributes:
-        contender: Its name.
-        in_flight: Requests in flight at a time, at most.
-        events_per_second: On the clock.
+        contender: The contender's name.
+        in_flight: The most requests in flight.
+        events_per_second: Events per second of wall time.
         cores: CPU time ÷ wall time of the sending process.
         service_busy: The share of the wall time in which the service was at work.
     """
@@ -110,22 +110,22 @@ class LatencyFigures:
 
     @property
     def events_per_core_second(self) -> float:
-        """Events a second of one core, were it not to do anything else."""
+        """Events per second of one fully used core."""
         return self.events_per_second.median / max(1.0, self.cores.median)
 
 
 @attrs.frozen
 class StartupFigures:
     """
-    What a start took, from a running interpreter on; of a command, from nothing on.
+    What a start took from a running interpreter; for a command, including the interpreter.
 
     Attributes:
-        what: Up to where: an import, the first event accepted, or the end of a command.
-        contender: Of whom.
-        wall: Milliseconds on the clock.
-        cpu: Milliseconds of CPU.
-        peak_memory: Bytes at its end; None of a command.
-        walls: Milliseconds on the clock of each run.
+        what: Its end: an import, the first accepted event, or the end of a command.
+        contender: The contender's name.
+        wall: Milliseconds of wall time.
+        cpu: Milliseconds of CPU time.
+        peak_memory: Bytes at its end; None for a command.
+        walls: Milliseconds of wall time of each run.
     """
 
     what: str
@@ -144,17 +144,17 @@ def start_ratio(peer: StartupFigures, own: StartupFigures) -> Spread:
 @attrs.frozen
 class StreamingFigures:
     """
-    Memory along a stream, in bytes.
+    Memory during a stream, in bytes.
 
     Attributes:
-        contender: Whose stream.
-        events: How many were sent.
-        seconds: That they took.
-        bare: Resident in an interpreter that has imported nothing yet.
-        peak: The most that was resident at a time.
+        contender: The contender's name.
+        events: How many events were sent.
+        seconds: How long that took.
+        bare: Resident memory of an interpreter that has imported nothing yet.
+        peak: The highest resident memory.
         sample_every: Events between two samples.
-        samples: Resident after so many events, twice as many, and so on.
-        settled_after: From how many events on growth is counted.
+        samples: Resident memory after each `sample_every` events.
+        settled_after: The number of events after which growth counts.
     """
 
     contender: str
@@ -168,7 +168,7 @@ class StreamingFigures:
 
     @property
     def growth(self) -> int:
-        """How far the resident memory rose above what it was when it had settled."""
+        """How far resident memory rose above its value after `settled_after` events."""
         settled = self.settled_after // self.sample_every - 1
         return max(self.samples[settled:]) - self.samples[settled]
 
@@ -179,9 +179,9 @@ class Entrant:
     A contender, as tables and pictures show it.
 
     Attributes:
-        name: In the JSON output.
-        title: For people.
-        in_flight: Requests in flight at a time in the sending part; None for its default.
+        name: Its name in the JSON output.
+        title: Its name in tables and pictures.
+        in_flight: Requests in flight in the sending part; None for its default.
         is_ours: Whether it is this package.
     """
 
@@ -199,8 +199,8 @@ class Result:
     Attributes:
         machine: What it ran on, line by line.
         settings: How much of everything was measured.
-        entrants: Who was measured.
-        missing: Who was not, by name: what is needed for it.
+        entrants: The contenders that were measured.
+        missing: For each contender that was not measured, what it needs.
         sending: A row for each contender, case, and with or without TLS.
         latency: A row for each contender and number in flight.
         startup: A row for each start and contender.
@@ -217,7 +217,7 @@ class Result:
     streaming: tuple[StreamingFigures, ...] = ()
 
     def title(self, contender: str) -> str:
-        """Return what people call a contender."""
+        """Return the title of a contender."""
         return next(one.title for one in self.entrants if one.name == contender)
 
     def entrant(self, contender: str) -> Entrant:
@@ -225,7 +225,7 @@ class Result:
         return next(one for one in self.entrants if one.name == contender)
 
     def sent(self, contender: str, case: str, *, with_tls: bool) -> SendingFigures | None:
-        """Return what a contender took for a case, if it was measured."""
+        """Return a contender's figures for a case, if it was measured."""
         wanted = (contender, case, with_tls)
         for one in self.sending:
             if (one.contender, one.case, one.with_tls) == wanted:
@@ -233,7 +233,7 @@ class Result:
         return None
 
     def started(self, what: str, contender: str) -> StartupFigures | None:
-        """Return what a start of a contender took, if it was measured."""
+        """Return the figures of a contender's start, if it was measured."""
         for one in self.startup:
             if (one.what, one.contender) == (what, contender):
                 return one

@@ -1,13 +1,13 @@
 """
-The floor: what hashing, signing and sending take in C, and nothing else.
+The floor: what hashing and sending take in C, and nothing else.
 
     python -m benchmarks.floor text-500 [IN_FLIGHT]
 
-Speaks the protocol of `senders.py`. One request of ours, of twenty events and signed, is caught
-once; `wrk` then sends the same bytes again and again for a second, on as many connections as
-requests are in flight. Its CPU time for one request, and that of the hashes which a signature
-needs, make the floor. wrk never leaves C: it has no callbacks here, and reads of an answer its
-status and its length.
+Speaks the protocol of `senders.py`. One signed request of ours, with twenty events, is caught
+once; `wrk` then sends the same bytes repeatedly for a second, on as many connections as requests
+are in flight. The floor is its CPU time for one request, plus that of the hashes that a signature
+needs. wrk runs only C code: it has no callbacks here, and reads only the status and the length of
+an answer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FAILED = re.compile(r"^ *(?:Socket errors|Non-2xx).*", re.MULTILINE)
 
 
 class _Caught:
-    """A transport that keeps the newest request, and says that all is well."""
+    """A transport that keeps the newest request, and answers that all entries were accepted."""
 
     request: Any
 
@@ -60,11 +60,11 @@ def _one_request(case: str) -> Any:
 
 
 def _script(request: Any, directory: Path) -> Path:
-    """Write the request down for wrk; what it adds is `Host` and `Content-Length`."""
+    """Write the request to a script for wrk, which adds `Host` and `Content-Length`."""
     body, script = directory / "body.json", directory / "request.lua"
     body.write_bytes(request.body)
     lines = ['wrk.method = "POST"', f"wrk.body = io.open({json.dumps(str(body))}):read('*a')"]
-    # What JSON escapes in a header, Lua reads the same way.
+    # Lua reads the escapes of a JSON string in the same way.
     lines += [
         f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}"
         for name, value in request.headers.items()
@@ -74,7 +74,7 @@ def _script(request: Any, directory: Path) -> Path:
 
 
 def _send(url: str, script: Path, in_flight: int) -> tuple[float, float]:
-    """Let wrk send for a while; return seconds of CPU and of wall time for one request."""
+    """Let wrk send for a while; return seconds of CPU time and of wall time for one request."""
     command = ["wrk", "-t1", f"-c{in_flight}", f"-d{_SECONDS}s", "-s", str(script), url]
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -93,7 +93,7 @@ def _send(url: str, script: Path, in_flight: int) -> tuple[float, float]:
 
 def _hash(request: Any) -> float:
     """
-    Take the hashes of a signature; return the seconds of CPU that those of one request take.
+    Compute the hashes of signatures; return the seconds of CPU time that one request's take.
 
     The key is derived once a day. The hashes are OpenSSL's, called from Python: three calls a
     request.

@@ -1,12 +1,12 @@
 """
-What a guard costs whose cache is warm: events a second with it, as a share of those without.
+The cost of a guard with a warm cache: events a second with it, as a share of those without.
 
     python -m benchmarks.guard [--events 10000] [--rounds 15]
 
 10,000 events over 200 sources go to a service on the loopback interface that gives every request
-the same answer. "open" has all sources ACTIVE; "mixed" has 20 of them PENDING and 5 gone, so that
-the guard holds 1,250 events back. Rounds with and without it take turns; what is printed is the
-median of their ratios by CPU time, with its quartiles.
+the same answer. In "open", all sources are ACTIVE; in "mixed", 20 of them are PENDING and 5 gone,
+so that the guard holds back 1,250 events. Rounds with and without the guard take turns; the output
+is the median of their ratios by CPU time, with its quartiles.
 """
 
 from __future__ import annotations

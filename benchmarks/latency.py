@@ -1,4 +1,4 @@
-"""What is made of answers that take their time, against the number of requests in flight."""
+"""Throughput with slow answers, by the number of requests in flight."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IN_FLIGHT = (1, 4, 16, 32, 64, 128)
 CASE = "text-500"
 
 _WARM_UP_WAVES = 5
-"""So many times each connection is used to find out how fast a contender is."""
+"""How often each connection is used to find out how fast a contender is."""
 
 
 def measure_latency(
@@ -33,17 +33,17 @@ def measure_latency(
     progress: Callable[[str], None],
 ) -> list[LatencyFigures]:
     """
-    Let all contenders send, in turn, with more and more requests in flight.
+    Let all contenders send in turn, with more and more requests in flight.
 
     Args:
-        contenders: Who.
-        service: Where to; it delays its answers.
-        environment: Of the contenders' processes; says where the service is.
-        in_flight: How many requests at a time.
-        seconds: How long a turn is to take, about.
+        contenders: The contenders.
+        service: The service, which delays its answers.
+        environment: The environment of the contenders, with the service's endpoint.
+        in_flight: The numbers of requests in flight.
+        seconds: How long a turn takes, approximately.
         rounds: How many turns each contender has for each number.
-        core: Where contenders run, and nowhere else; None for anywhere.
-        progress: Is told what is measured now.
+        core: The only core that contenders run on; None for any.
+        progress: Is called with what is measured now.
     """
     figures: list[LatencyFigures] = []
     for number in in_flight:
@@ -64,7 +64,7 @@ def measure_latency(
 
 
 def _events(process: Process, service: Service, in_flight: int, seconds: float) -> int:
-    """Warm a contender up, and return how many events take it so many seconds."""
+    """Warm a contender up, and return how many events it sends in `seconds`."""
     wave = in_flight * BATCH
     process.send(wave, service)
     turn = process.send(wave * _WARM_UP_WAVES, service)

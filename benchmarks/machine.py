@@ -1,4 +1,4 @@
-"""What a run ran on."""
+"""The machine and the versions of a run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _PACKAGES = ("boto3", "botocore", "requests", "urllib3", "orjson", "msgspec", "a
 
 def machine(contenders: Collection[str]) -> dict[str, str]:
     """
-    Describe the machine and the versions of all that takes part.
+    Describe the machine and the versions of everything that takes part.
 
     Args:
-        contenders: The names of those that are measured.
+        contenders: The names of the contenders that are measured.
     """
     return {
         "processor": _processor(),
@@ -82,6 +82,6 @@ def _peers(contenders: Collection[str]) -> Iterator[str]:
 
 
 def _wrk_version() -> str:
-    # It has no option for that: it prints it with its usage, and fails.
+    # wrk has no option for its version: it prints it with its usage, and fails.
     done = subprocess.run(["wrk", "-v"], check=False, capture_output=True, text=True)
     return " ".join((done.stdout + done.stderr).split()[:2])

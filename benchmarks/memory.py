@@ -1,4 +1,4 @@
-"""How much memory this process has; imports nothing that would add to it."""
+"""The memory of this process; imports nothing that would add to it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 
 
 def peak_bytes() -> int:
-    """Return the most memory that was resident at a time."""
-    # On Linux not ru_maxrss: that one remembers the process which started this one.
+    """Return the highest resident memory of this process."""
+    # Not ru_maxrss on Linux, because that includes the process that started this one.
     for line in _proc_file("status").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -17,7 +17,7 @@ def peak_bytes() -> int:
 
 
 def resident_bytes() -> int:
-    """Return the memory that is resident now; where nobody tells, the most that ever was."""
+    """Return the current resident memory, or the highest where that is not known."""
     pages = _proc_file("statm").split()
     return int(pages[1]) * resource.getpagesize() if pages else peak_bytes()
 

@@ -1,11 +1,11 @@
 """
-What an outbox costs and what its relays deliver, beside what is required of them.
+What an outbox costs and what its relays deliver, beside what is required.
 
     python -m benchmarks.outbox [--quick] [--only NAME …] [--json FILE]
 
 Starts a PostgreSQL server of its own, or uses the one that EVENTBRIDGE_PARTNER_TEST_DSN names.
-Takes some five minutes. Relays, database and service share the machine's cores, so absolute
-figures say as much of the machine as of the relay: look at the ratios too.
+Takes about five minutes. Relays, database and service share the machine's cores, so absolute
+figures say as much about the machine as about the relay: look at the ratios too.
 """
 
 from __future__ import annotations
@@ -95,13 +95,13 @@ class Postgres:
         self.outbox.create()
 
     def sql(self, *statements: str) -> None:
-        """Carry statements out."""
+        """Run statements."""
         with self.psycopg.connect(self.dsn, autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
 
     def empty(self) -> None:
-        """Make the tables anew, without statistics."""
+        """Create the tables again, without statistics."""
         self.outbox.close()
         self.sql(
             "DROP TABLE eventbridge_outbox, eventbridge_outbox_hold, "
@@ -141,7 +141,7 @@ class Sqlite:
 
 
 def rows_per_second(outbox: Any) -> float:
-    """Claim and settle all rows, and return how many a second."""
+    """Claim and settle all rows, and return the rows per second."""
     began, count = time.perf_counter(), 0
     while (claim := outbox.claim(**CLAIM)) is not None:
         outbox.settle(claim, [Gone()] * len(claim.rows))
@@ -187,7 +187,7 @@ def claims(postgres: Postgres, sqlite: Sqlite, scale: Scale) -> Iterator[Bar]:
 
 
 def fairness(postgres: Postgres, sqlite: Sqlite, scale: Scale) -> Iterator[Bar]:
-    """Count the claims until 200 small sources are through, behind a large one."""
+    """Count the claims until 200 small sources behind a large one are sent."""
     postgres.empty()
     with postgres.psycopg.connect(postgres.dsn) as connection:
         postgres.outbox.add(connection, *(event(n, 0) for n in range(scale.rows // 2)))
@@ -227,9 +227,9 @@ def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
 def delivered(
     database: Postgres | Sqlite, scale: Scale, delay: float, processes: int, *options: str
 ) -> tuple[float, float]:
-    """Return events a second, end to end, and the relays' CPU seconds for each event."""
+    """Return events per second, end to end, and the relays' CPU seconds for each event."""
     database.empty()
-    # All requests are full ones: the service gives each the same answer.
+    # All requests are full, because the service gives each the same answer.
     database.fill(scale.end_to_end, 20)
     with Service(os.environ, None, delay=delay) as service:
         started = relays(database.url, service.url, processes, *options)
@@ -298,7 +298,7 @@ def transactions(postgres: Postgres, sqlite: Sqlite, scale: Scale) -> Iterator[B
 
 
 def latency(postgres: Postgres, sqlite: Sqlite, scale: Scale) -> Iterator[Bar]:
-    """Measure from the commit to the claim, polling and listening."""
+    """Measure the time from commit to claim, polling and listening."""
     dice = random.Random(1)
     for listen, needed in ((False, 750.0), (True, 20.0)):
         postgres.empty()
@@ -335,7 +335,7 @@ def _commit(add: Callable[[], None], commit: Callable[[], None], committed: list
 
 
 def steady(postgres: Postgres, sqlite: Sqlite, scale: Scale) -> Iterator[Bar]:
-    """Add 6,000 events a second for a while, and look how old the oldest gets."""
+    """Add 6,000 events a second for a while, and measure how old the oldest gets."""
     postgres.empty()
     ages: list[float] = []
     with (
@@ -348,7 +348,7 @@ def steady(postgres: Postgres, sqlite: Sqlite, scale: Scale) -> Iterator[Bar]:
             began, number = time.perf_counter(), 0
             while (elapsed := time.perf_counter() - began) < scale.steady_seconds:
                 while number < elapsed * 6000:
-                    # Full requests of one source each, for the service's answers are all alike.
+                    # Full requests of one source each, because all answers are the same.
                     postgres.outbox.add(connection, *(event(number, 1) for _ in range(400)))
                     connection.commit()
                     number += 400

@@ -1,11 +1,10 @@
 """
 How much of a quota is used, and how much is throttled: `python -m benchmarks.pacing`.
 
-Deliveries and paces of this package stand in front of a token bucket, as the service's quota is
-one. A second table shows paces alone, which always have something to send, beside the adaptive mode
-of botocore: what throttling at random costs, how a pace follows a quota, and how clients share one.
-The clock is the simulation's own: nothing is waited for, and a seed gives the same figures on every
-machine.
+This package's deliveries and paces send to a token bucket, which is how the service's quota works.
+A second table shows paces alone under constant load, beside botocore's adaptive mode: what random
+throttling costs, how a pace follows a quota, and how clients share one. The clock is the
+simulation's own, so nothing waits, and a seed gives the same figures on every machine.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _SEND_SECONDS = 0.0005
 """What making and signing a request takes."""
 
 _LATE_SECONDS = 0.001
-"""Whoever sleeps wakes up later than it should, by up to this."""
+"""The most by which a sleep takes longer than asked for."""
 
 _EVENT = PartnerEvent("aws.partner/example.com/acme", "simulated", "{}")
 
@@ -44,17 +43,17 @@ _EVENT = PartnerEvent("aws.partner/example.com/acme", "simulated", "{}")
 @attrs.frozen(kw_only=True)
 class Scene:
     """
-    What sends to what.
+    Clients that send to a service with a quota.
 
     Attributes:
-        requests: How many full ones there are to be sent, by all clients together.
+        requests: How many full requests all clients send together.
         quota: Requests a second that the service lets through in the long run.
-        burst: How many of them at once.
-        rate: What the pace is set to; None for nothing.
-        in_flight: Requests of each client at a time.
-        answer_seconds: How long an answer takes, at least; a fifth more at most.
-        clients: How many there are.
-        shares: Whether they have one pace, rather than each its own.
+        burst: How many requests it lets through at once.
+        rate: The set rate of the pace; None for none.
+        in_flight: The most requests of each client in flight.
+        answer_seconds: The least time of an answer; the most is a fifth longer.
+        clients: How many clients there are.
+        shares: Whether the clients share one pace.
     """
 
     requests: int
@@ -70,13 +69,13 @@ class Scene:
 @attrs.frozen
 class Run:
     """
-    What became of it.
+    What happened in a scene.
 
     Attributes:
-        scene: What was sent to what.
-        outcomes: Of all events.
-        seconds: Until the last answer.
-        sent: Requests.
+        scene: The scene.
+        outcomes: The outcomes of all events.
+        seconds: The time until the last answer.
+        sent: How many requests were sent.
         throttled: How many of them were throttled.
     """
 
@@ -88,7 +87,7 @@ class Run:
 
     @property
     def used(self) -> float:
-        """The share of what the service would have let through meanwhile, its burst included."""
+        """What was let through, as a share of what the quota and its burst allowed."""
         return (self.sent - self.throttled) / (self.scene.burst + self.scene.quota * self.seconds)
 
     @property
@@ -121,7 +120,7 @@ class _Bucket:
 
 @attrs.define(eq=False)
 class _Sender:
-    """A client with one call under way."""
+    """A client with one call in progress."""
 
     delivery: Delivery
     left: int
@@ -147,9 +146,9 @@ class _Sender:
 
 
 def simulate(scene: Scene, seed: int = 0) -> Run:
-    """Let deliveries with the default retry policy send to a token bucket until all is decided."""
+    """Let deliveries with the default retry policy send to a token bucket until all are decided."""
     dice = random.Random(seed)
-    # The default one, but for whose dice it throws.
+    # The default policy, except for its source of random numbers.
     policy = RetryPolicy(
         throttle_wait=lambda state: dice.uniform(0, min(2 ** (state.attempt_number - 1), 20))
     )
@@ -216,7 +215,7 @@ SCENES: dict[str, Scene] = {
 
 
 def table(scenes: dict[str, Scene], seeds: Iterable[int] = SEEDS) -> str:
-    """Show what became of each scene: the mean of some runs."""
+    """Return a table of what happened in each scene: the mean of several runs."""
     lines = ["| | seconds | quota used | throttled | accepted |", "|---|---:|---:|---:|---:|"]
     for title, scene in scenes.items():
         runs = [simulate(scene, seed) for seed in seeds]
@@ -229,7 +228,7 @@ def table(scenes: dict[str, Scene], seeds: Iterable[int] = SEEDS) -> str:
     return "\n".join(lines)
 
 
-# ---------------------------------------------------------------- always something to send
+# ---------------------------------------------------------------- a constant load
 
 
 @attrs.frozen(kw_only=True)
@@ -239,12 +238,12 @@ class Load:
 
     Attributes:
         random_share: The share of requests that is throttled whatever the rate.
-        quota: Requests a second that are let through, and at once; None for no quota.
+        quota: The requests a second that are let through, and the burst; None for no quota.
         quota_later: The same in the second half.
         begin: When each client begins.
-        in_flight: Requests of each client at a time.
-        answer_seconds: How long an answer takes, at least; a fifth more at most.
-        seconds: How long it goes on. The last quarter is looked at apart.
+        in_flight: The most requests of each client in flight.
+        answer_seconds: The least time of an answer; the most is a fifth longer.
+        seconds: How long the load lasts. Some figures are of its last quarter.
     """
 
     random_share: float = 0.0
@@ -259,13 +258,13 @@ class Load:
 @attrs.frozen
 class Sent:
     """
-    What a load came to.
+    What happened under a load.
 
     Attributes:
         rate: Requests a second in the last quarter.
-        throttled_share: Of all requests.
-        used: What was accepted, as a share of what the quota would have let through; None without.
-        least_share: What was accepted of the slowest client in the last quarter, as a share.
+        throttled_share: The share of all requests that was throttled.
+        used: What was accepted, as a share of what the quota allowed; None without a quota.
+        least_share: The slowest client's share of the accepted requests in the last quarter.
     """
 
     rate: float
@@ -275,7 +274,7 @@ class Sent:
 
 
 class Paced(Protocol):
-    """What is asked of a pace."""
+    """What the simulation needs of a pace."""
 
     @property
     def max_in_flight(self) -> int:
@@ -287,21 +286,21 @@ class Paced(Protocol):
         ...
 
     def sent(self, now: float) -> None:
-        """Take that a request goes out."""
+        """Note that a request goes out."""
         ...
 
     def accepted(self, sent_at: float) -> None:
-        """Take that it was accepted."""
+        """Note that a request was accepted."""
         ...
 
     def throttled(self, share: float, sent_at: float, now: float, *, in_flight: int) -> None:
-        """Take that it was throttled."""
+        """Note that a request was throttled."""
         ...
 
 
 @attrs.define
 class Clock:
-    """The simulation's time, as botocore asks for it."""
+    """The simulation's time, with the interface of botocore's clock."""
 
     now: float = 0.0
 
@@ -328,7 +327,7 @@ class BotocorePace:
         )
 
     def is_throttling_error(self, **_: object) -> bool:
-        """Tell of the answer of this moment, as a detector of botocore's."""
+        """Tell whether the current answer is throttled, as botocore's detector does."""
         return self._throttles
 
     def ready_at(self) -> float:
@@ -356,7 +355,7 @@ class BotocorePace:
 
 
 def put_under(load: Load, pace_of: Callable[[Clock], Paced], seed: int = 0) -> Sent:
-    """Let clients send all that their paces allow, and tell what became of it."""
+    """Let clients send all that their paces allow, and return what happened."""
     dice = random.Random(seed)
     clock = Clock()
     paces = [pace_of(clock) for _ in load.begin]
@@ -428,7 +427,7 @@ LOADS: dict[str, Load] = {
 
 
 def table_of_loads(loads: dict[str, Load], seeds: Sequence[int] = SEEDS) -> str:
-    """Show what each load came to: the mean of some runs, and the least of any for the slowest."""
+    """Return a table of all loads: means of several runs, and the slowest client's least share."""
     lines = [
         "| | | requests/s | quota used | throttled | slowest client |",
         "|---|---|---:|---:|---:|---:|",

@@ -1,4 +1,4 @@
-"""The pages with figures: those of a run take the place of the last one's."""
+"""Writes the figures of a run into the pages that show them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def write_pictures(result: Result, directory: Path) -> None:
 
 def write_page(result: Result, directory: Path, printed: str, results: Path = RESULTS) -> None:
     """
-    Put what readers look for on the page, every figure on the other one, and draw the pictures.
+    Write the most important figures to the page, all of them to the results, and draw the pictures.
 
     Args:
         result: The run.
-        directory: Where the page lies.
+        directory: The folder of the page.
         printed: What the run printed.
         results: The page with all figures.
 
     Raises:
-        ValueError: A page lacks a marker of what is to be replaced.
+        ValueError: A page lacks a marker.
     """
     machine = [f"- {name}: {what}" for name, what in _machine(result)]
     page = directory / PAGE
@@ -55,7 +55,7 @@ def _machine(result: Result) -> Iterable[tuple[str, str]]:
 
 
 def _replaced(page: Path, text: str, name: str, lines: Iterable[str]) -> str:
-    """Return the text with something else between the two markers of a name."""
+    """Return a page's text with new text between the two markers of a name."""
     begin, end = f"<!-- {name}: written by benchmarks -->", f"<!-- end of {name} -->"
     between = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)
     if not between.search(text):

@@ -1,10 +1,10 @@
 """
-Peers that live in environments of their own, under the user's cache directory.
+Peers that are installed in environments of their own, under the user's cache directory.
 
-aiobotocore allows three releases of botocore, so next to it boto3 and we would have to run on an
-old one; capo-eventbridge brings an HTTP stack of its own, google-cloud-pubsub gRPC, and posthog
-libraries that nothing else here needs; and the AWS SDK for JavaScript is node's to install.
-Nothing is installed without being asked for.
+aiobotocore allows only three releases of botocore, so beside it, boto3 and this package would have
+to use an old one. capo-eventbridge brings an HTTP stack of its own, google-cloud-pubsub brings
+gRPC, and posthog libraries that nothing else here needs. npm installs the AWS SDK for JavaScript.
+Nothing is installed unless the user asks for it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def without_aiobotocore() -> str | None:
 
 
 def aiobotocore_version() -> str:
-    """Return its version, with those of the libraries that do its work."""
+    """Return its version, with those of the libraries that it uses."""
     program = "import aiohttp, botocore; print(botocore.__version__, aiohttp.__version__)"
     command = [str(aiobotocore_python()), "-c", program]
     botocore, aiohttp = subprocess.check_output(command, text=True).split()
@@ -150,7 +150,7 @@ def _javascript_home() -> Path:
 
 
 def javascript_sender() -> Path:
-    """Return the program that sends; the SDK lies beside it, if it is installed."""
+    """Return the program that sends; the SDK is beside it, if it is installed."""
     return _javascript_home() / "sender.mjs"
 
 
@@ -171,7 +171,7 @@ def javascript_version() -> str:
 
 
 def _copy_javascript() -> None:
-    """A module finds its dependencies only from where it lies."""
+    """Copy the program to its SDK, because a module finds dependencies only from its own folder."""
     for name in _JAVASCRIPT_FILES:
         shutil.copy(_JAVASCRIPT / name, _javascript_home() / name)
 
@@ -190,7 +190,7 @@ def _install_javascript() -> None:
 
 
 def install_peers() -> None:
-    """Install what is missing; what cannot be had is left out, and why is said on stderr."""
+    """Install what is missing; leave out what cannot be installed, and say why on stderr."""
     for name, missing, install in (
         ("aiobotocore", without_aiobotocore, _install_aiobotocore),
         ("capo-eventbridge", without_capo, _install_capo),

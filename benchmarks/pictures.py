@@ -116,7 +116,7 @@ def _cpu_description(result: Result, figures: Sequence[SendingFigures]) -> str:
     return f"Microseconds of CPU time per event. {'; '.join(said)}."
 
 
-# ---------------------------------------------------------------- answers that take their time
+# ---------------------------------------------------------------- slow answers
 
 _PANEL_TOP = 122.0
 _PANEL_BOTTOM = 400.0
@@ -129,7 +129,7 @@ def latency_picture(result: Result) -> str:
     Draw events per second and cores used, against the number of requests in flight.
 
     Raises:
-        ValueError: The run measured no such answers.
+        ValueError: The run did not measure slow answers.
     """
     if not result.latency:
         raise ValueError("no figures of latency; allowed: a run with the section `latency`")
@@ -174,7 +174,7 @@ def latency_picture(result: Result) -> str:
 
 
 class _Plot:
-    """One pair of axes; requests in flight along the lower one, each doubling as wide."""
+    """One pair of axes, with requests in flight on a logarithmic lower axis."""
 
     def __init__(
         self,
@@ -209,14 +209,14 @@ class _Plot:
         picture.text(middle, _PANEL_BOTTOM + 42, "requests in flight", "quiet", anchor="middle")
 
     def mark(self, value: float, label: str) -> None:
-        """Draw a line to hold the others against."""
+        """Draw a line to compare the others with."""
         y = self._y(value)
         self._picture.line([(self._left, y), (self._right, y)], "mark")
         self._picture.text(self._left + 8, y - 6, label, "quiet")
 
     def waits(self) -> None:
-        """Draw what the waits alone allow, up to the upper end of the plot."""
-        # Where every doubling has the same width, it is a curve: many points draw it.
+        """Draw what is possible with the waits alone, up to the upper end of the plot."""
+        # It is a curve on a logarithmic axis, so it is drawn with many points.
         last = min(self._numbers[-1], self.ceiling * DELAY / 20)
         steps = [2 ** (math.log2(last) * step / 60) for step in range(61)]
         self._picture.line([(self._x(n), self._y(n * 20 / DELAY)) for n in steps], "axis")

@@ -1,10 +1,10 @@
 """
-Where the CPU time of a request goes: each piece alone, in a process that has done it often.
+Where the CPU time of a request goes: each piece alone, in a warm process.
 
     python -m benchmarks.pieces [CASE ...]
 
-The pieces add up to less than a request of `python -m benchmarks`, where each finds the caches full
-of what the others left there.
+The pieces add up to less than a request of `python -m benchmarks`, where the pieces compete for the
+processor's caches.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _ANSWER = HttpResponse(200, {}, answer_bytes().partition(b"\r\n\r\n")[2])
 
 
 _CREDENTIALS = Credentials("AKIDEXAMPLE", "benchmark", "benchmark" * 40)
-"""A role's, as most backends have."""
+"""Temporary credentials of a role, as most backends have."""
 
 
 def least(work: Callable[[], object]) -> float:
@@ -63,7 +63,7 @@ def least(work: Callable[[], object]) -> float:
 
 
 class AnsweredAtOnce:
-    """A transport that takes no time: its flights are over when they begin."""
+    """A transport that takes no time: its flights end when they begin."""
 
     def __init__(self) -> None:
         self._answers: list[tuple[Any, Answer]] = []
@@ -89,7 +89,7 @@ class AnsweredAtOnce:
 
 
 def ours(case: Case) -> Iterator[tuple[str, float]]:
-    """Yield what our own code takes, by piece."""
+    """Yield the CPU time of our own code, by piece."""
     values = list(case.values(BATCH * REQUESTS))
     batches = [values[first : first + BATCH] for first in range(0, len(values), BATCH)]
     events = [[PartnerEvent(*value) for value in batch] for batch in batches]
@@ -122,7 +122,7 @@ def ours(case: Case) -> Iterator[tuple[str, float]]:
 
 
 def http(case: Case, environment: dict[str, str], directory: Path) -> Iterator[tuple[str, float]]:
-    """Yield what HTTP takes, by transport, with TLS and without."""
+    """Yield the CPU time of HTTP, by transport, with TLS and without."""
     trusted, certificate = write_certificates(directory)
     events = [PartnerEvent(*value) for value in case.values(BATCH)]
     for words, with_tls in (("with TLS", certificate), ("without", None)):

@@ -1,4 +1,4 @@
-"""Contenders at work, each in a process of its own, and rounds that go round them."""
+"""Contenders, each in a process of its own, that take turns in rounds."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from benchmarks.service import Service
 
 class Turn(NamedTuple):
     """
-    What a contender took when it was its turn.
+    What a contender needed for its turn.
 
     Attributes:
-        number: In which round.
-        events: How many it sent.
-        cpu: Its seconds of CPU.
-        wall: Its seconds.
-        memory: Its peak so far in bytes, if it tells.
-        service_cpu: The service's seconds of CPU in that time.
-        service_busy: The same as a share of all the time.
-        requests: How many the service has answered in that time.
+        number: The number of the round.
+        events: How many events it sent.
+        cpu: Its seconds of CPU time.
+        wall: Its seconds of wall time.
+        memory: Its peak so far in bytes, if it is known.
+        service_cpu: The service's seconds of CPU time in that time.
+        service_busy: The same as a share of the wall time.
+        requests: How many requests the service answered in that time.
     """
 
     number: int
@@ -42,13 +42,13 @@ class Turn(NamedTuple):
 
 class Process:
     """
-    A contender at work.
+    The running process of a contender.
 
     Args:
-        contender: Who.
-        case: The name of what it sends.
-        in_flight: Requests at a time, at most; None for its own default.
-        environment: Of its process; says where the service is.
+        contender: The contender.
+        case: The name of the case that it sends.
+        in_flight: The most requests in flight; None for its own default.
+        environment: The environment of its process, with the service's endpoint.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Process:
         )
 
     def send(self, events: int, service: Service, number: int = 0) -> Turn:
-        """Let it send so many events to the service, and wait until it has."""
+        """Let it send `events` events to the service, and wait until it is done."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         before, started = service.usage(), time.perf_counter()
@@ -117,13 +117,13 @@ def take_turns(
     rounds: int,
 ) -> dict[str, list[Turn]]:
     """
-    Let all contenders send, one after the other, round after round.
+    Let all contenders send one after another, round after round.
 
     Args:
-        processes: Who; they are warm.
-        service: Where to.
-        events: How many in a turn, by the contender's name.
-        rounds: How many.
+        processes: The contenders' processes, warmed up.
+        service: The service that they send to.
+        events: How many events a turn has, by the contender's name.
+        rounds: How many rounds there are.
     """
     turns: dict[str, list[Turn]] = {process.contender.name: [] for process in processes}
     order = list(processes)
@@ -132,18 +132,18 @@ def take_turns(
             name = process.contender.name
             if number % process.contender.every == 0:
                 turns[name].append(process.send(events[name], service, number))
-        order.append(order.pop(0))  # so that nobody always comes after the same one
+        order.append(order.pop(0))  # so that each begins in turn
     return turns
 
 
 def cores() -> list[int]:
-    """Return the cores that this process may use; none where it is not known."""
+    """Return the cores that this process may use; none if they are not known."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 @contextlib.contextmanager
 def on_core(core: int | None) -> Iterator[None]:
-    """Let the processes that are started now run on one core and nowhere else."""
+    """Let the processes that are started now run on one core only."""
     if core is None:
         yield
         return

@@ -4,8 +4,7 @@ Publishers of other services, each in an environment of its own.
     python -m benchmarks.publishers posthog|pubsub URL --events N --rounds N
     python -m benchmarks.publishers pubsub-service
 
-Imports nothing but the standard library and the publisher that is measured. Prints what events
-took, as JSON.
+Imports only the standard library and the publisher that is measured. Prints its figures as JSON.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ from benchmarks.service import Service, Usage
 
 CASE = CASES["mapping-500"]
 _BATCH = 100
-"""Events in a request: the default of both."""
+"""Events in a request: the default of both publishers."""
 
 TYPE = b"ticket.updated"
-"""What is in each event once: by it the double of Pub/Sub counts messages."""
+"""Occurs once in each event, so that the double of Pub/Sub can count messages by it."""
 
 Figures = dict[str, float]
 
 
 class Turn(NamedTuple):
-    """CPU seconds that a round took."""
+    """The CPU seconds of a round."""
 
     caller: float
     process: float
@@ -47,7 +46,7 @@ class Turn(NamedTuple):
 def timed(
     publish: Callable[[list[PlainEvent]], Any], arrive: Callable[[Any], Any], count: int
 ) -> Turn:
-    """Publish so many events, wait until they have arrived, and return what that took."""
+    """Publish events, wait until they have arrived, and return what that took."""
     given = list(CASE.values(count))
     process, caller = time.process_time(), time.thread_time()
     published = publish(given)
@@ -57,7 +56,7 @@ def timed(
 
 
 def figures(turns: Iterable[Turn], events: int) -> Figures:
-    """Return microseconds an event, of the median round; the first one warms up."""
+    """Return microseconds an event of the median round; the first round warms up."""
     _, *counted = turns
     return {
         "caller_us": statistics.median(turn.caller for turn in counted) / events * 1e6,
@@ -100,7 +99,7 @@ def _posthog(url: str, events: int, rounds: int) -> Figures:
 def _pubsub(url: str, events: int, rounds: int) -> Figures:
     os.environ["PUBSUB_EMULATOR_HOST"] = url.removeprefix("http://")
     pubsub: Any = importlib.import_module("google.cloud.pubsub_v1")
-    # A round's last batch is not full. A second more or less takes no CPU time.
+    # A round's last batch is not full, and waits for this; waiting takes no CPU time.
     batches = pubsub.types.BatchSettings(max_messages=_BATCH, max_latency=1)
     publisher = pubsub.PublisherClient(batch_settings=batches)
     topic = publisher.topic_path("benchmark", "benchmark")
@@ -161,11 +160,11 @@ _PARTS: Mapping[str, Callable[[str, int, int], Figures]] = {
     "pubsub": _pubsub,
 }
 
-# ---------------------------------------------------------------- for those who start them
+# ---------------------------------------------------------------- for the process that starts them
 
 
 class Publisher(NamedTuple):
-    """A publisher, and where it is installed."""
+    """A publisher, and its installation."""
 
     part: str
     missing: Callable[[], str | None]
@@ -188,7 +187,7 @@ def service_for(name: str, environment: Mapping[str, str]) -> Service:
 
 def measure(name: str, events: int, rounds: int, environment: Mapping[str, str]) -> Figures:
     """
-    Measure a publisher, and what its service took of the CPU.
+    Measure a publisher, and its service's share of the CPU time.
 
     Raises:
         RuntimeError: Fewer requests arrived than the events fill.

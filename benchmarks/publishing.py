@@ -1,10 +1,10 @@
 """
-What publishing one event at a time costs, side by side with other ways of doing it.
+What publishing events one by one costs, beside other ways to do it.
 
     python -m benchmarks.publishing
 
-Prints a table. Each figure comes from a process of its own; the service is another one, and gives
-every request the same answer.
+Prints tables. Each figure comes from a process of its own; the service is another process, and
+gives every request the same answer.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _POOL_THREADS = 8
 _LINGER = 0.01
 
 _DELAY = 0.005
-"""Seconds added to each answer where throughput is measured. No service answers at once."""
+"""Seconds added to each answer when throughput is measured: no service answers at once."""
 
 Figures = publishers.Figures
 
 
 class Load(NamedTuple):
-    """What a process is to measure with."""
+    """What a process measures with."""
 
     transport: str
     events: int
@@ -61,7 +61,7 @@ def _median(values: list[float]) -> float:
 
 
 def caller_threads(load: Load) -> Figures:
-    """CPU of the thread that publishes, at two rates."""
+    """Measure the CPU time of the thread that publishes, at two rates."""
     from eventbridge_partner import EventPublisher, PartnerEvent, PartnerEventsClient
 
     given = _events(load.events)
@@ -97,9 +97,9 @@ def caller_threads(load: Load) -> Figures:
 
 def throughput_threads(load: Load) -> Figures:
     """
-    CPU of the whole process for events through the publisher, and through put_events.
+    Measure the CPU time of the process for events through the publisher, and through put_events.
 
-    As in the other benchmarks, from plain values to outcomes: making our events is included.
+    As in the other benchmarks, it is from plain values to outcomes: making events is included.
     """
     from eventbridge_partner import EventPublisher, PartnerEvent, PartnerEventsClient
 
@@ -140,7 +140,7 @@ def _throughput(direct: list[float], published: list[float], walls: list[float])
 
 
 def plain_values(load: Load) -> Figures:
-    """CPU of an event from plain values to its outcome: its caller's, and the process's."""
+    """Measure CPU time from plain values to outcomes: the caller's, and the whole process's."""
     from eventbridge_partner import EventPublisher, PartnerEvent, PartnerEventsClient
 
     with (
@@ -196,7 +196,7 @@ def throughput_asyncio(load: Load) -> Figures:
 
 
 def latency_threads(load: Load) -> Figures:
-    """Seconds from publish to outcome where one event comes at a time, less the linger."""
+    """Measure seconds from publish to outcome of single events, without the linger."""
     from eventbridge_partner import EventPublisher, PartnerEventsClient
 
     taken: list[float] = []
@@ -219,14 +219,14 @@ def _latency(taken: list[float]) -> Figures:
 
 
 def memory_threads(load: Load) -> Figures:
-    """Memory that a full buffer takes besides the events themselves."""
+    """Measure the memory of a full buffer, without the events themselves."""
     from eventbridge_partner import BufferFullError, EventPublisher, PartnerEventsClient
 
     with PartnerEventsClient(REGION, **our_settings(load.transport, None)) as client:
         publisher = EventPublisher(client, on_full="raise")
         publisher.publish(_events(1)[0])
         publisher.flush(0.5)
-        # Each its own text: a backend's events are not the same 400 again and again.
+        # Each event has text of its own, because a backend does not repeat the same 400 events.
         given = [_unlike(event, number) for number, event in enumerate(_events(10_000))]
         receipts: list[Any] = []
         tracemalloc.start()
@@ -253,10 +253,10 @@ _CONDITIONS = ("alone", "flood", "throttled", "gone")
 
 def fairness(load: Load) -> Figures:
     """
-    Seconds from publish to outcome of a customer's events, whatever another customer does.
+    Measure seconds from publish to outcome of one customer's events while another misbehaves.
 
-    The service is the package's local one here, for it can refuse one source's entries; it shares
-    the process and the CPU with the publisher.
+    The service is the package's local one here, because it can refuse one source's entries; it
+    shares the process and the CPU with the publisher.
     """
     figures: Figures = {}
     for condition in _CONDITIONS:
@@ -296,7 +296,7 @@ def _latencies_beside(condition: str, load: Load) -> list[float]:
         def flood() -> None:
             event = PartnerEvent(_FLOOD, "t", {"text": "x" * 400})
             while not is_over.wait(0.001):
-                for _ in range(20):  # 20,000 a second: more than get through
+                for _ in range(20):  # 20,000 a second, more than can be sent
                     publisher.publish(event)
 
         if condition != "alone":
@@ -314,7 +314,7 @@ def _latencies_beside(condition: str, load: Load) -> list[float]:
 
 
 def boto3_pool(load: Load) -> Figures:
-    """As one does it with boto3: a call for each event, from a pool of threads."""
+    """Measure the usual way with boto3: a call for each event, from a pool of threads."""
     import boto3
     from botocore.config import Config
 
@@ -368,7 +368,7 @@ _PARTS: Mapping[str, Callable[[Load], Figures]] = {
     "boto3": boto3_pool,
 }
 
-# ---------------------------------------------------------------- for those who start them
+# ---------------------------------------------------------------- for the process that starts them
 
 ROWS = (
     ("publish_us_seldom", "CPU of a publish, 100 a second", "{:.1f} µs"),
@@ -385,7 +385,7 @@ ROWS = (
 
 
 def plain_environment(directory: Path) -> dict[str, str]:
-    """Return the environment of all processes; nothing is encrypted here."""
+    """Return the environment of all processes, without TLS."""
     from benchmarks.environment import environment
 
     here = environment(directory, directory / "none")
@@ -418,7 +418,7 @@ _BESIDE_OTHERS = (
 
 
 def others_table(columns: Mapping[str, Figures]) -> str:
-    """Show what events take beside other publishers; the first column is the one compared to."""
+    """Return a table of publishers; the others are compared to the first column."""
     ours = next(iter(columns.values()))
     lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     for key, title in _BESIDE_OTHERS:
@@ -432,7 +432,7 @@ def others_table(columns: Mapping[str, Figures]) -> str:
 
 
 def measure_beside_others(here: Mapping[str, str], events: int, rounds: int) -> dict[str, Figures]:
-    """Measure our publisher, and those of other services that are installed."""
+    """Measure our publisher, and those publishers of other services that are installed."""
     from benchmarks.service import Service
 
     columns: dict[str, Figures] = {}

@@ -1,17 +1,17 @@
 """
-Whether an outage is kept apart: one Region is down, and the look-up of one source hangs.
+Whether an outage affects other events: one Region is down, and the look-up of one source hangs.
 
     python -m benchmarks.publishing_apart [--events 100000] [--rate 5000] [--rounds 3]
 
 Events of 200 sources in four Regions are published at a steady rate, through a router with a guard
 in front of each Region, from threads and on asyncio. Rounds with and without the outage take turns.
-What counts is the time from `publish` to the receipt's outcome, for the events that neither trouble
-is about: its p99 with the outage is at most 1.5 times the p99 without. The ledger of each round
-balances, and `close(5)` returns in time. Exits with 1 where that is not so.
+What counts is the time from `publish` to the receipt's outcome, for events of neither that Region
+nor that source: its p99 with the outage must be at most 1.5 times the p99 without it. The ledger of
+each round must balance, and `close(5)` must return in time. Otherwise it exits with status 1.
 
-The service is a transport in the same process: it gives each answer after 5 ms, a Region that is
-down takes connections no more, and the look-up that hangs is never answered. Before a round, one
-event of each source but that one is published, so that the guards know them.
+The service is a transport in the same process. It answers after 5 ms; a Region that is down accepts
+no connections, and the look-up that hangs is never answered. Before a round, one event of each
+other source is published, so that the guards know them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ CLOSE_SECONDS = 5.0
 _DELAY = 0.005
 _DETAIL = '{"id": 700001, "text": "' + "x" * 470 + '"}'
 _LATE_SECONDS = 0.5
-"""What a busy machine may take beyond the time that `close` was given."""
+"""The delay of a busy machine that is allowed beyond the time that `close` was given."""
 
 _ACCOUNTS = HttpResponse(
     200, {}, b'{"PartnerEventSourceAccounts":[{"Account":"123456789012","State":"ACTIVE"}]}'
@@ -74,12 +74,12 @@ _ANSWERS = [
 
 
 def is_elsewhere(source: str) -> bool:
-    """Whether neither trouble is about a source."""
+    """Tell whether a source is affected neither by the outage nor by the look-up that hangs."""
     return source != HANGS and REGION_OF[source] != DOWN
 
 
 class _Service:
-    """What both worlds' transports ask: how long an answer takes, and what it is."""
+    """The service for both transports: how long an answer takes, and what it is."""
 
     def __init__(self, *, has_outage: bool) -> None:
         self._has_outage = has_outage
@@ -87,7 +87,7 @@ class _Service:
         self.accepted = 0
 
     def seconds(self, request: HttpRequest, timeouts: Timeouts) -> float:
-        """Return how long it takes until `answer` has one."""
+        """Return how many seconds to wait before calling `answer`."""
         if self._has_outage:
             if self._is_down(request):
                 return timeouts.connect
@@ -96,7 +96,7 @@ class _Service:
         return _DELAY
 
     def answer(self, request: HttpRequest) -> HttpResponse:
-        """Return the answer, or raise what there is in place of it."""
+        """Return the answer, or raise the error that takes its place."""
         if self._has_outage and (self._is_down(request) or self._hangs(request)):
             raise TransportError("timed out", may_have_been_sent=False)
         if not (entries := request.body.count(b'"DetailType"')):
@@ -128,7 +128,7 @@ class _Threads:
         return self._service.answer(request)
 
     def close(self) -> None:
-        """Have all that hangs come to its end."""
+        """End everything that hangs."""
         self._is_over.set()
 
 
@@ -143,16 +143,16 @@ class _OnLoop:
         return self._service.answer(request)
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because nothing is open."""
 
 
 @attrs.frozen
 class Round:
     """
-    What a round came to.
+    The figures of a round.
 
     Attributes:
-        latencies: Seconds of each event that neither trouble is about, in no order.
+        latencies: Seconds of each unaffected event, in no order.
         outcomes: How many events have which outcome, by its name and code.
         stats: The publisher's, after `close`.
         decided: How many receipts are done.
@@ -176,7 +176,7 @@ class Round:
 
     @property
     def balances(self) -> bool:
-        """Whether each event has one outcome, by every account of it."""
+        """Whether all counts agree that each event has one outcome."""
         stats = self.stats
         ends = (stats.accepted, stats.rejected, stats.exhausted, stats.unconfirmed, stats.dropped)
         return (
@@ -187,12 +187,12 @@ class Round:
 
     @property
     def closed_in_time(self) -> bool:
-        """Whether `close` kept to its time."""
+        """Whether `close` returned in time."""
         return self.close_seconds <= CLOSE_SECONDS + _LATE_SECONDS
 
 
 class _Log:
-    """Receipts, and when each of those that count was done."""
+    """Receipts, and when each unaffected one was done."""
 
     def __init__(self) -> None:
         self._receipts: list[Receipt] = []
@@ -226,7 +226,7 @@ def _warming() -> list[PartnerEvent]:
 
 _SETTINGS: dict[str, Any] = {"credentials": Credentials("AKIDEXAMPLE", "secret")}
 _PUBLISHING: dict[str, Any] = {"linger": 0.01, "on_full": "drop_newest"}
-"""An event that finds no room of its Region or source must not hold up the one that publishes."""
+"""An event without room for its Region or source must not block the publishing thread."""
 
 
 def threads(events: int, rate: float, *, has_outage: bool) -> Round:
@@ -284,7 +284,7 @@ WORLDS: dict[str, Callable[..., Round]] = {"threads": threads, "asyncio": on_loo
 @attrs.frozen
 class Found:
     """
-    What the rounds of one world came to.
+    The figures of all rounds, for threads or for asyncio.
 
     Attributes:
         calm: The rounds without an outage.
@@ -301,7 +301,7 @@ class Found:
         return statistics.median(troubled.p99 / calm.p99 for troubled, calm in pairs)
 
     def verdicts(self) -> dict[str, bool]:
-        """Return what was promised with what was found, and whether it was kept."""
+        """Return each promise with the figure that was found, and whether it was kept."""
         rounds = [*self.calm, *self.troubled]
         longest = max(one.close_seconds for one in rounds)
         return {
@@ -314,7 +314,7 @@ class Found:
 
 
 def measure(world: str, events: int, rate: float, rounds: int) -> Found:
-    """Measure rounds without and with an outage in turn."""
+    """Measure rounds without and with the outage, in turn."""
     run = WORLDS[world]
     found: dict[bool, list[Round]] = {False: [], True: []}
     for number in range(rounds):
@@ -348,7 +348,7 @@ def table(found: dict[str, Found]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and tell whether everything was kept."""
+    """Measure, print, and tell whether all promises were kept."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.publishing_apart")
     add = parser.add_argument
     add("--events", type=int, default=100_000, help="in a round (100,000)")

@@ -1,11 +1,11 @@
 """
-The code that is measured: what a user of each SDK for Python writes.
+The code that is measured: what users of each SDK for Python write.
 
     python -m benchmarks.senders boto3 text-500 [IN_FLIGHT]
 
-It reads a number of events from each line of its input, sends so many, and answers with a line of
+It reads a number from each line of its input, sends as many events, and answers with a line of
 JSON: `cpu` and `wall` in seconds, `accepted`, and `memory`, the process's peak so far in bytes.
-Nothing is imported that the contender itself does not need.
+It imports only what the contender itself needs.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ REGION = "us-east-1"
 
 
 class Sender(Protocol):
-    """One contender: made once for each process, with the settings of its environment."""
+    """One contender, made once in each process with the settings of its environment."""
 
     def send(self, values: Iterable[PlainEvent]) -> int:
         """Send events, from plain values to outcomes; return how many were accepted."""
         ...
 
     def close(self) -> None:
-        """Leave nothing open."""
+        """Close everything."""
         ...
 
 
@@ -54,7 +54,7 @@ def _accepted(results: Iterable[dict[str, Any]]) -> int:
 
 
 class Boto3Sender:
-    """As boto3's users do it: batches by hand, and a look at the result of each entry."""
+    """Sends as boto3's users do: makes batches, and looks at the result of each entry."""
 
     def __init__(self, in_flight: int | None) -> None:
         import boto3
@@ -87,7 +87,7 @@ class Boto3Sender:
 
 
 class AiobotocoreSender:
-    """As aiobotocore's users do it: a task for each batch, and a semaphore that bounds them."""
+    """Sends as aiobotocore's users do: a task for each batch, limited by a semaphore."""
 
     def __init__(self, in_flight: int | None) -> None:
         import asyncio

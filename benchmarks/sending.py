@@ -24,17 +24,17 @@ def measure_sending(
     is_quick: bool,
 ) -> list[SendingFigures]:
     """
-    Let all contenders send the same events, in turn, round after round.
+    Let all contenders send the same events in turn, round after round.
 
     Args:
         case: What to send.
-        contenders: Who.
-        service: Where to.
-        environment: Of the contenders' processes; says where the service is.
+        contenders: The contenders.
+        service: The service that they send to.
+        environment: The environment of their processes, with the service's endpoint.
         with_tls: Whether connections are encrypted.
-        events: In a round, a multiple of 20.
-        rounds: How many are measured, after those that warm up.
-        is_quick: One round is enough to warm up.
+        events: Events in a round, a multiple of 20.
+        rounds: How many rounds are measured after the warm-up.
+        is_quick: Whether one round of warm-up is enough.
     """
     if events % BATCH:
         raise ValueError(f"{events} events; allowed: multiples of {BATCH}")

@@ -3,10 +3,10 @@ A service that gives every request the same answer: twenty event ids.
 
     python -m benchmarks.service [--delay SECONDS] [--entries COUNT] [CERTIFICATE]
 
-Reads nothing of a request but its length, so that it does not slow down who is measured, and
-serves all connections on one thread, so that many at a time cost no more than one. Prints its
-port; then, for each line of its input, a line of JSON with the CPU seconds it has used and the
-requests it has answered. Ends with its input.
+Reads only the length of a request, so that it does not slow contenders down, and serves all
+connections on one thread, so that many cost no more than one. Prints its port; then, for each line
+of its input, a line of JSON with the CPU seconds it has used and the requests it has answered. It
+ends when its input ends.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BUFFER_BYTES = 256 * 1024
 
 
 def answer_bytes(entries: int = BATCH) -> bytes:
-    """Return what every request is answered with: so many event ids."""
+    """Return the answer to every request, with `entries` event ids."""
     ids = [f"7bf73129-1428-4cd3-a780-{number:012x}" for number in range(entries)]
     content = {"FailedEntryCount": 0, "Entries": [{"EventId": event_id} for event_id in ids]}
     body = json.dumps(content, separators=(",", ":"))
@@ -50,9 +50,9 @@ def answer_bytes(entries: int = BATCH) -> bytes:
 
 class _FixedAnswers:
     """
-    Connections, and the answers that are due on them.
+    The answers that are due on connections.
 
-    All answers take the same time, so those that are due next are the oldest ones: a queue.
+    All answers take the same time, so the oldest is due next: a queue is enough.
     """
 
     def __init__(self, tls: ssl.SSLContext | None, delay: float, entries: int) -> None:
@@ -93,16 +93,16 @@ class _FixedAnswers:
 
     def _send(self, connection: socket.socket) -> None:
         try:
-            connection.send(self._answer)  # so short that it always fits
+            connection.send(self._answer)  # short enough to fit into the socket's buffer
         except OSError:
-            return  # the client is gone, as its next read will say
+            return  # the client is gone, as the next read will show
 
 
 class _Connection:
-    """One client's connection: finds out where its requests end."""
+    """One client's connection, which finds out where requests end."""
 
     _buffer = bytearray(_BUFFER_BYTES)
-    """One for all: nobody looks at what a request says."""
+    """One buffer for all connections, because nothing reads the bytes of a request."""
 
     def __init__(self, answers: _FixedAnswers, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -118,7 +118,7 @@ class _Connection:
         answers.when_readable(connection, self.read)
 
     def read(self) -> None:
-        """Read what there is; if it completes a request, let it be answered."""
+        """Read what has arrived; if it completes a request, schedule the answer."""
         buffer = self._buffer
         try:
             while True:
@@ -141,7 +141,7 @@ class _Connection:
         self._answers.forget(self._socket)
 
     def _missing_after(self, count: int) -> int:
-        """Return how many bytes of a request are still to come after its first ones."""
+        """Return how many bytes of a request are missing after its first ones."""
         head = self._head + self._buffer[:count] if self._head else self._buffer
         received = len(self._head) + count
         end = head.find(b"\r\n\r\n", 0, received)
@@ -179,7 +179,7 @@ def main() -> None:
     answers.serve()
 
 
-# ---------------------------------------------------------------- for those who start it
+# ---------------------------------------------------------------- for the process that starts it
 
 
 class Usage(NamedTuple):
@@ -194,12 +194,12 @@ class Service:
     The service, in a process of its own.
 
     Args:
-        environment: Of its process.
-        certificate: Of its TLS; None for none.
+        environment: The environment of its process.
+        certificate: Its certificate; None for no TLS.
         delay: Seconds added to each answer.
-        entries: How many each answer lists.
-        command: What starts another service, which speaks as this one does on stdin and stdout;
-            None for this one.
+        entries: How many entries each answer has.
+        command: Starts another service with the same protocol on stdin and stdout; None for this
+            one.
     """
 
     def __init__(
@@ -223,7 +223,7 @@ class Service:
         self.url = f"{scheme}://127.0.0.1:{int(self._line())}"
 
     def usage(self) -> Usage:
-        """Ask for what it has done."""
+        """Ask the service what it has done."""
         assert self._process.stdin is not None
         print(file=self._process.stdin, flush=True)
         return Usage(**json.loads(self._line()))

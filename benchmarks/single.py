@@ -1,5 +1,5 @@
 """
-What a call with a single event takes: CPU, and how long its caller waits.
+What a call with a single event takes: CPU time, and the time that its caller waits.
 
     python -m benchmarks.single [--quick] [--install-peers] [--rounds N] [--calls N]
 
@@ -85,7 +85,7 @@ PROGRAMS = {
         made="import requests\n" + _OURS.format(settings=""), call=_OUR_CALL
     ),
 }
-"""What a user of each writes for an event at a time: from plain values to a look at the result."""
+"""What users of each SDK write to send one event: from plain values to checking the result."""
 
 _PEER = "boto3"
 
@@ -96,10 +96,10 @@ class SingleFigures:
     What calls of one contender took, in microseconds, a value for each round.
 
     Attributes:
-        contender: Whose.
-        cpu: User and system time of its process, a call.
-        p50: Half of the calls of a round took less.
-        p99: 99 of 100 calls of a round took less.
+        contender: The contender's name.
+        cpu: User and system time of its process for a call.
+        p50: The time that half of a round's calls stayed below.
+        p99: The time that 99 of 100 calls of a round stayed below.
     """
 
     contender: str
@@ -111,7 +111,7 @@ class SingleFigures:
 def measure_single(
     environment: Mapping[str, str], *, rounds: int, calls: int
 ) -> list[SingleFigures]:
-    """Let each contender make its calls, in turn, again and again."""
+    """Let the contenders make their calls in turn, round after round."""
     programs = {
         name: program
         for name, program in PROGRAMS.items()
@@ -129,11 +129,11 @@ def measure_single(
             for name, process in processes.items():
                 assert process.stdin is not None
                 assert process.stdout is not None
-                # 44 ms a call are long; a tenth of the calls says as much.
+                # A call takes 44 ms; a tenth of the calls is enough.
                 count = calls if name != _CAPO else max(20, calls // 10)
                 print(count, file=process.stdin, flush=True)
                 found = json.loads(process.stdout.readline())
-                if turn:  # the first one warms up
+                if turn:  # the first turn warms up
                     taken[name].append(found)
         for process in processes.values():
             process.communicate()

@@ -1,10 +1,10 @@
 """
-What a start takes: imports, the command line, and a program up to its first accepted event.
+What a start takes: imports, commands, and a program up to its first accepted event.
 
     python -m benchmarks.startup [--quick] [--install-peers] [--runs N] [--json FILE]
 
-Each figure is of a fresh interpreter; those of one run are taken one after the other, and ratios
-are taken run by run.
+Each figure comes from a fresh interpreter. The figures of one run are taken one after another, and
+ratios are taken run by run.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ answer = client.put_partner_events(Entries=[{
 }])
 assert answer["FailedEntryCount"] == 0
 """
-# It has no variable for the endpoint, and its Region may come from AWS_REGION alone.
+# It has no variable for the endpoint, and reads its Region only from AWS_REGION.
 _CAPO = """
 import os
 from capo_eventbridge import EventBridgeClient
@@ -82,8 +82,8 @@ class Start:
 
     Attributes:
         what: What is measured.
-        contender: Of whom.
-        code: The program; or nothing, and a whole command is measured.
+        contender: The contender's name.
+        code: The program; empty if a whole command is measured.
         command: That command, after the interpreter.
         with_files: Whether settings are in AWS's files instead of the environment.
     """
@@ -95,7 +95,7 @@ class Start:
     with_files: bool = False
 
     def measured(self, environment: Mapping[str, str]) -> tuple[float, float, int | None]:
-        """Run it; return seconds of wall time and of CPU, and the peak of its memory."""
+        """Run it; return seconds of wall time and of CPU time, and its peak memory."""
         python = peers.capo_python() if self.contender == "capo-eventbridge" else sys.executable
         if self.code:
             command = [str(python), "-c", _PROGRAM.format(code=self.code)]
@@ -132,7 +132,7 @@ STARTS = (
 
 
 def _with_files(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
-    """Return an environment whose AWS settings stand in files, and write those."""
+    """Write AWS settings to files, and return an environment that refers to them."""
     (directory / "config").write_text(
         f"[default]\nregion = {environment['AWS_REGION']}\n"
         f"endpoint_url = {environment['AWS_ENDPOINT_URL_EVENTBRIDGE']}\n"
@@ -151,7 +151,7 @@ def _with_files(environment: Mapping[str, str], directory: Path) -> dict[str, st
 
 def measure_startup(environment: Mapping[str, str], *, runs: int) -> list[StartupFigures]:
     """
-    Start a fresh interpreter for each contender, in turn, again and again.
+    Start fresh interpreters for the contenders in turn, run after run.
 
     The service accepts one event a request, over HTTP without TLS.
     """
@@ -161,13 +161,13 @@ def measure_startup(environment: Mapping[str, str], *, runs: int) -> list[Startu
     taken: dict[Start, list[tuple[float, float, int | None]]] = {one: [] for one in starts}
     with tempfile.TemporaryDirectory() as name, Service(environment, None, entries=1) as service:
         plain = dict(environment) | {"AWS_ENDPOINT_URL_EVENTBRIDGE": service.url}
-        # As AWS Lambda has it: the one that boto3 reads, and the one that newer SDKs read.
+        # AWS Lambda sets both: the one that boto3 reads, and the one that newer SDKs read.
         plain |= {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
         with_files = _with_files(plain, Path(name))
         for run in range(runs + 1):
             for one in starts:
                 measured = one.measured(with_files if one.with_files else plain)
-                if run:  # the first one writes what the others find compiled and cached
+                if run:  # the first run fills the caches that the others use
                     taken[one].append(measured)
     return [_figures(one, measured) for one, measured in taken.items()]
 

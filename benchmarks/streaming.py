@@ -31,7 +31,7 @@ _SETTLED_AFTER = 50_000
 
 
 class _Samples:
-    """What is seen along a stream."""
+    """Samples of memory during a stream."""
 
     def __init__(self, accepted: type) -> None:
         self.accepted = 0
@@ -88,7 +88,7 @@ def main() -> None:
     print(json.dumps(result))
 
 
-# ---------------------------------------------------------------- for those who start it
+# ---------------------------------------------------------------- for the process that starts it
 
 
 def measure_streaming(
@@ -98,9 +98,9 @@ def measure_streaming(
     Stream events in a process of their own.
 
     Args:
-        contender: The name of one of ours.
-        environment: Of that process; says where the service is.
-        events: How many.
+        contender: The name of one of our contenders.
+        environment: The environment of its process, with the service's endpoint.
+        events: How many events to stream.
     """
     from benchmarks.figures import StreamingFigures
 
@@ -119,7 +119,7 @@ def measure_streaming(
         events=events,
         seconds=found["seconds"],
         bare=found["bare"],
-        # Linux counts the two in batches of its own, so a sample may be a little above the peak.
+        # Linux updates both counts in batches, so a sample may be slightly above the peak.
         peak=max(found["peak"], *samples),
         sample_every=_SAMPLE_EVERY,
         samples=samples,

@@ -1,4 +1,4 @@
-"""Just enough of SVG for a picture of figures: text, lines, bars, in light and in dark."""
+"""The SVG that pictures of figures need: text, lines and bars, for light and dark pages."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ text { fill: #e6edf3 }
 
 class Picture:
     """
-    A picture that is drawn piece by piece, on a panel of its own.
+    A picture that is drawn piece by piece, on its own panel.
 
-    It follows the reader's wish for light or dark, and brings its own background, so that it can
-    be read on pages that do not.
+    It follows the reader's preference for light or dark, and has its own background, so that it
+    can be read on pages that do not.
 
     Args:
-        title: Above the picture, and what is read out.
-        description: What is read out after it.
-        width: In pixels, as all lengths.
-        colors: By class: of lines and areas, in light and in dark.
+        title: The text above the picture, which screen readers read first.
+        description: What screen readers read after that.
+        width: The width in pixels, as all lengths.
+        colors: For each class, the color of lines and areas, in light and in dark.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Picture:
     def texts(
         self, x: float, y: float, parts: Sequence[tuple[str, str]], *, anchor: str = "start"
     ) -> None:
-        """Write pieces of text one after the other, each with its class."""
+        """Write pieces of text one after another, each with its class."""
         spans = "".join(
             f"<tspan{_attributes({'class': kind})}>{escape(text)}</tspan>" for text, kind in parts
         )
@@ -91,7 +91,7 @@ class Picture:
         self._pieces.append(_element("rect", attributes))
 
     def marker(self, x: float, y: float, shape: str, kind: str) -> None:
-        """Draw a point of a line: a circle, square, diamond or triangle."""
+        """Draw a marker of a line: a circle, square, diamond or triangle."""
         kind = f"{kind} edge"
         if shape == "circle":
             self._pieces.append(_element("circle", {"cx": x, "cy": y, "r": 4.5, "class": kind}))
@@ -101,7 +101,7 @@ class Picture:
         self._pieces.append(_element("polygon", {"points": points, "class": kind}))
 
     def drawn(self, height: float) -> str:
-        """Return the picture, so high."""
+        """Return the picture with this height."""
         panel = {"x": 0.5, "y": 0.5, "width": self._width - 1, "height": height - 1, "rx": 8}
         attributes = {
             "xmlns": "http://www.w3.org/2000/svg",

@@ -1,4 +1,4 @@
-"""Tables for people."""
+"""The tables that are printed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def sections(result: Result) -> Iterator[tuple[str, str]]:
 
 
 def _sending_table(result: Result, figures: Sequence[SendingFigures]) -> str:
-    """Show CPU and wall time, a row for each contender and case."""
+    """Return a table of CPU and wall time, with a row for each contender and case."""
     rows: list[list[str]] = []
     for one in figures:
         peer = result.sent(_PEER, one.case, with_tls=one.with_tls)
@@ -72,7 +72,7 @@ def _sending_table(result: Result, figures: Sequence[SendingFigures]) -> str:
     header = ["us an event", "", "in flight", "CPU min", *_SPREAD[1:]]
     header += ["|", "wall min", *_SPREAD[1:], "|", "boto3/it: CPU", "q1-q3", "wall"]
     service_cpu = [one.service_cpu for one in figures]
-    # The floor sends as fast as it can be answered: only the wall time of others says something.
+    # The floor sends as fast as the service answers, so the service is always busy with it.
     busiest = max((one.service_busy for one in figures if one.contender != "floor"), default=0.0)
     note = (
         f"the service: {min(service_cpu):.0f} to {max(service_cpu):.0f} us of CPU a request, "
@@ -82,7 +82,7 @@ def _sending_table(result: Result, figures: Sequence[SendingFigures]) -> str:
 
 
 def _latency_tables(result: Result) -> str:
-    """Show events per second, and the cores that they take, against requests in flight."""
+    """Return tables of events per second and of cores used, by requests in flight."""
     numbers = sorted({one.in_flight for one in result.latency})
     names = list(dict.fromkeys(one.contender for one in result.latency))
     found = {(one.contender, one.in_flight): one for one in result.latency}
@@ -110,7 +110,7 @@ def _latency_note(figures: Sequence[LatencyFigures]) -> str:
 
 
 def _startup_table(result: Result) -> str:
-    """Show the time of a start, a row for each contender."""
+    """Return a table of start times, with a row for each contender."""
     rows: list[list[str]] = []
     shown = ""
     for one in result.startup:
@@ -133,7 +133,7 @@ def _startup_table(result: Result) -> str:
 
 
 def _memory_table(result: Result) -> str:
-    """Show peak memory, a row for each contender and job."""
+    """Return a table of peak memory, with a row for each contender and job."""
     rows: list[list[str]] = []
     with_tls = any(one.with_tls for one in result.sending)
     for one in result.sending:
@@ -149,7 +149,7 @@ def _memory_table(result: Result) -> str:
 
 
 def _streaming_table(result: Result) -> str:
-    """Show resident memory along each stream."""
+    """Return a table of resident memory during each stream."""
     first = result.streaming[0]
     settled, count = first.settled_after // first.sample_every - 1, len(first.samples)
     parts = {count * part // _SHOWN_SAMPLES - 1 for part in range(1, _SHOWN_SAMPLES + 1)}
@@ -171,18 +171,18 @@ def _streaming_table(result: Result) -> str:
 
 
 def bars_table(bars: Sequence[Bar]) -> str:
-    """Show the bars, a line for each."""
+    """Return a table of the bars."""
     return aligned(_BARS_HEADER, _bar_rows(bars), text_columns=1, last_is_text=True)
 
 
 def bars_markdown(bars: Sequence[Bar]) -> str:
-    """Show the bars as a table of Markdown."""
+    """Return the bars as a Markdown table."""
     rows = [_BARS_HEADER, ["---", "---:", "---:", "---:", "---"], *_bar_rows(bars)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def expected_markdown(result: Result) -> str:
-    """Show what readers look for as a table of Markdown: CPU of an event, and how often less."""
+    """Return a Markdown table of CPU time an event, and its ratio to boto3's."""
     cases = [case for case in CASES if result.sent(_PEER, case, with_tls=True)]
     header = ["CPU of an event, with TLS, 20 events a request"]
     rows = [[*header, *(CASES[case].title for case in cases)], ["---", *["---:"] * len(cases)]]

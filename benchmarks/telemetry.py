@@ -1,11 +1,11 @@
 """
-What an observer costs for each request, in CPU time: none, one that does nothing, OpenTelemetry.
+What an observer costs for each request in CPU time: none, an idle one, and OpenTelemetry.
 
     python -m benchmarks.telemetry [--quick]
 
 The SDK of OpenTelemetry has a sampler that keeps every span, a processor that drops it, and a
-reader of metrics: what an exporter does with them is not our cost. Cases take turns, and each shows
-the least of its rounds.
+reader of metrics, because exporting them is not our cost. Cases take turns, and each shows the
+least of its rounds.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def telemetry() -> OpenTelemetry:
 
 
 def observed(observer: OpenTelemetry, links: int) -> Callable[[], None]:
-    """Return what passes requests to an observer, each event published in a span of its own."""
+    """Return a function that passes requests to an observer, each event published in a span of its own."""
     tracer = _tracers().get_tracer("benchmark")
     requests = [
         _request([_published(observer, tracer) for _ in range(links)]) for _ in range(REQUESTS)
@@ -85,7 +85,7 @@ def _published(observer: OpenTelemetry, tracer: Tracer) -> str:
 
 
 def linked(observer: OpenTelemetry) -> Callable[[], None]:
-    """Return what a publisher asks an observer for while the events of requests are published."""
+    """Return a function that asks for the link of each event, as a publisher does."""
     link = observer.link
     tracer = _tracers().get_tracer("benchmark")
 
@@ -99,7 +99,7 @@ def linked(observer: OpenTelemetry) -> Callable[[], None]:
 
 
 def off() -> Callable[[], None]:
-    """Return what a line does for each request when there is no observer: it looks twice."""
+    """Return what a line does for a request without an observer: it checks twice for one."""
     line = line_of(_client(None))
 
     def work() -> None:
@@ -123,7 +123,7 @@ def _client(observer: Observer | None) -> PartnerEventsClient:
 
 
 def called(observer: Observer | None) -> Callable[[], None]:
-    """Return what sends requests that are answered at once."""
+    """Return a function that sends requests that are answered at once."""
     client = _client(observer)
     events = [PartnerEvent(*value) for value in CASES["text-500"].values(BATCH * REQUESTS)]
 
@@ -134,7 +134,7 @@ def called(observer: Observer | None) -> Callable[[], None]:
 
 
 def nothing(_: Observation) -> None:
-    """Observe, and do nothing."""
+    """Observe without doing anything."""
 
 
 WORKS: dict[str, Callable[[], Callable[[], None]]] = {

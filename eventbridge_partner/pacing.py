@@ -203,7 +203,7 @@ class Pace:
         # For each throttled request: when it went out, and its share of throttled entries.
         self._refused: deque[tuple[float, float]] = deque(maxlen=8192)
         self._lock = threading.RLock()
-        # Steps that a signal handler asked for in the middle of another one: taken after it.
+        # Steps that a signal handler asked for during another one; they are taken after it.
         self._is_changing = False
         self._late: deque[tuple[Callable[..., None], tuple[float, ...]]] = deque()
 

@@ -162,7 +162,7 @@ PRIORITIES = ("low", "normal", "normal", "normal", "high", "urgent")
 
 
 class Desk:
-    """All help desks together: draws what happens next."""
+    """All help desks together, which draw what happens next."""
 
     def __init__(self) -> None:
         self._dice = random.Random(SEED)

@@ -1,10 +1,10 @@
 """
-Stands in for the AWS CLI, whose package cannot be installed beside any botocore but its own.
+Stands in for the AWS CLI, whose package can be installed only with its own version of botocore.
 
-Runs as the program `aws`: turns service, operation and options into one call by the names of
-botocore's service models, as the CLI does, and knows `--region`, `--query` and `--output`. What it
-does not know ends it with the CLI's status for wrong usage. It writes each call down for tests in
-the file that `AWS_CLI_CALLS` names.
+It runs as the program `aws`. Like the CLI, it turns service, operation and options into one call
+by the names in botocore's service models; it knows `--region`, `--query` and `--output`. For
+anything else, it exits with the CLI's status for wrong usage. It appends each call to the file
+that `AWS_CLI_CALLS` names, for tests to read.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def converted(text: str, shape: Any) -> Any:
         case "integer":
             return int(text)
         case "list":
-            # The CLI's shorthand for one structure of strings.
+            # The CLI's shorthand syntax for one structure of strings.
             return [dict(pair.split("=", 1) for pair in text.split(","))]
         case other:
             raise NotImplementedError(other)

@@ -1,4 +1,4 @@
-"""Where a browser is, for the tests of the page."""
+"""Finds a browser for the tests of the local service's page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the property tests share: as many examples as fit in seconds, and no record of them."""
+"""Settings for property tests, browser tests and the log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ settings.load_profile("moderate")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a browser where there is none."""
+    """Leave out the tests that need a browser if there is none."""
     if found_browser() is not None:
         return
     left_out = [item for item in items if item.get_closest_marker("browser")]
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say that the page was not tested."""
+    """Say if the page was not tested."""
     if found_browser() is None:
         terminalreporter.write_line(
             "no browser found: the tests of the local service's page were left out; "
@@ -48,10 +48,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def log_anew() -> None:
-    """Lines that are written once a minute have not been written by an earlier test."""
+    """Reset the log, so that lines limited to one a minute are written in each test."""
     _bugs.forget()
     _undelivered.forget()
-    # A framework that sets logging up, as Celery does in a page, must silence no later test.
+    # A framework that configures logging, as Celery does on one page, must not silence later tests.
     logging.disable(logging.NOTSET)
     logging.getLogger().setLevel(logging.WARNING)
     log = logging.getLogger("eventbridge_partner")

@@ -1,4 +1,4 @@
-"""How tests wait: for what is to happen, and long enough for a busy machine."""
+"""How tests wait: for a condition, and long enough for a busy machine."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Final
 
 SOON: Final = 60.0
-"""Seconds within which what is expected comes, also on a busy machine; what takes more hangs."""
+"""Seconds for anything expected to happen, even on a busy machine; what takes longer hangs."""
 
 
 def until(holds: Callable[[], object]) -> None:
-    """Wait until something holds that nobody tells of, such as what another process wrote."""
+    """Poll until a condition holds that nothing signals, such as a file that a process writes."""
     deadline = time.monotonic() + SOON
     while not holds():
-        assert time.monotonic() < deadline, "it did not come to pass"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.005)

@@ -43,11 +43,11 @@ PATIENT = RetryPolicy(
     stop=stop_after_attempt(4),
     tokens=None,
 )
-"""Retries often and soon, so that a storm takes seconds; every wait is still jittered."""
+"""Retries quickly, so that a storm takes seconds; every wait is still jittered."""
 
 
 def storm_events(count: int, seed: int) -> list[PartnerEvent]:
-    """Return events that tell themselves apart, one in 500 of them poison."""
+    """Return events with distinct numbers, about one in 500 of them poison."""
     dice = random.Random(seed)
     return [
         PartnerEvent(
@@ -60,7 +60,7 @@ def storm_events(count: int, seed: int) -> list[PartnerEvent]:
 
 
 def storm_faults() -> list[Fault]:
-    """Return every fault, each on a small share of the requests, for ever."""
+    """Return every fault, most of them on a small share of all requests."""
 
     def often(share: float) -> dict[str, float | None]:
         return {"times": None, "share": share}
@@ -104,11 +104,11 @@ def check_ledger(
     was_cut_off: bool = False,
 ) -> dict[str, int]:
     """
-    Hold outcomes against what the service itself recorded; return how many of each there were.
+    Check outcomes against the service's own records, and return how many there are of each kind.
 
-    Nothing is lost, nothing is reported failed that was accepted, nothing that was acknowledged
-    is sent again, and every event has one outcome. Who was cut off did not wait for the answers
-    that were still to come.
+    Every event has exactly one outcome. No accepted event is reported as failed, and no
+    acknowledged event is sent again. With `was_cut_off`, an acknowledged event may be unconfirmed,
+    because the sender stopped before it read the answer.
     """
     outcomes = list(outcomes)
     by_number: dict[int, Outcome] = {}
@@ -136,7 +136,7 @@ def check_ledger(
                     acknowledged[number] = None if hidden else result.event_id
 
     for number, outcome in by_number.items():
-        # More where a connection broke before the service had read the request.
+        # There are more if a connection broke before the service had read the request.
         assert outcome.attempts >= attempts.get(number, 0), outcome
         match outcome:
             case Accepted():

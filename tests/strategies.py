@@ -1,4 +1,4 @@
-"""What property tests generate: sources, details, events, credentials."""
+"""Strategies for property tests: sources, details, events and parts of requests."""
 
 from __future__ import annotations
 

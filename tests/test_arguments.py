@@ -1,4 +1,4 @@
-"""What cannot work is refused where it is given, in words that say what can."""
+"""An argument that cannot work is refused at once, with what is allowed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SETTINGS = {
 @pytest.mark.parametrize("kind", [PartnerEventsClient, AsyncPartnerEventsClient])
 @pytest.mark.parametrize("field", SETTINGS)
 def test_settings_of_clients(kind: Callable[..., Any], field: str) -> None:
-    """Field, found and allowed, without the value."""
+    """A setting of a wrong type is refused with its name, its type and what is allowed."""
     given = {"region": "us-east-1", field: SETTINGS[field]}
     found = type(given[field]).__name__
     with pytest.raises(TypeError, match=rf"^{field} is of type {found}; allowed: ") as caught:
@@ -58,7 +58,7 @@ def test_settings_of_clients(kind: Callable[..., Any], field: str) -> None:
 
 @pytest.mark.parametrize("kind", [PartnerEventsClient, AsyncPartnerEventsClient])
 def test_frozen_credentials_are_no_credentials(kind: Callable[..., Any]) -> None:
-    """The message says what is."""
+    """Frozen credentials are refused with the types that are allowed."""
     allowed = re.escape(
         "allowed: StaticCredentials, anything with get_frozen_credentials(), or None"
     )
@@ -86,7 +86,7 @@ def test_frozen_credentials_are_no_credentials(kind: Callable[..., Any]) -> None
     ],
 )
 def test_settings_of_publishers(publisher: Any, client: Any, field: str, wrong: Any) -> None:
-    """They are checked before the first event."""
+    """A publisher's settings are checked when it is made."""
     with pytest.raises(TypeError, match=f"^{field} is of type {type(wrong).__name__}; allowed: "):
         publisher(client("us-east-1"), **{field: wrong})
 
@@ -103,13 +103,13 @@ def test_settings_of_publishers(publisher: Any, client: Any, field: str, wrong: 
     ],
 )
 def test_clients_of_the_other_world(made: Any, client: Any) -> None:
-    """They would fail at the first event."""
+    """A blocking client in asynchronous code, or the reverse, is refused at once."""
     with pytest.raises(TypeError, match=rf"^client is of type .*{client.__name__}; allowed: an? "):
         made(client("us-east-1"))
 
 
 def test_static_credentials_sign() -> None:
-    """And never show what they keep."""
+    """Static credentials sign requests, and their repr shows no secret."""
     service = FakeEventBridge()
     frozen = service.credentials.get_frozen_credentials()
     kept = StaticCredentials(frozen.access_key, frozen.secret_key, frozen.token)
@@ -120,7 +120,7 @@ def test_static_credentials_sign() -> None:
 
 @pytest.mark.parametrize("wrong", [("", "x"), ("x", "")])
 def test_static_credentials_without_text(wrong: tuple[str, str]) -> None:
-    """An empty variable is named as what it is."""
+    """Keys that are empty, as from an unset variable, or not text are refused."""
     with pytest.raises(ValueError, match="is empty"):
         StaticCredentials(*wrong)
     with pytest.raises(TypeError, match="secret_access_key is of type int; allowed: a str"):
@@ -128,7 +128,7 @@ def test_static_credentials_without_text(wrong: tuple[str, str]) -> None:
 
 
 def test_missing_credentials_show_when_they_are_looked_up() -> None:
-    """In both worlds, before an event is there."""
+    """`look_up` finds missing credentials before there is an event, in both clients."""
     with PartnerEventsClient("us-east-1") as client:
         assert client.look_up() is client
         with pytest.raises(CredentialsError):

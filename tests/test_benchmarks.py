@@ -1,4 +1,4 @@
-"""The benchmarks run, and show what they found: what that is, is not a matter for a test."""
+"""The benchmarks run and show their figures; how good those are is not tested."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ TITLES = {contender.title for contender in CONTENDERS}
 
 @pytest.fixture
 def environment(tmp_path, monkeypatch):
-    """No peer is installed, and no load generator."""
+    """Return an environment without peers and without a load generator."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "programs"))
     (tmp_path / "programs").mkdir()
@@ -120,7 +120,7 @@ def test_quickest_form_prints_and_writes_all_figures(environment, tmp_path):
 
 @pytest.mark.process
 def test_a_part_can_be_measured_alone(environment):
-    """One kind of event, without TLS, by one contender, and nothing else."""
+    """One part can be measured alone, for one case and contender, without TLS."""
     printed = run(
         "--quick",
         *("--tls", "off", "--only", "sending"),
@@ -142,7 +142,7 @@ def test_a_part_can_be_measured_alone(environment):
 
 @pytest.mark.process
 def test_figures_of_a_file_are_shown_without_measuring(result, tmp_path):
-    """A run that was written down is printed again, as it was."""
+    """The figures of an earlier run are printed again from its file."""
     file = tmp_path / "figures.json"
     file.write_text(json.dumps(cattrs.unstructure(result)))
     printed = run("--from", str(file), "--json", str(tmp_path / "again.json"))
@@ -164,7 +164,7 @@ def test_missing_peers_say_what_they_need(environment, monkeypatch):
 
 
 def test_what_cannot_be_installed_is_left_out(environment, monkeypatch, capsys):
-    """A failing installation is told, and ends nothing."""
+    """A failing installation is reported, and the run continues."""
 
     def fail(command, **_):
         raise subprocess.CalledProcessError(1, command[0])
@@ -178,7 +178,7 @@ def test_what_cannot_be_installed_is_left_out(environment, monkeypatch, capsys):
 
 
 def test_installed_sender_is_the_one_of_this_tree(environment, tmp_path):
-    """The program for node lies beside its SDK, and follows the tree that it came from."""
+    """The program for node is beside its SDK, and the same as in this tree."""
     for program in ("node", "npm"):
         (tmp_path / "programs" / program).touch(mode=0o755)
     home = peers.javascript_sender().parent
@@ -191,7 +191,7 @@ def test_installed_sender_is_the_one_of_this_tree(environment, tmp_path):
 
 
 def test_versions_of_peers_are_pinned():
-    """The lock file has the version that is asked for, and no address of any mirror."""
+    """The lock file has the versions of package.json, and no address of a mirror."""
     folder = ROOT / "benchmarks" / "javascript"
     asked = json.loads((folder / "package.json").read_text())["dependencies"]
     locked = json.loads((folder / "package-lock.json").read_text())["packages"]
@@ -205,7 +205,7 @@ def test_versions_of_peers_are_pinned():
 
 
 class Replies:
-    """A service's usage, as far as turns ask for it."""
+    """Stands in for a service, and for its usage."""
 
     def __init__(self):
         self.cpu = self.requests = 0
@@ -215,7 +215,7 @@ class Replies:
 
 
 class Player(Process):
-    """A contender that writes down when it is its turn."""
+    """A contender that records its turns."""
 
     def __init__(self, name: str, calls: Any, every: int = 1) -> None:
         self.contender = Contender(name, name, (), every=every)
@@ -227,7 +227,7 @@ class Player(Process):
 
 
 def test_everybody_begins_a_round_once():
-    """The order changes with each round, so that nobody always follows the same one."""
+    """The order rotates with each round, so that each contender begins once."""
     calls = []
     players = [Player(name, calls) for name in "abc"]
     turns: Any = take_turns(players, Replies(), {"a": 1, "b": 2, "c": 3}, rounds=3)
@@ -236,8 +236,8 @@ def test_everybody_begins_a_round_once():
     assert turns == {"a": [0, 1, 2], "b": [0, 1, 2], "c": [0, 1, 2]}
 
 
-def test_who_takes_long_has_fewer_turns():
-    """A contender may take part in every so many rounds only."""
+def test_a_slow_contender_can_have_fewer_turns():
+    """A contender can take part in only every second round, or fewer."""
     calls = []
     players = [Player("a", calls), Player("b", calls, every=2)]
     turns: Any = take_turns(players, Replies(), {"a": 1, "b": 1}, rounds=5)
@@ -260,7 +260,7 @@ def contender(program, **settings):
     ],
 )
 def test_figures_of_a_broken_contender_are_not_used(program, message):
-    """Who ends, or loses events, ends the run."""
+    """A contender that exits or loses events ends the run."""
     with (
         pytest.raises(RuntimeError, match=message),
         Process(contender(program), "text-500", 1, os.environ) as process,
@@ -269,14 +269,14 @@ def test_figures_of_a_broken_contender_are_not_used(program, message):
 
 
 def test_case_and_number_in_flight_are_the_last_arguments():
-    """A contender is told what to send, and with how many requests at a time if that is given."""
+    """A contender is told what to send, and how many requests may be in flight if that is set."""
     one = contender("")
     assert one.start("text-500", 4)[-2:] == ["text-500", "4"]
     assert one.start("text-500", None)[-1] == "text-500"
 
 
 def test_only_full_batches_are_measured():
-    """The service answers with twenty ids, whatever comes."""
+    """Only multiples of 20 events are allowed, because the service always answers with 20 ids."""
     with pytest.raises(ValueError, match="30 events; allowed: multiples of 20"):
         measure_sending(
             CASES["text-500"], [], None, {}, with_tls=True, events=30, rounds=1, is_quick=True
@@ -288,7 +288,7 @@ def test_only_full_batches_are_measured():
 
 @pytest.mark.process
 def test_requests_may_come_in_any_pieces(environment):
-    """A head in two pieces, a body in two, and the next request at once afterwards."""
+    """The service reads a request in any pieces, and the next one after it."""
     with Service(environment, None) as service:
         host, port = service.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=20) as connection:
@@ -354,7 +354,7 @@ def measure_floor(tmp_path, environment, printed):
 
 @pytest.mark.process
 def test_floor_is_sending_and_hashing(environment, tmp_path):
-    """The same signed bytes go to wrk, and what it took is for as many events as asked for."""
+    """wrk sends the signed bytes, and its figures are scaled to the events that were asked for."""
     done = measure_floor(tmp_path, environment, "  10 requests in 1.00s, 1MB read")
     assert not done.stderr
     answer = json.loads(done.stdout)
@@ -373,7 +373,7 @@ def test_floor_is_sending_and_hashing(environment, tmp_path):
     ],
 )
 def test_failing_load_is_no_floor(environment, tmp_path, printed, message):
-    """What wrk could not send ends the run."""
+    """The run ends if wrk could not send a request."""
     done = measure_floor(tmp_path, environment, printed)
     assert done.returncode
     assert message in done.stderr
@@ -409,7 +409,7 @@ CPU = {
 
 @pytest.fixture
 def result():
-    """A run in which everybody took part."""
+    """Return a run in which all contenders took part."""
     streams = ("requests", "curl")
     return Result(
         machine={"processor": "a fine one", "load": "0.0"},
@@ -463,7 +463,7 @@ def result():
 
 
 def test_ratios_are_taken_round_by_round():
-    """A round in which one of the two had no turn is in no ratio."""
+    """Ratios are taken per round, without rounds in which one of the two had no turn."""
     peer = sent("boto3", 60.0, numbers=(0, 4))
     own = sent("curl", 6.0, numbers=(0, 1, 2, 3, 4))
     slow = Round(1, 1000.0, 1000.0)
@@ -483,7 +483,7 @@ def test_ratios_are_taken_round_by_round():
 
 
 def test_bars_are_those_of_the_right_two(result):
-    """Every promise is held against the figures that it names."""
+    """Each bar compares the figures that it names."""
     assert [
         (bar.what, round(bar.found, 2), bar.needed, bar.aim, bar.verdict) for bar in bars(result)
     ] == [
@@ -514,20 +514,20 @@ def test_bars_are_those_of_the_right_two(result):
 
 
 def test_starts_are_compared_run_by_run():
-    """What slowed the machine down in one run is in both of its figures."""
+    """Starts are compared within each run, so that a slow run affects both figures."""
     peer = StartupFigures(FIRST_ANSWER, "boto3", spread(1), spread(1), None, (200.0, 400.0, 100.0))
     own = StartupFigures(FIRST_ANSWER, "ours", spread(1), spread(1), None, (100.0, 200.0, 50.0))
     assert start_ratio(peer, own) == Spread(2.0, 2.0, 2.0, 2.0)
 
 
 def test_events_of_one_core_are_counted_where_more_were_used():
-    """Half of what two cores sent is what one of them sends."""
+    """If two cores were used, half of the events count for one."""
     figures = LatencyFigures("curl", 64, spread(60_000.0), spread(2.0), 0.2)
     assert figures.events_per_core_second == 30_000.0
 
 
 def test_bars_that_were_not_measured_are_left_out(result):
-    """Without the peer there is no ratio, and no figure without TLS is a promise."""
+    """A bar is left out without its peer, or without figures with TLS."""
     rows = tuple(one for one in result.sending if one.contender == "curl" or not one.with_tls)
     assert bars(Result({}, {}, result.entrants, {}, sending=rows)) == []
 
@@ -552,13 +552,13 @@ def test_bars_that_were_not_measured_are_left_out(result):
     ],
 )
 def test_bars_are_passed_by_figures_and_aims_by_what_is_shown(bar, verdict, found):
-    """What is needed is held exactly; the aim is reached with the digits that are printed."""
+    """A bar is passed by the exact figure, and its aim reached by the printed one."""
     assert bar.verdict == verdict
     assert bar.figure(bar.found) == found
 
 
 def test_sending_table_compares_with_boto3(result):
-    """Each row has its ratio to boto3, and boto3's own has none."""
+    """Each row has its ratio to boto3, except boto3's own."""
     (_, table), *_ = tables.sections(result)
     rows = [line for line in table.splitlines() if line.startswith("500 B as text")]
     assert len(rows) == len(CONTENDERS)
@@ -568,7 +568,7 @@ def test_sending_table_compares_with_boto3(result):
 
 
 def test_memory_table_has_all_who_tell(result):
-    """The floor has no memory of its own to show."""
+    """The memory table leaves out the floor, whose memory is not known."""
     table = dict(tables.sections(result))["Memory: the process that sent 2,000 events a call"]
     assert "AWS SDK for JavaScript v3" in table
     assert "wrk" not in table
@@ -590,7 +590,7 @@ def test_memory_table_has_all_who_tell(result):
     ],
 )
 def test_parts_of_the_publishing_benchmark(tmp_path, part, transport, service):
-    """Each runs, and finds what the table shows."""
+    """Each part runs, and finds figures for the table."""
     here = publishing.plain_environment(tmp_path)
     with Service(here, None, **service) as answering:
         here["AWS_ENDPOINT_URL_EVENTBRIDGE"] = answering.url
@@ -602,7 +602,7 @@ def test_parts_of_the_publishing_benchmark(tmp_path, part, transport, service):
 
 @pytest.mark.process
 def test_our_publisher_is_measured_beside_others(tmp_path, environment, capsys):
-    """Ours takes part on both transports; what the others need is said."""
+    """Our publisher is measured on both transports; the output says what the others need."""
     here = publishing.plain_environment(tmp_path)
     columns = publishing.measure_beside_others(here, 200, 1)
     assert list(columns) == ["publisher, requests", "publisher, curl"]
@@ -615,7 +615,7 @@ def test_our_publisher_is_measured_beside_others(tmp_path, environment, capsys):
 
 
 def test_other_publishers_are_compared_to_ours():
-    """Their ratios are those to the first column."""
+    """The ratios of other publishers are to the first column."""
     ours = {"caller_us": 4.0, "delivered_us": 10.0, "service": 0.1}
     theirs = {"caller_us": 20.0, "delivered_us": 25.0, "service": 0.05}
     lines = publishing.others_table({"ours": ours, "theirs": theirs}).splitlines()
@@ -627,7 +627,7 @@ def test_other_publishers_are_compared_to_ours():
 
 
 def test_lost_events_are_no_measurement():
-    """A publisher that sent fewer requests than its events fill has dropped some."""
+    """A run fails if a publisher sent fewer requests than its events need."""
     before, found = Usage(cpu=1.0, requests=3), {"delivered_us": 10.0}
     share = publishers.service_share(found, before, Usage(cpu=1.001, requests=5), 200, 100)
     assert share == {"service": pytest.approx(0.5)}
@@ -636,7 +636,7 @@ def test_lost_events_are_no_measurement():
 
 
 def test_messages_are_counted_without_parsing():
-    """The type by which the double counts messages is in each event once."""
+    """Each event has the type once by which the service counts messages."""
     for value in publishers.CASE.values(400):
         assert json.dumps(value).encode().count(publishers.TYPE) == 1
 
@@ -657,7 +657,7 @@ def test_an_outage_is_measured_in_both_worlds(monkeypatch, capsys, world):
 
 
 def test_an_outage_that_delays_others_misses():
-    """Each promise is held against the figures of all rounds, the ratio round by round."""
+    """A delay, a lost event or a slow close breaks its promise."""
     stats = PublisherStats(published=3, accepted=2, exhausted=1)
     calm = publishing_apart.Round((0.01,) * 9, Counter(Accepted=2, Exhausted=1), stats, 3, 1, 2, 1)
     late = attrs.evolve(calm, latencies=(0.0149,) * 9, close_seconds=5.4)
@@ -694,7 +694,7 @@ def test_picture_of_cpu_has_a_bar_for_everybody(result):
 
 
 def test_picture_of_latency_has_a_line_for_everybody(result):
-    """Who took part has a line in both plots, with a point for each number in flight."""
+    """Each contender has a line in both plots, with a point for each number in flight."""
     root, texts = drawn(latency_picture(result))
     lines = [one.get("class") for one in root.iter(f"{SVG}polyline")]
     taking_part = [one for one in CONTENDERS if one.has_latency]
@@ -709,7 +709,7 @@ def test_picture_of_latency_has_a_line_for_everybody(result):
 
 @pytest.mark.parametrize("draw", [cpu_picture, latency_picture])
 def test_pictures_are_read_out_and_stay_inside(draw, result):
-    """A title and a description are there for those who cannot see, and nothing is cut off."""
+    """A picture has a title and a description for screen readers, and nothing is cut off."""
     root, _ = drawn(draw(result))
     assert root.get("role") == "img"
     named = [
@@ -744,7 +744,7 @@ def test_pictures_have_colors_for_dark_pages(result):
 
 
 def test_pictures_need_figures(result):
-    """A run without a section has no picture of it."""
+    """A run without a section is refused where its picture is drawn."""
     nothing = Result({}, {}, (), {})
     for draw in (cpu_picture, latency_picture):
         with pytest.raises(
@@ -754,7 +754,7 @@ def test_pictures_need_figures(result):
 
 
 def test_pages_get_the_figures_of_the_newest_run(result, tmp_path):
-    """Both pages have their places; what stands there is replaced, and nothing else."""
+    """The figures replace those of an earlier run on both pages, and nothing else."""
     copy, results = tmp_path / page.PAGE, tmp_path / page.RESULTS.name
     shutil.copy(ROOT / "docs" / "explanation" / page.PAGE, copy)
     shutil.copy(page.RESULTS, results)
@@ -792,7 +792,7 @@ def test_page_without_its_places_is_left_alone(result, tmp_path):
 @pytest.mark.process
 @pytest.mark.slow
 def test_single_events_are_measured(environment):
-    """Each contender makes its calls, and is held against boto3."""
+    """Calls with one event are measured for each contender, and compared with boto3."""
     lines = run("--quick", module="benchmarks.single").splitlines()
     assert [line.split("  ")[0] for line in lines if line.startswith("ours")] == [
         "ours",
@@ -802,7 +802,7 @@ def test_single_events_are_measured(environment):
 
 
 def test_what_an_observer_costs(monkeypatch, capsys):
-    """Without one, with one that does nothing, and with OpenTelemetry."""
+    """A send is measured without an observer, with an idle one, and with OpenTelemetry."""
     monkeypatch.setattr(telemetry, "REQUESTS", 5)
     telemetry.main(["--quick"])
     lines = capsys.readouterr().out.splitlines()
@@ -812,7 +812,7 @@ def test_what_an_observer_costs(monkeypatch, capsys):
 
 @pytest.mark.process
 def test_pieces_are_measured_one_by_one(monkeypatch, capsys):
-    """Each piece of our own, and HTTP on each transport, with TLS and without."""
+    """Each piece of ours is measured, and HTTP on each transport, with and without TLS."""
     monkeypatch.setattr(pieces, "REQUESTS", 3)
     monkeypatch.setattr(pieces, "ROUNDS", 1)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -839,7 +839,7 @@ def test_pieces_are_measured_one_by_one(monkeypatch, capsys):
 @pytest.mark.slow
 @pytest.mark.process
 def test_outbox_prints_and_writes_its_figures(tmp_path):
-    """Each figure of the outbox stands beside what is required of it."""
+    """The benchmark of the outbox prints its figures and writes them as JSON."""
     file = tmp_path / "figures.json"
     parts = ("--only", "claims", "--only", "fairness", "--only", "transactions")
     command = [sys.executable, "-m", "benchmarks.outbox", "--quick", *parts, "--json", str(file)]

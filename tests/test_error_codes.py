@@ -1,4 +1,4 @@
-"""Every error code means one thing, and botocore's lists are all in ours, so that drift shows."""
+"""Every error code has one meaning, and botocore's lists are part of ours, so drift shows."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ GROUPS = {
 
 
 def test_botocores_throttling_codes():
-    """All of them, but the hard quota, and one whose wait need not be long."""
+    """All throttling codes of botocore are ours, except a hard quota and one that needs no wait."""
     theirs = set(Throttled._THROTTLED_ERROR_CODES)
     assert theirs - error_codes.THROTTLING == {"LimitExceededException", "PriorRequestNotComplete"}
     assert error_codes.THROTTLING - theirs == set()
 
 
 def test_botocores_transient_codes():
-    """All of them."""
+    """All transient codes of botocore are ours."""
     assert set(Transient._TRANSIENT_ERROR_CODES) <= error_codes.TRANSIENT
 
 
 def test_hard_quota_is_permanent():
-    """LimitExceededException is about how many sources there may be; trying again never helps."""
+    """LimitExceededException limits the number of sources, so a retry never helps."""
     assert "LimitExceededException" in error_codes.PERMANENT
 
 
 @pytest.mark.parametrize("pair", list(itertools.combinations(GROUPS, 2)), ids="-".join)
 def test_no_code_means_two_things(pair):
-    """The groups are disjoint."""
+    """No code is in two groups."""
     first, second = pair
     assert not GROUPS[first] & GROUPS[second]
 
 
 def test_codes_of_the_operations_are_known():
-    """Every error that the service model names for the partner operations is in some group."""
+    """Every error of the partner operations in the service model is in a group."""
     model: Any = botocore.session.Session().get_service_model("events")
     named = {
         shape.error_code
@@ -62,13 +62,13 @@ def test_codes_of_the_operations_are_known():
         for shape in model.operation_model(operation).error_shapes
     }
     known = set().union(*GROUPS.values())
-    # Of an operation that is the customer's.
+    # The error of an operation that customers call.
     assert named - known <= {"InvalidStateException"}
     assert "OperationDisabledException" in named & known
 
 
 @pytest.mark.parametrize("code", sorted(set().union(*GROUPS.values())))
 def test_codes_are_bare(code):
-    """No namespace, no spaces: as they stand behind the reading of an answer."""
+    """Codes have no namespace and no spaces, as after an answer has been read."""
     assert code.isalnum()
     assert code.isascii()

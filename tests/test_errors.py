@@ -1,4 +1,4 @@
-"""Errors say what to do, survive a pickle, and know whether anything may have been sent."""
+"""Errors have clear messages, can be pickled, and know whether anything may have been sent."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ ERRORS = {
 
 @pytest.mark.parametrize(("error", "sent"), ERRORS.values(), ids=ERRORS)
 def test_errors(error, sent):
-    """Each is ours, knows what may have been sent, and keeps all of itself in a pickle and a copy."""
+    """Each error knows whether anything may have been sent, and can be pickled and copied."""
     assert isinstance(error, PartnerEventsError)
     assert error.may_have_been_sent is sent
     assert "s3cr3t" not in str(error) + repr(error)
@@ -108,7 +108,7 @@ def test_errors(error, sent):
 
 
 def test_every_error_is_in_the_table():
-    """A new error class has to show here that it can be pickled."""
+    """Every error class is in the table, so a new one must be pickled here."""
     exported = {
         value
         for value in vars(eventbridge_partner).values()
@@ -119,7 +119,7 @@ def test_every_error_is_in_the_table():
 
 @pytest.mark.parametrize("kind", [InvalidEventError, ConfigurationError])
 def test_wrong_values_are_value_errors(kind):
-    """Who catches ValueError for bad arguments catches these."""
+    """Errors about bad arguments are ValueErrors."""
     assert issubclass(kind, ValueError)
 
 
@@ -144,7 +144,7 @@ def test_tree(kind, parent):
 
 
 def test_message_of_a_finding():
-    """Field, found and allowed; of several events, which one."""
+    """A finding has field, found and allowed, and can name its event."""
     finding = Finding("detail_type", "has 140 characters", "the limit is 128")
     assert str(finding) == "detail_type has 140 characters; the limit is 128"
     assert str(InvalidEventError([finding]).at(7)) == (
@@ -153,7 +153,7 @@ def test_message_of_a_finding():
 
 
 def test_all_findings_in_one_message():
-    """One line for each finding."""
+    """The message of an error has one line for each finding."""
     findings = [Finding("a", "is x", "allowed: y"), Finding("b", "is z", "allowed: y")]
     error = InvalidEventError(iter(findings))
     assert error.findings == tuple(findings)
@@ -161,6 +161,6 @@ def test_all_findings_in_one_message():
 
 
 def test_message_of_a_service_error():
-    """Code and message, or the code alone."""
+    """A service error shows code and message, or the code alone."""
     assert str(ServiceError("C", "m", status=400)) == "C: m"
     assert str(ServiceError("C", "", status=400)) == "C"

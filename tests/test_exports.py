@@ -1,4 +1,4 @@
-"""What users may import is what we meant them to, documented and pickled under one name."""
+"""Only intended names are public, and each is documented and pickled under one name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FACES = [eventbridge_partner, models, testing]
 
 
 def printed(program: str, given: bytes = b"") -> str:
-    """Return what a program prints in an interpreter of its own."""
+    """Return what a program prints in a new interpreter."""
     finished = subprocess.run(
         [sys.executable, "-c", program], input=given, check=True, capture_output=True
     )
@@ -32,8 +32,8 @@ def printed(program: str, given: bytes = b"") -> str:
 
 
 def test_nothing_else_is_public():
-    """A name without underscore that is neither exported nor a module was left by accident."""
-    # pytest adds names that are none to what it rewrites.
+    """Every public name of the package is exported or a submodule."""
+    # pytest adds names that are no identifiers to modules that it rewrites.
     names = filter(str.isidentifier, dir(eventbridge_partner))
     public = {name for name in names if not name.startswith("_")}
     assert public - {"annotations", "face", "TYPE_CHECKING"} == {*NAMES, *SUBMODULES}
@@ -44,7 +44,7 @@ def test_nothing_else_is_public():
 
 @pytest.mark.parametrize("package", FACES, ids=lambda package: package.__name__)
 def test_names_are_those_that_type_checkers_see(package):
-    """What is imported for type checkers, what is loaded late and what is exported are the same."""
+    """Type checkers see exactly the names that are exported and loaded late."""
     seen = {}
     for node in ast.walk(ast.parse(inspect.getsource(package))):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -64,7 +64,7 @@ def test_names_are_those_that_type_checkers_see(package):
 @pytest.mark.process
 @pytest.mark.parametrize("package", FACES, ids=lambda package: package.__name__)
 def test_an_import_loads_nothing(package):
-    """Not even what the standard library has for it."""
+    """Importing the package loads none of its parts and nothing of the standard library."""
     program = "import sys; before = set(sys.modules); import {}; print(*set(sys.modules) - before)"
     new = set(printed(program.format(package.__name__)).split())
     assert package.__name__ in new
@@ -77,14 +77,14 @@ def test_an_import_loads_nothing(package):
 @pytest.mark.process
 @pytest.mark.parametrize("package", FACES, ids=lambda package: package.__name__)
 def test_names_are_shown_before_they_are_loaded(package):
-    """`dir` and a shell's completion show all of them, those for asyncio too."""
+    """`dir` shows all names before they are loaded."""
     program = f"import {package.__name__}; print(*dir({package.__name__}))"
     assert set(package.__all__) | {"__doc__", "__name__"} <= set(printed(program).split())
 
 
 @pytest.mark.process
 def test_completion():
-    """A shell completes what has not been loaded yet."""
+    """A shell completes names that are not loaded yet."""
     completed = printed(
         "import eventbridge_partner, rlcompleter\n"
         "completer = rlcompleter.Completer({'ep': eventbridge_partner})\n"
@@ -97,19 +97,19 @@ def test_completion():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SUBMODULES)
 def test_submodules_need_no_import_of_their_own(name):
-    """`eventbridge_partner.errors` is there whatever was imported before."""
+    """`import eventbridge_partner` is enough to use a submodule."""
     program = f"import eventbridge_partner as ep; print(ep.{name}.__name__)"
     assert printed(program) == f"eventbridge_partner.{name}"
 
 
 def test_a_name_is_looked_up_once():
-    """From its first use on, it is an attribute like any other."""
+    """After its first use, a name is an ordinary attribute."""
     assert eventbridge_partner.PartnerEvent is vars(eventbridge_partner)["PartnerEvent"]
 
 
 @pytest.mark.process
 def test_pickles_find_their_classes():
-    """A process that has not loaded the package unpickles what another one pickled."""
+    """A process that has not imported the package can unpickle an event."""
     event = eventbridge_partner.PartnerEvent("aws.partner/example.com/a", "t", "{}")
     program = "import pickle, sys; print(pickle.load(sys.stdin.buffer).detail_type)"
     assert printed(program, pickle.dumps(event)) == "t"
@@ -130,7 +130,7 @@ def test_isinstance():
 
 @pytest.mark.process
 def test_names_can_be_replaced():
-    """A test that patches a name before its first use leaves it as it was."""
+    """A name that is patched before its first use is restored."""
     program = (
         "from unittest import mock\n"
         "with mock.patch('eventbridge_partner.PartnerEventsClient', 'a double'):\n"
@@ -142,7 +142,7 @@ def test_names_can_be_replaced():
 
 
 def test_star_import():
-    """`from eventbridge_partner import *` brings all of it."""
+    """`from eventbridge_partner import *` imports all names."""
     namespace: dict[str, object] = {}
     exec("from eventbridge_partner import *", namespace)
     assert set(NAMES) <= set(namespace)
@@ -159,7 +159,7 @@ def test_documented(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_public_methods_are_documented(name):
-    """So has every public method and property of an exported class."""
+    """Every public method and property of an exported class has a docstring."""
     value = getattr(eventbridge_partner, name)
     if inspect.isclass(value):
         for member_name, member in vars(value).items():
@@ -169,20 +169,20 @@ def test_public_methods_are_documented(name):
 
 @pytest.mark.parametrize("package", FACES, ids=lambda package: package.__name__)
 def test_unknown_names(package):
-    """A name that does not exist is an AttributeError, also where some are loaded late."""
+    """An unknown name raises AttributeError, although names are loaded late."""
     with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no .* 'NoSuchName'"):
         getattr(package, "NoSuchName")  # noqa: B009
     assert not hasattr(package, "_NoSuchName")
 
 
 def test_models_are_exported():
-    """What the models package offers, the package offers."""
+    """The package exports everything that its models package exports."""
     assert set(models.__all__) <= set(NAMES)
 
 
 @pytest.mark.parametrize("module", [limits, error_codes], ids=["limits", "error_codes"])
 def test_every_constant_is_explained(module):
-    """Each constant has a string behind it: where it comes from, or what it means."""
+    """Each constant is followed by a string that explains it."""
     source = inspect.getsource(module)
     for name in vars(module):
         if name.isupper() and not name.startswith("_"):

@@ -1,4 +1,4 @@
-"""What comes from outside is shown on one line, escaped and cut."""
+"""Text from outside is shown on one line, escaped and cut."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ any_text = st.text(st.characters(codec=None), max_size=200)
 
 
 @given(any_text)
-def test_nothing_that_a_terminal_obeys(text):
-    """Whatever it holds, it prints as one line of visible characters."""
+def test_no_control_characters_are_shown(text):
+    """Any text is shown as one line of printable characters."""
     for shown in (escaped(text), quoted(text)):
         assert shown.isprintable()
         assert len(shown.splitlines()) <= 1
@@ -26,7 +26,7 @@ def test_nothing_that_a_terminal_obeys(text):
 
 @given(any_text, st.integers(1, 100))
 def test_a_bounded_part_is_shown(text, most):
-    """So many characters of the text, each of which takes ten at most."""
+    """At most `most` characters are shown, each of which takes up to ten when escaped."""
     assert len(escaped(text, most)) <= most * 10 + 1
     assert len(quoted(text, most)) <= most * 10 + 3
     if len(text) > most:
@@ -51,7 +51,7 @@ def test_a_bounded_part_is_shown(text, most):
     ids=ascii,
 )
 def test_escaped(text, shown):
-    """Letters of every script stay; what is no letter, sign or space is escaped."""
+    """Letters of every script stay; control characters, surrogates and the like are escaped."""
     assert escaped(text) == shown
 
 
@@ -68,12 +68,12 @@ def test_escaped(text, shown):
     ],
 )
 def test_quoted(value, shown):
-    """A value is shown in quotes and in ASCII; anything but text by its type."""
+    """Text is shown in quotes and in ASCII, and other values by their type."""
     assert quoted(value) == shown
 
 
 def test_a_str_is_what_it_holds():
-    """Whatever a subclass shows of itself."""
+    """A str subclass is shown as the text that it holds."""
     kind = enum.Enum("kind", {"A": "a\n"}, type=str)
     assert (escaped(kind.A), quoted(kind.A), plain_text(kind.A)) == (r"a\n", r"'a\n'", "a\n")
     assert type(plain_text(kind.A)) is str

@@ -1,4 +1,4 @@
-"""Waits end where a test has frozen the clock: as freezegun, time-machine or pytest does it."""
+"""Waits end although a test has frozen the clock with freezegun, time-machine or pytest."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Freeze = Callable[[], AbstractContextManager[object]]
 
 @contextmanager
 def stopped() -> Generator[None]:
-    """Stop the monotonic clock as a test does it by hand."""
+    """Stop the monotonic clock by patching it."""
     patch, now = pytest.MonkeyPatch(), time.monotonic()
     patch.setattr(time, "monotonic", lambda: now)
     try:
@@ -89,7 +89,7 @@ def run_in_time(function: Callable[[], None]) -> None:
     thread = threading.Thread(target=guarded, daemon=True)
     thread.start()
     thread.join(2 * SOON)
-    assert not thread.is_alive(), "a wait has no end"
+    assert not thread.is_alive(), "a wait does not end"
     if errors:
         raise errors[0]
 
@@ -113,7 +113,7 @@ def faults(service: FakeEventBridge) -> None:
 def test_a_call_that_retries_returns(
     service: FakeEventBridge, server: LocalServer, freeze: Freeze, transport: Any, deadline: Any
 ) -> None:
-    """With a deadline or without, at a pace, several requests and a stream."""
+    """A call and a stream with retries and a pace return, with or without a deadline."""
     faults(service)
 
     def call() -> None:
@@ -134,7 +134,7 @@ def test_a_call_that_retries_returns(
 def test_a_deadline_passes(
     service: FakeEventBridge, server: LocalServer, freeze: Freeze, transport: Any
 ) -> None:
-    """In the seconds that pass on the wall."""
+    """A deadline passes in real time."""
     service.play(FailEntries("ThrottlingException", indexes=[0], times=None))
     retry: Any = RetryPolicy(throttle_wait=lambda _: 0.05, stop=lambda _: False, tokens=None)
 
@@ -157,7 +157,7 @@ def test_a_deadline_passes(
 def test_a_publisher_ends_its_waits(
     service: FakeEventBridge, server: LocalServer, freeze: Freeze, transport: Any
 ) -> None:
-    """For company, for another attempt, for room and for the end."""
+    """A publisher's waits end: for more events, for a retry, for room and for closing."""
     faults(service)
 
     def publish() -> None:
@@ -181,7 +181,7 @@ def test_a_publisher_ends_its_waits(
 def test_a_publisher_outlives_a_frozen_clock(
     service: FakeEventBridge, server: LocalServer, freeze: Freeze
 ) -> None:
-    """It begins before, and goes on during and after that."""
+    """A publisher that starts before the clock freezes works during and after that."""
 
     def publish() -> None:
         with PartnerEventsClient(**settings(service, server)) as client:
@@ -199,7 +199,7 @@ def test_a_publisher_outlives_a_frozen_clock(
 
 
 def test_waits_on_a_loop_end(service: FakeEventBridge, server: LocalServer, freeze: Freeze) -> None:
-    """Where the loop's own clock goes on: `real_asyncio=True` with freezegun."""
+    """Waits on an event loop end if the loop's own clock runs, as with `real_asyncio=True`."""
     faults(service)
 
     async def main() -> None:
@@ -223,7 +223,7 @@ def test_waits_on_a_loop_end(service: FakeEventBridge, server: LocalServer, free
 def test_the_wait_for_a_source_ends(
     service: FakeEventBridge, server: LocalServer, freeze: Freeze
 ) -> None:
-    """And a guard's look-ups, which are retried too."""
+    """Waiting for a source ends, and so do a guard's look-ups, which are retried too."""
 
     def wait() -> None:
         with freeze(), PartnerEventsClient(**settings(service, server)) as client:

@@ -1,4 +1,4 @@
-"""The hand-off kit: each of its forms, held against a program that reads it."""
+"""Each form of the hand-off kit is checked by a program that reads it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from eventbridge_partner.handoff import handoff
 
 ROOT = Path(__file__).parents[1]
 NAME = "aws.partner/example.com/acme/tickets"
-# In moto's server, everything belongs to this account.
+# Everything in moto's server belongs to this account.
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
 GROUP = f"/aws/events/{NAME}"
@@ -43,7 +43,7 @@ def kit(
 
 
 def policy(resource: str) -> dict[str, Any]:
-    """What EventBridge needs to write to a log group, by its user guide."""
+    """Return the policy that EventBridge needs to write to a log group, by its user guide."""
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -60,7 +60,7 @@ def policy(resource: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_each_form_says_what_it_is_for(form):
-    """The source, the account and the Region stand in all of them; the text is the default."""
+    """Every form names the source, the account and the Region; text is the default."""
     text = kit(form)
     assert text.endswith("\n")
     for value in (NAME, ACCOUNT, REGION, "log-partner-events"):
@@ -87,14 +87,14 @@ def test_each_form_says_what_it_is_for(form):
         ({"format": "pdf"}, "format is 'pdf'; allowed: text, cli, cloudformation, terraform"),
     ],
 )
-def test_what_cannot_be_is_refused(given, found):
-    """Nothing gets into a script or a template that was not checked."""
+def test_invalid_arguments_are_refused(given, found):
+    """An invalid argument is refused, so that only checked values get into a script."""
     with pytest.raises(InvalidEventError, match=f"^{re.escape(found)}"):
         kit(**{"format": "cli", **given})
 
 
 def test_all_that_is_wrong_is_said_at_once():
-    """One finding for each argument."""
+    """Each invalid argument has a finding, all in one error."""
     with pytest.raises(InvalidEventError) as refusal:
         kit("pdf", "x", "y", "z")
     found = [finding.field for finding in refusal.value.findings]
@@ -125,7 +125,7 @@ def client(service: str, url: str) -> Any:
 
 @pytest.fixture
 def customer(moto: str, tmp_path: Path) -> dict[str, str]:
-    """The environment of a customer: an `aws` on the path, which sends to moto's server."""
+    """Return a customer's environment, with an `aws` on the path that sends to moto's server."""
     program = tmp_path / "aws"
     script = ROOT / "tests/aws_cli.py"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -W error {script} "$@"\n')
@@ -154,10 +154,10 @@ def run(script: str, environment: dict[str, str]) -> subprocess.CompletedProcess
 @pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="a shell script")
 def test_the_script_associates_the_source(moto, customer):
-    """Against moto's server it makes bus, log group, policy, rule and target; twice if need be."""
+    """The script makes bus, log group, policy, rule and target, and can be run twice."""
     events, logs = client("events", moto), client("logs", moto)
     events.create_partner_event_source(Name=NAME, Account=ACCOUNT)
-    # moto takes what is behind the last slash for the name of a rule's bus.
+    # moto takes the part after the last slash as the name of a rule's bus.
     events.create_event_bus(Name="tickets")
     first = run(kit("cli"), customer)
     assert (first.returncode, first.stderr) == (0, "")
@@ -191,7 +191,7 @@ def test_the_script_associates_the_source(moto, customer):
 @pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="a shell script")
 def test_the_script_ends_where_something_is_wrong(moto, customer):
-    """In another account, or without the source, it changes nothing."""
+    """The script changes nothing in another account, or without the source."""
     other = run(kit("cli", account="210987654321"), customer)
     assert other.returncode == 1
     assert other.stderr == (f"These are credentials of account {ACCOUNT}, not of 210987654321.\n")
@@ -218,7 +218,7 @@ def test_the_script_ends_where_something_is_wrong(moto, customer):
     ],
 )
 def test_arns_are_of_the_regions_partition(region, partition):
-    """botocore's own list of partitions agrees."""
+    """ARNs have the Region's partition, as botocore lists it."""
     assert botocore.session.get_session().get_partition_for_region(region) == partition
     script = kit("cli", region=region)
     assert set(re.findall(r"arn:[^:]+:logs:[^:]+", script)) == {f"arn:{partition}:logs:{region}"}
@@ -231,7 +231,7 @@ SEGMENTS = st.text("abcXYZ019._-", min_size=1, max_size=40)
     st.lists(SEGMENTS, min_size=2, max_size=4).map(lambda parts: "/".join(["aws.partner", *parts]))
 )
 def test_names_are_single_words_of_the_shell(name):
-    """A shell takes each value as one word, whatever the name of the source."""
+    """A shell reads each value as one word, for any name of a source."""
     words = shlex.split(kit("cli", name=name), comments=True)
     for option, value in (
         ("--event-source-name", name),
@@ -247,7 +247,7 @@ def test_names_are_single_words_of_the_shell(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [NAME, LONGEST])
 def test_the_template_passes_cfn_lint(name):
-    """Without an error or a warning."""
+    """cfn-lint finds no error and no warning in the template."""
     from cfnlint.api import ManualArgs, lint
 
     settings = ManualArgs(regions=[REGION])
@@ -257,7 +257,7 @@ def test_the_template_passes_cfn_lint(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_the_template_makes(name):
-    """The same as the script; the ARN of a target goes without the `:*` of the log group's."""
+    """The template makes what the script makes; a target's ARN has no `:*` at its end."""
     from cfnlint.decode import decode_str
 
     template, problems = decode_str(kit("cloudformation", name=name))
@@ -282,7 +282,7 @@ def test_what_the_template_makes(name):
 
 
 def unquoted(value: Any) -> Any:
-    """What python-hcl2 read, without the quotes that it leaves around names and strings."""
+    """Return what python-hcl2 read, without the quotes that it leaves around names and strings."""
     match value:
         case dict():
             return {
@@ -301,7 +301,7 @@ def unquoted(value: Any) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_configuration_parses(name):
-    """python-hcl2 reads it, and finds the names as they are."""
+    """python-hcl2 can read the configuration, and finds the names unchanged."""
     found = unquoted(hcl2.loads(kit("terraform", name=name)))
     (provider,) = found["provider"]
     assert provider["aws"] == {"region": REGION, "allowed_account_ids": [ACCOUNT]}
@@ -314,7 +314,7 @@ def test_the_configuration_parses(name):
 
 
 def test_what_the_configuration_refers_to():
-    """Rule, target and policy name the other resources, so that they are made in order."""
+    """Rule, target and policy refer to the other resources, so that they are made in order."""
     text = kit("terraform")
     found = unquoted(hcl2.loads(text))
     resources = {kind: made for resource in found["resource"] for kind, made in resource.items()}
@@ -338,7 +338,7 @@ def test_what_the_configuration_refers_to():
 
 
 def test_sources_have_policies_of_their_own():
-    """An account's policies share one space of names: the second must not replace the first."""
+    """Each source has its own policy name, so that one does not replace another in an account."""
     names = {
         re.search(r"--policy-name (\S+)", kit("cli", name=name))[1]  # type: ignore[index]
         for name in NAMES

@@ -1,4 +1,4 @@
-"""What is imported when: nothing heavy with the package, no more than a send needs with a client."""
+"""Importing the package loads nothing heavy, and a client loads only what a send needs."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def with_package():
     ],
 )
 def test_package_does_not_load(with_package, name):
-    """An import costs milliseconds: what a send needs comes with the client."""
+    """Importing the package does not load what only a send needs."""
     assert name not in with_package
 
 
 def test_making_events_loads_nothing_more(with_package):
-    """Events of mappings and of text need neither cattrs nor anything else."""
+    """Making events of mappings or text imports neither cattrs nor any other library."""
     events = loaded(
         "PartnerEvent('aws.partner/a/b', 't', {'a': [1, 2.5, None, 'é']})\n"
         "PartnerEvent('aws.partner/a/b', 't', '{}')\n"
@@ -67,12 +67,12 @@ def test_making_events_loads_nothing_more(with_package):
 
 
 def test_making_a_client_loads_nothing_more(with_package):
-    """What is looked up is looked up at the first use, and so is what looks it up."""
+    """Making a client imports nothing, because look-ups wait for the first use."""
     assert loaded(CLIENT) - with_package <= {"eventbridge_partner"}
 
 
 def test_the_first_use_loads_what_a_send_needs():
-    """Where the environment says everything, urllib3; no botocore, requests or test tool."""
+    """With all settings in the environment, the first use loads urllib3 but not botocore."""
     names = loaded(CLIENT + LOOK_UP)
     assert "urllib3" in names
     unwanted = {"botocore", "requests", "tenacity", "cattrs", "asyncio", *TEST_TOOLS}
@@ -80,7 +80,7 @@ def test_the_first_use_loads_what_a_send_needs():
 
 
 def test_a_command_loads_no_other(tmp_path):
-    """`check` needs neither the local service nor what sends."""
+    """The command `check` loads neither the local service nor what sends."""
     (tmp_path / "events.jsonl").touch()
     check = "from eventbridge_partner.cli import main; main(['check', {file!r}])"
     names = loaded(
@@ -101,7 +101,7 @@ def test_a_command_loads_no_other(tmp_path):
 
 
 def test_settings_in_files_load_botocore(tmp_path, monkeypatch):
-    """Its session, but no client, and nothing of the C runtime."""
+    """Settings in files load botocore's session, and nothing of the C runtime."""
     (tmp_path / "config").touch()
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     names = loaded(CLIENT + LOOK_UP)
@@ -110,7 +110,7 @@ def test_settings_in_files_load_botocore(tmp_path, monkeypatch):
 
 
 def test_a_given_transport_needs_no_requests():
-    """Who brings a transport does not pay for the default one."""
+    """With a given transport, the default one is not loaded."""
     given = "import types; transport = types.SimpleNamespace(send=None)"
     client = CLIENT.replace("credentials=", "transport=transport, credentials=")
     names = loaded(given + client + LOOK_UP)
@@ -137,7 +137,7 @@ with service.serve() as server:
 
 @pytest.mark.process
 def test_a_send_imports_nothing() -> None:
-    """A fork in the middle of an import hangs the child, and a full table of files fails it."""
+    """A send imports nothing: a fork during an import hangs, and no descriptors make it fail."""
     finished = subprocess.run(
         [sys.executable, "-c", SENDING], check=True, capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""The limits are the service's: read from the model that botocore ships, so that drift shows."""
+"""Our limits are those of the service model that botocore ships, so drift shows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def entry(model):
 
 
 def test_model_is_the_one_that_was_read(model):
-    """API version, protocol, target prefix and signing name are what requests are made with."""
+    """The model has the API version, protocol, target prefix and signing name that we use."""
     assert model.api_version == "2015-10-07"
     assert model.metadata["jsonVersion"] == "1.1"
     assert model.metadata["targetPrefix"] == "AWSEvents"
@@ -30,18 +30,18 @@ def test_model_is_the_one_that_was_read(model):
 
 
 def test_members_of_an_entry_are_all_known(entry):
-    """A new member of the entry in the model is one that this package cannot send yet."""
+    """The model's entry has no member that this package cannot send."""
     assert set(entry.members) == {"Time", "Source", "Resources", "DetailType", "Detail"}
 
 
 def test_number_of_entries(model):
-    """Entries of a request: from 1 to what the model says."""
+    """A request has from 1 to as many entries as the model allows."""
     shape = model.shape_for("PutPartnerEventsRequestEntryList")
     assert shape.metadata == {"min": 1, "max": limits.MAX_ENTRIES}
 
 
 def test_source(entry):
-    """Length and pattern of the source."""
+    """Length and pattern of a source are the model's."""
     metadata = entry.members["Source"].metadata
     assert metadata["min"] == 1
     assert metadata["max"] == limits.MAX_SOURCE_CHARACTERS
@@ -49,14 +49,14 @@ def test_source(entry):
 
 
 def test_resource(entry):
-    """Length of one resource; their number has no limit."""
+    """The length of a resource is the model's, which does not limit their number."""
     shape = entry.members["Resources"]
     assert shape.metadata == {}
     assert shape.member.metadata == {"max": limits.MAX_RESOURCE_CHARACTERS}
 
 
 def test_what_names_sources(model):
-    """Prefix, account, page size and token of the operations on sources."""
+    """Limits of prefix, account, page size and token are those of the source operations."""
     listing = model.operation_model("ListPartnerEventSources").input_shape.members
     assert listing["NamePrefix"].metadata == {
         "min": 1,
@@ -71,7 +71,7 @@ def test_what_names_sources(model):
 
 
 def test_what_the_model_leaves_open(entry):
-    """The model limits neither detail type nor detail: those limits are from documentation."""
+    """The model limits neither detail type nor detail; our limits are from documentation."""
     assert entry.members["DetailType"].metadata == {}
     assert entry.members["Detail"].metadata == {}
 
@@ -86,7 +86,7 @@ def test_result_members(model):
 
 
 def test_documented_numbers():
-    """What comes from prose is written down twice, so that a slip in one place shows."""
+    """Numbers from documentation are repeated here, so that a slip shows."""
     assert limits.MAX_DETAIL_TYPE_CHARACTERS == 128
     assert limits.MAX_DETAIL_DEPTH == 1_000
     assert limits.MIN_INTEGER == -9_223_372_036_854_775_808
@@ -99,7 +99,7 @@ def test_documented_numbers():
 
 @given(st.from_regex(limits.SOURCE_PATTERN, fullmatch=True))
 def test_pattern_has_at_least_two_segments(source):
-    """Whatever matches has the prefix and two segments or more, none of them empty."""
+    """Any match has the prefix and at least two segments, none of them empty."""
     prefix, *segments = source.split("/")
     assert prefix == "aws.partner"
     assert len(segments) >= 2

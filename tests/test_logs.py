@@ -1,4 +1,4 @@
-"""The package's log, and handlers that do more with its lines than write them."""
+"""The package's log, with handlers that block, raise or log themselves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Emitting(logging.Handler):
 
 @pytest.fixture
 def attach() -> Iterator[Attach]:
-    """Attaches handlers to the package's logger, and takes them away again."""
+    """Attach handlers to the package's logger, and remove them afterwards."""
     logger = logging.getLogger("eventbridge_partner")
     attached: list[logging.Handler] = []
     level = logger.level
@@ -55,7 +55,7 @@ def on_sending_thread(function: Callable[[], None]) -> None:
 
 
 def test_a_line_is_logged_where_it_is_written(attach: Attach) -> None:
-    """On the caller's thread, before the caller goes on."""
+    """A line is logged on the caller's thread, before the caller continues."""
     records: list[logging.LogRecord] = []
     attach(records.append)
     log(logging.INFO, "%d of %d", 1, 2)
@@ -65,7 +65,7 @@ def test_a_line_is_logged_where_it_is_written(attach: Attach) -> None:
 
 
 def test_a_thread_that_sends_waits_for_no_handler(attach: Attach) -> None:
-    """Its lines are logged in their order, on another thread."""
+    """The lines of a sending thread are logged in order, on another thread."""
     may_write, texts = threading.Event(), list[str]()
     written = threading.Semaphore(0)
 
@@ -88,7 +88,7 @@ def test_a_thread_that_sends_waits_for_no_handler(attach: Attach) -> None:
 
 
 def test_a_line_of_a_thread_that_sends_comes_before_what_follows(attach: Attach) -> None:
-    """Where the handler does not block."""
+    """If the handler does not block, a line is logged before its thread continues."""
     texts: list[str] = []
     attach(lambda record: texts.append(record.getMessage()))
 
@@ -101,7 +101,7 @@ def test_a_line_of_a_thread_that_sends_comes_before_what_follows(attach: Attach)
 
 
 def test_what_a_handler_does_is_not_logged_in_turn(attach: Attach) -> None:
-    """A handler that sends the line, and fails, would have no end."""
+    """A line that a handler logs is dropped, so that a handler cannot cause endless lines."""
     texts: list[str] = []
 
     def emit(record: logging.LogRecord) -> None:
@@ -116,7 +116,7 @@ def test_what_a_handler_does_is_not_logged_in_turn(attach: Attach) -> None:
 
 
 def test_a_handler_that_raises_stops_no_later_line(attach: Attach) -> None:
-    """Nor the thread that sends."""
+    """A handler that raises stops neither later lines nor the sending thread."""
     texts: list[str] = []
 
     def emit(record: logging.LogRecord) -> None:
@@ -130,14 +130,14 @@ def test_a_handler_that_raises_stops_no_later_line(attach: Attach) -> None:
 
 
 def test_what_a_log_handler_raises_stops_nobody(attach: Attach) -> None:
-    """Python's own handlers raise nothing either."""
+    """What a handler raises does not reach the code that logs, as with Python's own handlers."""
     attach(raise_it(ZeroDivisionError()))
     log(logging.INFO, "line")
 
 
 @pytest.mark.process
 def test_what_the_handler_of_a_signal_raises_passes_through(attach: Attach) -> None:
-    """It is meant for this thread, whatever it interrupts."""
+    """An exception of a signal handler passes through, even if it interrupts a log handler."""
 
     def time_limit(number: int, frame: object) -> None:
         raise TimeoutError("soft limit")
@@ -161,7 +161,7 @@ def raise_it(error: Exception) -> Callable[[logging.LogRecord], None]:
 @pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_process_logs_while_the_parent_is_stuck(attach: Attach) -> None:
-    """It has a thread of its own for that."""
+    """A child process logs on a thread of its own, even if the parent's is stuck."""
     may_write = threading.Event()
     in_parent = os.getpid()
     reading, writing = os.pipe()

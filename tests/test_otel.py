@@ -1,4 +1,4 @@
-"""Spans and metrics, as OpenTelemetry's own SDK has them."""
+"""Spans and metrics, as OpenTelemetry's own SDK receives them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def events(count: int) -> list[PartnerEvent]:
 
 
 class Telemetry:
-    """An observer and what came of it."""
+    """An observer, and the spans and metrics that it made."""
 
     def __init__(self, **settings: Any) -> None:
         self.exporter = InMemorySpanExporter()
@@ -124,7 +124,7 @@ def perform(request: pytest.FixtureRequest) -> Callable[..., Any]:
 def test_a_call_is_a_part_of_its_caller(
     perform: Any, telemetry: Telemetry, service: FakeEventBridge
 ) -> None:
-    """And its requests are parts of it, with what a reader of traces asks for."""
+    """A call's span is a child of its caller's, and requests are children of the call."""
     service.play(FailEntries("ThrottlingException", indexes=[0]))
     perform(service, telemetry, lambda client: client.put_events(events(20)))
 
@@ -172,7 +172,7 @@ def test_a_call_is_a_part_of_its_caller(
 def test_a_stream_links_to_where_it_began(
     perform: Any, telemetry: Telemetry, service: FakeEventBridge
 ) -> None:
-    """Its requests have no parent: it may go on for days."""
+    """A stream's requests link to its caller and have no parent, because it may run for days."""
     perform(service, telemetry, lambda client: client.stream_events(events(30)))
     (caller,) = telemetry.spans("caller")
     requests = telemetry.spans("EventBridge.PutPartnerEvents")
@@ -185,7 +185,7 @@ def test_a_stream_links_to_where_it_began(
 def test_a_publisher_links_to_where_events_were_published(
     perform: Any, telemetry: Telemetry, service: FakeEventBridge
 ) -> None:
-    """One link for each span, and no parent, on an event loop too."""
+    """A publisher's requests link to each span that published, and have no parent."""
 
     def use(client: Any) -> Any:
         if isinstance(client, PartnerEventsClient):
@@ -213,7 +213,7 @@ def test_a_publisher_links_to_where_events_were_published(
 def test_each_attempt_of_a_publisher_links_to_where_its_event_was_published(
     perform: Any, telemetry: Telemetry, service: FakeEventBridge, fault: Any
 ) -> None:
-    """After every fault: no parent, the same link, and an error that names a code."""
+    """After any fault, each attempt has the same link, and an error code if it failed."""
     service.play(fault)
 
     async def publish(client: AsyncPartnerEventsClient) -> None:
@@ -250,7 +250,7 @@ def test_each_attempt_of_a_publisher_links_to_where_its_event_was_published(
 def test_operations_on_sources(
     perform: Any, telemetry: Telemetry, service: FakeEventBridge
 ) -> None:
-    """They are parts of what called them."""
+    """The span of a source operation is a child of its caller's."""
     with pytest.raises(ResourceNotFoundError):
         perform(service, telemetry, lambda client: client.sources.describe(SOURCE))
     (caller,) = telemetry.spans("caller")
@@ -336,7 +336,7 @@ def test_status_and_error_of_each_failure(
 
 
 def test_metrics(perform: Any, telemetry: Telemetry, service: FakeEventBridge) -> None:
-    """Durations and entries of requests, events by outcome, throttled requests."""
+    """Metrics have durations and entries of requests, events by outcome, and throttled requests."""
     service.play(FailEntries("ThrottlingException", indexes=[0]))
     perform(service, telemetry, lambda client: client.put_events(events(20)))
     points = telemetry.points()
@@ -353,7 +353,7 @@ def test_metrics(perform: Any, telemetry: Telemetry, service: FakeEventBridge) -
 
 
 def test_a_claim_is_a_trace_of_its_own(telemetry: Telemetry) -> None:
-    """It links to where its rows were added."""
+    """A claim has a trace of its own, which links to where its rows were added."""
     with telemetry.tracer.start_as_current_span("caller"):
         telemetry.observer(
             ClaimSettled(
@@ -371,7 +371,7 @@ def test_a_claim_is_a_trace_of_its_own(telemetry: Telemetry) -> None:
 
 
 def test_sources_and_codes_make_few_series(telemetry: Telemetry) -> None:
-    """Ten thousand of each, in three Regions: dashboards stay whole."""
+    """Ten thousand sources and codes in three Regions make at most 200 series."""
     for number in range(10_000):
         region = ("us-east-1", "eu-west-1", "ap-southeast-2")[number % 3]
         telemetry.observer(
@@ -392,7 +392,7 @@ def test_sources_and_codes_make_few_series(telemetry: Telemetry) -> None:
 
 
 def test_sources_are_named_where_that_is_wanted(service: FakeEventBridge) -> None:
-    """In spans, not in metrics."""
+    """With `sources=True`, spans name the source, and metrics do not."""
     telemetry = Telemetry(sources=True, links=False)
     in_threads(service, telemetry, lambda client: client.put_events(events(1)))
     (span,) = telemetry.spans("EventBridge.PutPartnerEvents")
@@ -402,7 +402,7 @@ def test_sources_are_named_where_that_is_wanted(service: FakeEventBridge) -> Non
 
 
 def test_gauges(service: FakeEventBridge, telemetry: Telemetry, caplog: Any) -> None:
-    """They ask who is watched; one that cannot answer leaves the others whole."""
+    """Gauges ask what is watched; one that raises does not affect the others."""
 
     class Outbox:
         waiting, dead, oldest_age = 3, 2, 1.5

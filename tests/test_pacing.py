@@ -1,4 +1,4 @@
-"""The rate of requests: what is set, what throttling teaches, and what comes of it."""
+"""The rate of requests: how it is set, how throttling changes it, and how clients keep to it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def rate_at(pace: Pace, now: float) -> float:
 
 
 def cut(rate: float = 100.0, limit: float | None = None) -> Pace:
-    """Return a pace that was throttled at 0 s, sending so many requests a second until then."""
+    """Return a pace that was throttled at 0 s, after `rate` requests in the last second."""
     pace = sent_at(Pace(limit), (place / rate for place in range(-int(rate) + 1, 1)))
     for _ in range(int(rate) - 1):
         pace.accepted(-0.001)
@@ -82,7 +82,7 @@ def cut(rate: float = 100.0, limit: float | None = None) -> Pace:
 
 
 def test_a_pace_is_off_until_there_is_a_reason() -> None:
-    """However fast it goes: nothing waits, and nothing is bounded that anyone would reach."""
+    """Without a set rate or throttling, a pace delays nothing, however fast requests go out."""
     pace = sent_at(Pace(), [0.0] * 100)
     pace.accepted(0.0)
     assert not pace.is_on
@@ -93,7 +93,7 @@ def test_a_pace_is_off_until_there_is_a_reason() -> None:
 
 @pytest.mark.parametrize("rate", [0.2, 1, 40, 1400.0, 100_000])
 def test_a_rate_that_is_set_is_kept(rate: float) -> None:
-    """The first request goes at once, and each of the others so much later."""
+    """At a set rate, the first request goes at once, and the others at equal intervals."""
     pace = Pace(rate)
     assert pace.is_on
     assert pace.requests_per_second == rate
@@ -113,7 +113,7 @@ def test_a_rate_that_is_set_is_kept(rate: float) -> None:
     ("late", "caught_up"), [(0.0, 0.0), (0.004, 0.004), (0.02, 0.02), (0.5, 0.02), (60.0, 0.02)]
 )
 def test_a_late_wake_up_is_caught_up_with_a_little(late: float, caught_up: float) -> None:
-    """Whoever slept for too long may hurry, but a pause saves nothing up."""
+    """At most 20 ms of a late wake-up are caught up with, so a pause saves nothing up."""
     pace = sent_at(Pace(10), [0.0])
     now = pace.ready_at() + late
     pace.sent(now)
@@ -121,14 +121,14 @@ def test_a_late_wake_up_is_caught_up_with_a_little(late: float, caught_up: float
 
 
 def test_requests_that_go_too_early_are_paid_for() -> None:
-    """Those of clients that did not know of each other, at the same moment."""
+    """Requests that go too early, as from several clients at once, make later ones wait."""
     pace = sent_at(Pace(10), [1.0, 1.0, 1.0])
     assert pace.ready_at() == pytest.approx(1.0 - 0.02 + 0.3)
 
 
 @pytest.mark.parametrize("rate", [0, 0.0, -1, math.inf, math.nan])
 def test_rates_that_cannot_work_are_refused(rate: float) -> None:
-    """With what was found and what is allowed."""
+    """A rate that cannot work is refused with what was found and what is allowed."""
     with pytest.raises(ValueError, match=r"requests_per_second is .*; allowed: a number above 0"):
         Pace(rate)
 
@@ -138,7 +138,7 @@ def test_rates_that_cannot_work_are_refused(rate: float) -> None:
 
 @pytest.mark.parametrize("rate", [40, 100, 1400])
 def test_throttling_halves_the_rate_of_the_last_second(rate: int) -> None:
-    """A pace without a rate of its own takes it from what went out."""
+    """A pace without a set rate slows down to half of what went out in the last second."""
     pace = sent_at(Pace(), (place / rate for place in range(-5 * rate, 1)))
     pace.throttled(1.0, -0.001, 0.0, in_flight=1)
     assert pace.is_on
@@ -147,7 +147,7 @@ def test_throttling_halves_the_rate_of_the_last_second(rate: int) -> None:
 
 
 def test_a_short_burst_has_the_rate_that_it_had() -> None:
-    """Twenty requests within 0.1 s are 200 a second."""
+    """The rate of a short burst is that of its duration: 20 requests in 0.1 s are 200 a second."""
     pace = sent_at(Pace(), (0.005 * place for place in range(20)))
     pace.throttled(1.0, 0.0, 0.1, in_flight=1)
     assert pace.requests_per_second == pytest.approx(100)
@@ -155,7 +155,7 @@ def test_a_short_burst_has_the_rate_that_it_had() -> None:
 
 
 def test_throttling_halves_a_rate_that_is_set() -> None:
-    """However little went out."""
+    """Throttling halves a set rate, however little went out."""
     pace = sent_at(Pace(400), [0.0, 1.0, 2.0])
     for _ in range(99):
         pace.accepted(1.0)
@@ -167,10 +167,10 @@ def test_throttling_halves_a_rate_that_is_set() -> None:
     ("accepted", "share", "too_fast"),
     [(999, 1.0, 0.999), (99, 1.0, 0.99), (9, 1.0, 0.9), (9, 0.2, 0.98), (4, 1.0, 0.85)],
 )
-def test_what_was_too_fast_is_taken_for_less_by_what_was_throttled(
+def test_the_too_fast_rate_is_lowered_by_the_throttled_share(
     accepted: int, share: float, too_fast: float
 ) -> None:
-    """Of all answers, by entries, up to 15 %."""
+    """The rate that counts as too fast is lowered by the throttled share, up to 15 %."""
     pace = sent_at(Pace(50), [0.0])
     for _ in range(accepted):
         pace.accepted(0.0)
@@ -178,8 +178,8 @@ def test_what_was_too_fast_is_taken_for_less_by_what_was_throttled(
     assert pace.requests_per_second == pytest.approx(50 * too_fast / 2)
 
 
-def test_a_share_is_told_by_a_tenth_of_a_second_of_answers() -> None:
-    """One throttled request of the first few says nothing at a thousand a second."""
+def test_a_share_needs_the_answers_of_a_tenth_of_a_second() -> None:
+    """No cut is made before the answers of a tenth of a second: 100 at 1,000 a second."""
     pace = sent_at(Pace(1000), [0.0])
     for _ in range(98):
         pace.accepted(0.0)
@@ -190,7 +190,7 @@ def test_a_share_is_told_by_a_tenth_of_a_second_of_answers() -> None:
 
 
 def test_throttling_slows_down_to_ten_a_second_and_no_further() -> None:
-    """One early refusal puts no stream to sleep."""
+    """The rate never falls below 10 a second, so that one early refusal does not stall a stream."""
     pace = sent_at(Pace(), [0.0])
     pace.throttled(1.0, 0.0, 1.0, in_flight=1)
     assert pace.requests_per_second == 10
@@ -201,14 +201,14 @@ def test_throttling_slows_down_to_ten_a_second_and_no_further() -> None:
 
 
 def test_an_answer_that_took_long_says_little_of_the_rate() -> None:
-    """Nothing went out for a second before it: the least rate is as good as any other."""
+    """If nothing went out in the second before an answer, throttling sets the lowest rate."""
     pace = sent_at(Pace(), [0.0] * 100)
     pace.throttled(1.0, 0.0, 5.0, in_flight=1)
     assert pace.requests_per_second == 10
 
 
 def test_the_rate_that_is_cut_is_that_of_the_moment() -> None:
-    """It has recovered since the last request."""
+    """A cut starts from the current rate, which has recovered since the last request."""
     pace = sent_at(cut(100), [0.1, 0.9])
     for _ in range(9):
         pace.accepted(0.9)
@@ -216,15 +216,15 @@ def test_the_rate_that_is_cut_is_that_of_the_moment() -> None:
     assert pace.requests_per_second == pytest.approx(96 * 0.9 / 2, rel=0.02)
 
 
-def test_a_rate_below_that_is_halved_all_the_same() -> None:
-    """Its half is what the caller asked for, too."""
+def test_a_set_rate_below_ten_a_second_is_halved_too() -> None:
+    """A rate that is set below the lowest rate is halved like any other."""
     pace = sent_at(Pace(4), [0.0])
     pace.throttled(1.0, 0.0, 0.1, in_flight=1)
     assert pace.requests_per_second == 2
 
 
 def test_the_rate_is_not_cut_again_while_it_recovers() -> None:
-    """While half of what goes out is accepted."""
+    """The rate is not cut again while it recovers and half of the requests are accepted."""
     pace = cut(100)
     for now in (0.2, 0.25, 0.3, 0.35, 0.4):
         pace.accepted(0.1)
@@ -236,20 +236,20 @@ def test_the_rate_is_not_cut_again_while_it_recovers() -> None:
 
 
 def test_the_rate_is_cut_again_at_once_where_most_is_throttled() -> None:
-    """To half of what was let through, whatever the rate: a burst hid how fast it was."""
-    # 1,000 a second, of which 60 pass.
+    """If most requests are throttled, the rate is cut at once to half of what was let through."""
+    # 1,000 a second go out, of which 60 pass.
     pace = sent_at(Pace(), (place / 1000 for place in range(100)))
     pace.throttled(1.0, 0.060, 0.063, in_flight=3)
     assert rate_of(pace) > 400
     for place in range(61, 64):
-        pace.throttled(1.0, place / 1000, 0.065, in_flight=3)  # from before the cut
+        pace.throttled(1.0, place / 1000, 0.065, in_flight=3)  # sent before the cut
     for place in range(64, 70):
         pace.throttled(1.0, place / 1000, 0.070, in_flight=3)
     assert pace.requests_per_second == pytest.approx(61 / 2, abs=0.6)
 
 
 def test_one_throttled_answer_is_not_most_of_them() -> None:
-    """A second cut takes two of them."""
+    """A second cut takes at least two throttled answers."""
     pace = cut(100)
     pace.throttled(1.0, 0.1, 0.1, in_flight=1)
     assert rate_at(pace, 0.1) == pytest.approx(60, rel=0.02)
@@ -259,7 +259,7 @@ def test_one_throttled_answer_is_not_most_of_them() -> None:
 
 @pytest.mark.parametrize("in_flight", [1, 4, 32])
 def test_answers_that_are_not_there_yet_do_not_count_as_accepted(in_flight: int) -> None:
-    """What is let through is known of requests up to the one that was answered."""
+    """Only requests up to the one that was answered count as let through."""
     # Forty pass at once, and nothing after; answers take as long as `in_flight` requests.
     pace = Pace()
     for place in range(200):
@@ -270,12 +270,12 @@ def test_answers_that_are_not_there_yet_do_not_count_as_accepted(in_flight: int)
         elif answered >= 0:
             pace.accepted(answered / 1000)
         if pace.requests_per_second is not None and pace.requests_per_second < 400:
-            break  # the second cut; the first one had to believe that all would pass
+            break  # the second cut; the first had to assume that all would pass
     assert pace.requests_per_second == pytest.approx(40 / 2, rel=0.05)
 
 
 def test_what_was_let_through_is_counted_for_a_second() -> None:
-    """What went out before it was another burst."""
+    """Requests of more than a second ago do not count as let through."""
     pace = sent_at(Pace(), (place / 100 for place in range(-500, -200)))
     sent_at(pace, (place / 100 for place in range(-9, 1)))
     pace.throttled(1.0, -0.01, 0.0, in_flight=1)
@@ -287,7 +287,7 @@ def test_what_was_let_through_is_counted_for_a_second() -> None:
 
 
 def test_what_was_throttled_is_counted_for_a_second() -> None:
-    """What was throttled before it takes nothing from what was let through now."""
+    """Throttling of more than a second ago is not subtracted from what was let through."""
     pace = sent_at(Pace(1000), [0.0] * 60)
     for _ in range(60):
         pace.throttled(1.0, 0.0, 0.01, in_flight=60)
@@ -301,14 +301,14 @@ def test_what_was_throttled_is_counted_for_a_second() -> None:
 
 
 def test_answers_from_before_a_cut_say_nothing_of_it() -> None:
-    """Requests that were in flight when the rate was cut may all be throttled."""
+    """Answers to requests that were sent before a cut do not change the rate."""
     pace = cut(100)
     before = pace.requests_per_second, pace.max_in_flight
     for _ in range(50):
         pace.throttled(1.0, 0.0, 5.0, in_flight=8)
         pace.accepted(0.0)
     assert (pace.requests_per_second, pace.max_in_flight) == before
-    # Nor are they among the answers that the next cut is made by.
+    # Nor do they count for the next cut.
     pace.sent(1.5)
     for _ in range(9):
         pace.accepted(1.5)
@@ -333,7 +333,7 @@ def test_answers_from_before_a_cut_say_nothing_of_it() -> None:
     ],
 )
 def test_the_rate_recovers_in_straight_lines(now: float, share: float) -> None:
-    """Of what was too fast, whether requests go out all the time or none did meanwhile."""
+    """The rate recovers linearly, whether requests go out all the time or not at all."""
     once, always = cut(1000), cut(1000)
     too_fast = 2 * rate_of(once)
     sent_at(always, (now * place / 100 for place in range(100)))
@@ -342,7 +342,7 @@ def test_the_rate_recovers_in_straight_lines(now: float, share: float) -> None:
 
 
 def test_the_rate_grows_quickly_where_the_quota_must_have_grown() -> None:
-    """By half of itself each second, from 5 % above what was too fast, while it is used."""
+    """From 5 % above the too fast rate, a rate that is used grows by half each second."""
     pace = cut(1000)
     reached = 1.05 * 2 * rate_of(pace)
     while pace.ready_at() < 6.45:
@@ -351,7 +351,7 @@ def test_the_rate_grows_quickly_where_the_quota_must_have_grown() -> None:
 
 
 def test_a_rate_that_nobody_uses_is_not_explored() -> None:
-    """Ten requests a second say nothing of what more than a thousand would meet."""
+    """A rate that requests do not use up stops at 5 % above the too fast rate."""
     pace = cut(1000)
     reached = 1.05 * 2 * rate_of(pace)
     sent_at(pace, (place / 10 for place in range(300)))
@@ -359,8 +359,8 @@ def test_a_rate_that_nobody_uses_is_not_explored() -> None:
 
 
 @pytest.mark.parametrize(("accepted", "near"), [(99, 0.95), (999, 0.99), (9999, 0.999)])
-def test_the_less_is_throttled_the_less_the_rate_stays_below(accepted: int, near: float) -> None:
-    """The quick recovery ends ten times the share that was throttled below what was too fast."""
+def test_quick_recovery_ends_by_the_throttled_share(accepted: int, near: float) -> None:
+    """Quick recovery ends below the too fast rate, by ten times the throttled share."""
     pace = sent_at(Pace(1000), [0.0])
     for _ in range(accepted):
         pace.accepted(0.0)
@@ -371,7 +371,7 @@ def test_the_less_is_throttled_the_less_the_rate_stays_below(accepted: int, near
 
 
 def test_times_that_are_out_of_order_take_nothing_away() -> None:
-    """A thread may look at the clock and tell of it later than another one."""
+    """Times that are out of order, as from several threads, do not lower the rate."""
     pace = cut(100)
     recovered = rate_at(pace, 0.2)
     assert rate_at(pace, 0.1) == recovered
@@ -379,7 +379,7 @@ def test_times_that_are_out_of_order_take_nothing_away() -> None:
 
 
 def test_the_rate_recovers_to_what_is_set_and_no_further() -> None:
-    """What the caller sets is never exceeded."""
+    """The rate recovers to the set rate, and never exceeds it."""
     pace = cut(100, limit=100)
     assert rate_at(pace, 0.2) < 100
     for now in (10.0, 59.0, 61.0, 1000.0):
@@ -388,7 +388,7 @@ def test_the_rate_recovers_to_what_is_set_and_no_further() -> None:
 
 
 def test_throttling_is_forgotten_after_a_minute_without() -> None:
-    """And learned anew when it comes again."""
+    """After a minute without throttling, a pace is off until the next throttled answer."""
     pace = cut(100)
     assert rate_at(pace, 60.0) > 100
     pace.sent(60.1)
@@ -407,14 +407,14 @@ def test_throttling_is_forgotten_after_a_minute_without() -> None:
     ("in_flight", "allowed"), [(1, 1), (2, 1), (3, 1), (4, 2), (32, 16), (5000, 500)]
 )
 def test_throttling_halves_the_requests_in_flight(in_flight: int, allowed: int) -> None:
-    """Of the call that was throttled, and one is always allowed."""
+    """Throttling halves the requests in flight of the throttled call; one is always allowed."""
     pace = sent_at(Pace(), [0.0])
     pace.throttled(1.0, 0.0, 0.1, in_flight=in_flight)
     assert pace.max_in_flight == allowed
 
 
 def test_one_more_request_in_flight_for_each_round_of_accepted_ones() -> None:
-    """Two accepted with two in flight, then three with three."""
+    """The limit grows by one after as many accepted requests as it allows, up to 1,000."""
     pace = sent_at(Pace(), [0.0])
     pace.throttled(1.0, 0.0, 0.1, in_flight=4)
     found = []
@@ -427,7 +427,7 @@ def test_one_more_request_in_flight_for_each_round_of_accepted_ones() -> None:
     assert pace.max_in_flight == 1000
 
 
-# ---------------------------------------------------------------- any course of events
+# ---------------------------------------------------------------- any sequence of answers
 
 
 answers = st.one_of(st.just(0.0), st.just(0.0), st.just(0.0), st.floats(0.05, 1.0), st.just(1.0))
@@ -441,7 +441,7 @@ pauses = st.one_of(st.floats(0, 0.05), st.floats(0, 3), st.floats(0, 100))
 def test_no_window_has_more_requests_than_the_rate_allows(
     rate: float, steps: list[tuple[float, float, float]]
 ) -> None:
-    """Whenever one wakes up and whatever is throttled: the rate, one, and 20 ms of catching up."""
+    """No window has more requests than the rate allows, plus one and 20 ms of catching up."""
     pace = Pace(rate)
     now, times = 0.0, []
     for late, throttled, answer_seconds in steps:
@@ -463,7 +463,7 @@ def test_no_window_has_more_requests_than_the_rate_allows(
     steps=st.lists(st.tuples(pauses, answers, st.floats(0, 3)), min_size=1, max_size=80),
 )
 def test_nobody_waits_for_long(rate: float | None, steps: list[tuple[float, float, float]]) -> None:
-    """Whatever is throttled: no longer than the least rate has between two requests."""
+    """Whatever is throttled, no wait is longer than the interval of the lowest rate."""
     pace = Pace(rate)
     longest = 1 / min(10.0, math.inf if rate is None else rate / 2)
     now = 0.0
@@ -484,7 +484,7 @@ def test_nobody_waits_for_long(rate: float | None, steps: list[tuple[float, floa
 
 
 class Interrupted(float):
-    """A time in the middle of whose arithmetic other threads have their turn."""
+    """A time whose arithmetic lets other threads run."""
 
     def __sub__(self, other: float) -> float:
         time.sleep(0.0001)
@@ -552,7 +552,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 @pytest.mark.parametrize("client", ["blocking", "on a loop"])
 def test_a_child_process_can_use_a_pace_that_a_thread_of_its_parent_held(client: str) -> None:
-    """The lock that nobody in the child would ever release is not the child's."""
+    """The child does not inherit a held lock of the pace."""
     command = [sys.executable, "-W", "ignore", "-c", FORKING, client]
     subprocess.run(command, check=True, timeout=60)
 
@@ -569,7 +569,7 @@ class Told:
 
 
 class ToldPace(Pace):
-    """A pace that keeps what it is told."""
+    """A pace that records what it is told."""
 
     def __init__(self, requests_per_second: float | None = None) -> None:
         super().__init__(requests_per_second)
@@ -585,7 +585,7 @@ class ToldPace(Pace):
 
 
 def delivery(pace: Pace, count: int, **settings: Any) -> Delivery:
-    """Return a delivery of so many full batches."""
+    """Return a delivery of `count` full batches."""
     policy = RetryPolicy(wait=wait_fixed(0.5), throttle_wait=wait_fixed(0.5), tokens=None)
     given = DeliverySettings(**{"retry": policy, "max_in_flight": 8} | settings)
     made = Delivery(given, RetryQuota(None), pace=pace)
@@ -596,7 +596,7 @@ def delivery(pace: Pace, count: int, **settings: Any) -> Delivery:
 
 
 def batches(delivering: Delivery, now: float) -> list[Batch]:
-    """Return what the delivery sends at this time, and nothing of what it says then."""
+    """Return the batches that the delivery sends at this time."""
     found = []
     while isinstance(action := delivering.next_action(now), Send):
         found.append(action.batch)
@@ -617,7 +617,7 @@ def wait_of(delivering: Delivery, now: float) -> float | None:
 
 
 def test_a_delivery_waits_for_its_pace() -> None:
-    """Requests go when the pace says, and waits end then."""
+    """A delivery sends when its pace allows it, and waits exactly until then."""
     pace = ToldPace(10)
     delivering = delivery(pace, 3)
     now = 7.0
@@ -638,7 +638,7 @@ def test_a_delivery_waits_for_its_pace() -> None:
 
 
 def test_a_delivery_takes_events_while_its_pace_lets_it_wait() -> None:
-    """A full request is at hand when its turn comes; then it waits, and takes no more."""
+    """While it waits for its pace, a delivery takes events until the next request is full."""
     delivering = Delivery(DeliverySettings(max_in_flight=8), RetryQuota(None), pace=Pace(10))
     for now in (1.0, 1.01):
         assert delivering.next_action(now) == Take(20)
@@ -650,7 +650,7 @@ def test_a_delivery_takes_events_while_its_pace_lets_it_wait() -> None:
 
 
 def test_requests_in_flight_are_those_that_the_pace_allows() -> None:
-    """Where it allows fewer than the settings; then only an answer helps."""
+    """If the pace allows fewer requests in flight than the settings, a delivery awaits answers."""
     pace = Pace()
     delivering = delivery(pace, 40)
     sent = batches(delivering, 0.0)
@@ -665,7 +665,7 @@ def test_requests_in_flight_are_those_that_the_pace_allows() -> None:
 
 
 def test_the_settings_bound_requests_in_flight_below_the_pace() -> None:
-    """A pace allows no more than a call may have."""
+    """A call never has more requests in flight than its settings allow."""
     delivering = delivery(Pace(1000), 3, max_in_flight=1)
     (batch,) = batches(delivering, 0.0)
     assert batches(delivering, 1.0) == []
@@ -683,10 +683,10 @@ def to_split(delivering: Delivery, batch: Batch, now: float) -> None:
 
 
 @pytest.mark.parametrize(("answer", "due"), [(to_retry, 0.6), (to_split, 0.1)])
-def test_what_goes_again_waits_for_the_pace(
+def test_retries_and_halves_wait_for_the_pace(
     answer: Callable[[Delivery, Batch, float], None], due: float
 ) -> None:
-    """Entries that failed for a while, and halves of a request that was refused."""
+    """Retries, and the halves of a request that was refused, wait for the pace."""
     delivering = delivery(Pace(1), 1)
     (batch,) = batches(delivering, 0.0)
     answer(delivering, batch, 0.1)
@@ -696,7 +696,7 @@ def test_what_goes_again_waits_for_the_pace(
 
 
 def test_retries_that_are_due_wait_for_company_and_the_pace() -> None:
-    """For the later of the two: another client may have had the turn."""
+    """Retries wait to share a request and for the pace, whichever takes longer."""
     pace = Pace(1)
     delivering = delivery(pace, 2)
     (first,) = batches(delivering, 0.0)
@@ -710,7 +710,7 @@ def test_retries_that_are_due_wait_for_company_and_the_pace() -> None:
 
 
 def test_events_that_wait_for_others_wait_for_no_pace() -> None:
-    """While the input pauses, nothing is due that would end the wait."""
+    """While the input pauses, an incomplete batch does not wait for the pace."""
     delivering = Delivery(DeliverySettings(), RetryQuota(None), pace=Pace(10))
     delivering.take_all([event()] * 5)
     assert delivering.next_action(1.0, input_pauses=True) == Wait(None)
@@ -734,7 +734,7 @@ def test_events_that_wait_for_others_wait_for_no_pace() -> None:
 def test_the_pace_is_told_what_was_throttled(
     answer: list[ResultEntry] | PartnerEventsError, told: float | str | None
 ) -> None:
-    """Which share of a request, and what was not; without an answer nobody knows."""
+    """The pace is told which share of a request was throttled, and nothing without an answer."""
     pace = ToldPace()
     delivering = delivery(pace, 3)
     sent = batches(delivering, 5.0)
@@ -750,7 +750,7 @@ def test_the_pace_is_told_what_was_throttled(
 
 
 def test_the_verdict_decides_what_throttling_is() -> None:
-    """A code that the caller calls so counts as such, for entries and for requests."""
+    """A code that the policy calls THROTTLED counts as throttling, for entries and for requests."""
     policy = RetryPolicy(verdicts={"SlowItDown": Verdict.THROTTLED})
     pace = ToldPace()
     delivering = delivery(pace, 2, retry=policy)
@@ -761,7 +761,7 @@ def test_the_verdict_decides_what_throttling_is() -> None:
 
 
 def test_late_answers_tell_the_pace_nothing() -> None:
-    """After the deadline nobody asks for them."""
+    """The pace is not told of answers that come after the deadline."""
     pace = ToldPace()
     settings = DeliverySettings(max_in_flight=2)
     delivering = Delivery(settings, RetryQuota(None), pace=pace, deadline=1.0)
@@ -821,7 +821,7 @@ def mean(values: Iterable[float]) -> float:
 def test_a_quota_is_used_and_little_is_throttled(
     scene: Scene, used: float, throttled: float
 ) -> None:
-    """Of forty requests a second, and forty at once: all events arrive, within three attempts."""
+    """Most of a quota is used, little is throttled, and at most 0.1 % of the events fail."""
     seeds = 1 if scene.requests > 1000 else 5
     found = [simulate(scene, seed) for seed in range(seeds)]
     assert mean(run.used for run in found) >= used
@@ -833,7 +833,7 @@ def test_a_quota_is_used_and_little_is_throttled(
 
 @pytest.mark.slow
 def test_clients_that_share_a_quota_do_better_with_one_pace() -> None:
-    """Fewer of their requests are throttled than with a pace for each."""
+    """Clients that share a quota are throttled less with one pace than with one each."""
     one, each = (
         mean(run.throttled_share for run in runs(Scene(requests=1000, clients=2, shares=shares)))
         for shares in (True, False)
@@ -841,7 +841,7 @@ def test_clients_that_share_a_quota_do_better_with_one_pace() -> None:
     assert one < each
 
 
-# ---------------------------------------------------------------- always something to send
+# ---------------------------------------------------------------- a constant load
 
 
 def under(load: Load) -> list[Sent]:
@@ -853,7 +853,7 @@ def under(load: Load) -> list[Sent]:
     ("share", "kept"), [(0.0005, 0.97), (0.001, 0.97), (0.005, 0.95), (0.01, 0.95), (0.04, 0.95)]
 )
 def test_throttling_at_random_costs_little(share: float, kept: float) -> None:
-    """A share that does not depend on the rate is not answered by slowing down."""
+    """Throttling that does not depend on the rate hardly slows a pace down."""
     unthrottled = put_under(Load(seconds=4), CONTENDERS["`Pace`"]).rate
     for run in under(Load(random_share=share, seconds=40)):
         assert run.rate >= kept * unthrottled
@@ -878,7 +878,7 @@ def test_throttling_at_random_costs_little(share: float, kept: float) -> None:
     ],
 )  # fmt: skip
 def test_a_quota_is_followed(load: Load, throttled: float) -> None:
-    """At least 90 % of it are used, whatever becomes of it, and little is throttled."""
+    """At least 90 % of a quota is used, even if it changes, and little is throttled."""
     for run in under(load):
         assert run.used is not None
         assert run.used >= 0.9
@@ -888,7 +888,7 @@ def test_a_quota_is_followed(load: Load, throttled: float) -> None:
 @pytest.mark.parametrize("quota", [40, 100, 400])
 @pytest.mark.parametrize("later", [10, 30])
 def test_clients_that_share_a_quota_converge(quota: float, later: float) -> None:
-    """Whoever came later has at least 35 % of it a minute after."""
+    """The slowest client ends with at least 35 % of a quota that clients share."""
     for run in under(Load(quota=quota, begin=(0, later), seconds=120)):
         assert run.least_share >= 0.35
 
@@ -899,7 +899,7 @@ def test_clients_that_share_a_quota_converge(quota: float, later: float) -> None
     ids=["quota", "at random"],
 )
 def test_more_goes_out_than_in_the_adaptive_mode_of_botocore(load: Load) -> None:
-    """In the same simulation, with the same seed."""
+    """In the same simulation, a pace sends more than botocore's adaptive mode."""
     ours, theirs = (put_under(load, pace_of) for pace_of in CONTENDERS.values())
     if load.quota is None:
         assert ours.rate > 10 * theirs.rate
@@ -910,7 +910,7 @@ def test_more_goes_out_than_in_the_adaptive_mode_of_botocore(load: Load) -> None
 
 
 def test_a_quota_is_kept_where_requests_are_throttled_at_random_too() -> None:
-    """A known share at random does not excuse what a quota throttles besides."""
+    """A pace keeps to a quota even if a share is also throttled at random."""
     for run in under(Load(random_share=0.04, quota=200, seconds=60)):
         assert run.throttled_share <= 0.15
 
@@ -919,7 +919,7 @@ def test_a_quota_is_kept_where_requests_are_throttled_at_random_too() -> None:
 
 
 def test_clients_share_a_pace() -> None:
-    """What one learns, the other one knows; by default each learns for itself."""
+    """Clients with the same pace share what it learns, and others do not."""
     service = FakeEventBridge()
     pace, of_its_own = Pace(), Pace()
     patient = RetryPolicy(throttle_wait=wait_fixed(0))
@@ -972,7 +972,7 @@ PUTS = pytest.mark.parametrize(
 def test_all_events_arrive_at_a_service_that_throttles(
     put: Callable[[int, dict[str, Any]], Any],
 ) -> None:
-    """Over HTTP, with a quota of 100 requests a second: half a second's worth too many."""
+    """Over HTTP, all events arrive at a service with a quota of 100 requests a second."""
     service = FakeEventBridge()
     service.play(LimitRate(100, burst=20))
     policy = RetryPolicy(
@@ -998,7 +998,7 @@ def test_all_events_arrive_at_a_service_that_throttles(
 def test_nothing_is_throttled_at_a_rate_below_the_quota(
     put: Callable[[int, dict[str, Any]], Any],
 ) -> None:
-    """Over HTTP: 50 requests take their time, and each event one attempt."""
+    """Over HTTP, each event takes one attempt at a rate below the quota."""
     service = FakeEventBridge()
     service.play(LimitRate(200, burst=20))
     with service.serve() as server:

@@ -1,4 +1,4 @@
-"""What a distribution of the package says of itself."""
+"""The distribution's version, exports and marker for type hints."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_exports_are_listed_in_order():
-    """`__all__` has each name once, sorted, so that two branches seldom collide in it."""
+    """`__all__` has each name once, sorted, so that branches seldom conflict in it."""
     assert list(eventbridge_partner.__all__) == sorted(set(eventbridge_partner.__all__))
 
 
 def test_all_exports_are_described_in_the_reference():
-    """A public name that the reference does not mention is a name nobody finds."""
+    """The reference mentions every public name."""
     api = set((ROOT / "docs/reference/api.md").read_text().split())
     errors = {name for name in dir(eventbridge_partner.errors) if not name.startswith("_")}
     assert set(eventbridge_partner.__all__) - api - errors == set()

@@ -32,7 +32,7 @@ def event(number=1):
 
 @pytest.fixture
 def attempt(pytester: pytest.Pytester) -> Any:
-    """Run tests in a process of their own, with warnings as errors."""
+    """Return a function that runs tests in a process of their own, with warnings as errors."""
 
     def attempt(tests: str, *options: str) -> pytest.RunResult:
         pytester.makepyfile(test_it=HEAD + tests)
@@ -59,7 +59,7 @@ def test_two(eventbridge, eventbridge_client):
 
 
 def test_asyncio_with_either_plugin(attempt):
-    """The client for asyncio belongs to the loop of the test, whoever runs that."""
+    """The client for asyncio uses the test's loop, with pytest-asyncio and with anyio."""
     ran = attempt("""\
 @pytest.mark.asyncio
 async def test_with_pytest_asyncio(eventbridge, eventbridge_async_client):
@@ -81,7 +81,7 @@ def test_unused(eventbridge_async_client):
 
 
 def test_an_async_client_must_be_closed(attempt):
-    """Left open it fails the test, with what to write."""
+    """A client that is left open fails the test, with advice on what to write."""
     ran = attempt("""\
 @pytest.mark.asyncio
 async def test_left_open(eventbridge_async_client):
@@ -92,7 +92,7 @@ async def test_left_open(eventbridge_async_client):
 
 
 def test_code_that_makes_its_own_client(attempt, monkeypatch):
-    """The environment leads the SDK here, boto3 and this package, and hides what else is there."""
+    """`eventbridge_environment` leads boto3 and this package to the service, only in its test."""
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("HTTP_PROXY", "http://192.0.2.1:1")
     ran = attempt("""\
@@ -120,7 +120,7 @@ def test_after():
 
 
 def test_the_marker_plays_faults_and_makes_sources(attempt):
-    """Of each setting the one nearest to the test counts."""
+    """The marker plays faults and makes sources; for each setting, the nearest marker counts."""
     ran = attempt("""\
 @pytest.mark.eventbridge(sources={SOURCE: "ACTIVE"}, seed=7, faults=[LoseAnswer()])
 class TestMarked:
@@ -150,7 +150,7 @@ def test_deleted(eventbridge, eventbridge_client):
 
 
 def test_faults_that_never_played_fail_the_test(attempt):
-    """A test of a fault that did not happen tests nothing; where it failed, that is enough."""
+    """A test whose fault never played gets an error, unless it failed itself."""
     ran = attempt("""\
 @pytest.mark.eventbridge(faults=[LoseAnswer(), FailEntries("X", indexes=[5])])
 def test_unplayed(eventbridge_client):
@@ -178,7 +178,7 @@ def test_failed(eventbridge):
     ],
 )
 def test_a_marker_that_is_wrong(attempt, marker, says):
-    """It says what is allowed."""
+    """A wrong marker is an error that says what is allowed."""
     ran = attempt(f"""\
 @pytest.mark.eventbridge({marker})
 def test_it(eventbridge):
@@ -189,7 +189,7 @@ def test_it(eventbridge):
 
 
 def test_an_outbox_of_its_own(attempt):
-    """Created, and delivered by a relay to the service of the test."""
+    """A test's outbox is created, and a relay delivers from it to the test's service."""
     ran = attempt("""\
 import sqlite3
 from eventbridge_partner.outbox import Relay
@@ -208,7 +208,7 @@ def test_outbox(eventbridge, eventbridge_client, eventbridge_outbox, tmp_path):
 
 
 def test_each_kind_of_fault(attempt):
-    """One test for all of them; it fails where the fault had nothing to play on."""
+    """`eventbridge_fault` runs a test once for each fault, which must have played."""
     ran = attempt("""\
 def test_every_event_has_an_outcome(eventbridge, eventbridge_client, eventbridge_fault):
     report = eventbridge_client.put_events([event(1), event(2)])
@@ -222,13 +222,13 @@ def test_nothing_sent(eventbridge_fault):
 
 
 def test_the_names_of_faults_are_those_of_every_fault():
-    """They stand twice, so that collecting tests imports nothing."""
+    """The plugin repeats the names of faults, so that collecting tests imports nothing."""
     assert tuple(EVERY_FAULT) == pytest_plugin.FAULT_NAMES
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_events_of_failed_tests_are_kept(attempt, pytester, workers):
-    """As JSON Lines that `match` and `EventPattern` read; those of other tests are not."""
+    """Events of failed tests are kept, as JSON Lines of envelopes that `EventPattern` matches."""
     (pytester.path / "kept.jsonl").write_text("old")
     ran = attempt(
         """\
@@ -252,7 +252,7 @@ def test_time(eventbridge, eventbridge_client):
 
 
 def test_a_file_that_cannot_be_written_ends_the_run(attempt):
-    """Before any test: what is to be kept must not be lost afterwards."""
+    """If events cannot be kept, the run ends before the first test."""
     ran = attempt("def test_it(): pass", "--eventbridge-keep", "missing/kept.jsonl")
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
     ran.stderr.fnmatch_lines(
@@ -261,7 +261,7 @@ def test_a_file_that_cannot_be_written_ends_the_run(attempt):
 
 
 def test_a_session_without_fixtures_imports_nothing_else(pytester):
-    """The plugin is loaded in every project that has the package, before coverage begins."""
+    """A session without fixtures imports only the plugin, which every project's pytest loads."""
     pytester.makepyfile(
         test_it="""\
 import sys

@@ -1,4 +1,4 @@
-"""A call in the middle of another one on the same thread, as the handler of a signal makes it."""
+"""Calls that interrupt another call on the same thread, as a signal handler's do."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def run_in_time(function: Callable[[], None]) -> None:
     thread = threading.Thread(target=guarded, daemon=True)
     thread.start()
     thread.join(SOON)
-    assert not thread.is_alive(), "it waits for itself"
+    assert not thread.is_alive(), "the thread waits for itself"
     if errors:
         raise errors[0]
 
 
 def interrupted(function: Callable[[], None], file: str, chosen: int, act: Any) -> bool:
-    """Run a function, act at one line of a file's code, and tell whether it came to that line."""
+    """Run a function, act at one line of a file's code, and tell whether that line was reached."""
     passed = 0
 
     def trace(frame: FrameType, kind: str, _: Any) -> Any:
@@ -71,7 +71,7 @@ def interrupted(function: Callable[[], None], file: str, chosen: int, act: Any) 
 
 
 def test_a_quota_loses_no_token_to_what_interrupts_it() -> None:
-    """Nor a call to a lock that its own thread holds."""
+    """A quota counts right when interrupted at any line, and never waits for its own lock."""
 
     def use(quota: RetryQuota) -> None:
         for _ in range(3):
@@ -95,7 +95,7 @@ def test_a_quota_loses_no_token_to_what_interrupts_it() -> None:
 
 
 def test_a_pace_counts_what_interrupts_it() -> None:
-    """Each request has its place in the rate, whenever it is told of."""
+    """A pace counts a request that is noted at any line of another request's."""
 
     def use(pace: Pace) -> None:
         for number in range(5):
@@ -111,7 +111,7 @@ def test_a_pace_counts_what_interrupts_it() -> None:
 
 @pytest.mark.slow
 def test_a_pace_that_is_interrupted_still_slows_down() -> None:
-    """Wherever it is told of another request that was throttled."""
+    """A pace slows down even if another throttled answer interrupts it at any line."""
 
     def use(pace: Pace) -> None:
         for number in range(100):
@@ -142,7 +142,7 @@ def test_a_pace_that_is_interrupted_still_slows_down() -> None:
 
 
 class Source:
-    """Credentials that are fetched under a lock, in the middle of which something happens."""
+    """Credentials that call a function while they are fetched under a lock."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -158,7 +158,7 @@ class Source:
 
 
 def test_credentials_that_are_being_fetched_are_not_waited_for_on_the_same_thread() -> None:
-    """A call that interrupts that gets the ones before, or an error at once."""
+    """A call that interrupts a fetch gets the earlier credentials, or an error at once."""
     source = Source()
     keeper = CredentialsKeeper(get_session(), source)
     found: list[object] = []
@@ -181,7 +181,7 @@ def test_credentials_that_are_being_fetched_are_not_waited_for_on_the_same_threa
 
 
 def test_other_threads_wait_for_credentials_that_are_being_fetched() -> None:
-    """They interrupt nothing."""
+    """A call on another thread waits for the fetch."""
     source, others = Source(), list[str]()
     keeper = CredentialsKeeper(get_session(), source)
     other = threading.Thread(target=lambda: others.append(keeper.frozen().access_key))
@@ -192,7 +192,7 @@ def test_other_threads_wait_for_credentials_that_are_being_fetched() -> None:
 
 
 def test_a_refresh_of_botocores_is_not_waited_for_on_the_same_thread() -> None:
-    """Its lock is held by the refresh that is interrupted."""
+    """A call that interrupts botocore's own refresh, which holds a lock, gets the earlier keys."""
     found: list[object] = []
 
     def metadata(key: str, seconds: float) -> dict[str, str]:
@@ -222,7 +222,7 @@ def test_a_refresh_of_botocores_is_not_waited_for_on_the_same_thread() -> None:
 @pytest.mark.process
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
 def test_a_signal_handler_may_send_while_its_thread_sends() -> None:
-    """With retries, and at a pace, which the handler's requests keep to as well."""
+    """A signal handler may send while its thread sends, with retries and at a pace."""
     service = FakeEventBridge()
     service.play(FailEntries("ThrottlingException", indexes=[0], times=200))
     client = PartnerEventsClient(
@@ -255,7 +255,7 @@ def test_a_signal_handler_may_send_while_its_thread_sends() -> None:
 
 
 def test_a_first_use_in_the_middle_of_another_is_refused_at_once() -> None:
-    """Modules are half imported there, and settings half read."""
+    """A first use that interrupts another is refused, because settings are only half read."""
     service = FakeEventBridge()
     errors: list[str] = []
 
@@ -275,7 +275,7 @@ def test_a_first_use_in_the_middle_of_another_is_refused_at_once() -> None:
 @pytest.mark.process
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
 def test_a_handler_that_takes_longer_than_a_wait_ends_it() -> None:
-    """A timed wait that a signal interrupts is over when its time is."""
+    """A timed wait ends even if a signal handler runs longer than it."""
     entered = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -296,7 +296,7 @@ def test_a_handler_that_takes_longer_than_a_wait_ends_it() -> None:
 
 
 def test_letters_are_collected_in_their_order() -> None:
-    """With and without waiting, and none twice."""
+    """Letters are collected once, in order, with and without waiting."""
     mailbox: Mailbox[int] = Mailbox()
     assert mailbox.collect(0) == []
     mailbox.put(1)

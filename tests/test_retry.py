@@ -1,4 +1,4 @@
-"""Which failures pass, how long to wait, when to stop: by AWS's rules, or by tenacity's objects."""
+"""Verdicts, waits and stops, by AWS's rules or by tenacity's objects."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ ON_ENTRIES = {
 
 @pytest.mark.parametrize(("code", "verdict"), ON_ENTRIES.items())
 def test_verdict_on_entries(code, verdict):
-    """The table of per-entry codes."""
+    """Each code of an entry has its verdict."""
     assert POLICY.verdict_on_entry(code, "message") is verdict
 
 
 @pytest.mark.parametrize("code", ["InvalidArgument", "SomethingNew", "InternalFailure"])
 def test_source_that_is_gone_by_its_message(code):
-    """AWS's guide gives the words, not the code."""
+    """A gone source is told by its message, because AWS documents no code for it."""
     assert POLICY.verdict_on_entry(code, "Event Bus Not Found.") is GONE
 
 
@@ -135,12 +135,12 @@ ON_REQUESTS = {
 
 @pytest.mark.parametrize(("error", "verdict"), ON_REQUESTS.values(), ids=ON_REQUESTS)
 def test_verdict_on_requests(error, verdict):
-    """The table of whole requests: by code first, by status second."""
+    """A failed request is judged by its code first and its status second."""
     assert POLICY.verdict_on_request(error) is verdict
 
 
 def test_verdicts_of_the_user_go_first():
-    """A code that the user knows better is judged as they say, in entries and requests."""
+    """The user's verdicts come before ours, for entries and for requests."""
     policy = policy_of(verdicts={"InternalFailure": PERMANENT, "ThrottlingException": GONE})
     assert policy.verdict_on_entry("InternalFailure", "") is PERMANENT
     assert policy.verdict_on_entry("InternalFailure", "event bus not found") is PERMANENT
@@ -155,7 +155,7 @@ def test_verdicts_of_the_user_go_first():
 
 @given(st.integers(1, 2), st.sampled_from([TRANSIENT, THROTTLED]), st.integers())
 def test_standard_delays(tries, verdict, seed):
-    """Full jitter below `base * 2**(n-1)`."""
+    """Delays have full jitter below `base * 2**(n-1)`."""
     random.seed(seed)
     base = 1.0 if verdict is THROTTLED else 0.05
     assert 0 <= POLICY.delay_after(tries, verdict, LOST) <= base * 2 ** (tries - 1)
@@ -163,7 +163,7 @@ def test_standard_delays(tries, verdict, seed):
 
 @pytest.mark.parametrize(("verdict", "base"), [(TRANSIENT, 0.05), (THROTTLED, 1.0)])
 def test_jitter_is_full_and_bounded(verdict, base):
-    """Delays fill the whole range, and never pass 20 s."""
+    """Delays fill the whole range, and never exceed 20 s."""
     random.seed(1)
     policy = policy_of(stop=tenacity.stop_never)
     delays = [policy.delay_after(2, verdict, LOST) for _ in range(2000)]
@@ -174,7 +174,7 @@ def test_jitter_is_full_and_bounded(verdict, base):
 
 
 def test_three_attempts_by_default():
-    """After two failures once more; after three no more."""
+    """By default, there is a third attempt and no fourth."""
     for verdict in (TRANSIENT, THROTTLED, UNKNOWN):
         assert POLICY.delay_after(2, verdict, LOST) is not None
         assert POLICY.delay_after(3, verdict, LOST) is None
@@ -202,7 +202,7 @@ WAITS = {
 
 @pytest.mark.parametrize(("wait", "expected"), WAITS.values(), ids=WAITS)
 def test_waits_of_tenacity(wait, expected):
-    """Any `wait` object is a value: the same question has the same answer."""
+    """Any `wait` object works, and gives the same delay each time."""
     policy = policy_of(wait=wait, stop=tenacity.stop_never)
     assert delays(policy, 3) == expected
     assert delays(policy, 3) == expected
@@ -212,14 +212,14 @@ def test_waits_of_tenacity(wait, expected):
 
 @given(st.integers())
 def test_random_waits_of_tenacity(seed):
-    """Random ones stay within their bounds, alone and in sums."""
+    """A random `wait` in a sum stays within its bounds."""
     random.seed(seed)
     wait = tenacity.wait_fixed(3) + tenacity.wait_random(0, 2)
     assert 3 <= policy_of(wait=wait).delay_after(1, TRANSIENT, LOST) <= 5
 
 
 def test_each_wait_is_for_its_failures():
-    """`wait` is not for throttling, and `throttle_wait` for nothing else."""
+    """`throttle_wait` applies to throttling only, and `wait` to everything else."""
     policy = policy_of(wait=tenacity.wait_fixed(7), throttle_wait=tenacity.wait_fixed(9))
     assert policy.delay_after(1, TRANSIENT, LOST) == 7
     assert policy.delay_after(1, UNKNOWN, LOST) == 7
@@ -255,7 +255,7 @@ STOPS = {
 
 @pytest.mark.parametrize(("stop", "times", "boundary"), STOPS.values(), ids=STOPS)
 def test_stops_of_tenacity(stop, times, boundary):
-    """Any `stop` object decides alone, by attempts, elapsed seconds and the wait to come."""
+    """Any `stop` object works, by attempts, elapsed seconds and the next wait."""
     policy = policy_of(stop=stop, wait=tenacity.wait_fixed(2))
     goes_on, gives_up = boundary
     if goes_on:
@@ -267,15 +267,15 @@ def test_stops_of_tenacity(stop, times, boundary):
 @pytest.mark.parametrize(
     ("asked", "delay"), [(None, 2.0), (0.0, 2.0), (1.5, 2.0), (2.5, 2.5), (7.0, 7.0), (60.0, 7.0)]
 )
-def test_wish_of_the_service(asked, delay):
-    """The service may lengthen a wait by up to 5 s, and not shorten it."""
+def test_retry_after(asked, delay):
+    """The service's `retry_after` lengthens a wait by up to 5 s, and never shortens it."""
     policy = policy_of(wait=tenacity.wait_fixed(2))
     error = ServiceError("C", "m", status=503, retry_after=asked)
     assert policy.delay_after(1, TRANSIENT, error) == delay
 
 
-def test_wish_of_the_service_counts_for_stop():
-    """`stop_before_delay` sees the wait as it will be."""
+def test_retry_after_counts_for_stop():
+    """`stop_before_delay` counts the wait that the service asks for."""
     policy = policy_of(wait=tenacity.wait_none(), stop=tenacity.stop_before_delay(3))
     error = ServiceError("C", "m", status=503, retry_after=4.0)
     assert policy.delay_after(1, TRANSIENT, error) is None
@@ -284,7 +284,7 @@ def test_wish_of_the_service_counts_for_stop():
 
 @pytest.mark.parametrize("attempts", [1, 2, 5])
 def test_unknown_codes_are_bounded(attempts):
-    """Whatever `stop` says, nobody tries for ever what nobody knows."""
+    """An unknown code is tried `unknown_attempts` times, whatever `stop` says."""
     policy = policy_of(unknown_attempts=attempts, stop=tenacity.stop_never)
     assert policy.delay_after(attempts, UNKNOWN, LOST) is None
     if attempts > 1:
@@ -316,14 +316,14 @@ def test_max_attempts_of_the_configuration():
     ],
 )
 def test_policies_that_cannot_work(settings, message):
-    """They are refused when they are made, and not at the first failure of a delivery."""
+    """A policy that cannot work is refused when it is made, not at the first failure."""
     with pytest.raises((TypeError, ValueError)) as caught:
         RetryPolicy(**settings)
     assert str(caught.value) == message
 
 
 def test_costs():
-    """14 tokens for a transient failure, 5 for a throttled one, a part for a part."""
+    """A transient failure costs 14 tokens, a throttled one 5, and a part of a request a part."""
     quota = RetryQuota()
     assert quota.tokens == 500
     assert quota.take(TRANSIENT, 1) == 14
@@ -334,7 +334,7 @@ def test_costs():
 
 
 def test_quota_runs_out_and_comes_back():
-    """35 transient failures in a row; then none until successes have paid for it."""
+    """The quota allows 35 transient retries, and more once successes have refilled it."""
     quota = RetryQuota()
     taken = [quota.take(TRANSIENT, 1) for _ in range(36)]
     assert taken == [14] * 35 + [None]
@@ -348,7 +348,7 @@ def test_quota_runs_out_and_comes_back():
 
 
 def test_no_quota():
-    """Without tokens to hold there is no bound, and with none in it no retry."""
+    """None as tokens is no limit, and 0 tokens allow no retry."""
     endless = RetryQuota(None)
     assert all(endless.take(TRANSIENT, 1) == 0 for _ in range(1000))
     endless.give_back(5)
@@ -357,7 +357,7 @@ def test_no_quota():
 
 
 def test_quota_in_threads():
-    """No token is taken twice, and none is lost."""
+    """Threads take no token twice, and lose none."""
     quota = RetryQuota(5 * 1000)
     taken = []
 
@@ -390,7 +390,7 @@ def test_quota_in_threads():
     st.lists(st.tuples(st.sampled_from([TRANSIENT, THROTTLED]), st.integers(1, 20)), max_size=60)
 )
 def test_what_was_taken_can_be_given_back(takes):
-    """Taking and giving back the same leaves the quota full, never fuller."""
+    """Giving back what was taken leaves the quota exactly full."""
     quota = RetryQuota()
     taken = [quota.take(verdict, part / 20) or 0 for verdict, part in takes]
     assert 0 <= quota.tokens <= 500

@@ -108,7 +108,7 @@ def _open_outputs() -> Generator[None]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Escapes its error messages, for they quote arguments."""
+    """Escapes its error messages, because they quote arguments."""
 
     def error(self, message: str) -> NoReturn:
         super().error(escaped(message, MOST_OF_A_LINE))

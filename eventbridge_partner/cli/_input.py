@@ -233,7 +233,7 @@ class EntryReader:
 
 class EntryReaders:
     """
-    Reads the entries of several inputs, one after the other.
+    Reads the entries of several inputs, one after another.
 
     Args:
         inputs: Pairs of an argument `FILE` and its stream; at least one.
@@ -349,7 +349,7 @@ class _Growing:
             self._parts.append(part)
 
     def end(self) -> _Piece | None:
-        """Return the text so far, and start anew; None if there is none."""
+        """Return the text so far, and start over; None if there is none."""
         if self._start is None:
             return None
         text = b"".join(self._parts).rstrip(_WHITE) if self._size <= MAX_TEXT_BYTES else None

@@ -100,7 +100,7 @@ class _Examination:
 
     Attributes:
         found: The first finding of each check.
-        until: The end of the time for it.
+        until: When the examination must end, on the monotonic clock.
     """
 
     def __init__(
@@ -119,11 +119,11 @@ class _Examination:
         self._clock = clock
 
     def tell(self, finding: Finding) -> None:
-        """Take a finding."""
+        """Add a finding, unless its check has one."""
         self.found.setdefault(finding.check, finding)
 
     def look(self, *, offline: bool) -> None:
-        """Look at the settings, and if they suffice, ask for credentials and the service."""
+        """Check the settings, and if they are enough, look up credentials and ask the service."""
         self.tell(versions())
         setup = self._setup
         try:
@@ -147,7 +147,7 @@ class _Examination:
         except TimeoutError:
             self._missed("the settings were not read")
         except ConfigurationError as error:
-            # A wrong setting has its finding already.
+            # A wrong setting already has a finding.
             if not any(finding.status == "fail" for finding in self.found.values()):
                 self.tell(Finding("transport", "fail", str(error)))
         except Exception as error:  # noqa: BLE001  # a transport may raise anything
@@ -169,7 +169,7 @@ class _Examination:
         self.tell(Finding("credentials", "warn", message, fix))
 
     def _account(self) -> CredentialsAccount | None:
-        # Half of the time: the rest is for the service.
+        # Half of the time; the rest is for the service.
         seconds = self._left() - self._timeout / 2
         try:
             account = Task(self._setup.shared.credentials.account, _THREAD).result(seconds)

@@ -25,7 +25,7 @@ _OTHER_REGION: Final = "Credential should be scoped to a valid region"
 """Begins the service's message if the Region of the signature is not its own."""
 
 _SECRETS: Final = {"AWS_ACCESS_KEY_ID": "AWS_SECRET_ACCESS_KEY"}
-"""The variable of the secret, by that of the key."""
+"""For the variable of an access key, the variable of its secret."""
 
 _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException"})
 _NO_PARTNER: Final = frozenset(
@@ -39,11 +39,11 @@ RENEW: Final = {
     "the role of the machine": "see that the machine still has its role",
     "the role of the container": "see that the task or pod still has its role",
 }
-"""What renews credentials, by what they are from."""
+"""How to renew credentials, by their origin."""
 
 
 def renewal(origin: str) -> str:
-    """Return what renews credentials that have expired."""
+    """Return how to renew expired credentials."""
     return RENEW.get(origin, f"put fresh credentials where these are from: {origin}")
 
 
@@ -52,9 +52,9 @@ def refused(error: PartnerEventsError, host: str, origin: str) -> Finding:
     Return the finding about a request that failed.
 
     Args:
-        error: Why.
-        host: Where it went.
-        origin: What the credentials are from.
+        error: Why it failed.
+        host: The host that it was sent to.
+        origin: The origin of the credentials.
     """
     kind, message, fix = _told(error, host, origin)
     code = error.code if isinstance(error, ServiceError) else None
@@ -73,12 +73,12 @@ def _told(error: PartnerEventsError, host: str, origin: str) -> tuple[str, str, 
                 f"{host} are allowed"
             )
             return "unreachable", str(error), fix
-        case CredentialsError():  # those that had expired could not be renewed
+        case CredentialsError():  # expired ones could not be renewed
             return "expired", str(error), renewal(origin)
         case ExpiredCredentialsError():
             return "expired", f"the credentials have expired ({error.code})", renewal(origin)
         case ClockSkewError():
-            # Its text repeats the times of a signature.
+            # Not the error's text: it repeats the times of the signature.
             fix = "set this machine's clock: timedatectl set-ntp true"
             return "clock", f"the signature's time is refused ({error.code})", fix
         case ServiceError():
@@ -101,7 +101,7 @@ def _refusal(error: ServiceError, host: str, origin: str) -> tuple[str, str, str
         fix = f"give the Region that {host} serves: --region or AWS_REGION"
         return "wrong region", f"the signature is for another Region ({code})", fix
     if code in _WRONG_SIGNATURE:
-        # Not the service's message: it repeats the request that was signed, token and all.
+        # Not the service's message: it repeats the signed request, including the session token.
         secret = _SECRETS.get(origin, origin)
         fix = f"check the secret access key in {secret}, and that nothing on the way alters headers"
         return "wrong secret", f"the signature does not match ({code})", fix

@@ -1,4 +1,4 @@
-"""Whether an outbox has the tables of this release, and what waits in it."""
+"""Findings about an outbox: its tables, its backlog and its dead letters."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _OLD_SNAPSHOT_SECONDS: Final = 60.0
 
 
 class ExaminedOutbox(Protocol):
-    """An outbox as far as it is looked at: `SqliteOutbox` and `PostgresOutbox`."""
+    """An outbox with the methods that are needed here: `SqliteOutbox` or `PostgresOutbox`."""
 
     def stats(self) -> OutboxStats:
-        """Return the figures of this moment."""
+        """Return the current figures."""
         ...
 
     def describe(self) -> str:
-        """Return its name for people."""
+        """Return a description for messages."""
         ...
 
 
 def unusable(error: PartnerEventsError) -> Finding:
-    """Return what is to be said of an outbox that could not be looked at."""
+    """Return the finding about an outbox that cannot be used."""
     if isinstance(error, OutboxSchemaError):
         message, _, fix = str(error).rpartition(": ")
         return Finding("outbox", "fail", message, fix)
@@ -37,13 +37,13 @@ def unusable(error: PartnerEventsError) -> Finding:
 
 
 def hangs(outbox: ExaminedOutbox, seconds: float) -> Finding:
-    """Return what is to be said of an outbox that does not answer."""
+    """Return the finding about an outbox that does not answer in time."""
     message = f"{outbox.describe()} gave no answer within {seconds:.1f} s"
     return Finding("outbox", "fail", message, "see whether its database can be reached from here")
 
 
 def figures(outbox: ExaminedOutbox, stats: OutboxStats) -> Iterator[Finding]:
-    """Yield what is to be said of an outbox that has the tables of this release."""
+    """Yield the findings about an outbox that has the tables of this release."""
     yield Finding(
         "outbox",
         "pass",

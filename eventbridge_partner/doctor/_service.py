@@ -1,4 +1,4 @@
-"""Asking for credentials and the service: each step is told once it is known."""
+"""Asks the service, and makes findings about it, credentials, the clock and sources."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ T = TypeVar("T")
 
 ANY_PREFIX: Final = "aws.partner/example.com/"
 """
-What is asked for where nobody says the partner's own prefix.
+The prefix to list if the partner's own is not given: the service requires one (model).
 
-The service wants one (model). Nothing begins so, but the answer is signed, allowed or refused all
-the same.
+No source has it, but the answer shows whether the service accepts and allows our requests.
 """
 
 _SOON: Final = datetime.timedelta(minutes=15)
@@ -50,7 +49,7 @@ _SHOWN_SOURCES: Final = 5
 
 
 def credentials(account: CredentialsAccount, now: datetime.datetime) -> Finding:
-    """Return what is to be said of credentials that were found."""
+    """Return the finding about credentials that were found."""
     kind = "temporary" if account.is_temporary else "lasting"
     message = f"{kind} credentials, from {account.origin}"
     facts: dict[str, Fact] = {
@@ -70,7 +69,7 @@ def credentials(account: CredentialsAccount, now: datetime.datetime) -> Finding:
 
 
 def no_credentials(error: CredentialsError) -> Finding:
-    """Return what is to be said where there are none."""
+    """Return the finding about missing credentials."""
     fix = (
         "export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile that has some, or give "
         "the machine a role"
@@ -86,11 +85,12 @@ class Asking:
     Asks the service.
 
     Attributes:
-        line: What is asked with.
-        origin: What its credentials are from.
-        prefix: How the names of the sources begin that are looked at; None for none of them.
+        line: Sends the requests.
+        origin: The origin of its credentials.
+        prefix: The prefix of the sources to check; None to check none.
         until: When to end, on the monotonic clock.
-        tell: Takes what was found.
+        tell: Called with each finding.
+        clock: Returns this machine's time, in epoch seconds.
     """
 
     line: Line
@@ -101,7 +101,7 @@ class Asking:
     clock: Callable[[], float] = time.time
 
     def run(self) -> None:
-        """Ask for sources, which says more than any other request that changes nothing."""
+        """List sources: of the requests that change nothing, this one shows the most."""
         host = self.line.configuration.host
         try:
             page = self._ask(source_calls.list_page(self.prefix or ANY_PREFIX, None))
@@ -125,14 +125,14 @@ class Asking:
         try:
             return self._exchange(call)
         except (ClockSkewError, ExpiredCredentialsError) as error:
-            # The line has done what one more try may need, as it does for events.
+            # The line has refreshed the credentials or corrected the clock, as it does for events.
             if isinstance(error, ClockSkewError):
                 self._tell_clock(error.server_time)
             return self._exchange(call)
 
     def _exchange(self, call: Call[T]) -> T:
         response, value = self.line.exchange(call, seconds=max(0.001, self.until - monotonic()))
-        self._tell_clock(_date(response))  # of several, the first one counts
+        self._tell_clock(_date(response))  # the first finding counts
         return value
 
     def _tell_clock(self, server_time: float | None) -> None:
@@ -182,10 +182,10 @@ def _date(response: HttpResponse) -> float | None:
 
 def clock(ahead: float) -> Finding:
     """
-    Return what is to be said of this machine's clock.
+    Return the finding about this machine's clock.
 
     Args:
-        ahead: By how many seconds it is ahead of the service's, which shows whole seconds.
+        ahead: How many seconds it is ahead of the service's, which has whole seconds.
     """
     facts: dict[str, Fact] = {"ahead": round(ahead, 1)}
     off = abs(ahead)

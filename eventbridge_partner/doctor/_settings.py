@@ -1,4 +1,4 @@
-"""What the settings say, which of them won, and whether they can work."""
+"""Findings about settings: their values, their origins, and whether they can work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOOPBACK: Final = ("localhost", "::1")
 
 
 def settings(examined: Examined) -> Iterator[Finding]:
-    """Yield what is to be said of each setting."""
+    """Yield the finding about each setting."""
     yield _region(examined)
     if examined.endpoint is not None:
         yield _endpoint(examined.endpoint)
@@ -78,7 +78,7 @@ def _proxy(examined: Examined) -> Finding:
         checked = Proxies({"all": proxy.value}, _PROXY_SCHEMES).proxy_for("https://events/")
     except ConfigurationError as error:
         return Finding("proxy", "fail", f"{proxy.origin}: {error}", fix)
-    # Without what it takes to log in.
+    # Without user name and password.
     return _said("proxy", proxy, "" if checked is None else checked.url)
 
 

@@ -1,4 +1,4 @@
-"""Which versions are installed, and whether they are those that this release needs."""
+"""Finds out which versions are installed, and whether this release works with them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BOUND: Final = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?\s*>=\s*([0-9][0-9.]
 
 
 def versions() -> Finding:
-    """Look at the versions of the package, Python, and the libraries that it stands on."""
+    """Return the finding about the versions of the package, Python and the libraries."""
     found = {_DISTRIBUTION: __version__, "Python": platform.python_version()}
     missing = []
     for name in (*_ALWAYS, *_EXTRAS):
@@ -55,10 +55,10 @@ def _installed(name: str) -> str | None:
 
 
 def _bounds() -> Iterator[tuple[str, str]]:
-    """Yield the oldest versions that this release works with, as its metadata has them."""
+    """Yield the oldest versions that this release works with, from its metadata."""
     try:
         requirements = metadata.requires(_DISTRIBUTION) or []
-    except metadata.PackageNotFoundError:  # it is used from a folder
+    except metadata.PackageNotFoundError:  # it is not installed
         return
     for requirement in requirements:
         if (bound := _BOUND.match(requirement)) and "extra == 'test'" not in requirement:

@@ -164,7 +164,7 @@ class Buffer(Generic[W]):
     Holds events without an outcome: they wait, or were taken to be sent.
 
     Python may run other code in the middle of a call: a signal handler or a finalizer, which may
-    call anything. A lock does not keep that code out, for it runs on the same thread. So no step
+    call anything. A lock does not keep that code out: it runs on the same thread. So no step
     may be visible half done:
 
     - `offer` and `drop_oldest` prepare everything first, and start over if the buffer has changed
@@ -639,7 +639,7 @@ class Buffer(Generic[W]):
         Repair an interrupted step, and count everything again; do nothing if there was none.
 
         An event is where it was last put: a taken one does not wait, and one with an outcome is
-        gone. Repairing is idempotent, for it may be interrupted too.
+        gone. Repairing is idempotent, because it may be interrupted too.
         """
         if self.is_changing or not self._is_torn:
             return

@@ -18,7 +18,7 @@ from eventbridge_partner.publisher._receipts import (
 
 
 class Callbacks:
-    """Calls callbacks one after the other, on a thread that starts when needed."""
+    """Calls callbacks one after another, on a thread that starts when needed."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -54,7 +54,7 @@ class Callbacks:
             thread = threading.Thread(
                 target=self._call_all, name="eventbridge-partner-callbacks", daemon=True
             )
-            self._thread = thread  # first, for a signal handler may come here while it starts
+            self._thread = thread  # first: a signal handler may get here while it starts
             try:
                 thread.start()
             except RuntimeError:

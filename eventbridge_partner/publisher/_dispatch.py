@@ -205,7 +205,7 @@ class Dispatch:
         """Wake the sender if enough events are ready. The book must be locked."""
         buffer = self.book.buffer
         if buffer.ready_events >= alarm_at or buffer.has_batch():
-            self.wake()  # first, for Ctrl-C may come in between
+            self.wake()  # first, because Ctrl-C may come in between
             self._alarm_at = None
 
     def admit_dropping_oldest(self, receipt: Receipt) -> None:

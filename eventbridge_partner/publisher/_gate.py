@@ -141,7 +141,7 @@ class Gate:
             self._passes[source] = monotonic() + _PASS_SECONDS
 
     def give_up(self, lanes: Lanes) -> None:
-        """Let all waiting events be sent, for look-ups are no longer possible."""
+        """Let all waiting events be sent, because look-ups are no longer possible."""
         while self._todo:
             what = self._todo.popleft()
             if isinstance(what, str):

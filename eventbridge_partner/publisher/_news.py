@@ -100,7 +100,7 @@ class Tally:
 
     Attributes:
         undelivered: The counts.
-        senders: Who still counts, and will sum up.
+        senders: Those that still count, and will sum up.
     """
 
     def __init__(self) -> None:

@@ -208,7 +208,7 @@ def _all_fit_one(node: object, wants: Sequence[_Want]) -> bool:
 
 
 def _fit_some_way(members: Mapping[str, Any], wants: Sequence[_Want]) -> bool:
-    """Try all paths, for an event may have both {"a": {"b": …}} and {"a.b": …}."""
+    """Try all paths, because an event may have both {"a": {"b": …}} and {"a.b": …}."""
     ways = [[way for way in field.ways[at] if way[0] in members] for field, at in wants]
     for chosen in itertools.product(*ways):
         below: dict[str, list[_Want]] = {}

@@ -263,7 +263,7 @@ class LocalSources:
 
     def dropped_for(self, name: str) -> tuple[str, ...] | None:
         """
-        Return the accounts for which an event of this source is dropped, for it is PENDING there.
+        Return the accounts for which an event of this source is dropped: it is PENDING there.
 
         None if the event is rejected: the source is nowhere PENDING or ACTIVE.
         """

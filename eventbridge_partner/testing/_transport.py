@@ -18,7 +18,7 @@ class LocalTransport:
     Passes requests to a local service in process. Made by `FakeEventBridge.transport`.
 
     If the service would close the connection or answer too late, it raises `TransportError`, with
-    `may_have_been_sent` set, for over a network one could not tell.
+    `may_have_been_sent` set, because over a network, it would not be known.
     """
 
     def __init__(self, service: LocalService, sleep: Callable[[float], None]) -> None:

@@ -63,7 +63,7 @@ _KEEPS_WATCHING: Final = hasattr(selectors, "PollSelector")
 """
 Whether an idle socket may stay registered, because the next request over it comes soon.
 
-`poll` gets all sockets anew each time (epoll does not), so a closed one does no harm, whatever file
+`poll` is given all sockets each time (epoll is not), so a closed one does no harm, whatever file
 has its number now. `select` does not accept closed ones.
 """
 

@@ -15,7 +15,7 @@ from eventbridge_partner.outbox import PostgresOutbox, Relay
 
 app = Celery("shop", broker=os.environ["BROKER_URL"])
 app.conf.beat_schedule = {
-    # A task that has waited for a worker longer than this is dropped: the next one does its work.
+    # A task that waits longer than this for a worker is dropped; the next one does its work.
     "relay": {"task": "relay_events", "schedule": 60.0, "options": {"expires": 55}}
 }
 relay = Relay(PostgresOutbox(os.environ["DATABASE_URL"]), PartnerEventsClient())

@@ -1,5 +1,5 @@
 """
-Draws the floors of the package, from the list that import-linter holds.
+Draws the floors of the package, from the list that import-linter enforces.
 
     python -m tests.docs.house
 """

@@ -1,4 +1,4 @@
-"""The page on architecture shows the house as it stands."""
+"""The page on architecture shows the package as it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs/explanation/architecture.md").read_text()
 
 
 def test_the_picture_has_every_floor():
-    """It is what `python -m tests.docs.house` draws today."""
+    """The picture is the one that `python -m tests.docs.house` draws."""
     assert house.PICTURE.read_text() == house.drawn()
 
 

@@ -1,4 +1,4 @@
-"""CONTRIBUTING shows the house as it stands."""
+"""CONTRIBUTING shows the package as it is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def rooms_of(lines: list[str]) -> list[set[str]]:
 
 
 def test_the_map_has_every_room_and_floor() -> None:
-    """Its rooms are those of the list of floors, and none stands above what it imports from."""
+    """The table has every room of the list of floors once, floor by floor."""
     page = (ROOT / "CONTRIBUTING.md").read_text()
     table = page.partition("| room | |\n|---|---|\n")[2].partition("\n\n")[0]
     shown = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in table.splitlines()]
@@ -29,7 +29,7 @@ def test_the_map_has_every_room_and_floor() -> None:
 
 
 def test_what_is_committed_is_checked_by_the_ruff_of_the_gate() -> None:
-    """The hooks of pre-commit install the version that the extra `lint` pins."""
+    """The hooks of pre-commit install the version of ruff that the extra `lint` pins."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (pin,) = (need for need in project["optional-dependencies"]["lint"] if need.startswith("ruff"))
     hooks = (ROOT / ".pre-commit-config.yaml").read_text()

@@ -1,4 +1,4 @@
-"""Every row of the table in the docs, run against the local service."""
+"""Runs every row of the failure table in the docs against the local service."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def client_of(service: FakeEventBridge, **settings: Any) -> PartnerEventsClient:
 
 
 def the_outcome(*faults: Fault, **settings: Any) -> Outcome:
-    """Return what becomes of one event while these faults are in force."""
+    """Return the outcome of one event while these faults play."""
     service = FakeEventBridge(session_token="a-token")
     service.play(*faults)
     (outcome,) = client_of(service, **settings).put_events(events())
@@ -297,7 +297,7 @@ def client_at(port: int, scheme: str = "http", **settings: Any) -> PartnerEvents
 
 
 def sent_over(handle: Handler, count: int = 1, **settings: Any) -> list[Outcome]:
-    """Return what becomes of events that are sent one after the other to a server."""
+    """Return the outcomes of events that are sent to a server one after another."""
     outcomes: list[Outcome] = []
     with served(handle) as port, client_at(port, **settings) as client:
         for _ in range(count):
@@ -479,7 +479,7 @@ def _() -> Any:
 
 
 class BrokenTransport:
-    """Has a bug."""
+    """A transport with a bug."""
 
     def send(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
         raise ZeroDivisionError
@@ -557,7 +557,7 @@ def _() -> Any:
 
 
 class CredentialsThatEnd:
-    """Can be read so many times."""
+    """Credentials that can be read a given number of times."""
 
     def __init__(self, service: FakeEventBridge, times: int) -> None:
         self._credentials = service.credentials
@@ -624,7 +624,7 @@ async def _when_cancelled() -> tuple[Outcome, ...]:
 
 
 class InterruptedTransport:
-    """Ctrl-C comes while the first request is in flight."""
+    """A transport whose first request is interrupted by Ctrl-C."""
 
     def __init__(self, service: FakeEventBridge) -> None:
         self._transport = service.transport()
@@ -746,7 +746,7 @@ def stories() -> Iterator[Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("beginning", list(stories()))
 def test_story_ends_as_the_table_says(beginning: str) -> None:
-    """What comes out of it, and after how many attempts, is what the row says."""
+    """A story ends with the outcome and the attempts that its row says."""
     (cells,) = (cells for what, cells in rows().items() if what.startswith(beginning))
     seen, attempts = STORIES[beginning]()
     assert cells[1].startswith(seen)
@@ -754,14 +754,14 @@ def test_story_ends_as_the_table_says(beginning: str) -> None:
 
 
 def test_every_row_is_run() -> None:
-    """A row that nobody runs may be wrong."""
+    """Every row of the table has a test, and every test a row."""
     known = (*FAULTS, *STORIES)
     assert [what for what in rows() if not what.startswith(known)] == []
     assert [name for name in known if not any(what.startswith(name) for what in rows())] == []
 
 
 def test_fresh_start_helps() -> None:
-    """A rotated token and a wrong clock are mended by the one more try."""
+    """One more attempt succeeds after a rotated token or a wrong clock."""
 
     class Rotating:
         def __init__(self, service: FakeEventBridge) -> None:

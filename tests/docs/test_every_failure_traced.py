@@ -1,4 +1,4 @@
-"""Every row of the table of failures again, with OpenTelemetry on: parents, links and status."""
+"""Runs every row of the failure table and checks its spans: parents, links and status."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CANARY = "s3cr3t-canary"
 
 
 class Trace:
-    """The spans and metrics of all clients of a row, whose caller has a span."""
+    """Collects the spans and metrics of all clients of a row."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.exporter = InMemorySpanExporter()
@@ -45,7 +45,7 @@ class Trace:
         return [one for one in self.exporter.get_finished_spans() if one.name == name]
 
     def check(self, *, has_failed: bool) -> None:
-        """Hold all spans against what holds for every row."""
+        """Check what must hold for the spans of every row."""
         (caller,) = self.of("caller")
         calls = {one.context.span_id: one for one in self.of(CALL)}
         for call in calls.values():
@@ -56,7 +56,7 @@ class Trace:
         for request in self.of(REQUEST):
             attributes = dict(request.attributes or {})
             if request.parent is None or request.parent.span_id not in calls:
-                # The raw call is a part of what called it.
+                # A raw call has no span of its own, so its request belongs to its caller.
                 assert request.parent is not None
                 assert request.parent.span_id == caller.context.span_id
             assert request.kind is SpanKind.CLIENT and not request.links
@@ -92,7 +92,7 @@ def faults() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("seen", "code", "make"), list(faults()))
 def test_a_fault_is_traced(trace: Trace, seen: str, code: str, make: Make) -> None:
-    """Each attempt has its span, and the last one names the code of the outcome."""
+    """Each attempt has a span, and the last one names the code of a rejection."""
     with trace.tracer.start_as_current_span("caller"):
         outcome = the_outcome(make(times=None))
     requests = trace.of(REQUEST)
@@ -110,7 +110,7 @@ STORIES_HERE = [name for name in STORIES if "forks" not in name]
 @pytest.mark.slow
 @pytest.mark.parametrize("beginning", STORIES_HERE)
 def test_a_story_is_traced(trace: Trace, beginning: str) -> None:
-    """Whatever ends a call, its span ends too, and says how."""
+    """However a call ends, its span ends too, with the right status."""
     (seen,) = (cells[1] for what, cells in rows().items() if what.startswith(beginning))
     with trace.tracer.start_as_current_span("caller"):
         STORIES[beginning]()

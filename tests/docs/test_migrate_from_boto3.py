@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.process
 def test_tests_for_the_migrated_loop_pass(tmp_path: Path) -> None:
-    """With the function that the page puts in place of the loop."""
+    """The page's tests pass with the function that replaces the loop."""
     page = (ROOT / "docs/how-to/migrate-from-boto3.md").read_text()
     (function,) = re.findall(r"def send\(.*?return failed\n", page, re.DOTALL)
     tests = page.partition("<!-- tests -->\n```python\n")[2].partition("```")[0]

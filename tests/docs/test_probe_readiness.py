@@ -1,4 +1,4 @@
-"""The manifests of the page on readiness fit the recipes above them and the code."""
+"""The manifests on the page about readiness match its recipes and the code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANIFESTS: list[dict[str, Any]] = [
 
 
 def test_probes_ask_what_the_recipes_serve():
-    """Their path is a route of each recipe, and none is a liveness probe."""
+    """The probes ask for the recipes' route, and none is a liveness probe."""
     assert [list(manifest) for manifest in MANIFESTS] == [["readinessProbe"], ["startupProbe"]]
     routes = set(re.findall(r'@\w+\.get\("([^"]+)"\)', PAGE))
     asked = {probe["httpGet"]["path"] for manifest in MANIFESTS for probe in manifest.values()}
@@ -26,7 +26,7 @@ def test_probes_ask_what_the_recipes_serve():
 
 
 def test_probes_wait_for_the_answer():
-    """Longer than `readiness` may take, so that its reasons arrive."""
+    """A probe waits longer than `readiness` may take, so that the reasons arrive."""
     for kind in (EventPublisher, AsyncEventPublisher):
         longest = inspect.signature(kind.readiness).parameters["timeout"].default
         for manifest in MANIFESTS:

@@ -1,4 +1,4 @@
-"""The policies and the figures of the production checklist are those of the service and the code."""
+"""The production checklist has the policies and figures of the service and the code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def statements() -> list[tuple[set[str], str]]:
 
 
 def test_policies_allow_what_this_package_sends():
-    """Together they name each operation that it calls, and nothing else."""
+    """The policies together allow exactly the operations that this package calls."""
     allowed = set().union(*(actions for actions, _ in statements()))
     calls = [
         put_partner_events([]),
@@ -52,7 +52,7 @@ def test_policies_allow_what_this_package_sends():
 
 @pytest.mark.parametrize(("actions", "resource"), statements())
 def test_resources_are_what_the_actions_take(actions, resource):
-    """An action without a resource type has `*`, and each other one the ARN of event sources."""
+    """An action without a resource type has `*`; any other has the ARN of event sources."""
     if actions & WITHOUT_RESOURCE:
         assert actions <= WITHOUT_RESOURCE
         assert resource == "*"
@@ -62,7 +62,7 @@ def test_resources_are_what_the_actions_take(actions, resource):
 
 @pytest.mark.parametrize("publisher", [EventPublisher, AsyncEventPublisher])
 def test_defaults_of_a_publisher_are_those_of_the_page(publisher):
-    """Each setting stands in the table with its default."""
+    """The page's table has each setting with its default."""
     section = PAGE.partition("## Publisher settings")[2].partition("\n## ")[0]
     shown = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", section, re.MULTILINE))
     settings = inspect.signature(publisher).parameters

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_no_link_is_broken_on_the_package_index() -> None:
-    """What leads to a file beside README stays there as text; its pictures are left out."""
+    """On the index, links to files beside README become text, and pictures are left out."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     hook = project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
     (fragment,) = hook["fragments"]

@@ -1,4 +1,4 @@
-"""The reference names what there is."""
+"""The reference describes what exists."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def help_of(*command: str) -> str:
     ],
 )
 def test_options_of_the_command_line_are_described(command: str) -> None:
-    """Each option that `--help` shows stands on the page, and no other does."""
+    """The page has exactly the options that `--help` shows."""
     shown = help_of(command)
-    if command == "sources":  # whose options are those of its actions
+    if command == "sources":  # its options are those of its actions
         actions = re.findall(r"^    ([a-z]+) ", shown, re.MULTILINE)
         shown = "".join(help_of(command, action) for action in actions)
     if command == "outbox":
@@ -66,7 +66,7 @@ def test_options_of_the_command_line_are_described(command: str) -> None:
 
 
 def test_local_service_is_described_whole() -> None:
-    """Each name that `testing` exports stands on its page."""
+    """The page has each name that `testing` exports."""
     page = (REFERENCE / "testing.md").read_text()
     described = set(
         re.findall(
@@ -78,7 +78,7 @@ def test_local_service_is_described_whole() -> None:
 
 
 def test_readme_commands_are_marked_once() -> None:
-    """The gate takes README's commands from behind these marks."""
+    """The gate runs the commands that follow these marks in README."""
     readme = (ROOT / "README.md").read_text()
     for mark in ("run-command", "test-command"):
         assert len(re.findall(rf"<!-- {mark} -->\n```bash\n[^`]+```\n", readme)) == 1
@@ -98,14 +98,14 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 @pytest.mark.slow
 def test_figures_of_pacing_are_those_that_the_script_prints() -> None:
-    """The table stands on the page as `python -m benchmarks.pacing` has it."""
+    """The page has the table that `python -m benchmarks.pacing` prints."""
     page = (ROOT / "docs/how-to/pace-requests.md").read_text()
     shown = page.partition("benchmarks.pacing -->\n\n")[2].partition("\n\n<!-- end of pacing")[0]
     assert shown == pacing.table(pacing.SCENES)
 
 
 def test_figures_of_loads_are_those_that_the_script_prints() -> None:
-    """Of the second table too; the rows that send little are run again."""
+    """The page has the second table too; only its small loads are run again."""
     page = (ROOT / "docs/how-to/pace-requests.md").read_text()
     shown = page.partition("<!-- loads: printed by benchmarks.pacing -->\n\n")[2]
     lines = shown.partition("\n\n<!-- end of loads")[0].splitlines()

@@ -44,7 +44,7 @@ def test_tests_in_the_docs_pass(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_the_failing_test_fails_as_shown(tmp_path: Path) -> None:
-    """Line for line."""
+    """The failing test prints what the page shows, line for line."""
     page = (ROOT / "docs/how-to/test-your-code.md").read_text()
     shown = page.partition("<!-- failing-test -->\n```text\n")[2].partition("```")[0]
     failing = """

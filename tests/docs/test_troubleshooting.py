@@ -1,4 +1,4 @@
-"""What the page on troubleshooting quotes is what the package says."""
+"""The messages that the page on troubleshooting quotes are the package's."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ QUOTES = [
     for line in block.splitlines()
     if line.strip()
 ]
-# What the local service, the system and OpenSSL say, which a line of ours repeats.
+# Text from the local service, the system and OpenSSL that our messages repeat.
 FOREIGN = [
     "The request was refused.",
     "Connection refused",
     "unable to get local issuer certificate",
     ".py:12 in",
 ]
-# Arguments and members that a line is about, and a reader's value.
+# Names of arguments and members in messages, and an example of a value.
 NAMES = {"account", "client", "source", "support", "time", "wait"}
 # Words that follow a number; see `counted`.
 COUNTED = {"entries", "entry", "event", "events", "outcome", "outcomes", "was", "were"}
@@ -48,12 +48,12 @@ def templates() -> tuple[tuple[str, ...], ...]:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a sentence: names, numbers and types are values and none."""
+    """Return the words of a sentence, without names, numbers and types."""
     return [word for word in re.findall(r"[^\s,;:()\[\]]+", text) if re.fullmatch("[a-z'`]+", word)]
 
 
 def left_of(quote: str) -> list[str]:
-    """Return the words of a quote that no text of the source has put there."""
+    """Return the words of a quote that come from no text of the source."""
     for words in FOREIGN:
         quote = quote.replace(words, VALUE)
     left = list(quote)
@@ -68,17 +68,17 @@ def left_of(quote: str) -> list[str]:
 
 @pytest.mark.parametrize("quote", QUOTES)
 def test_quotes_are_messages_of_the_package(quote):
-    """Each word of each line is of a text in the source, but for names and numbers."""
+    """Each word of a quote is from a text of the source, except names and numbers."""
     assert left_of(quote) == []
 
 
 def test_other_words_are_not_taken_for_messages():
-    """A word that was changed shows."""
+    """A changed word is found."""
     assert left_of("region was not set; needed: the argument region") != []
     line = "3 events of direct calls were not accepted: Rejected, InvalidEvent"
     assert left_of(f"{line}; mend them") == ["mend", "them"]
 
 
 def test_the_page_quotes_enough():
-    """The blocks were found."""
+    """The quotes on the page were found."""
     assert len(QUOTES) > 50

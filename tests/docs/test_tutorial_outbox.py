@@ -1,4 +1,4 @@
-"""The tutorial of the outbox: its commands do what it says, in a shell."""
+"""The commands of the outbox tutorial do in a shell what it says."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TUTORIAL = Path(__file__).parents[2] / "docs/tutorial-outbox.md"
 @pytest.mark.slow
 @pytest.mark.process
 def test_its_commands(tmp_path):
-    """After the first one, which installs, they store an event and deliver it."""
+    """The commands after the installation store an event and deliver it."""
     _, store, relay = re.findall(r"```bash\n(.*?)```", TUTORIAL.read_text(), re.DOTALL)
     SqliteOutbox(tmp_path / "shop.db").create()
     service = FakeEventBridge()

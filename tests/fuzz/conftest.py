@@ -1,7 +1,7 @@
 """
-Fuzz targets run short in the suite, with the same examples each time.
+Fuzz targets run briefly in the suite, with the same examples each time.
 
-`--hypothesis-profile=fuzz` runs as many as FUZZ_EXAMPLES says, with other ones each time.
+With `--hypothesis-profile=fuzz`, they run FUZZ_EXAMPLES new examples.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(autouse=True)
 def as_long_as_it_takes(request: pytest.FixtureRequest) -> None:
-    """Let a long run take longer than a test that hangs."""
+    """Give a long run more time than a test may take before it counts as hanging."""
     if request.config.getoption("--hypothesis-profile") is not None:
         faulthandler.cancel_dump_traceback_later()
 

@@ -1,4 +1,4 @@
-"""Whatever a peer answers, it is read by all alike, or by nobody, and never raises what it likes."""
+"""All transports read any answer of a peer alike, and fail only with the documented errors."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def chunks(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def made(draw: st.DrawFn) -> bytes:
-    """An answer of odd parts."""
+    """An answer made of odd parts."""
     answer = b""
     for _ in range(draw(st.sampled_from([1, 1, 1, 2]))):
         answer += draw(statuses) + draw(ends)
@@ -104,7 +104,7 @@ def made(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """An answer that is known, with some bytes in another place."""
+    """A known answer with a few bytes replaced."""
     known = [answer for answer, _ in READ.values()] + list(REFUSED.values())
     answer = draw(st.sampled_from([one for one in known if len(one) < 1000]))
     for _ in range(draw(st.integers(1, 3))):
@@ -121,7 +121,7 @@ answers = made() | mutated() | st.binary(max_size=50)
 
 
 def verdict(*pieces: bytes) -> HttpResponse | None:
-    """Return what our reader makes of an answer and the end of its connection; None for nothing."""
+    """Return how our reader reads an answer and the connection's end; None if it refuses them."""
     reader = AnswerReader()
     try:
         for piece in pieces:
@@ -136,10 +136,10 @@ def verdict(*pieces: bytes) -> HttpResponse | None:
 
 def of_h11(answer: bytes) -> tuple[int, bytes]:
     """
-    Return what h11 makes of an answer.
+    Return how h11 reads an answer.
 
     Raises:
-        h11.RemoteProtocolError: It is none.
+        h11.RemoteProtocolError: It is not a valid answer.
     """
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=65536)
     connection.send(h11.Request(method="POST", target="/", headers=[("Host", "x")]))
@@ -164,7 +164,7 @@ def of_h11(answer: bytes) -> tuple[int, bytes]:
 @given(answers)
 @example(head(b"X-A: \x1c") + b"{}")
 def test_what_we_read_h11_reads_alike(answer: bytes) -> None:
-    """A reader that others wrote is the oracle: we take nothing that it refuses."""
+    """h11 is the oracle: it accepts every answer that we accept, and reads the same from it."""
     ours = verdict(answer)
     if ours is not None:
         assert (ours.status, ours.body) == of_h11(answer)
@@ -173,14 +173,14 @@ def test_what_we_read_h11_reads_alike(answer: bytes) -> None:
 
 @given(answers, st.data())
 def test_pieces_make_no_difference(answer: bytes, data: st.DataObject) -> None:
-    """A network cuts where it likes."""
+    """An answer is read the same wherever the network cuts it."""
     cuts = sorted(data.draw(st.sets(st.integers(0, len(answer)), max_size=6)))
     pieces = [answer[i:j] for i, j in zip([0, *cuts], [*cuts, len(answer)], strict=True)]
     assert verdict(*[piece for piece in pieces if piece]) == verdict(answer)
 
 
 class Peer:
-    """Answers `odd` with what it is told, and ends the connection; all else with itself."""
+    """Answers `odd` with the set answer and ends the connection; echoes any other body."""
 
     answer = b""
 
@@ -209,7 +209,7 @@ def senders() -> Iterator[dict[str, Sender]]:
 
 
 def test_all_transports_read_alike(senders: dict[str, Sender]) -> None:
-    """What one reads, all read; what is no answer is in doubt on all; and all go on."""
+    """All transports read an answer alike or count it as lost, and send the next request."""
     peer = Peer()
     patience = Timeouts(5, 5)
 
@@ -228,13 +228,13 @@ def test_all_transports_read_alike(senders: dict[str, Sender]) -> None:
                 said = f"the answer from 127.0.0.1:{port} was lost ("
                 assert str(error).startswith(said), (name, error)
                 found = None
-            # libcurl joins folded lines before it shows them, whatever the first of them ended in.
+            # libcurl joins folded lines before we see them, whatever the first of them ended in.
             if name != "curl" or expected or not re.search(rb"[^\r]\n[ \t]", answer):
                 assert bool(found) == bool(expected), (name, found, expected)
             if found is not None and expected is not None:
                 assert (found.status, found.body) == (expected.status, expected.body), name
                 assert dict(found.headers) == dict(expected.headers), name
-            # Else the next request could meet the end of the connection on its way.
+            # Otherwise the next request could go out while the connection is closing.
             assert peer.has_ended.acquire(timeout=5), name
             assert send(post(port, b"next"), patience).body == b"next", name
 

@@ -1,4 +1,4 @@
-"""Objects are sent as what they hold or refused, as a plain walk over them says."""
+"""Objects are sent as what they hold, or refused, as an independent walk over them predicts."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Frozen:
 
 
 class Failing:
-    """A mapping, for those who ask, that fails when it is read."""
+    """Is registered as a mapping, and fails when it is read."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -182,11 +182,11 @@ WRAPS = {
 
 
 class RefusedError(Exception):
-    """A value that may not be in a detail."""
+    """The value must not be in a detail."""
 
 
 def utf8(text: str) -> str:
-    text = "".join(text)  # of any subclass, the characters that it has
+    text = "".join(text)  # the characters that a subclass holds
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -195,7 +195,7 @@ def utf8(text: str) -> str:
 
 
 def plain(value: Any, room: int = 1000) -> Any:
-    """Return what is to be sent for a value, by the documented rule."""
+    """Return what must be sent for a value, by the documented rule."""
     match value:
         case Failing() | Broken():
             raise RefusedError
@@ -230,7 +230,7 @@ def plain(value: Any, room: int = 1000) -> Any:
         return [plain(inner, room - 1) for inner in members]
     if not all(isinstance(key, str) for key in members):
         raise RefusedError
-    # Two keys may hold the same text: an enum is equal to it, and has another hash.
+    # Two keys may hold the same text: an enum member equals its text, but has another hash.
     return [(utf8(key), plain(inner, room - 1)) for key, inner in members.items()], "members"
 
 
@@ -249,7 +249,7 @@ def members_of(value: Any) -> Any:
 
 
 def with_members(value: Any) -> Any:
-    """Read JSON as `plain` gives it."""
+    """Read JSON into the form that `plain` returns."""
     return json.JSONDecoder(object_pairs_hook=lambda pairs: (pairs, "members")).decode(value)
 
 
@@ -259,7 +259,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def wrapped(value: Any, depth: int, wraps: list[str]) -> tuple[Any, str, str]:
-    """Return a value inside of others, and what stands before and behind it in the text."""
+    """Return a value nested in others, and the text before and after it."""
     before, behind = [], []
     for level in range(depth):
         wrap, opening, closing = WRAPS[wraps[level % len(wraps)]]
@@ -272,9 +272,9 @@ def wrapped(value: Any, depth: int, wraps: list[str]) -> tuple[Any, str, str]:
 @pytest.mark.slow
 @given(values, DEPTHS, st.lists(st.sampled_from(sorted(WRAPS)), min_size=1, max_size=3))
 def test_objects(value: Any, depth: int, wraps: list[str]) -> None:
-    """Sent as the rule says if and only if everything in there may be."""
+    """A detail is sent by the documented rule if all its values are allowed, and else refused."""
     try:
-        # Wrapped in one object more, so that it is a detail.
+        # One level is taken by the object that makes the value a detail.
         expected = plain(value, 999 - depth)
     except RefusedError:
         expected = None
@@ -305,7 +305,7 @@ def test_objects(value: Any, depth: int, wraps: list[str]) -> None:
 def test_details(value: Any) -> None:
     """A detail is a mapping or a record, and nothing else."""
     if isinstance(value, str):
-        return  # ready text is another target's
+        return  # JSON text has a target of its own
     try:
         expected = plain(value)
     except RefusedError:

@@ -1,4 +1,4 @@
-"""Whatever is sent to the local service, it answers in HTTP, keeps its books, and never fails."""
+"""The local service answers any request in HTTP, records it, and never fails."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ stamps = st.sampled_from(["20260101T000000Z", "00010101T000000Z", "99991231T2359
     data=None,
 )
 def test_every_request_has_an_answer_and_a_record(body, operation, verifies, data):
-    """A result for each entry or one error; what is accepted is remembered, and nothing else."""
+    """A request gets a result for each entry, or one error; only accepted entries are kept."""
     service = FakeEventBridge(verify_signatures=verifies)
     headers = {
         "host": "127.0.0.1",
@@ -183,7 +183,7 @@ def server():
 
 @given(changes=changes, ending=st.sampled_from([b'{"Entries":[]}', b"", b"\r\n\r\n" * 20]))
 def test_bytes_on_the_wire_are_answered_or_left(server, caplog, changes, ending):
-    """With a status that HTTP knows for what is malformed; no thread dies of it."""
+    """Malformed bytes get an error status or a closed connection, and no thread fails."""
     with socket.create_connection((server.host, server.port), timeout=5) as peer:
         peer.sendall(changed(changes) + ending)
         peer.shutdown(socket.SHUT_WR)
@@ -192,7 +192,7 @@ def test_bytes_on_the_wire_are_answered_or_left(server, caplog, changes, ending)
             while chunk := peer.recv(65536):
                 received += chunk
         except ConnectionResetError:
-            pass  # it left with bytes of ours unread
+            pass  # it closed the connection before reading everything
     while received:
         while received.startswith(b"HTTP/1.1 100 "):
             received = received.partition(b"\r\n\r\n")[2]
@@ -207,7 +207,7 @@ def test_bytes_on_the_wire_are_answered_or_left(server, caplog, changes, ending)
 
 
 class _Bytes:
-    """What `http.client` reads an answer from."""
+    """Stands in for the socket that `http.client` reads an answer from."""
 
     def __init__(self, received: bytes) -> None:
         self._received = received
@@ -218,7 +218,7 @@ class _Bytes:
 
 @given(changes=changes)
 def test_a_head_that_is_read_is_what_was_sent(changes):
-    """Each header line is in the result once, and no byte that ends a line is in a value."""
+    """A parsed head has each header line that was sent, and no value holds the end of a line."""
     try:
         parts = split_head(changed(changes))
         if parts is None:

@@ -1,4 +1,4 @@
-"""Ready JSON text is sent to the letter or refused, as the standard library reads it."""
+"""JSON text is sent unchanged or refused, as the standard library and the rules predict."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ WIDTHS = st.sampled_from([0, 0, 0, 0, 0, 990, 998, 999, 1000, 1001, 1100])
 
 
 def variants(text: str, length: int, depth: int, width: int) -> list[str]:
-    """Return a text alone and in company: beside a long one, far inside, among many brackets."""
+    """Return a text alone, beside a long one, deep inside another, and among many brackets."""
     wide = ",".join(["[]"] * width)
     return [
         text,
@@ -97,7 +97,7 @@ def variants(text: str, length: int, depth: int, width: int) -> list[str]:
 
 
 class Members(list):
-    """An object's members, those of the same name too."""
+    """An object's members, including those with the same name."""
 
 
 class RefusedError(ValueError):
@@ -122,7 +122,7 @@ BRACKETS = str.maketrans({"{": "[", "}": "]"})
 
 
 def depth_of(text: str) -> int:
-    """Count the levels of sound JSON."""
+    """Count the levels of valid JSON."""
     depth = deepest = 0
     for mark in TEXT.sub("", text).translate(BRACKETS):
         depth += (mark == "[") - (mark == "]")
@@ -171,7 +171,7 @@ def check(text: str) -> None:
         assert all(line.isprintable() for line in message.split("\n"))
         assert len(message) < 20_000
         assert len(error.findings) <= 3 * 21
-        if not re.search(rf'{CANARY}[^"]*"\s*:', text):  # names of members show
+        if not re.search(rf'{CANARY}[^"]*"\s*:', text):  # messages may show member names
             assert CANARY not in message
     else:
         assert is_detail(text)
@@ -180,7 +180,7 @@ def check(text: str) -> None:
 
 @pytest.fixture(autouse=True)
 def reader() -> Iterator[None]:
-    """Each test ends with the reader that it began with."""
+    """Restore the reader after each test."""
     before = reading.read_object
     yield
     reading.read_object = before
@@ -195,7 +195,7 @@ def reader() -> Iterator[None]:
 @example('{"a":--1E400}', 0, 0, 0, False)
 @example('{"a":--1E400}', 0, 0, 0, True)
 def test_texts(text: str, length: int, depth: int, width: int, is_first: bool) -> None:
-    """Sent if and only if it is one object of at most 1,000 levels with integers of 64 bits."""
+    """Text is sent if and only if it is an object of at most 1,000 levels with 64-bit integers."""
     reading.load_msgspec()
     if is_first:
         reading.read_object = reading.read_first
@@ -215,7 +215,7 @@ def test_the_first_texts() -> None:
 
 
 def test_msgspec_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no file descriptor is left, the next texts are read as the first ones were."""
+    """If msgspec cannot be loaded, orjson reads the next texts, and loading is tried again."""
     reading.read_object = reading.read_first
     monkeypatch.setitem(sys.modules, "msgspec", None)
     for _ in range(reading.FIRST_TEXTS):

@@ -1,4 +1,4 @@
-"""Guards stand in front of clients whose sources look states up: their fixtures serve here too."""
+"""Guards look states up through a client's sources, so they are tested with the same fixtures."""
 
 from tests.sources.conftest import client, kind, moto_url, open_client, service, stack
 

@@ -1,4 +1,4 @@
-"""Guards in front of both clients: what is held back, what it costs, and what an outage does."""
+"""Guards in front of both clients: what they hold back, what they look up, and outages."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def look_ups(service):
 
 @pytest.fixture
 def guarded(kind, open_client, service):
-    """Return what makes guards in front of a client of a service with three kinds of sources."""
+    """Return a function that makes guards; the service has a source of each kind."""
     for name in (ACTIVE, PENDING, GONE):
         service.sources.create(name, ACCOUNT)
     service.sources.associate(ACTIVE, ACCOUNT)
@@ -86,7 +86,7 @@ async def _async(events):
 
 
 def test_both_guards_have_the_same_surface():
-    """The same settings and methods; only what is asynchronous differs."""
+    """Both guards have the same settings, and methods with the same parameters."""
 
     def parameters(function):
         return [
@@ -103,7 +103,7 @@ def test_both_guards_have_the_same_surface():
 
 @pytest.mark.parametrize("of", [list, tuple, iter], ids=lambda one: one.__name__)
 def test_what_would_be_lost_is_held_back(guarded, service, of):
-    """Each event has its outcome, in the caller's order, with the caller's event."""
+    """Events that the service would drop are rejected; outcomes keep the caller's order."""
     report = guarded().put_events(of(EVENTS))
     assert seen(report) == AS_REJECTED
     assert [one.index for one in report] == [0, 1, 2, 3]
@@ -113,13 +113,13 @@ def test_what_would_be_lost_is_held_back(guarded, service, of):
 
 
 def test_streams_too(guarded, service):
-    """Outcome by outcome."""
+    """A stream holds back the same events."""
     assert seen(guarded().stream_events(iter(EVENTS))) == AS_REJECTED
     assert Counter(entry.source for entry in service.accepted) == {ACTIVE: 2}
 
 
 def test_entries_and_what_is_no_event(guarded):
-    """A mapping's source is looked up too; what has none is the client's to refuse."""
+    """A mapping's source is looked up too; the client rejects what has no valid source."""
     entries = [
         {"Source": source, "DetailType": "t", "Detail": "{}"}
         for source in (ACTIVE, PENDING, "acme")
@@ -135,7 +135,7 @@ def test_entries_and_what_is_no_event(guarded):
 
 @pytest.mark.parametrize("word", ["allow", "warn"])
 def test_pending_may_be_let_through(guarded, service, word, caplog):
-    """The service drops what it accepts; that is said once, or not at all."""
+    """`allow` and `warn` send events for a PENDING source; `warn` logs that once."""
     guard = guarded(on_pending=word)
     for _ in range(3):
         assert seen(guard.put_events(EVENTS))[1:3] == ["Accepted 1", "Rejected SourceGone 0"]
@@ -145,7 +145,7 @@ def test_pending_may_be_let_through(guarded, service, word, caplog):
 
 
 def test_parking(guarded, kind):
-    """Whoever is given the event sends it again; the outcome says that it is taken care of."""
+    """A function gets each event for a PENDING source; the outcome says that it was parked."""
     kept = []
 
     async def keep(parked):
@@ -158,7 +158,7 @@ def test_parking(guarded, kind):
 
 
 def test_parking_that_fails(guarded):
-    """The event is not lost with it: its outcome says to send it again."""
+    """If parking raises, the outcome says to send the event again."""
 
     def full(_):
         raise LookupError("the disk is full of secrets")
@@ -170,7 +170,7 @@ def test_parking_that_fails(guarded):
 
 
 def test_the_customers_account_counts(guarded, service):
-    """If it is known; else a source is open that is ACTIVE anywhere."""
+    """A source must be ACTIVE in its account, or in any account if its own is not known."""
     service.sources.create(PENDING, "210987654321")
     service.sources.associate(PENDING, "210987654321")
     assert seen(guarded().put_events([event(PENDING)])) == ["Accepted 1"]
@@ -179,7 +179,7 @@ def test_the_customers_account_counts(guarded, service):
 
 
 def test_a_result_says_that_the_source_is_gone(guarded, service, kind):
-    """From then on nothing is sent to it, and the hook has been called, once."""
+    """After a result that its source is gone, nothing is sent to it; the hook is called once."""
     told = []
 
     async def tell(source):
@@ -202,7 +202,7 @@ def test_a_result_says_that_the_source_is_gone(guarded, service, kind):
 
 
 def test_a_look_up_says_that_the_source_is_gone(guarded):
-    """That calls the hook too, once, for no result will."""
+    """A look-up that finds that a source is gone calls the hook once, too."""
     told = []
     guard = guarded(on_source_gone=told.append)
     for _ in range(2):
@@ -211,7 +211,7 @@ def test_a_look_up_says_that_the_source_is_gone(guarded):
 
 
 def test_a_hook_that_raises(guarded, caplog):
-    """Changes no outcome, and is logged without its words."""
+    """A hook that raises changes no outcome, and is logged without its text."""
 
     def hook(_):
         raise LookupError("secret")
@@ -222,7 +222,7 @@ def test_a_hook_that_raises(guarded, caplog):
 
 
 def test_a_source_that_comes_back(guarded, service):
-    """When what was known is too old, it is looked up again."""
+    """A state is looked up again when it is too old."""
     now = [0.0]
     guard = guarded(clock=lambda: now[0])
     guard.put_events(EVENTS)
@@ -238,7 +238,7 @@ def test_a_source_that_comes_back(guarded, service):
 
 
 def test_other_ways_of_sending(guarded, service):
-    """`check` before, `learn` after."""
+    """`check` tells whether to hold back an event, and `learn` learns from an outcome."""
     guard = guarded()
     assert seen([guard.check(EVENTS[1]), guard.check(EVENTS[2])]) == AS_REJECTED[1:3]
     assert guard.check(EVENTS[0]) is None
@@ -254,7 +254,7 @@ def test_other_ways_of_sending(guarded, service):
     st.lists(st.sampled_from([ACTIVE, PENDING, GONE, "acme", None]), max_size=300), st.booleans()
 )
 def test_any_mixture_keeps_the_callers_order(names, lazily):
-    """Whatever is held back between whatever is sent or refused, at once or in a stream."""
+    """Any mixture of events gets the right outcomes in order, in a call and in a stream."""
     service = FakeEventBridge(only_known_sources=True)
     for name in (ACTIVE, PENDING):
         service.sources.create(name, ACCOUNT)
@@ -291,7 +291,7 @@ def test_any_mixture_keeps_the_callers_order(names, lazily):
 
 
 def test_a_stream_that_is_all_held_back(service):
-    """Hands its outcomes out as it goes on: it may have no end."""
+    """An endless stream of events that are all held back still yields their outcomes."""
     service.sources.create(PENDING, ACCOUNT)
     with PartnerEventsClient(
         service.region, credentials=service.credentials, transport=service.transport()
@@ -304,7 +304,7 @@ def test_a_stream_that_is_all_held_back(service):
 
 
 def test_a_stream_that_breaks_off(guarded):
-    """All that was taken has its outcome before it is said."""
+    """If the iterable raises, all events read before that get outcomes first."""
     outcomes = []
     guard = guarded()
     if guard._runner is None:
@@ -327,7 +327,7 @@ def test_a_stream_that_breaks_off(guarded):
 
 
 def many():
-    """Return 10,000 events over 200 sources, in turn, and those that are PENDING and gone."""
+    """Return 200 sources, 10,000 events over them, and which are PENDING and gone."""
     names = [f"{PREFIX}customer-{number:03}" for number in range(200)]
     events = [event(names[number % 200], number) for number in range(10_000)]
     return names, events, set(names[5::10]), set(names[7::40])
@@ -336,7 +336,7 @@ def many():
 @pytest.mark.slow
 @pytest.mark.parametrize("of", [list, iter], ids=lambda one: one.__name__)
 def test_10_000_events_over_200_sources(guarded, service, of):
-    """Twenty PENDING, five gone: every outcome is right, and each source is asked for once."""
+    """With 20 sources PENDING and 5 gone, outcomes are right and each source is looked up once."""
     names, events, pending, gone = many()
     for name in set(names) - gone:
         service.sources.create(name, ACCOUNT)
@@ -365,7 +365,7 @@ def test_10_000_events_over_200_sources(guarded, service, of):
 
 @pytest.mark.slow
 def test_look_ups_keep_the_quota(guarded, service):
-    """By default fifty a second, of which none is throttled."""
+    """By default, look-ups keep to 50 a second, so none is throttled."""
     names = [f"{PREFIX}customer-{number}" for number in range(70)]
     for name in names:
         service.sources.create(name, ACCOUNT)
@@ -376,7 +376,7 @@ def test_look_ups_keep_the_quota(guarded, service):
 
 
 def test_a_call_looks_up_no_more_than_it_may(guarded, service):
-    """The others are sent; the next call goes on."""
+    """Events whose source was not looked up are sent; the next call looks up the rest."""
     names = [f"{PREFIX}customer-{number}" for number in range(10)]
     for name in names:
         service.sources.create(name, ACCOUNT)
@@ -389,13 +389,13 @@ def test_a_call_looks_up_no_more_than_it_may(guarded, service):
 
 
 def test_patience_without_end(guarded):
-    """Waits for all look-ups, however long they take."""
+    """Infinite patience and an infinite timeout are allowed."""
     guard = guarded(patience=float("inf"), look_up_timeout=float("inf"))
     assert seen(guard.put_events(EVENTS)) == AS_REJECTED
 
 
 def test_streams_look_up_more_as_they_go_on(guarded, service):
-    """Their bounds are those of each thousand events."""
+    """In a stream, `max_look_ups` applies to each thousand events."""
     guard = guarded(max_look_ups=1)
     events = [*[event()] * 1000, event(PENDING), event(GONE)]
     outcomes = guard.stream_events(iter(events))
@@ -420,7 +420,7 @@ OUTAGES = {
 @pytest.mark.parametrize("fault", OUTAGES.values(), ids=OUTAGES)
 @pytest.mark.parametrize("of", [list, iter], ids=lambda one: one.__name__)
 def test_an_outage_of_look_ups_holds_nothing_back(guarded, service, fault, of, caplog):
-    """Whatever cannot be looked up is sent, after one look-up that failed."""
+    """When look-ups fail, all events are sent, after few requests and one log line."""
     names = [f"{PREFIX}customer-{number}" for number in range(100)]
     for name in names:
         service.sources.create(name, ACCOUNT)
@@ -434,7 +434,7 @@ def test_an_outage_of_look_ups_holds_nothing_back(guarded, service, fault, of, c
 
 
 def test_after_an_outage(guarded, service):
-    """Look-ups go on when they may again."""
+    """Look-ups pause for 5 s after a failure."""
     now = [0.0]
     guard = guarded(clock=lambda: now[0])
     service.play(FailRequest("AccessDeniedException", operations=SOURCE_OPERATIONS))
@@ -447,7 +447,7 @@ def test_after_an_outage(guarded, service):
 
 @pytest.mark.slow
 def test_a_deadline_holds_for_look_ups_and_sending_together(guarded, service):
-    """What takes too long to look up is sent while there is time."""
+    """An event whose look-up takes too long is sent before the deadline."""
     service.play(SlowAnswer(5.0, times=None, operations=SOURCE_OPERATIONS))
     report = guarded().put_events([event(PENDING)], deadline=1.0)
     assert seen(report) == ["Accepted 1"]
@@ -462,7 +462,7 @@ def breaking(events):
 
 
 def test_input_that_raises(guarded):
-    """The report has the outcomes of all that was taken, what was held back included."""
+    """If the iterable raises, the report has all outcomes, including those of events held back."""
     with pytest.raises(InputInterruptedError, match="after 4 events") as caught:
         guarded().put_events(breaking(EVENTS))
     assert seen(caught.value.report) == AS_REJECTED
@@ -471,14 +471,14 @@ def test_input_that_raises(guarded):
 
 @pytest.mark.parametrize("wrong", [EVENTS[0], {"Source": ACTIVE}, "text", 7])
 def test_what_is_no_iterable_of_events(guarded, service, wrong):
-    """Is refused as the client does."""
+    """A single event, text or a number is refused, as by the client."""
     with pytest.raises(TypeError):
         guarded().put_events(wrong)
     assert service.request_count == 0
 
 
 def test_wrong_deadlines(guarded):
-    """Are refused as the client does."""
+    """A deadline of 0 is refused, as by the client."""
     with pytest.raises(ValueError, match="deadline is 0"):
         guarded().put_events([], deadline=0)
     with pytest.raises(ValueError, match="deadline is 0"):
@@ -500,7 +500,7 @@ def no_such_customer(_):
     ids=["raises", "number", "short"],
 )
 def test_account_of_that_cannot_tell(guarded, caplog, account_of, said, of):
-    """Counts as an account that is not known: nothing is refused for it, and it is logged."""
+    """If `account_of` fails, the account counts as unknown, and the failure is logged."""
     guard = guarded(account_of=account_of)
     assert seen(guard.put_events(of(EVENTS))) == AS_REJECTED
     assert said in caplog.text
@@ -508,7 +508,7 @@ def test_account_of_that_cannot_tell(guarded, caplog, account_of, said, of):
 
 
 def test_account_of_that_is_no_function(guarded):
-    """Is refused at once."""
+    """An `account_of` that is not a function is refused when the guard is made."""
     with pytest.raises(ValueError, match="account_of is of type dict; allowed: a function"):
         guarded(account_of={PENDING: ACCOUNT})
 
@@ -517,7 +517,7 @@ def test_account_of_that_is_no_function(guarded):
 
 
 def test_threads_share_their_look_ups(service):
-    """Who waits for a source that another one asks for takes that answer."""
+    """Threads that wait for the state of one source share one look-up."""
     service.sources.create(PENDING, ACCOUNT)
     service.play(SlowAnswer(0.05, times=None, operations=SOURCE_OPERATIONS))
     reports = []
@@ -540,7 +540,7 @@ def test_threads_share_their_look_ups(service):
 @pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_on_both_sides_of_a_fork(service):
-    """Even if a thread of the parent is in the middle of a look-up."""
+    """A child can use the guard, even if the parent was in the middle of a look-up."""
     service.sources.create(PENDING, ACCOUNT)
     with PartnerEventsClient(
         service.region, credentials=service.credentials, transport=service.transport()
@@ -568,7 +568,7 @@ async def async_guard(service, **settings):
 
 
 def test_tasks_share_their_look_ups(service):
-    """As threads do."""
+    """Tasks that wait for the state of one source share one look-up."""
     service.sources.create(PENDING, ACCOUNT)
 
     async def main():
@@ -580,7 +580,7 @@ def test_tasks_share_their_look_ups(service):
 
 
 def test_asynchronous_events(service):
-    """Are looked up as they come."""
+    """An asynchronous iterable is held back in the same way."""
     service.sources.create(PENDING, ACCOUNT)
     service.sources.create(ACTIVE, ACCOUNT)
     service.sources.associate(ACTIVE, ACCOUNT)
@@ -602,7 +602,7 @@ def cause_of_cancelling(timed_out: BaseException) -> BaseException | None:
 
 @pytest.mark.slow
 def test_cancelled_while_sending(service):
-    """The cause of the cancellation has all outcomes, what was held back included."""
+    """The cause of a cancellation has all outcomes, including those of events held back."""
     service.sources.create(PENDING, ACCOUNT)
     service.sources.create(ACTIVE, ACCOUNT)
     service.sources.associate(ACTIVE, ACCOUNT)
@@ -623,7 +623,7 @@ def test_cancelled_while_sending(service):
 
 @pytest.mark.slow
 def test_cancelled_while_looking_up(service):
-    """Nothing was sent, and what was parked is said to be."""
+    """A call cancelled during look-ups sends nothing, and reports the event that was parked."""
     for name in (PENDING, ACTIVE):
         service.sources.create(name, ACCOUNT)
     parked = []
@@ -647,7 +647,7 @@ def test_cancelled_while_looking_up(service):
 
 
 def test_a_guard_in_several_loops(service):
-    """Locks belong to their loops."""
+    """A guard works in one event loop after another, although locks belong to a loop."""
     service.sources.create(PENDING, ACCOUNT)
     with service.serve() as server:
         client = AsyncPartnerEventsClient(

@@ -1,4 +1,4 @@
-"""What a guard knows of sources and whom it asks, with a clock that moves when it is told to."""
+"""What a guard knows about sources and when it looks them up, on a clock that tests move."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OUTAGE = TransportError("no answer", may_have_been_sent=True)
     ],
 )
 def test_standings(states, account, standing):
-    """Events go out if anybody may get them; without an account, anybody is enough."""
+    """A source is judged by its account; without one, the most open of all accounts counts."""
     listed = [SourceAccount(NAME, number, SourceState(state)) for number, state in states.items()]
     assert standing_of(listed, account) is standing
 
@@ -58,13 +58,13 @@ class TestStates:
         self.states = SourceStates(ttl=100, pending_ttl=10)
 
     def test_what_was_never_looked_up(self):
-        """Is open, and to be asked for."""
+        """A source that was never looked up is open, and needs a look-up."""
         assert self.states.standing(NAME, 0) is OPEN
         assert self.states.need(NAME, 0) is Need.ANSWER
 
     @pytest.mark.parametrize(("standing", "ttl"), [(OPEN, 100), (PENDING, 10), (GONE, 100)])
     def test_a_look_up_is_believed_for_its_time(self, standing, ttl):
-        """Then it is asked again: at once if events are held back for it, else on occasion."""
+        """After its time, an open state needs a refresh, and any other needs an answer."""
         self.states.found(NAME, standing, 5)
         assert self.states.need(NAME, 5 + ttl - 0.1) is Need.NOTHING
         after = Need.REFRESH if standing is OPEN else Need.ANSWER
@@ -72,7 +72,7 @@ class TestStates:
         assert self.states.standing(NAME, 5 + ttl) is standing
 
     def test_an_outage_holds_nothing_back(self):
-        """What is not sure any more is open while nobody can be asked."""
+        """While look-ups pause, a PENDING source is open once its state is too old."""
         self.states.found(NAME, PENDING, 0)
         assert self.states.failed(9) == 5
         assert self.states.standing(NAME, 9.9) is PENDING
@@ -81,7 +81,7 @@ class TestStates:
         assert self.states.need(NAME, 14) is Need.ANSWER
 
     def test_rests_grow_and_end(self):
-        """From 5 s to 5 minutes, until a look-up succeeds."""
+        """Pauses grow from 5 s to 5 minutes, until a look-up succeeds."""
         assert [self.states.failed(0) for _ in range(8)] == [5, 10, 20, 40, 80, 160, 300, 300]
         assert [self.states.failed(0) for _ in range(100)][-1] == 300
         self.states.found(NAME, OPEN, 0)
@@ -89,7 +89,7 @@ class TestStates:
         assert self.states.failed(0) == 5
 
     def test_gone_is_news_once(self):
-        """Until the source is there again."""
+        """A gone source is reported once, and again only if it existed in between."""
         assert self.states.gone(NAME, 0)
         assert not self.states.gone(NAME, 1)
         assert not self.states.found(NAME, GONE, 2)
@@ -98,7 +98,7 @@ class TestStates:
         assert self.states.found(NAME, GONE, 4)
 
     def test_a_result_says_nothing_of_look_ups(self):
-        """They rest all the same."""
+        """Learning that a source is gone does not end the pause of look-ups."""
         self.states.failed(0)
         self.states.gone(NAME, 1)
         assert self.states.need(OTHER, 2) is Need.NOTHING
@@ -120,7 +120,7 @@ def watch(**settings):
 
 
 def test_a_log_handler_that_raises_changes_no_decision():
-    """Not that a source is held back, nor that a look-up failed, nor what a hook raised."""
+    """A log handler that raises does not change what a guard decides."""
     handler = logging.Handler()
     handler.emit = mock.Mock(side_effect=ZeroDivisionError)  # type: ignore[method-assign]
     logger = logging.getLogger("eventbridge_partner")
@@ -137,14 +137,14 @@ def test_a_log_handler_that_raises_changes_no_decision():
 
 
 def test_look_ups_of_a_call_are_bounded():
-    """By number."""
+    """A call makes at most `max_look_ups` look-ups."""
     one, _ = watch()
     budget = one.budget()
     assert [one.time_for(f"{NAME}{n}", budget, 0.0) for n in range(5)] == [2, 2, 2, None, None]
 
 
 def test_look_ups_of_a_call_are_bounded_in_time():
-    """None begins after patience is over; one that began in time may be carried out."""
+    """No look-up begins after `patience`; one that begins in time has its full timeout."""
     one, now = watch()
     budget = one.budget()
     now[0] = 9.9
@@ -156,13 +156,13 @@ def test_look_ups_of_a_call_are_bounded_in_time():
 
 
 def test_waiting_for_ones_turn_is_no_failure():
-    """A look-up has its time once the pace lets it go out."""
+    """A look-up's timeout begins when the pace lets it go out."""
     one, _ = watch()
     assert one.time_for(NAME, one.budget(), 7.0) == 9.0
 
 
 def test_look_ups_leave_time_to_send():
-    """None begins after half of a deadline, and all are over after three quarters."""
+    """No look-up begins after half of the deadline, and all end by three quarters of it."""
     one, now = watch()
     budget = one.budget(deadline=4.0)
     assert one.time_for(NAME, budget, 0.0) == 2
@@ -173,7 +173,7 @@ def test_look_ups_leave_time_to_send():
 
 
 def test_refreshing_never_waits():
-    """Neither for the pace nor for others who ask."""
+    """A refresh waits neither for the pace nor for another look-up."""
     one, now = watch()
     one.listed(NAME, [SourceAccount(NAME, "1", SourceState.ACTIVE)], None)
     now[0] = 100.0
@@ -184,8 +184,8 @@ def test_refreshing_never_waits():
     assert one.time_for(NAME, budget, 100.0) == 2
 
 
-def test_who_waited_takes_the_answer_of_another():
-    """Nothing is asked twice."""
+def test_a_waiting_call_takes_the_answer_of_another():
+    """A source that was looked up meanwhile is not looked up again."""
     one, _ = watch()
     budget = one.budget()
     one.listed(NAME, [SourceAccount(NAME, "1", SourceState.ACTIVE)], None)
@@ -198,7 +198,7 @@ def test_who_waited_takes_the_answer_of_another():
     [("allow", False), ("warn", False), ("reject", True), (print, True)],
 )
 def test_what_holds_events_back(on_pending, held):
-    """PENDING does as it was told; GONE always does."""
+    """A gone source always holds events back; a PENDING one does as `on_pending` says."""
     one, _ = watch(on_pending=on_pending)
     one.listed(NAME, [SourceAccount(NAME, "1", SourceState.PENDING)], None)
     one.listed(OTHER, [], None)
@@ -207,7 +207,7 @@ def test_what_holds_events_back(on_pending, held):
 
 
 def test_each_look_up_that_finds_pending_warns(caplog):
-    """With `warn`; the others say nothing."""
+    """Only `warn` logs that a source is PENDING."""
     listed = [SourceAccount(NAME, "1", SourceState.PENDING)]
     for word in ("allow", "reject", "warn"):
         watch(on_pending=word)[0].listed(NAME, listed, None)
@@ -217,7 +217,7 @@ def test_each_look_up_that_finds_pending_warns(caplog):
 
 
 def test_learning_from_outcomes():
-    """Only what says that its source is gone, and once."""
+    """Only an outcome that says that its source is gone is news, and only once."""
     one, _ = watch()
     event = PartnerEvent(NAME, "t", {})
     assert one.learn(Rejected("MalformedDetail", "m", event, 0, 1)) is None
@@ -240,14 +240,14 @@ def test_learning_from_outcomes():
     ],
 )
 def test_settings_that_cannot_work(settings):
-    """Are refused, with what is allowed."""
+    """A setting that cannot work is refused with what is allowed."""
     ((name, _),) = settings.items()
     with pytest.raises(ValueError, match=f"{name} is .*; allowed: "):
         watch(**settings)
 
 
 def test_sources_of_events():
-    """Of events and of entries; what is neither has none."""
+    """Events and entries have a source; anything else has none."""
     event = PartnerEvent(NAME, "t", {})
     anything: list[Any] = [event, {"Source": OTHER}, {}, {"Source": 7}, 7, None]
     assert sources_of([event, event]) == {NAME}
@@ -256,7 +256,7 @@ def test_sources_of_events():
 
 
 def test_failing_look_ups_are_logged_with_the_next_try(caplog):
-    """Once for each, and without events."""
+    """A failed look-up is logged once, with the time until the next try."""
     one, _ = watch()
     one.failed(OUTAGE)
     assert caplog.messages == [

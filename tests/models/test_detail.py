@@ -1,4 +1,4 @@
-"""The detail that is sent is what the caller meant, to the letter; anything else is refused."""
+"""A detail is sent exactly as the caller meant it, or it is refused."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.strategies import SOURCE, details, texts, values
 UTC = datetime.UTC
 CET = datetime.timezone(datetime.timedelta(hours=1))
 
-# A detail with this in it is written the thorough way: a large integer, and digits that might be
-# one that is too large.
+# A detail that holds this is written the thorough way: it has a large integer, and text whose
+# digits could be an integer that is too large.
 SLOWLY = [2**60, "9" * 20]
 
 
@@ -46,7 +46,7 @@ def refusal(detail: Any) -> list[str]:
 
 @given(details)
 def test_mapping_is_sent_as_it_is(detail):
-    """The standard library reads back what was given, floats and all digits included."""
+    """The standard library reads back what was given, including every digit of a float."""
     text = sent(detail)
     assert json.loads(text) == detail
     assert text == json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":")) or any(
@@ -65,7 +65,7 @@ def test_both_ways_write_the_same(detail):
 
 @given(details, st.sampled_from(["", " ", "\n\t"]), st.booleans())
 def test_text_is_kept_to_the_letter(detail, space, ascii_only):
-    """Ready text is sent with its own spaces, escapes and order."""
+    """JSON text is sent with its own spaces, escapes and order."""
     text = space + json.dumps(detail, ensure_ascii=ascii_only, indent=len(space) or None) + space
     assert sent(text) == text
 
@@ -102,7 +102,7 @@ def test_text_is_kept_to_the_letter(detail, space, ascii_only):
     ],
 )
 def test_unusual_text_is_kept(text):
-    """Whatever is JSON, and an object, is not our business to tidy."""
+    """Any JSON text that is an object is sent unchanged."""
     assert sent(text) == text
 
 
@@ -227,7 +227,7 @@ RULES = {
 
 @pytest.mark.parametrize(("value", "expected"), RULES.values(), ids=RULES)
 def test_rule_for_types(value, expected):
-    """Each type has one form, wherever it stands and whichever way it is written."""
+    """Each type has one form at any place in the detail, whichever way it is written."""
     assert json.loads(sent({"v": value})) == {"v": expected}
     assert json.loads(sent({"v": [{"w": value}]})) == {"v": [{"w": expected}]}
     assert json.loads(sent({"v": value, "n": None})) == {"v": expected, "n": None}
@@ -238,13 +238,13 @@ def test_rule_for_types(value, expected):
     "name", ["MappingProxyType", "OrderedDict", "UserDict", "attrs", "dataclass"]
 )
 def test_details_that_are_no_dict(name):
-    """Any mapping and any record is a detail as it is."""
+    """Any mapping or record can be the whole detail."""
     value, expected = RULES[name]
     assert json.loads(sent(value)) == expected
 
 
 def test_text_of_a_subclass():
-    """A str subclass is the text that it is, and the event holds a plain str."""
+    """A str subclass is sent as the text it holds, and the event holds a plain str."""
     assert sent(Loud('{"a":1}')) == '{"a":1}'
     assert type(sent(Loud('{"a":1}'))) is str
 
@@ -303,7 +303,7 @@ REFUSED_VALUES = {
 
 @pytest.mark.parametrize(("value", "found"), REFUSED_VALUES.values(), ids=REFUSED_VALUES)
 def test_refused_values(value, found):
-    """Each value that JSON or the service has no form for is named with its path."""
+    """A value that JSON or the service cannot represent is refused, and named with its path."""
     if "generator" not in found:
         assert refusal({"a": {"list": [0, value]}}) == [f"detail.a.list[1] {found}"]
         assert refusal({"n": None, "a b": value}) == [f"detail['a b'] {found}"]
@@ -366,7 +366,7 @@ NOT_OBJECTS = {
 
 @pytest.mark.parametrize(("text", "found"), NOT_OBJECTS.values(), ids=NOT_OBJECTS)
 def test_text_that_is_no_object(text, found):
-    """The service takes nothing but an object."""
+    """JSON text that is not an object is refused."""
     assert refusal(text) == [f"detail {found}; allowed: a JSON object"]
 
 
@@ -396,7 +396,7 @@ NOT_JSON = {
 
 @pytest.mark.parametrize("text", NOT_JSON.values(), ids=NOT_JSON)
 def test_text_that_is_not_json(text):
-    """What is not JSON is refused with the place, and without the text."""
+    """Text that is not JSON is refused; the finding gives the place, and not the text."""
     (found,) = refusal(text)
     assert found.startswith("detail is not JSON (")
     assert found.endswith("; allowed: a JSON object")
@@ -422,7 +422,7 @@ LONE = {
 
 @pytest.mark.parametrize(("text", "path"), LONE.values(), ids=LONE)
 def test_escaped_lone_surrogate(text, path):
-    """Half a character is JSON by its grammar: the finding says what is wrong, and where."""
+    """An escaped lone surrogate is valid JSON, but it is refused and named with its path."""
     assert json.loads(text)
     assert refusal(text) == [f"{path} has a lone surrogate; {UTF_8}"]
 
@@ -438,7 +438,7 @@ def test_escaped_lone_surrogate(text, path):
     ids=["an escaped backslash", "a pair", "two of them", "neighbours of surrogates"],
 )
 def test_what_only_looks_like_a_lone_surrogate(text):
-    """A backslash and the letters behind it are text."""
+    """An escaped backslash before `ud800`, or a pair of surrogates, is ordinary text."""
     assert sent(text) == text
     assert sent(text[:-1] + ',"n":1E400}') == text[:-1] + ',"n":1E400}'
 
@@ -460,7 +460,7 @@ NOT_ONE_OBJECT = {
 @pytest.mark.parametrize("size", [1, 1990, 2000, 2001, 2100, 50_000])
 @pytest.mark.parametrize("brackets", [1, 999, 1001])
 def test_text_is_one_object_whatever_its_length(form, size, brackets):
-    """Neither length nor depth changes what an object is."""
+    """Text must be one object, however long it is and however many brackets it has."""
     whole = f'{{"a":"{"x" * size}","b":[{",".join(["[]"] * (brackets - 1))}]}}'
     assert sent(whole) == whole
     assert refusal(form.replace("%s", whole))[0].endswith("; allowed: a JSON object")
@@ -473,7 +473,7 @@ NUMBERS = ["1E400", "-1e+400", "1" + "0" * 400 + ".5", "0.1E999999", "1e-400"]
 @pytest.mark.parametrize("depth", [1, 900, 999, 1000])
 @pytest.mark.parametrize("size", [0, 3000])
 def test_numbers_beyond_a_double_at_any_depth(number, depth, size):
-    """A number is JSON by its grammar, not by what fits into a double."""
+    """A number beyond the range of a double is valid JSON, at any allowed depth."""
     inner = "[" * (depth - 1) + number + "]" * (depth - 1)
     text = f'{{"a":"{"x" * size}","n":{inner}}}'
     assert sent(text) == text
@@ -487,7 +487,7 @@ def test_numbers_beyond_a_double_at_any_depth(number, depth, size):
     ["--1E400", "1E400-", "01E400", "1.E400", "1E", ".1E400", "1E400 1", "+1E400", "1E4.0"],
 )
 def test_what_only_looks_like_a_number_beyond_a_double(number):
-    """The grammar of numbers holds for large ones too."""
+    """A number beyond a double must still follow JSON's grammar."""
     for text in (f'{{"n":{number}}}', f'{{"n":{number},"m":1E400}}'):
         with pytest.raises(json.JSONDecodeError):
             json.loads(text)
@@ -499,7 +499,7 @@ def test_what_only_looks_like_a_number_beyond_a_double(number):
     ["9223372036854775808", "-9223372036854775809", "1" + "0" * 19, "9" * 300, "-" + "9" * 20],
 )
 def test_large_integers_in_text(number):
-    """Every integer of more than 64 bits is named with its path."""
+    """Every integer in text that does not fit into 64 bits is named with its path."""
     digits = len(number.lstrip("-"))
     expected = f"is an integer of {digits} digits; {BIG}"
     text = f'{{"a": 1, "b\\"": [{{}}, [1, {number}]], "c": {number}, "d": "{number}"}}'
@@ -511,7 +511,7 @@ def test_large_integers_in_text(number):
 
 @pytest.mark.parametrize("before", range(36))
 def test_a_large_integer_is_seen_wherever_it_stands(before):
-    """Also by those who look only at some of the bytes."""
+    """A large integer is found at any offset, although the check looks at some bytes only."""
     assert refusal(f'{{"{"k" * before}": 9223372036854775808}}')
 
 
@@ -536,7 +536,7 @@ def test_depth_within_the_limit(depth, kind):
 @pytest.mark.parametrize("kind", ["objects", "arrays"])
 @pytest.mark.parametrize("depth", [1001, 1024, 1025, 5000, 100_000])
 def test_depth_beyond_the_limit(depth, kind):
-    """The 1,001st level is refused, however deep it goes on; the path is cut to a readable one."""
+    """The 1,001st level is refused, however deep the detail goes; the path is shortened."""
     opening, closing = ('{"k":', "}") if kind == "objects" else ("[", "]")
     inner = "{}" if kind == "objects" else "[]"
     text = '{"k":' + opening * (depth - 2) + inner + closing * (depth - 2) + "}"
@@ -575,7 +575,7 @@ def nested(wraps, depth):
 @pytest.mark.parametrize("wraps", MIXES)
 @pytest.mark.parametrize("depth", [98, 99, 100, 101, 253, 254, 255, 256, 511, 980, 999])
 def test_tuples_are_written_at_any_depth(wraps, depth):
-    """Of some, orjson 3.13 writes out of bounds."""
+    """Tuples are written correctly at any depth; at some, orjson 3.13 writes out of bounds."""
     value, text = nested(wraps, depth)
     assert sent({"v": value}) == f'{{"v":{text}}}'
 
@@ -583,7 +583,7 @@ def test_tuples_are_written_at_any_depth(wraps, depth):
 @pytest.mark.parametrize("wraps", MIXES)
 @pytest.mark.parametrize("depth", [1000, 1023, 1024, 1280, 5000])
 def test_tuples_beyond_the_limit(wraps, depth):
-    """They count like lists."""
+    """A tuple counts as a level, like a list."""
     (found,) = refusal({"v": nested(wraps, depth)[0]})
     assert found.endswith("is nested more than 1000 deep; the limit is 1000 levels")
 
@@ -613,7 +613,7 @@ class Itself(enum.Enum):
     ],
 )
 def test_enums_without_a_value(member, found, wraps):
-    """Where orjson reads one, it crashes."""
+    """An enum whose value cannot be read is refused; orjson would crash on it."""
     value = WRAPS[wraps][0](member) if wraps else member
     (message,) = refusal({"v": value})
     assert found in message
@@ -624,25 +624,25 @@ def test_enums_without_a_value(member, found, wraps):
     "wrap", [lambda value: value, lambda value: [value], lambda value: (value,)]
 )
 def test_a_null_hides_no_nan(number, wrap):
-    """It is looked for wherever there are floats."""
+    """NaN and infinity are refused in a detail that also holds a null."""
     (message,) = refusal({"n": None, "v": wrap(number)})
     assert "is NaN" in message or "is infinite" in message
 
 
 def test_wide_is_not_deep():
-    """A thousand neighbours are no depth, nor are brackets in texts."""
+    """Neither thousands of neighbours nor brackets in strings count as depth."""
     text = json.dumps({"a": [{"b": [[]]} for _ in range(5000)], "c": "[{" * 5000})
     assert sent(text) == text
 
 
 def test_mapping_that_holds_itself():
-    """A cycle ends at the limit of depth, at once."""
+    """A mapping that contains itself is refused at the limit of depth."""
     (found,) = refusal(cyclic())
     assert found.endswith("is nested more than 1000 deep; the limit is 1000 levels")
 
 
 def test_record_that_holds_itself():
-    """So does a cycle of records, as the detail and inside of it."""
+    """A record that contains itself is refused at the limit of depth, as the detail or in it."""
     customer = Customer("A", datetime.date.min)
     object.__setattr__(customer, "parent", customer)
     for detail in (customer, {"of": [None, customer]}):
@@ -650,7 +650,7 @@ def test_record_that_holds_itself():
         assert found.endswith("is nested more than 1000 deep; the limit is 1000 levels")
 
 
-# ---------------------------------------------------------------- findings without end
+# ---------------------------------------------------------------- many findings
 
 
 @pytest.mark.parametrize(
@@ -675,7 +675,7 @@ def test_record_that_holds_itself():
     ],
 )
 def test_findings_of_a_kind_end(detail, field, allowed):
-    """Twenty show what is wrong; of the others their number is said."""
+    """Twenty findings of a kind are listed; the rest are counted."""
     count = detail.count(",") + 1 if isinstance(detail, str) else len(detail["a"])
     *found, more = refusal(detail)
     assert len(found) == 20
@@ -684,18 +684,18 @@ def test_findings_of_a_kind_end(detail, field, allowed):
 
 
 def test_each_kind_of_finding_has_its_own_twenty():
-    """Many faults of one kind hide none of another."""
+    """Many findings of one kind do not hide those of another."""
     found = refusal({"a": [math.nan] * 100, "b": [b""] * 20, "c": 2**63})
     assert len(found) == 20 + 20 + 1 + 1
     assert found[-1] == f"detail has 20 of these and 80 more; {FINITE}"
     assert f"detail.c is an integer of 64 bits; {BIG}" in found
 
 
-# ---------------------------------------------------------------- an enemy's details
+# ---------------------------------------------------------------- hostile details
 
 
 def test_broken_text_is_refused_in_linear_time():
-    """Half a megabyte of quotes without an end costs no more than its length."""
+    """Half a megabyte of unclosed text is refused in time proportional to its length."""
     started = time.process_time()
     refusal('{"a":"' + '\\"' * 250_000)
     refusal('{"a' + '":"' * 150_000)
@@ -704,7 +704,7 @@ def test_broken_text_is_refused_in_linear_time():
 
 
 def test_paths_are_not_kept_for_what_is_fine():
-    """A wide array far inside of a detail costs memory for its items, not for their paths."""
+    """A wide array deep inside a detail costs memory for its items, not for their paths."""
     value: Any = {"items": [0] * 20_000, "s": SLOWLY}
     for _ in range(500):
         value = {"k" * 60: value}
@@ -745,7 +745,7 @@ def test_messages_never_hold_the_payload(levels, text):
 
 @given(st.dictionaries(texts, values | st.just(math.nan) | st.just(2**70), max_size=4))
 def test_refused_if_and_only_if_something_is_wrong(detail):
-    """One bad value among any others is found, and nothing else is."""
+    """Every bad value is a finding, and no good value is."""
 
     def bad(value: Any) -> int:
         if isinstance(value, dict):

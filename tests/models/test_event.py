@@ -1,4 +1,4 @@
-"""An event is checked as a whole when it is made, and what is made can be sent."""
+"""An event is checked as a whole when it is made, so every event can be sent."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_what_is_kept():
 
 @given(events)
 def test_events_are_values(event):
-    """Equal, hashed and copied by what they say; pickled whole, size included."""
+    """Events compare, hash and copy by value; a pickled event keeps its size too."""
     for twin in (copy.deepcopy(event), pickle.loads(pickle.dumps(event))):
         assert twin == event
         assert hash(twin) == hash(event)
@@ -69,7 +69,7 @@ def test_events_are_values(event):
 
 @given(events)
 def test_size_is_by_the_documented_rule(event):
-    """14 for the time, and the UTF-8 bytes of source, detail type, detail and each resource."""
+    """The size is 14 for a time, and the UTF-8 bytes of all text of the event."""
     texts = [event.source, event.detail_type, event.detail, *event.resources]
     expected = sum(len(text.encode()) for text in texts) + (14 if event.time is not None else 0)
     assert entry_size(event) == expected
@@ -100,13 +100,13 @@ def test_repr_shows_no_payload(event):
     ids=ascii,
 )
 def test_detail_type(detail_type, expected):
-    """1 to 128 characters of text."""
+    """A detail type that is not 1 to 128 characters of text is refused."""
     assert refusal(detail_type=detail_type) == [expected]
 
 
 @pytest.mark.parametrize("detail_type", ["x", "x" * 128, "😀" * 128, " ", "\x00"], ids=ascii)
 def test_detail_type_within_the_limit(detail_type):
-    """Characters are counted, not bytes."""
+    """The limit of a detail type counts characters, not bytes."""
     event = PartnerEvent(SOURCE, detail_type, {})
     assert entry_size(event) == len(SOURCE) + len(detail_type.encode()) + 2
 
@@ -127,12 +127,12 @@ def test_detail_type_within_the_limit(detail_type):
     ids=ascii,
 )
 def test_resources(resources, expected):
-    """An iterable of str, each up to 2,048 characters."""
+    """Resources that are not an iterable of str, each up to 2,048 characters, are refused."""
     assert refusal(resources=resources) == [expected]
 
 
 def test_resources_within_the_limit():
-    """Any number of them; none at all is an empty tuple in any form."""
+    """An event has any number of resources, from any iterable, as a tuple."""
     assert len(PartnerEvent(SOURCE, "t", {}, resources=["é" * 2048] * 500).resources) == 500
     assert PartnerEvent(SOURCE, "t", {}, resources=[]).resources == ()
     assert PartnerEvent(SOURCE, "t", {}, resources={"r"}).resources == ("r",)
@@ -151,12 +151,12 @@ def test_resources_within_the_limit():
     ids=str,
 )
 def test_time(time, expected):
-    """A naive time is a guess, and anything else than a datetime is for `from_entry`."""
+    """A time without a time zone, or a value that cannot be read as a time, is refused."""
     assert refusal(time=time) == [expected]
 
 
 def test_everything_that_is_wrong_at_once():
-    """Five bad fields, each with its own findings, in the order of the fields."""
+    """One error lists the findings of five bad fields, in the order of the fields."""
     found = refusal(
         source="x",
         detail_type="",
@@ -200,7 +200,7 @@ def test_entry_round_trip(event):
     ids=str,
 )
 def test_forms_of_time(time):
-    """A datetime, epoch seconds or ISO 8601 text: all that boto3 takes and is no guess."""
+    """A time is a datetime, epoch seconds or ISO 8601 text, as for boto3, but never a naive one."""
     entry = {"Source": SOURCE, "DetailType": "t", "Detail": "{}", "Time": time}
     assert PartnerEvent.from_entry(entry).time == NOON
     assert PartnerEvent(SOURCE, "t", {}, time=time).time == NOON
@@ -239,7 +239,7 @@ def test_bad_entries(members, expected):
 
 @pytest.mark.parametrize("entry", [None, 5, "x", ["Source"], [("Source", "x")]], ids=str)
 def test_entries_that_are_no_mapping(entry):
-    """What is no mapping is refused like any other bad entry."""
+    """An entry that is not a mapping is refused like any other bad entry."""
     with pytest.raises(InvalidEventError, match=r"entry is (None|of type)"):
         PartnerEvent.from_entry(entry)
 
@@ -270,7 +270,7 @@ MISNAMED = {
 
 @pytest.mark.parametrize(("entry", "expected"), MISNAMED.values(), ids=MISNAMED)
 def test_members_with_other_names(entry, expected):
-    """One finding says which members were meant, and none that those are missing."""
+    """One finding says which members were meant; no finding says that those are missing."""
     with pytest.raises(InvalidEventError) as caught:
         PartnerEvent.from_entry(entry)
     assert [str(finding) for finding in caught.value.findings] == expected
@@ -281,7 +281,7 @@ def test_members_with_other_names(entry, expected):
 
 @given(events)
 def test_entry_of_an_event(event):
-    """An event, its entry and the event of that say the same, and boto3 takes the entry."""
+    """An event survives the round trip through its entry, and boto3 accepts the entry."""
     entry = event.to_entry()
     assert PartnerEvent.from_entry(entry) == event
     shape = MODEL.operation_model("PutPartnerEvents").input_shape
@@ -290,7 +290,7 @@ def test_entry_of_an_event(event):
 
 
 def test_bad_members_and_bad_values_together():
-    """One error holds all: an unknown member, one that is missing, and two bad values."""
+    """One error holds an unknown member, a missing one and four bad values."""
     found = entry_refusal(
         Extra=1, Source="x", DetailType="left out", Detail="[]", Time="never", Resources=[None]
     )
@@ -298,8 +298,8 @@ def test_bad_members_and_bad_values_together():
     assert fields == ["Extra", "detail", "detail_type", "resources[0]", "source", "time"]
 
 
-def test_findings_are_said_of_their_event():
-    """Of several events, the message says which."""
+def test_findings_name_their_event():
+    """A finding and its message can name which of several events they are about."""
     with pytest.raises(InvalidEventError) as caught:
         PartnerEvent(SOURCE, "x" * 140, {})
     error = caught.value.at(7)
@@ -324,7 +324,7 @@ def test_findings_are_said_of_their_event():
     )
 )
 def test_any_mapping_is_an_event_or_a_refusal(entry):
-    """Whatever stands in an entry, nothing else comes out than an event or its findings."""
+    """Any mapping becomes an event or is refused with findings."""
     try:
         event = PartnerEvent.from_entry(entry)
     except InvalidEventError as error:
@@ -335,7 +335,7 @@ def test_any_mapping_is_an_event_or_a_refusal(entry):
 
 @pytest.mark.parametrize("time", [10**400, float("nan"), float("inf"), 1e300])
 def test_a_time_that_no_calendar_has_is_refused(time):
-    """Numbers without end are a finding like any other, not an OverflowError."""
+    """A number outside the range of a datetime is a finding, not an OverflowError."""
     with pytest.raises(InvalidEventError, match="time"):
         PartnerEvent.from_entry(
             {"Source": "aws.partner/a/b", "DetailType": "x", "Detail": "{}", "Time": time}

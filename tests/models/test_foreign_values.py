@@ -1,4 +1,4 @@
-"""Values of other classes than the built-in ones: what they hold is sent, or they are refused."""
+"""Values of classes that are not built in are sent as what they hold, or refused."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ NAMES = {
 @pytest.mark.parametrize(("source", "name"), NAMES.values(), ids=NAMES)
 @pytest.mark.parametrize("first", ["text", "subclass"])
 def test_names_are_the_text_that_they_hold(source, name, first):
-    """Whichever spelling comes first, both make the same event, of the same size."""
+    """A str and a subclass with the same text make equal events, whichever comes first."""
     plain, other = (str.__str__(source), str.__str__(name)), (source, name)
     _known_names.pop(plain, None)
     pairs = [plain, other] if first == "text" else [other, plain]
@@ -113,7 +113,7 @@ def test_names_are_the_text_that_they_hold(source, name, first):
 
 
 def test_equal_is_not_the_same():
-    """A str that is equal to a name seen before is sent as what it is."""
+    """A str that only compares equal to a name seen before is sent as its own text."""
     PartnerEvent(SOURCE, "ticket.created", "{}")
     assert PartnerEvent(SOURCE, CaseBlind("Ticket.Created"), "{}").detail_type == "Ticket.Created"
     PartnerEvent(SOURCE, CaseBlind("Ticket.Closed"), "{}")
@@ -121,7 +121,7 @@ def test_equal_is_not_the_same():
 
 
 def test_text_is_bounded_by_what_it_holds():
-    """The length of the name counts, not that of what a subclass shows."""
+    """Limits apply to the text that is held, not to what a subclass shows."""
     assert refusal(detail_type=Shown("x" * 129)) == [
         "detail_type has 129 characters; the limit is 128"
     ]
@@ -131,7 +131,7 @@ def test_text_is_bounded_by_what_it_holds():
 
 
 def test_source_names_of_enums():
-    """Segments are the text that they hold, and so are names that are looked for."""
+    """Segments and whole names are read as the text that they hold."""
     name = SourceName(Kind.REGION, Shown("x"), namespace=Tone.REGION)
     assert str(name) == "aws.partner/eu-central-1/eu-central-1/x"
     assert name == SourceName("eu-central-1", "x", namespace="eu-central-1")
@@ -146,7 +146,7 @@ def test_source_names_of_enums():
 
 @pytest.mark.parametrize("members", [Kind, Tone])
 def test_settings_may_be_enums(members):
-    """Regions, sources and accounts are the text that they hold."""
+    """A Region, source or account that is an enum is used as the text that it holds."""
     service = FakeEventBridge(region="eu-central-1")
     with PartnerEventsClient(
         members.REGION, transport=service.transport(), credentials=service.credentials
@@ -161,7 +161,7 @@ def test_settings_may_be_enums(members):
 
 
 def test_members_of_an_entry_may_be_enums():
-    """The keys of a mapping are the text that they hold."""
+    """An entry's keys and values may be enums, and are read as the text that they hold."""
     member = enum.Enum("member", {"S": "Source", "T": "DetailType", "D": "Detail"}, type=str)
     entry = {member.S: SOURCE, member.T: "t", member.D: Kind.LONG}
     assert refusal_of_entry(entry) == refusal(Kind.LONG.value)
@@ -217,7 +217,7 @@ class Uid(uuid.UUID):
 
 
 class Many(dict):
-    """As web frameworks have them: several values a key, of which `[]` gives the first."""
+    """Like the dicts of web frameworks: several values for a key; `[]` gives the first."""
 
     def __getitem__(self, key):
         return super().__getitem__(key)[0]
@@ -242,14 +242,14 @@ HELD = {
 
 @pytest.mark.parametrize(("value", "expected"), HELD.values(), ids=HELD)
 def test_subclasses_are_what_they_hold(value, expected):
-    """What a subclass shows of itself changes nothing, whichever way it is written."""
+    """A subclass is sent as the value that it holds, whatever its methods show."""
     for detail in ({"v": value}, {"v": [value], "n": None}, {"v": value, "s": SLOWLY}):
         found = json.loads(PartnerEvent(SOURCE, "t", detail).detail)["v"]
         assert found in (expected, [expected])
 
 
 def test_numbers_of_subclasses_are_bounded():
-    """A subclass that compares as it likes is no way around the limits."""
+    """A subclass whose comparisons lie does not get around the limits."""
     assert "is an integer of 65 bits" in refusal({"n": Liar(2**64)})[0]
     assert "is NaN" in refusal({"n": LiarFloat("nan")})[0]
     assert "is infinite" in refusal({"n": LiarFloat("inf"), "x": None})[0]
@@ -257,7 +257,7 @@ def test_numbers_of_subclasses_are_bounded():
 
 
 def test_the_order_of_an_ordered_dict_is_kept():
-    """Also where it differs from the order of insertion."""
+    """An OrderedDict keeps its order, even where it differs from the order of insertion."""
     ordered = collections.OrderedDict(a=1, b=2)
     ordered.move_to_end("a")
     for detail in (ordered, {"in": ordered}, {"in": ordered, "s": SLOWLY}):
@@ -293,7 +293,7 @@ class Zone(datetime.tzinfo):
 
 
 class Lost(Mapping[str, Any]):
-    """Holds more than it gives."""
+    """A mapping with a key whose value it does not give."""
 
     def __init__(self, error: Exception, **members: Any) -> None:
         self.error = error
@@ -329,7 +329,7 @@ def broken_values(error: type[Exception]) -> dict[str, Any]:
 @pytest.mark.parametrize("error", FAILURES)
 @pytest.mark.parametrize("name", broken_values(ValueError))
 def test_a_value_whose_methods_fail_is_a_finding(name, error):
-    """Whatever they raise, the finding has the path and the kind of the error, and no more."""
+    """A finding has the path and the error's type, and never the error's text."""
     value = broken_values(error)[name]
     for detail in ({"a": [0, value]}, {"a": [None, value]}, {"a": [SLOWLY, value]}):
         (found,) = refusal(detail)
@@ -340,14 +340,14 @@ def test_a_value_whose_methods_fail_is_a_finding(name, error):
 
 @pytest.mark.parametrize("error", FAILURES)
 def test_a_detail_that_cannot_be_read(error):
-    """So is a detail that is such a mapping itself."""
+    """A detail that is itself an unreadable mapping is a finding too."""
     (found,) = refusal(Lost(error(), a=1))
     assert found.startswith(f"detail is a Lost that cannot be read ({error.__name__})")
 
 
 @pytest.mark.parametrize("text", [None, 5, b"x", float("nan")], ids=ascii)
 def test_dates_without_text(text):
-    """A method of the standard library that gives something else than text is no way around."""
+    """A date whose `isoformat` does not return ISO 8601 text is refused."""
     date = type("D", (datetime.date,), {"isoformat": lambda self: text})(2030, 1, 2)
     assert refusal({"a": date})[0].startswith("detail.a is a D without ISO 8601 text")
 
@@ -371,15 +371,15 @@ def test_a_time_whose_methods_fail(error, method):
 
 
 @pytest.mark.parametrize("offset", ["x", 5, datetime.timedelta(days=2)], ids=ascii)
-def test_a_time_zone_that_is_none(offset):
-    """An offset that is no offset is a finding like any other."""
+def test_an_invalid_utc_offset(offset):
+    """A time zone that returns an invalid offset is a finding like any other."""
     time = datetime.datetime(2030, 1, 2, tzinfo=Zone(offset))
     assert "that cannot be read" in refusal(time=time)[0]
     assert "detail.at is a datetime that cannot be read" in refusal({"at": time})[0]
 
 
 class Stamp(datetime.datetime):
-    """As pandas' Timestamp: a datetime that knows more."""
+    """Like pandas' Timestamp: a datetime that also holds nanoseconds."""
 
     def isoformat(self, *args: Any, **kwargs: Any) -> str:
         return super().isoformat(timespec="microseconds")[:-6] + "789+00:00"
@@ -392,7 +392,7 @@ class Stamp(datetime.datetime):
 
 
 def test_a_time_of_a_subclass_is_sent():
-    """It is kept as a datetime of the standard library, which no method of others can break."""
+    """The time is kept as a plain datetime, so that a subclass's methods cannot break it."""
     stamp = Stamp(2030, 1, 2, 12, 0, 0, 123456, tzinfo=Zone(datetime.timedelta(hours=1)))
     event = PartnerEvent(SOURCE, "t", {"at": stamp}, time=stamp)
     assert type(event.time) is datetime.datetime
@@ -424,7 +424,7 @@ def test_resources_that_cannot_be_read():
 
 @pytest.mark.parametrize("error", FAILURES)
 def test_an_entry_that_cannot_be_read(error):
-    """A mapping that raises midway is refused as a whole, in the words of any other refusal."""
+    """A mapping that raises while it is read is refused as a whole."""
     (found,) = refusal_of_entry(Lost(error("canary"), Source=SOURCE))
     assert found == (
         f"entry is a Lost that cannot be read ({error.__name__}); "
@@ -436,7 +436,7 @@ def test_an_entry_that_cannot_be_read(error):
 
 
 class TimeLimitError(Exception):
-    """As the workers of task queues raise it in a signal handler."""
+    """Like the exception that task queue workers raise in a signal handler."""
 
 
 @pytest.mark.process
@@ -444,7 +444,7 @@ class TimeLimitError(Exception):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeLimitError])
 @pytest.mark.parametrize("more", [{}, {"n": None}, {"s": 2**60}], ids=["quick", "null", "again"])
 def test_a_signal_while_values_are_written_passes_through(error, more):
-    """What a signal handler raises while a good detail is written is no fault of the detail."""
+    """An exception from a signal handler passes through; it is not a finding."""
 
     def raises(*_: Any) -> None:
         raise error
@@ -462,7 +462,7 @@ def test_a_signal_while_values_are_written_passes_through(error, more):
 
 
 def test_ctrl_c_in_a_value_passes_through():
-    """Also where a method of the value is interrupted."""
+    """A KeyboardInterrupt in a method of a value passes through."""
     with pytest.raises(KeyboardInterrupt):
         PartnerEvent(
             SOURCE, "t", {"a": broken(datetime.date, "isoformat", KeyboardInterrupt, 2030, 1, 2)}

@@ -41,7 +41,7 @@ OUTCOMES = {
 @pytest.mark.parametrize("event", GIVEN.values(), ids=GIVEN)
 @pytest.mark.parametrize("make", OUTCOMES.values(), ids=OUTCOMES)
 def test_outcomes(make, event):
-    """Each carries the event as it was given, its index and the attempts; its repr no payload."""
+    """An outcome has its event as given, its index and its attempts; its repr has no payload."""
     outcome = make(event)
     assert outcome.event is event
     assert outcome.index == 4
@@ -55,7 +55,7 @@ def test_outcomes(make, event):
 
 
 def test_defaults():
-    """A rejection has no findings and its source is there; a code is known; all unless said."""
+    """By default, a rejection has no findings, no source is gone, and a code is known."""
     event = GIVEN["event"]
     assert Rejected("C", "m", event, 0, 1).findings == ()
     assert not Rejected("C", "m", event, 0, 1).source_is_gone
@@ -72,7 +72,7 @@ def test_outcomes_match_by_position():
 
 
 def test_renumbering():
-    """Every outcome can be that of an event elsewhere, and says so wherever it says where it is."""
+    """A new index replaces the old one in findings and our messages, not in the service's."""
     event = PartnerEvent(SOURCE, "t", {})
     finding = Finding("detail_type", "has 140 characters", "the limit is 128", 3)
     raised = Rejected("InvalidEvent", "entry of event 3 raised KeyError when it was read", {}, 3, 0)
@@ -136,7 +136,7 @@ class Breaks(dict[str, Any]):
     ids=["values", "types", "raises", "none"],
 )  # fmt: skip
 def test_what_json_cannot_hold_is_left_out(given, entry):
-    """What was given for an event may be anything; the outcome of it still has a plain form."""
+    """An outcome has a plain form whatever was given as its event; JSON's gaps are left out."""
     found = Rejected("InvalidEvent", "m", given, 0, 0).to_dict(detail=True)
     assert found["entry"] == entry
     assert found["source"] == (SOURCE if entry.get("Source") == SOURCE else None)

@@ -1,4 +1,4 @@
-"""A record is written by what it is: all members that it has, whatever its annotations say."""
+"""A record is written with all the members that it has, whatever its annotations say."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def as_dict(value: Any) -> Any:
 
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
 def test_every_member_is_written(record):
-    """As `dataclasses.asdict` and `attrs.asdict` give them, as the detail and inside of it."""
+    """A record is written as its library's `asdict` gives it, as the detail or inside it."""
     expected = as_dict(record)
     assert sent(record) == expected
     assert sent({"in": [record]}) == {"in": [expected]}
@@ -207,7 +207,7 @@ def test_records_as_deep_as_the_service_allows(kind, depth):
 
 
 def test_what_a_member_holds_is_checked_with_its_path():
-    """A value that JSON has no form for is named by the members that lead to it."""
+    """A value that JSON cannot represent is named by the members that lead to it."""
     assert refusal(Box(Agent(2**70, "a"))).startswith("detail.content.id is an integer of 71 bits")
     assert refusal({"of": Box[Any](None, [b""])}).startswith("detail.of.more[0] is a bytes")
 
@@ -219,14 +219,14 @@ class Unset:
 
 
 def test_a_member_that_is_not_there():
-    """A record whose member was never set is refused, in the words of any other refusal."""
+    """A record with a member that was never set is refused as unreadable."""
     found = refusal(Unset("canary"))
     assert found.startswith("detail is an Unset that cannot be read (AttributeError)")
     assert refusal({"a": [Unset("canary")]}).startswith("detail.a[0] is an Unset that cannot be")
     assert "canary" not in found
 
 
-# ---------------------------------------------------------------- a converter of the caller's
+# ---------------------------------------------------------------- the caller's converter
 
 
 class Money:
@@ -249,7 +249,7 @@ def converter():
 
 
 def test_hooks_of_a_converter(converter):
-    """A converter's hooks hold for records and mappings, and our rule for what it leaves."""
+    """A converter's hooks apply to records and mappings; our rules apply to what it leaves."""
     expected = {"amount": {"cents": 5}, "by": "person 1"}
     assert sent(Paid(Money(5), Person(1)), converter=converter) == expected | {"by": "person 1"}
     assert sent({"paid": Paid(Money(5)), "at": DAY}, converter=converter) == {
@@ -260,7 +260,7 @@ def test_hooks_of_a_converter(converter):
 
 
 def test_a_converter_of_entries(converter):
-    """An entry with the service's member names takes one too."""
+    """`from_entry` takes a converter too."""
     entry = {"Source": SOURCE, "DetailType": "t", "Detail": {"amount": Money(5)}}
     assert PartnerEvent.from_entry(entry, converter=converter).detail == '{"amount":{"cents":5}}'
     with pytest.raises(InvalidEventError, match=r"detail\.amount is a Money"):
@@ -271,7 +271,7 @@ def test_a_converter_of_entries(converter):
 
 
 def test_text_is_not_for_the_converter():
-    """Ready text is sent to the letter."""
+    """JSON text is sent unchanged; the converter is not called."""
 
     class Never:
         def unstructure(self, obj: Any) -> Any:
@@ -324,7 +324,7 @@ WRITTEN = {"lines": [{"cents": "1.10", "at": "2030-01-02"}], "by": "zoë", "coun
 
 
 def test_pydantic_models():
-    """A model is what its own `model_dump` says in JSON, as a detail and anywhere inside of one."""
+    """A model is written as its own `model_dump` gives it for JSON, as the detail or inside it."""
     assert sent(ORDER) == WRITTEN == ORDER.model_dump(mode="json")
     assert sent({"orders": [ORDER], (1.5).hex(): Numbers([1])}) == {
         "orders": [WRITTEN],
@@ -336,7 +336,7 @@ def test_pydantic_models():
 
 
 class Dumps:
-    """A model as far as we know them."""
+    """What we know of a model: that it has `model_dump`."""
 
     def __init__(self, found: Any) -> None:
         self.found = found
@@ -348,7 +348,7 @@ class Dumps:
 
 
 def test_what_a_model_may_dump():
-    """What a model says is checked like any mapping, and what it raises is a finding."""
+    """What `model_dump` returns is checked like any mapping; what it raises is a finding."""
     assert "detail.a is NaN" in refusal(Dumps({"a": float("nan")}))
     assert "detail is a Dumps whose model_dump returns another model" in refusal(Dumps(Dumps({})))
     assert "detail.a is a Dumps whose model_dump returns another model" in refusal(
@@ -362,7 +362,7 @@ def test_what_a_model_may_dump():
 
 @pytest.mark.process
 def test_pydantic_is_not_imported():
-    """Who does not use pydantic does not load it."""
+    """Making an event does not import pydantic."""
     code = (
         "import sys; from eventbridge_partner import PartnerEvent; "
         f"PartnerEvent({SOURCE!r}, 't', {{'a': 1}}); "

@@ -44,7 +44,7 @@ kinds = st.lists(st.sampled_from(["accepted", "rejected", "exhausted", "unconfir
 
 @given(kinds)
 def test_report_is_a_sequence_of_its_outcomes(kinds):
-    """Length, order, slices and counts are those of the outcomes; every one is in one list."""
+    """A report's length, order, slices, counts and lists are those of its outcomes."""
     outcomes = outcomes_of(kinds)
     report = DeliveryReport(iter(outcomes))
     assert list(report) == outcomes
@@ -85,7 +85,7 @@ def test_raise_for_undelivered(kinds):
 
 
 def test_message_names_the_first_few():
-    """Index, outcome and code of the first three, and how many more there are."""
+    """The message has index, outcome and code of the first three, and counts the rest."""
     kinds = ["accepted", "rejected", "unconfirmed", "exhausted", "rejected", "rejected"]
     with pytest.raises(UndeliveredError) as caught:
         DeliveryReport(outcomes_of(kinds)).raise_for_undelivered()
@@ -96,7 +96,7 @@ def test_message_names_the_first_few():
 
 
 def test_empty_report():
-    """No events, nothing undelivered."""
+    """A report of no events is ok."""
     report = DeliveryReport([])
     assert report.raise_for_undelivered() is report
     assert report.ok
@@ -123,7 +123,7 @@ def test_no_truth_value(kinds):
 
 @given(kinds)
 def test_plain_report(kinds):
-    """A report for JSON has what the report has."""
+    """A report's plain form has its `ok`, counts and outcomes, and details only on request."""
     report = DeliveryReport(outcomes_of(kinds))
     found = json.loads(json.dumps(report.to_dict()))
     assert found["ok"] == report.ok
@@ -134,7 +134,7 @@ def test_plain_report(kinds):
 
 
 def test_plain_figures():
-    """Figures for JSON: numbers stay, times are ISO 8601 text, values inside are dicts."""
+    """In `to_dict`, numbers stay, times become ISO 8601 text, and nested values become dicts."""
     day = datetime.datetime(2030, 1, 2, tzinfo=datetime.UTC)
     assert FlushReport(OutcomeCounts(1), 2).to_dict() == {
         "sent": {"accepted": 1, "rejected": 0, "exhausted": 0, "unconfirmed": 0},
@@ -147,7 +147,7 @@ def test_plain_figures():
 
 
 def test_one_event_is_no_plural():
-    """In the repr and the error."""
+    """The repr and the error say "1 event", not "1 events"."""
     report = DeliveryReport(outcomes_of(["rejected"]))
     assert repr(report).startswith("<DeliveryReport of 1 event: ")
     with pytest.raises(UndeliveredError, match=r"^1 of 1 event was not accepted: "):

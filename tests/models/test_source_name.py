@@ -66,7 +66,7 @@ def test_namespace_of_one_segment_may_be_a_str():
     ids=ascii,
 )
 def test_what_is_no_name(source):
-    """Nothing but the pattern passes, from the first character to the last."""
+    """A name that does not match the whole pattern is refused, with an ASCII message."""
     with pytest.raises(InvalidEventError) as caught:
         SourceName.parse(source)
     assert [finding.field for finding in caught.value.findings] == ["source"]
@@ -94,7 +94,7 @@ def test_length(length):
 )
 @pytest.mark.parametrize("where", ["partner", "name", "namespace"])
 def test_bad_segments(where, segment):
-    """A bad segment is refused wherever it stands, whatever its type."""
+    """A bad segment is refused at any place, whatever its type."""
     parts = {"partner": "p", "name": "n", "namespace": ("s",)}
     parts[where] = (segment,) if where == "namespace" else segment
     with pytest.raises(InvalidEventError, match="as a segment"):
@@ -119,14 +119,14 @@ def test_all_bad_segments_are_listed():
     ("source", "found"), [(None, "is None"), (5, "is of type int"), (b"x", "is of type bytes")]
 )
 def test_other_types(source, found):
-    """What is not text is said to be of its type."""
+    """A name that is not text is refused with its type."""
     with pytest.raises(InvalidEventError, match=f"source {found}"):
         SourceName.parse(source)
 
 
 @given(st.text(min_size=65, max_size=500))
 def test_long_findings_are_cut(text):
-    """What is shown of a bad name is bounded."""
+    """The part of a bad name that a finding shows is bounded."""
     with pytest.raises(InvalidEventError) as caught:
         SourceName(text + " ", "n")
     assert len(str(caught.value)) < 1000

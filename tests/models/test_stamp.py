@@ -21,20 +21,20 @@ def test_an_id_of_its_own():
 
 
 def test_what_else_goes_with_it():
-    """Whatever is given stands beside the id, under the key that is wanted."""
+    """Other values that are given are written beside the id, under the chosen key."""
     stamped = stamp({}, id="o-1", key="envelope", traceparent="00-a-b-01", schema="order/2")
     assert stamped == {"envelope": {"id": "o-1", "traceparent": "00-a-b-01", "schema": "order/2"}}
     assert PartnerEvent(SOURCE, "t", stamped).detail.startswith('{"envelope":{"id":"o-1"')
 
 
 def test_a_stamp_is_not_replaced():
-    """A detail that has one keeps it: an id is stable, or it is none."""
+    """A detail that already has a stamp is refused, so that its id stays stable."""
     with pytest.raises(InvalidEventError, match=r"detail\._meta exists already"):
         stamp(stamp({"order": 1}))
 
 
 @pytest.mark.parametrize("detail", ["{}", None, [1]])
 def test_details_that_are_no_mappings(detail):
-    """JSON text is not stamped, for it is sent to the letter."""
+    """Only mappings can be stamped: JSON text is sent unchanged."""
     with pytest.raises(InvalidEventError, match="detail is of type"):
         stamp(detail)

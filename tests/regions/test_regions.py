@@ -1,4 +1,4 @@
-"""Siblings in other Regions, and the router in front of them, of both clients."""
+"""Siblings of both clients in other Regions, and the router in front of them."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ AT_ONCE = RetryPolicy(wait=wait_none(), throttle_wait=wait_none())
 
 class World:
     """
-    The service in several Regions, reached by the names of their hosts.
+    The service in several Regions, each reached by its host name.
 
     Attributes:
-        services: By Region.
+        services: One for each Region.
         before: Called with the Region of each request before it arrives.
     """
 
@@ -107,14 +107,14 @@ def open_client(kind, world):
 
 
 def region_of(source):
-    """Return what the middle of a name says, if it is one of ours."""
+    """Return the Region in the name of a source, if it is one of ours."""
     name = source.removeprefix(PREFIX).partition("/")[0]
     return name if name in REGIONS else None
 
 
 @pytest.fixture
 def route(kind, open_client):
-    """Return what makes routers."""
+    """Return a function that makes routers."""
 
     def make(lookup=region_of, *, in_front=None, **settings):
         client = open_client(**settings)
@@ -139,7 +139,7 @@ def seen(outcomes):
 
 
 def test_a_sibling_sends_to_its_region(open_client, world):
-    """With the credentials and settings of its client."""
+    """A sibling sends events and source operations to its own Region."""
     client = open_client()
     sibling = Plain(client._wrapped.in_region("eu-west-1"), client._runner)
     assert sibling._wrapped.region == "eu-west-1"
@@ -152,7 +152,7 @@ def test_a_sibling_sends_to_its_region(open_client, world):
 
 
 def test_there_is_one_sibling_for_each_region(open_client):
-    """And for its own Region it is the client itself."""
+    """A client has one sibling for each Region, and is itself the one for its own."""
     client = open_client()._wrapped
     assert client.in_region("us-east-1") is client
     assert client.in_region("eu-west-1") is client.in_region("eu-west-1")
@@ -160,7 +160,7 @@ def test_there_is_one_sibling_for_each_region(open_client):
 
 
 def test_siblings_have_the_same_siblings(open_client):
-    """Two clients in one Region would each keep its whole quota."""
+    """Siblings share one client per Region; two would each use the Region's whole quota."""
     client = open_client()._wrapped
     sibling = client.in_region("eu-west-1")
     assert sibling.in_region("us-east-1") is client
@@ -171,7 +171,7 @@ def test_siblings_have_the_same_siblings(open_client):
 
 
 def test_a_client_without_a_region_has_siblings(open_client):
-    """It need not have one itself."""
+    """A client without a Region has siblings, although it cannot send itself."""
     client = open_client(region=None)
     assert client._wrapped.in_region("eu-west-1").region == "eu-west-1"
     with pytest.raises(ConfigurationError):
@@ -180,13 +180,13 @@ def test_a_client_without_a_region_has_siblings(open_client):
 
 @pytest.mark.parametrize("region", ["", "eu west", "eu-west-1/", "EU-WEST-1"])
 def test_what_is_no_region(open_client, region):
-    """Is refused at once."""
+    """An invalid Region is refused at once."""
     with pytest.raises(ConfigurationError, match=r"region is .*; allowed"):
         open_client()._wrapped.in_region(region)
 
 
 def test_settings_are_shared(open_client, world):
-    """All that the client was told, but what belongs to a Region."""
+    """A sibling has all settings of its client, except those that belong to a Region."""
     pace = Pace(70)
     client = open_client(pace=pace, sources_pace=Pace(7), max_in_flight=3, timeout=9)._wrapped
     sibling = client.in_region("eu-west-1")
@@ -201,7 +201,7 @@ def test_settings_are_shared(open_client, world):
 
 
 def test_credentials_are_fetched_once(kind, monkeypatch):
-    """For the client and all its siblings, from one session."""
+    """A client and its siblings fetch credentials once."""
     fetched = []
 
     def fetch(session):
@@ -236,13 +236,13 @@ def test_credentials_are_fetched_once(kind, monkeypatch):
 
 
 def test_an_endpoint_that_was_given_is_shared(open_client):
-    """It is where a user wants requests to go."""
+    """An `endpoint_url` that was given applies to siblings too."""
     client = open_client(endpoint_url="https://vpce.example.com")._wrapped
     assert client.in_region("eu-west-1").endpoint_url == "https://vpce.example.com/"
 
 
 def test_closing_a_client_closes_its_siblings(kind, world):
-    """And closing a sibling closes that alone."""
+    """Closing a client closes its siblings; closing a sibling closes only that one."""
     opened, closed = [], []
 
     class Counting:
@@ -284,7 +284,7 @@ def test_closing_a_client_closes_its_siblings(kind, world):
 @pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_siblings_on_both_sides_of_a_fork(world):
-    """A child looks up anew what it needs."""
+    """A child can keep using siblings and routers of its parent."""
     with PartnerEventsClient(
         "us-east-1", credentials=world.services["us-east-1"].credentials, transport=world
     ) as client:
@@ -304,7 +304,7 @@ def test_siblings_on_both_sides_of_a_fork(world):
 
 
 def test_both_routers_have_the_same_surface():
-    """The same settings and methods."""
+    """Both routers have the same settings, and methods with the same parameters."""
 
     def parameters(function):
         return [
@@ -321,7 +321,7 @@ def test_both_routers_have_the_same_surface():
 
 @pytest.mark.parametrize("of", [list, tuple, iter], ids=lambda one: one.__name__)
 def test_each_event_goes_to_its_region(route, world, of):
-    """And its outcome to its place, with the event as it was given."""
+    """Each event is sent to its Region; outcomes have the given events in the given order."""
     events = [event(REGIONS[number % 3], number) for number in range(100)]
     report = route().put_events(of(events))
     assert report.counts.accepted == 100
@@ -333,7 +333,7 @@ def test_each_event_goes_to_its_region(route, world, of):
 
 
 def test_mappings_do_as_lookups(route, world):
-    """And a source is looked up once for a call."""
+    """A mapping can be the lookup, and is asked once per call for each source."""
     asked = Counter[str]()
 
     class Table(dict):
@@ -349,7 +349,7 @@ def test_mappings_do_as_lookups(route, world):
 
 @pytest.mark.parametrize("region", [None, "eu west", 7])
 def test_no_region(route, world, region):
-    """Is said of the events that it is true of; the others are sent."""
+    """Events without a valid Region are rejected; the others are sent."""
     lookup = {event("us-east-1").source: "us-east-1", event("nowhere").source: region}
     report = route(lookup).put_events([event("nowhere"), event("us-east-1"), event("nowhere")])
     assert seen(report) == ["Rejected UnknownRegion 0", "Accepted 1", "Rejected UnknownRegion 0"]
@@ -358,13 +358,13 @@ def test_no_region(route, world, region):
 
 
 def test_nothing_but_unknown_regions(route):
-    """Nor is no event at all an error."""
+    """A call without any event to send is not an error."""
     assert seen(route().put_events([event("nowhere")])) == ["Rejected UnknownRegion 0"]
     assert len(route().put_events([])) == 0
 
 
 def test_what_is_no_event(route):
-    """Has the outcome that the client gives it, with its place among all events."""
+    """An invalid event is rejected as by the client, with its index among all events."""
     report = route().put_events([event(), {"Source": "x"}, 7, event("eu-west-1")])
     assert seen(report) == ["Accepted 1", *["Rejected InvalidEvent 0"] * 2, "Accepted 1"]
     for index in (1, 2):
@@ -373,7 +373,7 @@ def test_what_is_no_event(route):
 
 
 def test_a_mapping_may_be_filled_anew(route, world):
-    """It is read when it is taken."""
+    """A mapping is read when it is taken, so the caller may fill it anew."""
 
     def entries():
         entry: dict[str, Any] = {"DetailType": "t"}
@@ -388,7 +388,7 @@ def test_a_mapping_may_be_filled_anew(route, world):
 
 
 def test_failures_keep_their_places(route, world):
-    """Each Region has its own."""
+    """Failures in different Regions keep their places in the report."""
     world.services["eu-west-1"].play(FailEntries("MalformedDetail", indexes=[1]))
     world.services["ap-south-1"].play(FailRequest("AccessDeniedException", times=None))
     report = route().put_events([event(REGIONS[number % 3], number) for number in range(9)])
@@ -400,7 +400,7 @@ def test_failures_keep_their_places(route, world):
 
 
 def test_one_regions_outage_is_its_own(route, world):
-    """The events of the others arrive."""
+    """When one Region cannot be reached, the events of the others are accepted."""
 
     def before(region):
         if region == "eu-west-1":
@@ -412,7 +412,7 @@ def test_one_regions_outage_is_its_own(route, world):
 
 
 def test_regions_do_not_wait_for_each_other(route, world):
-    """While one is silent, the others are sent to; whichever comes first."""
+    """While one Region is silent, the others are sent to, whichever comes first."""
     for slow in REGIONS[:2]:
         arrived = threading.Event()
 
@@ -428,7 +428,7 @@ def test_regions_do_not_wait_for_each_other(route, world):
 
 
 def test_where_no_thread_can_be_started(world, monkeypatch):
-    """As at the end of an interpreter: Regions are sent to one after the other."""
+    """Without threads, as when the interpreter ends, Regions are sent to one after another."""
 
     def refuse(thread):
         raise RuntimeError("can't create new thread at interpreter shutdown")
@@ -444,7 +444,7 @@ def test_where_no_thread_can_be_started(world, monkeypatch):
 
 
 def test_no_thread_is_left(world):
-    """When the report is there, those who sent are gone or going."""
+    """The router's threads end soon after the report is returned."""
     before = set(threading.enumerate())
     with PartnerEventsClient(
         "us-east-1", credentials=world.services["us-east-1"].credentials, transport=world
@@ -456,7 +456,7 @@ def test_no_thread_is_left(world):
 
 
 def test_credentials_of_nobody(kind, world):
-    """If nothing can be sent to any Region, that is raised."""
+    """Missing credentials are raised if nothing can be sent to any Region."""
     with ExitStack() as stack:
         client = kind.open(
             stack, region="us-east-1", transport=AsyncWorld(world) if kind.is_async else world
@@ -490,7 +490,7 @@ class Raising:
     ],
 )
 def test_what_raises_in_one_region(kind, route, error, outcome):
-    """Does not take the outcomes of the others with it."""
+    """An exception in one Region does not change the outcomes of the others."""
 
     def in_front(client):
         return Raising(error, is_async=kind.is_async) if client.region == "eu-west-1" else client
@@ -521,7 +521,7 @@ def test_guards_in_front_of_every_region(kind, route, world):
 
 
 def test_the_client_of_a_source(route):
-    """For what is done with the source itself."""
+    """`client_of` returns the client in the Region of a source, for operations on it."""
     router = route()._wrapped
     assert router.client_of(event("eu-west-1").source).region == "eu-west-1"
     name = SourceName("example.com", "customer", namespace=["ap-south-1"])
@@ -531,7 +531,7 @@ def test_the_client_of_a_source(route):
 
 
 def test_input_that_raises(route):
-    """What had been taken was sent."""
+    """If the iterable raises, the events read before that are sent and reported."""
 
     def events():
         yield event("us-east-1")
@@ -545,7 +545,7 @@ def test_input_that_raises(route):
 
 
 def test_a_lookup_that_raises(route, world):
-    """Is the caller's to see, before anything is sent."""
+    """An exception of the lookup reaches the caller before anything is sent."""
 
     def lookup(source):
         if "eu" in source:
@@ -560,13 +560,13 @@ def test_a_lookup_that_raises(route, world):
 
 @pytest.mark.parametrize("wrong", [event(), "text", {"Source": "x"}, 7])
 def test_what_is_no_iterable_of_events(route, wrong):
-    """Is refused as the client does."""
+    """A single event, text or a number is refused, as by the client."""
     with pytest.raises(TypeError):
         route().put_events(wrong)
 
 
 def test_deadlines_are_passed_on(route, world):
-    """To every Region; and one that makes no sense is refused."""
+    """A deadline applies to every Region; a deadline of 0 is refused."""
     with pytest.raises(ValueError, match="deadline is 0"):
         route().put_events([], deadline=0)
     for service in world.services.values():
@@ -586,7 +586,7 @@ async def _in_turn(events):
 
 
 def test_asynchronous_events(world):
-    """Are taken as they come."""
+    """An asynchronous iterable can be sent."""
 
     async def main():
         async with AsyncPartnerEventsClient(
@@ -601,7 +601,7 @@ def test_asynchronous_events(world):
 
 
 def test_cancelled_while_sending(world):
-    """The cause has the outcomes of all Regions."""
+    """The cause of a cancellation has the outcomes of all Regions."""
     let_go = threading.Event()
     both_arrived = threading.Barrier(3)
 
@@ -637,7 +637,7 @@ def test_cancelled_while_sending(world):
 
 
 def test_cancelled_while_taking(world):
-    """Nothing was sent, and that is said of each event, to the observer too."""
+    """If cancelled while events are read, it sends none; report and observer say so for each."""
     told = []
 
     async def main():
@@ -684,7 +684,7 @@ def own_outcomes(told):
 
 
 def test_interrupted_while_taking(world):
-    """The same in a thread: the observer is told of each event."""
+    """If interrupted while events are read, it sends none; report and observer say so for each."""
     told = []
 
     def events():

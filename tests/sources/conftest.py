@@ -42,7 +42,7 @@ def service() -> FakeEventBridge:
 
 @pytest.fixture
 def open_client(kind: Kind, stack: ExitStack, service: FakeEventBridge) -> Open:
-    """Return what makes clients of the local service, over HTTP; they keep no pace."""
+    """Return a function that makes clients of the local service, over HTTP and without a pace."""
     server = stack.enter_context(service.serve())
 
     def open_client(**settings: Any) -> Plain:

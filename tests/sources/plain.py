@@ -1,4 +1,4 @@
-"""Both clients under one surface, that of the blocking one."""
+"""Both clients with one surface, that of the blocking client."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from eventbridge_partner import AsyncPartnerEventsClient, PartnerEventsClient
 
 class Plain:
     """
-    An object whose methods have been carried out when they return, also those of async ones.
+    Makes the methods of an object blocking, whether or not they are asynchronous.
 
-    What they yield comes as a list.
+    What a generator yields is returned as a list.
     """
 
     def __init__(self, wrapped: Any, runner: asyncio.Runner | None) -> None:

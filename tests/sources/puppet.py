@@ -1,4 +1,4 @@
-"""A driver of operations without a network, whose clock moves only when an operation sleeps."""
+"""A driver of operations without a network, on a clock that only operations move."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from eventbridge_partner.retry import RetryQuota
 
 class Puppet:
     """
-    Plays the service's part in an operation.
+    Plays the service in an operation.
 
     Attributes:
         now: Its clock.
-        sent: Of each request when it went out, its operation and its members.
-        attempts: Of each request which attempt it was, and how long it could take.
-        slept: All waits.
-        given: All items that were handed out.
+        sent: For each request, when it went out, its operation and its members.
+        attempts: For each request, which attempt it was, and how many seconds it had.
+        slept: All waits, in seconds.
+        given: All items that the operation yielded.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Puppet:
         )
 
     def run(self, plan: Plan[Any]) -> Any:
-        """Carry out an operation, with the answers that were given."""
+        """Run an operation, and answer its requests with the given answers."""
         running = Running(plan(self._control))
         while (step := running.step) is not None:
             match step:
@@ -76,5 +76,5 @@ class Puppet:
         return [operation.partition("Partner")[0] for _, operation, _ in self.sent]
 
     def tokens(self) -> Iterable[str | None]:
-        """Return the tokens that pages were asked for with."""
+        """Return the token of each request for a page."""
         return [members.get("NextToken") for _, _, members in self.sent]

@@ -1,4 +1,4 @@
-"""The same life of sources through both clients, at the local service and at moto's server."""
+"""The life of sources through both clients, at the local service and at moto's server."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ OTHER = "210987654321"
 
 
 def surface(sources: type) -> dict[str, Any]:
-    """Return the public methods with their parameters, their defaults and what they say."""
+    """Return the public methods with their parameters, defaults and annotations."""
     return {
         name: [
             (one.name, one.kind, one.default, one.annotation)
@@ -76,7 +76,7 @@ def surface(sources: type) -> dict[str, Any]:
 
 
 def test_both_have_the_same_methods():
-    """With the same parameters, of the same types, and the same words in their docs."""
+    """Both have the same methods, with the same parameters, types and docstrings."""
     assert surface(AsyncSources) == surface(Sources)
     for name in surface(Sources):
         assert getattr(AsyncSources, name).__doc__ == getattr(Sources, name).__doc__
@@ -98,7 +98,7 @@ def life(client):
 
 
 def ensured(client):
-    """As often as one likes."""
+    """Ensure a source twice."""
     name = f"{PREFIX}{uuid.uuid4()}"
     first = client.sources.ensure(name, account=ACCOUNT)
     assert client.sources.ensure(name, account=ACCOUNT) == first
@@ -116,7 +116,7 @@ def several_accounts(client):
 
 
 def what_is_not_there(client):
-    """An error, of whatever kind."""
+    """Describe a source that does not exist."""
     with pytest.raises(ServiceError):
         client.sources.describe(f"{PREFIX}{uuid.uuid4()}")
 
@@ -126,14 +126,14 @@ EVERYWHERE = [life, ensured, several_accounts, what_is_not_there]
 
 @pytest.mark.parametrize("scenario", EVERYWHERE, ids=lambda one: one.__name__)
 def test_at_the_local_service(client, scenario):
-    """Over HTTP, with signatures that it verifies."""
+    """Each scenario works over HTTP at the local service, which verifies signatures."""
     scenario(client)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", EVERYWHERE, ids=lambda one: one.__name__)
 def test_at_motos_server(kind, stack, moto_url, scenario):
-    """The same with a peer that shares nothing with us."""
+    """Each scenario works at moto's server, which shares no code with this package."""
     client = kind.open(
         stack,
         region="us-east-1",
@@ -147,7 +147,7 @@ def test_at_motos_server(kind, stack, moto_url, scenario):
 
 
 def test_states(client, service):
-    """PENDING, ACTIVE and DELETED, with times that know their zone."""
+    """A source is PENDING, ACTIVE and then DELETED, and its times are aware."""
     before = datetime.datetime.now(datetime.UTC)
     client.sources.create(NAME, account=ACCOUNT)
     (found,) = client.sources.accounts(NAME)
@@ -161,7 +161,7 @@ def test_states(client, service):
 
 
 def test_there_and_not_there(client):
-    """By the modelled names."""
+    """An existing or missing source raises the error of the service's model."""
     client.sources.create(NAME, account=ACCOUNT)
     with pytest.raises(ResourceAlreadyExistsError):
         client.sources.create(NAME, account=ACCOUNT)
@@ -175,7 +175,7 @@ def test_there_and_not_there(client):
 
 
 def test_wrong_names_are_not_sent(client, service):
-    """Not even to be refused."""
+    """An invalid name or prefix is refused before anything is sent."""
     with pytest.raises(InvalidEventError):
         client.sources.create("acme", account=ACCOUNT)
     with pytest.raises(InvalidEventError):
@@ -196,7 +196,7 @@ ODDITIES = [
 @pytest.mark.parametrize("times", [1, 2, 7])
 @pytest.mark.parametrize("odd", [(), *itertools.combinations(ODDITIES, 1), ODDITIES], ids=str)
 def test_250_sources_are_listed_once_each(client, service, odd, times):
-    """Through pages of 100, whatever is odd about their tokens."""
+    """250 sources on pages of 100 are listed once each, whatever the tokens do."""
     names = [f"{PREFIX}customer-{number:03}" for number in range(250)]
     for name in names:
         service.sources.create(name, ACCOUNT)
@@ -208,7 +208,7 @@ def test_250_sources_are_listed_once_each(client, service, odd, times):
 
 
 def test_250_accounts_of_one_source(client, service):
-    """Are listed once each too; and the last one's state is found."""
+    """250 accounts of a source are listed once each, and the last one's state is found."""
     accounts = [f"{number:012}" for number in range(250)]
     for account in accounts:
         service.sources.create(NAME, account)
@@ -218,7 +218,7 @@ def test_250_accounts_of_one_source(client, service):
 
 
 def test_small_pages(kind, stack):
-    """The service may give fewer than were asked for."""
+    """A list is complete even if the service puts fewer items on a page than asked for."""
     service = FakeEventBridge(page_size=1)
     with service.serve() as server:
         client = kind.open(
@@ -231,7 +231,7 @@ def test_small_pages(kind, stack):
 
 
 def test_a_list_that_never_ends(client, service):
-    """A token that always comes again is an error, not a loop."""
+    """A token that repeats without end raises an error instead of looping."""
     for number in range(250):
         service.sources.create(f"{PREFIX}c{number}", ACCOUNT)
     service.play(OddPage("repeated-token", times=None))
@@ -240,7 +240,7 @@ def test_a_list_that_never_ends(client, service):
 
 
 def test_an_expired_token(client, service):
-    """Is an error of its own kind."""
+    """An expired page token has an error of its own."""
     for number in range(101):
         service.sources.create(f"{PREFIX}c{number}", ACCOUNT)
     service.play(OddPage("expired-token"))
@@ -263,8 +263,8 @@ PASSING = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
-def test_what_passes(client, service, fault):
-    """Each operation succeeds all the same, and what it did was done once."""
+def test_transient_faults(client, service, fault):
+    """Each operation succeeds despite a transient fault, and takes effect once."""
     service.play(fault)
     assert client.sources.create(NAME, account=ACCOUNT).name == NAME
     service.play(fault)
@@ -301,8 +301,8 @@ LASTING = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("fault", "error", "requests"), LASTING.values(), ids=LASTING)
-def test_what_does_not_pass(client, service, fault, error, requests):
-    """Each has its class, and takes no more requests than it has to."""
+def test_lasting_faults(client, service, fault, error, requests):
+    """Each lasting fault has its error class, and takes no more requests than needed."""
     service.play(fault)
     with pytest.raises(error) as caught:
         client.sources.create(NAME, account=ACCOUNT)
@@ -311,7 +311,7 @@ def test_what_does_not_pass(client, service, fault, error, requests):
 
 
 def test_nothing_is_sent_without_credentials(kind, stack, service):
-    """Nor without a Region."""
+    """Without credentials or without a Region, nothing is sent."""
     with service.serve() as server:
         client = kind.open(stack, region="us-east-1", endpoint_url=server.url)
         with pytest.raises(CredentialsError):
@@ -324,7 +324,7 @@ def test_nothing_is_sent_without_credentials(kind, stack, service):
 
 @pytest.mark.slow
 def test_source_operations_keep_their_quota(open_client, service):
-    """Fifty a second: none of more than that is throttled."""
+    """By default, source operations keep to 50 requests a second, so none is throttled."""
     for number in range(70):
         service.sources.create(f"{PREFIX}c{number}", ACCOUNT)
     service.play(LimitRate(50, burst=10, operations=SOURCE_OPERATIONS, times=None))
@@ -335,7 +335,7 @@ def test_source_operations_keep_their_quota(open_client, service):
 
 
 def test_events_do_not_wait_for_sources(open_client, service):
-    """Their quotas are two."""
+    """Events do not wait for the pace of source operations."""
     client = open_client(sources_pace=Pace(0.001))
     client.sources.ensure(NAME, account=ACCOUNT)
     (outcome,) = client.put_events([PartnerEvent(NAME, "t", {})])
@@ -344,7 +344,7 @@ def test_events_do_not_wait_for_sources(open_client, service):
 
 @pytest.mark.slow
 def test_waiting_for_the_customer(client, service):
-    """It ends when the source is ACTIVE, and says what it saw until then."""
+    """Waiting ends when the source is ACTIVE, and reports each state on the way."""
     client.sources.create(NAME, account=ACCOUNT)
     seen = []
 
@@ -361,7 +361,7 @@ def test_waiting_for_the_customer(client, service):
 
 
 def test_waiting_in_vain(client, service):
-    """It ends in time, and at once when the source is DELETED."""
+    """Waiting ends with its timeout, and at once if the source is DELETED."""
     client.sources.create(NAME, account=ACCOUNT)
     with pytest.raises(SourceNotActiveError, match=r"is PENDING after 0\.01 s"):
         client.sources.wait_until_active(NAME, account=ACCOUNT, timeout=0.01)
@@ -373,7 +373,7 @@ def test_waiting_in_vain(client, service):
 
 @pytest.mark.slow
 def test_expiring(kind, stack):
-    """Over all sources of a prefix, those alone that nobody has associated."""
+    """`expiring` lists the sources under a prefix that no customer has associated."""
     now = [datetime.datetime.now(datetime.UTC).timestamp()]
     service = FakeEventBridge(clock=lambda: now[0], verify_signatures=False)
     days = datetime.timedelta(days=1)
@@ -397,7 +397,7 @@ def test_expiring(kind, stack):
 
 
 def test_what_a_gone_source_means_for_events(client, service):
-    """The life cycle and the events' outcomes meet at the service."""
+    """An event for a deleted source is rejected, and says that its source is gone."""
     client.sources.create(NAME, account=ACCOUNT)
     client.sources.delete(NAME, account=ACCOUNT)
     (outcome,) = client.put_events([PartnerEvent(NAME, "t", {})])
@@ -410,7 +410,7 @@ def test_what_a_gone_source_means_for_events(client, service):
 
 @pytest.mark.slow
 def test_many_threads_share_the_pace():
-    """Their requests together keep it."""
+    """The requests of all threads together keep to the pace."""
     service = FakeEventBridge()
     service.sources.create(NAME, ACCOUNT)
     service.play(LimitRate(50, burst=10, times=None))
@@ -431,7 +431,7 @@ def test_many_threads_share_the_pace():
 
 @pytest.mark.slow
 def test_many_tasks_share_the_pace():
-    """Each has a turn of its own, in the order of asking."""
+    """The requests of all tasks together keep to the pace."""
     service = FakeEventBridge()
     service.sources.create(NAME, ACCOUNT)
     service.play(LimitRate(50, burst=10, times=None))
@@ -451,7 +451,7 @@ def test_many_tasks_share_the_pace():
 @pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_on_both_sides_of_a_fork(service):
-    """A child can go on with the client of its parent."""
+    """A child can keep using its parent's client."""
     service.sources.create(NAME, ACCOUNT)
     with PartnerEventsClient(
         service.region, credentials=service.credentials, transport=service.transport()

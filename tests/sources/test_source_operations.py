@@ -1,4 +1,4 @@
-"""What operations on sources do next, told by what the service answers; no network, no clock."""
+"""What operations on sources do after each answer, without a network or a clock."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ EXISTS, MISSING = error(ResourceAlreadyExistsError), error(ResourceNotFoundError
 
 
 def fresh(failure):
-    """Errors are marked by whom they pass: each use gets one of its own."""
+    """Return a copy, because code that handles an error may mark it."""
     return copy.copy(failure)
 
 
@@ -96,13 +96,13 @@ def page(*items, token=None):
     ],
 )
 def test_names_are_checked_before_anything_is_sent(plan, words):
-    """Field, found and allowed."""
+    """A bad name, account or prefix is refused with what was found and what is allowed."""
     with pytest.raises(InvalidEventError, match=words):
         plan()
 
 
 def test_all_that_is_wrong_is_said_at_once():
-    """Name and account."""
+    """A bad name and a bad account are reported together."""
     with pytest.raises(InvalidEventError) as caught:
         _operations.create("acme", "1")
     assert [finding.field for finding in caught.value.findings] == ["source", "account"]
@@ -110,7 +110,7 @@ def test_all_that_is_wrong_is_said_at_once():
 
 @pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
 def test_timeouts_are_above_0(timeout):
-    """What cannot be waited for is refused at once."""
+    """A timeout that is not above 0 is refused at once."""
     for plan in (
         lambda: _operations.list_accounts(NAME, timeout),
         lambda: _operations.state(NAME, ACCOUNT, timeout),
@@ -121,7 +121,7 @@ def test_timeouts_are_above_0(timeout):
 
 
 def test_a_source_name_does_as_well_as_its_text():
-    """Whoever has a SourceName need not turn it into text."""
+    """A SourceName is accepted in place of its text."""
     puppet = Puppet(SOURCE)
     puppet.run(_operations.create(SourceName("example.com", "acme"), ACCOUNT))
     assert puppet.sent[0][2] == {"Name": NAME, "Account": ACCOUNT}
@@ -133,12 +133,12 @@ def test_a_source_name_does_as_well_as_its_text():
 @attrs.frozen
 class Case:
     """
-    An operation that changes something, and what becomes of it.
+    An operation, and how it ends.
 
     Attributes:
-        answers: Of the service, in turn.
+        answers: What the service answers, in turn.
         asked: The verbs of the requests.
-        ends: The result, or the kind of error.
+        ends: The result, or the error's class.
     """
 
     plan: str
@@ -224,7 +224,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_changes(case):
-    """Each comes to its end with so many requests."""
+    """Each operation ends as expected, with exactly the expected requests."""
     answers = [fresh(one) if isinstance(one, Exception) else one for one in case.answers]
     puppet = Puppet(*answers)
     if isinstance(case.ends, type):
@@ -241,7 +241,7 @@ def test_changes(case):
 
 
 def test_an_earlier_attempt_may_have_been_sent():
-    """The last word is a refusal; that says nothing of the attempt whose answer was lost."""
+    """A final refusal does not hide that an earlier attempt may have been sent."""
     puppet = Puppet(fresh(LOST), error(code="AccessDeniedException"))
     with pytest.raises(ServiceError) as caught:
         puppet.run(_operations.create(NAME, ACCOUNT))
@@ -249,17 +249,17 @@ def test_an_earlier_attempt_may_have_been_sent():
 
 
 def test_waits_follow_the_retry_policy():
-    """A transient failure waits as the policy says, a throttled one longer, a fresh start not."""
+    """Transient failures and throttling wait as the policy says; expired credentials do not."""
     throttled = error(ThrottledError)
     puppet = Puppet(error(ExpiredCredentialsError), fresh(INTERNAL), throttled, SOURCE)
     puppet.run(_operations.describe(NAME))
     assert [attempt for attempt, _ in puppet.attempts] == [1, 2, 3, 4]
-    # The pace has its own word on what was throttled; it is heard after the wait.
+    # After throttling, the pace may add a wait of its own.
     assert puppet.slept[:2] == [1.0, 5.0]
 
 
 def test_retries_end_with_the_quota():
-    """An outage is not met with three times the load."""
+    """Retries stop when the retry quota is used up, so that an outage is not met with more load."""
     puppet = Puppet(fresh(INTERNAL), tokens=10)
     with pytest.raises(ServiceError):
         puppet.run(_operations.describe(NAME))
@@ -269,7 +269,7 @@ def test_retries_end_with_the_quota():
 
 
 def test_verdicts_of_the_user_count():
-    """Who knows better about a code says so once, for events and sources."""
+    """A verdict in the retry policy also applies to source operations."""
     retry = RetryPolicy(verdicts={"InternalException": Verdict.PERMANENT})
     with pytest.raises(ServiceError):
         Puppet(fresh(INTERNAL), retry=retry).run(_operations.describe(NAME))
@@ -279,7 +279,7 @@ def test_verdicts_of_the_user_count():
 
 
 def test_all_requests_keep_one_pace():
-    """Of many operations that share a pace, the requests go out at equal distances."""
+    """The requests of all operations that share a pace go out at equal intervals."""
     pace = Pace(50)
     one, other = Puppet(*[SOURCE] * 30, pace=pace), Puppet(*[SOURCE] * 30, pace=pace)
     for _ in range(30):
@@ -288,12 +288,12 @@ def test_all_requests_keep_one_pace():
     times = sorted(at for puppet in (one, other) for at, _, _ in puppet.sent)
     assert times[-1] - times[0] == pytest.approx(
         59 / 50, abs=0.021
-    )  # up to 20 ms are caught up with
+    )  # up to 20 ms of delay are made up for
     assert max(sum(at <= time < at + 1 for time in times) for at in times) <= 52
 
 
 def test_throttling_slows_down():
-    """After two throttled answers and no other the pace is lower than it was."""
+    """Two throttled answers in a row lower the pace."""
     pace = Pace(50)
     Puppet(error(ThrottledError), error(ThrottledError), SOURCE, pace=pace).run(
         _operations.describe(NAME)
@@ -349,7 +349,7 @@ LISTS = {
 
 @pytest.mark.parametrize(("pages", "tokens", "numbers"), LISTS.values(), ids=LISTS)
 def test_each_source_is_listed_once(pages, tokens, numbers):
-    """In the service's order, whatever its tokens do."""
+    """Each source is listed once, in the service's order, whatever its tokens do."""
     puppet = Puppet(*pages)
     puppet.run(_operations.list_sources(PREFIX))
     assert puppet.given == list(sources(*numbers))
@@ -357,7 +357,7 @@ def test_each_source_is_listed_once(pages, tokens, numbers):
 
 
 def test_a_list_in_circles_is_an_error():
-    """What can be reached is handed out, and then it is said that this may not be all."""
+    """A list whose tokens repeat yields what it can reach, and then raises an error."""
     puppet = Puppet(page(*sources(1), token="a"), *[page(*sources(2), token="a")] * 10)
     with pytest.raises(UnreadableAnswerError, match="after 2 items, its tokens repeat"):
         puppet.run(_operations.list_sources(PREFIX))
@@ -366,7 +366,7 @@ def test_a_list_in_circles_is_an_error():
 
 
 def test_a_list_may_go_in_circles_for_a_while():
-    """As long as it finds out at last."""
+    """A list is complete if its tokens repeat for a while and then go on."""
     stuck = [page(*sources(2), token="a")] * 9
     puppet = Puppet(page(*sources(1), token="a"), *stuck, page(*sources(2), token="b"), page())
     puppet.run(_operations.list_sources(PREFIX))
@@ -374,7 +374,7 @@ def test_a_list_may_go_in_circles_for_a_while():
 
 
 def test_an_expired_token_is_an_error_of_its_own():
-    """It is not tried again: only a new list helps."""
+    """An expired page token is not retried, because only a new list helps."""
     puppet = Puppet(page(*sources(1), token="a"), error(InvalidTokenError))
     with pytest.raises(InvalidTokenError):
         puppet.run(_operations.list_sources(PREFIX))
@@ -382,7 +382,7 @@ def test_an_expired_token_is_an_error_of_its_own():
 
 
 def test_accounts_are_listed_once_each():
-    """An account may be listed twice: deleted, and created anew."""
+    """An account is listed twice only if its source was deleted and created anew."""
     old = in_account("DELETED", created=NOW - datetime.timedelta(days=9))
     new, other = in_account("PENDING"), in_account("ACTIVE", "210987654321")
     puppet = Puppet(page(old, token="a"), page(old, new, token="b"), page(other))
@@ -391,7 +391,7 @@ def test_accounts_are_listed_once_each():
 
 
 def test_a_timeout_bounds_all_pages():
-    """Each request has what is left of it; where nothing is left, the last error is raised."""
+    """Each request gets the time that is left; without any left, the last error is raised."""
     puppet = Puppet(page(token="a"), page(token="b"), page(token="c"), takes=2.0)
     with pytest.raises(TransportError, match="the deadline came before the request's turn"):
         puppet.run(_operations.list_accounts(NAME, 5.0))
@@ -400,7 +400,7 @@ def test_a_timeout_bounds_all_pages():
     with pytest.raises(ServiceError):
         puppet.run(_operations.list_accounts(NAME, 5.0))
     assert [seconds for _, seconds in puppet.attempts] == [5.0, 2.0]
-    assert puppet.slept == [1.0]  # nobody waits for an attempt that cannot be
+    assert puppet.slept == [1.0]  # no wait for an attempt that cannot be made
 
 
 # ---------------------------------------------------------------- states
@@ -411,14 +411,14 @@ def state_of(*items):
 
 
 def test_state_is_that_of_the_account():
-    """Whatever states the source has elsewhere, and whatever the service calls it."""
+    """The state is that in the given account, even if it is one that we do not know."""
     others = in_account("ACTIVE", "210987654321"), in_account("DELETED", "210987654322")
     assert state_of(*others, in_account("PENDING")) == PENDING
     assert state_of(in_account("FROZEN"), *others) == "FROZEN"
 
 
 def test_state_of_what_was_deleted_and_created_anew():
-    """What is there counts, not what was; of several, the newest."""
+    """A deleted source does not count if there is another; of several, the newest counts."""
     earlier = NOW - datetime.timedelta(days=1)
     assert state_of(in_account("PENDING", created=earlier), in_account("DELETED")) == PENDING
     assert state_of(in_account("ACTIVE"), in_account("PENDING", created=earlier)) == ACTIVE
@@ -426,7 +426,7 @@ def test_state_of_what_was_deleted_and_created_anew():
 
 
 def test_state_looks_through_all_pages():
-    """The account may be on the last one."""
+    """An account on the last page is found."""
     puppet = Puppet(
         page(in_account("ACTIVE", "210987654321"), token="a"), page(in_account("PENDING"))
     )
@@ -434,7 +434,7 @@ def test_state_looks_through_all_pages():
 
 
 def test_state_where_there_is_none():
-    """No source of the name, or none in the account."""
+    """Without such a source, or without one in the account, the state is an error."""
     with pytest.raises(ResourceNotFoundError):
         Puppet(fresh(MISSING)).run(_operations.state(NAME, ACCOUNT, None))
     with pytest.raises(ResourceNotFoundError, match=f"{NAME} is not in account {ACCOUNT}"):
@@ -448,7 +448,7 @@ def wait(*answers, timeout=None, seen=None, **more):
 
 
 def test_waiting_looks_less_and_less_often():
-    """After a second first, every thirty seconds at last; each look is reported."""
+    """Looks are 1 second apart at first and 30 at last, and each is reported."""
     pending, active = page(in_account("PENDING")), in_account("ACTIVE")
     seen = []
     puppet, run = wait(*[pending] * 12, page(active), seen=seen)
@@ -459,7 +459,7 @@ def test_waiting_looks_less_and_less_often():
 
 
 def test_waiting_ends_with_its_timeout():
-    """It looks a last time when the time is over, and says what it saw."""
+    """Waiting looks a last time when its timeout is over, and the error has what it saw."""
     puppet, run = wait(*[page(in_account("PENDING"))] * 4, timeout=4.0)
     with pytest.raises(SourceNotActiveError, match=r"is PENDING after 4\.0 s") as caught:
         run()
@@ -470,21 +470,21 @@ def test_waiting_ends_with_its_timeout():
 
 
 def test_waiting_for_what_is_deleted_ends_at_once():
-    """It will not become ACTIVE any more."""
+    """Waiting for a DELETED source ends at once, because it cannot become ACTIVE."""
     _, run = wait(page(in_account("PENDING")), page(in_account("DELETED")))
     with pytest.raises(SourceNotActiveError, match="is DELETED in account"):
         run()
 
 
 def test_waiting_for_what_is_not_there_ends_at_once():
-    """So does one that goes away meanwhile, or expires."""
+    """Waiting ends at once if the source disappears from the account."""
     _, run = wait(page(in_account("PENDING")), page())
     with pytest.raises(ResourceNotFoundError):
         run()
 
 
 def test_waiting_outlasts_an_outage():
-    """Three attempts that fail are one look that showed nothing."""
+    """Waiting goes on after a look whose three attempts all failed."""
     puppet, run = wait(
         *[fresh(INTERNAL) for _ in range(3)],
         *[fresh(LOST) for _ in range(3)],
@@ -496,15 +496,15 @@ def test_waiting_outlasts_an_outage():
 
 @pytest.mark.parametrize("before", [(), (page(in_account("PENDING")),)], ids=["never", "once"])
 def test_waiting_ends_with_its_timeout_in_an_outage(before):
-    """What was seen last is said; where nothing was ever seen, the outage is."""
+    """After the timeout, the error has the last state, or the outage if none was seen."""
     _, run = wait(*before, *[fresh(INTERNAL) for _ in range(20)], timeout=7.0)
     with pytest.raises(SourceNotActiveError if before else ServiceError):
         run()
 
 
 @pytest.mark.parametrize(("code", "attempts"), [("AccessDeniedException", 1), ("NewCode", 3)])
-def test_waiting_is_ended_by_what_does_not_pass(code, attempts):
-    """Without permission there is nothing to wait for, nor if nobody knows what is wrong."""
+def test_waiting_ends_with_a_lasting_error(code, attempts):
+    """A permanent error ends waiting at once, and an unknown one after three attempts."""
     refusals = [error(code=code) for _ in range(attempts)]
     puppet, run = wait(page(in_account("PENDING")), *refusals)
     with pytest.raises(ServiceError, match=code):
@@ -515,8 +515,8 @@ def test_waiting_is_ended_by_what_does_not_pass(code, attempts):
 # ---------------------------------------------------------------- expiring
 
 
-def test_expiring_are_those_that_nobody_took():
-    """PENDING, or in a state that nobody knows, with a time that comes soon or has passed."""
+def test_expiring_lists_sources_that_nobody_associated():
+    """Sources that are PENDING or in an unknown state are listed if they expire by then."""
 
     def days(number):
         return NOW + datetime.timedelta(days=number)

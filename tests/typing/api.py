@@ -1,5 +1,5 @@
 """
-How users write against the public API; type checkers read this, and nothing ever runs it.
+How users call the public API; type checkers read this file, and nothing runs it.
 
 Each block must pass mypy and pyright in their strict modes, without a cast or an ignore.
 """
@@ -104,7 +104,7 @@ from eventbridge_partner.testing import (
 
 @attrs.frozen
 class Ticket:
-    """A detail as a class of attrs."""
+    """A detail as an attrs class."""
 
     number: int
 
@@ -153,7 +153,7 @@ for batch in plan_batches([event], BatchLimits(max_entries=10)):
 
 
 def what_is_wrong(entry: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """All findings at once, each of them in parts."""
+    """An error has all findings, and each finding has typed parts."""
     try:
         PartnerEvent.from_entry(entry)
     except InvalidEventError as error:
@@ -202,7 +202,7 @@ def each_outcome(report: DeliveryReport) -> str:
 
 
 def by_kind(report: DeliveryReport) -> list[GivenEvent]:
-    """Each kind of outcome is typed as itself, and what was given comes back."""
+    """Each kind of outcome has its own type, and carries the given event."""
     assert_type(report.accepted, tuple[Accepted, ...])
     assert_type(report.rejected, tuple[Rejected, ...])
     assert_type(report.exhausted, tuple[Exhausted, ...])
@@ -223,7 +223,7 @@ def by_kind(report: DeliveryReport) -> list[GivenEvent]:
 
 
 def one_raw_call(client: PartnerEventsClient) -> list[str]:
-    """What boto3 calls the members, with types."""
+    """The raw call returns boto3's members, with types."""
     entries = [{"Source": "s", "DetailType": "t", "Detail": "{}"}]
     answer = client.put_partner_events(Entries=entries)
     assert_type(answer, PutPartnerEventsResponse)
@@ -235,7 +235,7 @@ def one_raw_call(client: PartnerEventsClient) -> list[str]:
 
 
 def every_error(client: PartnerEventsClient) -> DeliveryReport | None:
-    """What is raised carries what there is to know."""
+    """Errors have typed attributes."""
     try:
         return client.put_events([event]).raise_for_undelivered()
     except (UndeliveredError, InputInterruptedError) as error:
@@ -256,7 +256,7 @@ def every_error(client: PartnerEventsClient) -> DeliveryReport | None:
 
 
 def patience(state: RetryCallState) -> float:
-    """A `wait` of one's own is a function."""
+    """A custom `wait` is a function."""
     return 2.0 * state.attempt_number
 
 
@@ -276,7 +276,7 @@ assert_type(
 
 
 class Recorder:
-    """A transport of one's own needs two methods and no base class."""
+    """A custom transport needs two methods and no base class."""
 
     def __init__(self) -> None:
         self.sent: list[HttpRequest] = []
@@ -294,7 +294,7 @@ class Recorder:
 
 @attrs.frozen
 class Keys:
-    """What to sign with, from one's own store."""
+    """Keys to sign with, from a custom store."""
 
     access_key: str
     secret_key: str
@@ -302,10 +302,10 @@ class Keys:
 
 
 class Vault:
-    """Credentials of one's own need one method and no base class."""
+    """Custom credentials need one method and no base class."""
 
     def get_frozen_credentials(self) -> Keys:
-        """Read what is to be signed with now."""
+        """Return the current keys."""
         return Keys("AKIDEXAMPLE", "a secret")
 
 
@@ -313,7 +313,7 @@ class Vault:
 
 
 def onboard(client: PartnerEventsClient) -> SourceState:
-    """From a name to a source that delivers."""
+    """Create a source, and wait until it is ACTIVE."""
     created = client.sources.ensure(source, account="123456789012")
     assert_type(created, EventSource)
     for found in client.sources.list("aws.partner/example.com/"):
@@ -421,7 +421,7 @@ async def published(client: AsyncPartnerEventsClient) -> Outcome:
         return await (await on_loop.publish(event))
 
 
-# ------------------------------------------------------------ tests of one's own
+# ------------------------------------------------------------ users' tests
 
 
 def against_the_local_service() -> int:
@@ -454,7 +454,7 @@ def against_the_local_service() -> int:
 def stored(
     session: Session, connection: psycopg.Connection[tuple[object, ...]], client: SourceGuard
 ) -> DrainReport:
-    """Connections of several libraries fit where events are added, and what sends fits a relay."""
+    """`add` takes connections of several libraries; a relay takes a client, guard or router."""
     outbox = PostgresOutbox("postgresql://", notify=True)
     outbox.add(session, event, {"Source": "aws.partner/a/b", "DetailType": "t", "Detail": "{}"})
     outbox.add(connection, event)
@@ -471,7 +471,7 @@ def stored(
 
 
 def checked(client: PartnerEventsClient) -> bool:
-    """A set-up is looked at with an outbox of either kind."""
+    """The doctor checks an outbox of either kind."""
     found = doctor.check(client, prefix="aws.partner/example.com/", outbox=SqliteOutbox("shop.db"))
     assert_type(found, tuple[doctor.Finding, ...])
     doctor.check(client, outbox=PostgresOutbox("postgresql://"), offline=True, timeout=3)
@@ -482,7 +482,7 @@ def checked(client: PartnerEventsClient) -> bool:
 async def stored_later(
     session: AsyncSession, connection: psycopg.AsyncConnection[tuple[object, ...]]
 ) -> None:
-    """The same in the other world."""
+    """The same for asyncio."""
     outbox = PostgresOutbox()
     await outbox.add_async(session, event)
     await outbox.add_async(await session.connection(), event)
