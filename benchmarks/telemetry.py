@@ -63,7 +63,7 @@ def telemetry() -> OpenTelemetry:
 
 
 def observed(observer: OpenTelemetry, links: int) -> Callable[[], None]:
-    """Return a function that passes requests to an observer, each event published in a span of its own."""
+    """Return a function that passes requests to an observer; each event has its own span."""
     tracer = _tracers().get_tracer("benchmark")
     requests = [
         _request([_published(observer, tracer) for _ in range(links)]) for _ in range(REQUESTS)
