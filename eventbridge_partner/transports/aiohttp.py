@@ -51,7 +51,7 @@ from eventbridge_partner.transports._reading import (
     GarbledAnswerError,
 )
 from eventbridge_partner.transports._reasons import words
-from eventbridge_partner.transports._unread import with_input
+from eventbridge_partner.transports._unread import input_check
 from eventbridge_partner.transports._writing import encoded, request_head
 
 try:
@@ -221,7 +221,12 @@ _NO_BOUNDS: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect
 
 
 class _Pool:
-    """The connections of one event loop."""
+    """
+    The connections of one event loop.
+
+    Attributes:
+        is_retired: Whether it keeps no connection that becomes idle.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, settings: _Settings) -> None:
         self.loop = loop
@@ -232,7 +237,7 @@ class _Pool:
         )
         self._targets: dict[str, _Target] = {}
         self._open: set[_Connection] = set()
-        self._is_retired = False
+        self.is_retired = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
         self._end = self._close_at_the_end()
@@ -249,13 +254,13 @@ class _Pool:
         try:
             yield
         finally:
-            if not self._is_retired:
-                self._is_retired = True
+            if not self.is_retired:
+                self.is_retired = True
                 await _abort(self._open)
 
     async def close(self) -> None:
         """Close idle connections now, and the others once they are idle."""
-        self._is_retired = True
+        self.is_retired = True
         await _abort([connection for connection in self._open if not connection.is_busy])
         await self._end.aclose()
 
@@ -307,7 +312,7 @@ class _Pool:
     def take_back(self, connection: _Connection) -> None:
         """Keep a connection for the next request, if there is room."""
         idle = connection.target.idle
-        if self._is_retired or len(idle) >= self._settings.max_idle:
+        if self.is_retired or len(idle) >= self._settings.max_idle:
             connection.abort()
         else:
             idle.append(connection)
@@ -371,6 +376,7 @@ class _Connection(asyncio.Protocol):
         self.lost: asyncio.Future[None] = pool.loop.create_future()
         self._pool = pool
         self._transport = transport
+        self._has_input = input_check(transport.get_extra_info("socket").fileno())
         self._posted_at = math.inf
         self._flights: AiohttpFlights[Any] | None = None
         self._key: Any = None
@@ -402,7 +408,7 @@ class _Connection(asyncio.Protocol):
 
     def is_clean(self) -> bool:
         """Tell whether an idle connection is open and has no unread input."""
-        return not self._transport.is_closing() and not _has_input(self._transport)
+        return not self._transport.is_closing() and not self._has_input()
 
     def abort(self) -> None:
         """Close the connection at once, whatever it is doing."""
@@ -418,7 +424,7 @@ class _Connection(asyncio.Protocol):
         The loop delivers that input in its next turns. Their number is bounded, because the size
         of an answer is.
         """
-        if self.expires_at <= now and not _has_input(self._transport):
+        if self.expires_at <= now and not self._has_input():
             self._fail(no_answer_in_time(self.target.place))
             self._distrust_others()
 
@@ -479,11 +485,6 @@ class _Connection(asyncio.Protocol):
         flights.arrivals.add(key, answer)
 
 
-def _has_input(transport: asyncio.Transport) -> bool:
-    """Tell whether there is unread input; the end of a connection counts."""
-    return bool(with_input([transport.get_extra_info("socket").fileno()]))
-
-
 class AiohttpFlights(Generic[K]):
     """
     Flights on connections of aiohttp. See `eventbridge_partner.transports.AsyncFlights`.
@@ -497,6 +498,7 @@ class AiohttpFlights(Generic[K]):
         self.arrivals: Arrivals[K] = Arrivals()
         self.busy: set[_Connection] = set()
         self._open_pool = open_pool
+        self._pool: _Pool | None = None
         self._connecting: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
@@ -515,7 +517,9 @@ class AiohttpFlights(Generic[K]):
         Raises:
             ValueError: The request cannot be sent.
         """
-        pool = self._open_pool()
+        pool = self._pool
+        if pool is None or pool.is_retired:
+            pool = self._pool = self._open_pool()
         target = pool.target(request.url)
         headers = {**request.headers, "Content-Length": str(len(request.body))}
         data = encoded(target.head, headers, request.body)
