@@ -81,10 +81,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int,
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the commands of the documentation."""
+    """Mark the commands of the documentation; those of a page take seconds together."""
     for item in items:
         if isinstance(item, SybilItem) and starts_processes(item.example):
             item.add_marker(pytest.mark.process)
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -169,6 +170,7 @@ _page = functools.partial(
     setup=_enter_empty_directory,
     teardown=_leave_directory,
 )
+# Its commands need a database.
 _POSTGRESQL = "docs/how-to/run-an-outbox-on-postgresql.md"
 
 pytest_collect_file = (

@@ -72,24 +72,24 @@ class Terminals:
         return commands.replace("postgresql://owner@db.internal/shop", shlex.quote(self._outbox))
 
     def _run(self, commands: str, status: int) -> None:
-        ended = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", f"trap 'env -0 > .environment' EXIT\n{commands}"],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=SOON,
+        shell = self._start(
+            *("bash", "-euo", "pipefail", "-c"),
+            f"trap 'env -0 > .environment' EXIT\n{commands}",
         )
-        assert ended.returncode == status, f"exit status {ended.returncode}:\n{ended.stdout}"
-        self.printed = ended.stdout
+        try:
+            self.printed, _ = shell.communicate(timeout=SOON)
+        except BaseException:
+            os.killpg(shell.pid, signal.SIGKILL)
+            shell.communicate()
+            raise
+        assert shell.returncode == status, f"exit status {shell.returncode}:\n{self.printed}"
         variables = Path(".environment").read_text().split("\0")[:-1]
         self._environment = dict(variable.split("=", 1) for variable in variables)
 
-    def _start(self, command: str, **settings: str) -> subprocess.Popen[str]:
+    def _start(self, *command: str, **settings: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            ["bash", "-c", f"exec {command}"],
+            command,
+            start_new_session=True,
             env=self._environment | settings,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -98,7 +98,7 @@ class Terminals:
         )
 
     def _serve(self, command: str) -> None:
-        process = self._start(command)
+        process = self._start("bash", "-c", f"exec {command}")
         assert process.stdout
         printed = ""
         while "SECRET_ACCESS_KEY=" not in printed:
@@ -116,7 +116,7 @@ class Terminals:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
             notified.bind("notify")
             notified.setblocking(False)
-            process = self._start(command, NOTIFY_SOCKET="notify")
+            process = self._start("bash", "-c", f"exec {command}", NOTIFY_SOCKET="notify")
 
             def is_ready() -> bool:
                 try:

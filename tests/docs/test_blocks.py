@@ -101,6 +101,7 @@ def test_what_python_does_not_print_fails(tmp_path, text):
         run(blocks(tmp_path, text))
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("text", "says"),
