@@ -8,6 +8,7 @@ the mark `process` starts processes and sends signals.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import logging
 import os
@@ -21,9 +22,12 @@ from typing import Any
 
 import pytest
 from sybil import Sybil
-from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
+from sybil.integration.pytest import SybilItem
+from sybil.parsers.myst import SkipParser
 
-pytest_plugins = ["pytester"]
+from tests.docs.blocks import parse_others, parse_python, starts_processes, unless_not_run
+
+pytest_plugins = ["pytester", "tests.outbox.postgresql"]
 
 if sys.platform == "win32":  # which has no terminals, forks and limits as these test
     collect_ignore = [
@@ -74,6 +78,21 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int,
     """Run three workers on two processors: all tests together wait for a third of their time."""
     workers = yield
     return workers if config.option.markexpr else workers * 3 // 2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the commands of the documentation; those of a page take seconds together."""
+    for item in items:
+        if isinstance(item, SybilItem) and starts_processes(item.example):
+            item.add_marker(pytest.mark.process)
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let a page whose commands run end a server after its last block, whatever that is."""
+    for item in session.items:
+        if isinstance(item, SybilItem) and item.get_closest_marker("process") and item.parent:
+            item.parent.add_marker(pytest.mark.process)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -137,14 +156,27 @@ def _enter_empty_directory(namespace: dict[str, Any]) -> None:
 
 def _leave_directory(namespace: dict[str, Any]) -> None:
     origin, directory = namespace["_left"]
-    os.chdir(origin)
-    directory.cleanup()
+    try:
+        if "_terminals" in namespace:
+            namespace["_terminals"].close()
+    finally:
+        os.chdir(origin)
+        directory.cleanup()
 
 
-pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), SkipParser()],
-    patterns=["README.md", "CONTRIBUTING.md", "docs/*.md", "docs/**/*.md"],
-    excludes=["docs/_build/**"],
+_page = functools.partial(
+    Sybil,
+    parsers=[unless_not_run(parse_python), unless_not_run(parse_others), SkipParser()],
     setup=_enter_empty_directory,
     teardown=_leave_directory,
+)
+# Its commands need a database.
+_POSTGRESQL = "docs/how-to/run-an-outbox-on-postgresql.md"
+
+pytest_collect_file = (
+    _page(
+        patterns=["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "docs/**/*.md"],
+        excludes=["docs/_build/**", _POSTGRESQL],
+    )
+    + _page(patterns=[_POSTGRESQL], fixtures=["outbox_of_page"])
 ).pytest()

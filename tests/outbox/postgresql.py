@@ -8,6 +8,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
 
@@ -59,14 +60,27 @@ def dsn(postgresql: str) -> Iterator[str]:
         connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
 
 
-@pytest.fixture
-def database(postgresql: str) -> Iterator[dict[str, str]]:
-    """Yield the host, user and dbname of a database for this test alone."""
+@contextlib.contextmanager
+def _database(postgresql: str) -> Iterator[dict[str, str]]:
     import psycopg
 
     name = f"outbox_test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(postgresql, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
         parts = psycopg.conninfo.conninfo_to_dict(postgresql)
-        yield {key: str(parts[key]) for key in ("host", "user")} | {"dbname": name}
+        yield {part: str(value) for part, value in parts.items()} | {"dbname": name}
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def database(postgresql: str) -> Iterator[dict[str, str]]:
+    """Return where a database of this test's own is: host, user and dbname."""
+    with _database(postgresql) as parts:
+        yield {part: parts[part] for part in ("host", "user", "dbname")}
+
+
+@pytest.fixture(scope="module")
+def outbox_of_page(postgresql: str) -> Iterator[str]:
+    """Return the URI of a database for the commands of a page of the documentation."""
+    with _database(postgresql) as parts:
+        yield f"postgresql://?{urlencode(parts)}"
