@@ -6,6 +6,7 @@ Without I/O, for transports whose library only provides connections.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
@@ -238,19 +239,26 @@ def _read_headers(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     last = ""
     for line in lines[1:]:
-        field = _FIELD.fullmatch(line)
+        field = _read_field(line)
         if field is None and last and (folded := _FOLDED.fullmatch(line)) is not None:
             headers[last] = " ".join([headers[last], folded[1].strip(" \t")]).strip(" ")
             continue
         if field is None:
             raise GarbledAnswerError("it has an invalid header")
-        last, value = field[1].lower(), field[2].strip(" \t")
+        last, value = field
         if last in headers and (
             last == "transfer-encoding" or (last == "content-length" and headers[last] != value)
         ):
             raise GarbledAnswerError("it has two lengths")
         headers[last] = value
     return headers
+
+
+@functools.lru_cache(maxsize=64)  # most headers of a service's answers are the same
+def _read_field(line: str) -> tuple[str, str] | None:
+    """Read a header's name, in lower case, and its value; None if the line is not a header."""
+    field = _FIELD.fullmatch(line)
+    return None if field is None else (field[1].lower(), field[2].strip(" \t"))
 
 
 def _check_size(size: int) -> None:
