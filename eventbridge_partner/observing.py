@@ -61,7 +61,8 @@ class RequestEnded:
         accepted: How many entries the service accepted.
         failed: How many it did not accept, or may not have.
         codes: The error codes of the failed entries, each with how many entries have it; if the
-            request failed as a whole, its code.
+            request failed as a whole, its code. It is `DeadlineExceeded`, `Cancelled` or
+            `PublisherClosed` if the call or the publisher ended before the answer.
         status: The status of the HTTP answer; None without an answer.
         request_id: The service's id for the request, where the answer has one.
         source: The partner event source of its entries, if all have the same; else None.

@@ -429,10 +429,7 @@ class _Call:
     async def cancelled(self) -> list[Outcome]:
         """End now, and return the outcomes that were not yet returned."""
         self._answers += await self._flights.collect(0.0)
-        for flight, answer in self._answers:
-            landed = flight.landed(answer, self._delivery)
-            if isinstance(landed, PartnerEventsError):
-                self._delivery.failed(flight.batch, landed, monotonic())
+        self._line.land_last(self._answers, self._delivery)
         await self._stop()
         self._delivery.cancel()
         return self._delivery.outcomes()
@@ -455,7 +452,7 @@ class _Call:
         finally:
             self._line.bugs.log()
             if self._account is not None:
-                self._account.ended()
+                self._account.ended(self._deadline)
 
     async def _stop(self) -> None:
         try:

@@ -25,7 +25,7 @@ from eventbridge_partner.delivery.given import (
     refuse_single,
 )
 from eventbridge_partner.delivery.machine import Delivery
-from eventbridge_partner.errors import CredentialsError, PartnerEventsError
+from eventbridge_partner.errors import CredentialsError
 from eventbridge_partner.line._blocking import Line
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._setup import Setup
@@ -371,10 +371,7 @@ class _Call:
         delivery = self._delivery
         if (batch := self._line.withdraw(self._flights)) is not None:
             delivery.withdrawn(batch)
-        for flight, answer in self._answers:
-            landed = flight.landed(answer, delivery)
-            if isinstance(landed, PartnerEventsError):
-                delivery.failed(flight.batch, landed, monotonic())
+        self._line.land_last(self._answers, delivery)
         delivery.cancel()
         return delivery.outcomes()
 
@@ -389,4 +386,4 @@ class _Call:
         self._flights.close()
         self._line.bugs.log()
         if self._account is not None:
-            self._account.ended()
+            self._account.ended(self._deadline)

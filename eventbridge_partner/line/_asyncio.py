@@ -167,10 +167,8 @@ class AsyncLine(BaseLine[AsyncTransport]):
             error = await self._remedy(landed, flight.credentials)
             recipient.failed(flight.batch, error, monotonic())
         self.bugs.log()
-        if self.witness is not None and flight.departure is not None:
-            self.witness.request_ended(
-                flight.departure, flight.call, flight.batch.attempt, answer, landed, flight.batch
-            )
+        if self.witness is not None:
+            self.witness.batch_ended(flight, answer, landed)
 
     # ------------------------------------------------------------ single requests
 

@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, cast
 import attrs
 
 from eventbridge_partner._bugs import Bugs
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import Timeouts
 from eventbridge_partner.aws.configuration import AwsConfiguration
 from eventbridge_partner.aws.credentials import CredentialsKeeper
 from eventbridge_partner.aws.signing import SigningEdge
 from eventbridge_partner.delivery.actions import DeliverySettings
 from eventbridge_partner.delivery.judging import Judge
-from eventbridge_partner.errors import ConfigurationError
+from eventbridge_partner.errors import ConfigurationError, PartnerEventsError
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.pacing import Pace
 from eventbridge_partner.retry import RetryQuota
-from eventbridge_partner.transports import TransportFactory
+from eventbridge_partner.transports import Answer, TransportFactory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from eventbridge_partner.delivery.machine import Delivery
+    from eventbridge_partner.line._flight import Flight
     from eventbridge_partner.line._witness import Account, Witness
     from eventbridge_partner.observing import DeliveryKind, Observer
 
@@ -145,6 +150,15 @@ class BaseLine(ABC, Generic[TransportT]):
     def judge(self) -> Judge:
         """Decides when to retry."""
         return self.settings.judge
+
+    def land_last(self, answers: Iterable[tuple[Flight, Answer]], delivery: Delivery) -> None:
+        """Tell a delivery that ends now the answers that have come; nothing is remedied."""
+        for flight, answer in answers:
+            landed = flight.landed(answer, delivery)
+            if isinstance(landed, PartnerEventsError):
+                delivery.failed(flight.batch, landed, monotonic())
+            if self.witness is not None:
+                self.witness.batch_ended(flight, answer, landed)
 
     def account(self, kind: DeliveryKind) -> Account | None:
         """Open the account of a call for the observer; None if there is none."""

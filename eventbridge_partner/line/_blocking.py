@@ -109,15 +109,19 @@ class Line(BaseLine[Transport]):
             error = remedy(landed, flight.credentials, self.credentials, self.edge)
             recipient.failed(flight.batch, error, monotonic())
         self.bugs.log()
-        if self.witness is not None and flight.departure is not None:
-            self.witness.request_ended(
-                flight.departure, flight.call, flight.batch.attempt, answer, landed, flight.batch
-            )
+        if self.witness is not None:
+            self.witness.batch_ended(flight, answer, landed)
 
     def withdraw(self, flights: Flights[Flight]) -> Batch | None:
         """Drop the held batch without sending it, and return it; None if none is held."""
-        held = flights.withdraw() if isinstance(flights, BlockingFlights) else None
-        return None if held is None else held.batch
+        if not isinstance(flights, BlockingFlights):
+            return None
+        held: Flight | None = flights.withdraw()
+        if held is None:
+            return None
+        if held.departure is not None:
+            del held.departure.under_way[held.batch]
+        return held.batch
 
     # ------------------------------------------------------------ single requests
 

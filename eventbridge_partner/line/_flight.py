@@ -106,7 +106,10 @@ class Flight(NamedTuple):
         cls, batch: Batch, credentials: FrozenCredentials, departure: Departure | None = None
     ) -> Self:
         """Make the call of a batch."""
-        return cls(batch, put_partner_events(batch.events), credentials, departure)
+        flight = cls(batch, put_partner_events(batch.events), credentials, departure)
+        if departure is not None:
+            departure.under_way[batch] = flight
+        return flight
 
     def request(self, edge: SigningEdge) -> HttpRequest:
         """Return the signed request."""

@@ -11,12 +11,14 @@ from typing import Any, Final, Protocol
 import attrs
 
 from eventbridge_partner._bugs import log_bug
+from eventbridge_partner._clock import monotonic
 from eventbridge_partner._http import HttpResponse
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner._threads import is_sending
 from eventbridge_partner.delivery.entries import Batch
+from eventbridge_partner.delivery.machine import CANCELLED, DEADLINE_EXCEEDED
 from eventbridge_partner.errors import PartnerEventsError
-from eventbridge_partner.line._flight import code_of, request_id_of
+from eventbridge_partner.line._flight import Flight, code_of, request_id_of
 from eventbridge_partner.models import Outcome
 from eventbridge_partner.models._outcomes import count_outcomes
 from eventbridge_partner.observing import (
@@ -32,6 +34,9 @@ from eventbridge_partner.observing import (
 )
 from eventbridge_partner.wire.calls import AllAccepted, Call, EachResult
 
+UnderWay = dict[Batch, Flight]
+"""Batches in flight, by the batch."""
+
 _numbers: Final = itertools.count(1)
 
 
@@ -45,12 +50,14 @@ class Departure:
         at: The time on the monotonic clock.
         delivery: The number of its call; None if it belongs to none.
         links: Where its events come from.
+        under_way: The flights of its call or publisher.
     """
 
     started: float
     at: float
     delivery: int | None = None
     links: Sequence[str] = ()
+    under_way: UnderWay = attrs.field(factory=dict)
 
 
 def tell(observe: Observer, observation: Observation) -> None:
@@ -118,8 +125,25 @@ class Witness:
         if origins is None:
             return self.departs()
         return Departure(
-            time.time(), time.monotonic(), origins.delivery, origins.links_of(batch)[:MAX_LINKS]
+            time.time(),
+            time.monotonic(),
+            origins.delivery,
+            origins.links_of(batch)[:MAX_LINKS],
+            origins.under_way,
         )
+
+    def batch_ended(self, flight: Flight, arrived: object, landed: object) -> None:
+        """Report the end of a batch's request once; see `request_ended`."""
+        departure = flight.departure
+        if departure is not None and departure.under_way.pop(flight.batch, None) is not None:
+            self.request_ended(
+                departure, flight.call, flight.batch.attempt, arrived, landed, flight.batch
+            )
+
+    def unanswered(self, origins: Origins, code: str) -> None:
+        """Report the end of requests whose answers nobody waits for any more."""
+        for flight in tuple(origins.under_way.values()):
+            self.batch_ended(flight, None, code)
 
     def request_ended(
         self,
@@ -138,13 +162,15 @@ class Witness:
             call: The call that was sent.
             attempt: The attempt's number.
             arrived: The answer; any other value if there is none.
-            landed: The value read from the answer, or the error of the request.
+            landed: The value read from the answer, or the error of the request, or its code.
             batch: The batch that it carried, if known.
         """
         codes: Counter[str] = Counter()
         entries = 0 if batch is None else len(batch)
         if isinstance(landed, PartnerEventsError):
             codes[code_of(landed)] = max(entries, 1)
+        elif isinstance(landed, str):
+            codes[landed] = entries
         elif isinstance(landed, AllAccepted):
             entries = len(landed.event_ids)
         elif isinstance(landed, EachResult):
@@ -196,11 +222,17 @@ class Origins(Protocol):
 
     Attributes:
         delivery: The number of their call; None if they belong to none.
+        under_way: Their batches that are in flight.
     """
 
     @property
     def delivery(self) -> int | None:
         """The number of their call; None if they belong to none."""
+        ...
+
+    @property
+    def under_way(self) -> UnderWay:
+        """Their batches that are in flight."""
         ...
 
     def links_of(self, batch: Batch) -> Sequence[str]:
@@ -215,6 +247,7 @@ class Account:
     Attributes:
         delivery: The call's number.
         started: When it began, in seconds since 1970.
+        under_way: Its batches that are in flight.
     """
 
     def __init__(
@@ -222,6 +255,7 @@ class Account:
     ) -> None:
         self.delivery: int = delivery
         self.started: float = time.time()
+        self.under_way: UnderWay = {}
         self._links = links
         self._witness = witness
         self._kind: DeliveryKind = kind
@@ -247,8 +281,10 @@ class Account:
             )
         )
 
-    def ended(self) -> None:
-        """Report that the call is over."""
+    def ended(self, deadline: float | None) -> None:
+        """Report that the call is over, and with it all its requests."""
+        is_late = deadline is not None and monotonic() >= deadline
+        self._witness.unanswered(self, DEADLINE_EXCEEDED if is_late else CANCELLED)
         self._witness.tell(
             DeliveryEnded(
                 delivery=self.delivery,

@@ -15,7 +15,7 @@ from eventbridge_partner._clock import monotonic
 from eventbridge_partner._logs import Fields, log
 from eventbridge_partner.delivery.actions import DeliverySettings, Finished, Send, Take, Wait
 from eventbridge_partner.delivery.entries import Batch
-from eventbridge_partner.delivery.machine import Delivery
+from eventbridge_partner.delivery.machine import CANCELLED, Delivery
 from eventbridge_partner.errors import (
     CredentialsError,
     PartnerEventsError,
@@ -157,7 +157,8 @@ class Dispatch:
             drops_oldest=drops_oldest,
             lock=None if shared is None else shared.lock,
         )
-        self.origins = Origins(self.book.link_at) if self.book.link is not None else None
+        self._witness = witness
+        self.origins = Origins(self.book.link_at if self.book.link is not None else None)
         self._settings = settings
         self._quota = quota
         self._pace = pace
@@ -430,6 +431,11 @@ class Dispatch:
         self.note_others()
         self._noted_at = now
         log(logging.INFO, text, *args, **fields)
+
+    def tell_unanswered(self) -> None:
+        """Report the end of requests whose answers nobody waits for any more."""
+        if self._witness is not None:
+            self._witness.unanswered(self.origins, PUBLISHER_CLOSED if self.is_over else CANCELLED)
 
     def note_others(self) -> None:
         """Log how many lines were left out."""

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner.delivery.entries import Batch
 from eventbridge_partner.line._undelivered import Undelivered
+from eventbridge_partner.line._witness import UnderWay
 from eventbridge_partner.models import Accepted, Exhausted, Outcome, PartnerEvent, Rejected
 
 OnUndelivered = Callable[[list[Outcome]], object]
@@ -185,11 +186,14 @@ class Origins:
 
     delivery: None = None
 
-    def __init__(self, link_at: Callable[[int], str | None]) -> None:
+    def __init__(self, link_at: Callable[[int], str | None] | None) -> None:
         self._link_at = link_at
+        self.under_way: UnderWay = {}
 
     def links_of(self, batch: Batch) -> Sequence[str]:
         """Return the distinct `traceparent` texts of a batch."""
+        if self._link_at is None:
+            return ()
         group = batch.group
         if group is not None:
             indexes: Sequence[int] = range(group.first, group.first + len(group))

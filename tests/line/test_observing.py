@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,8 +12,10 @@ from tenacity import wait_none
 
 from eventbridge_partner import (
     Accepted,
+    AsyncEventPublisher,
     AsyncPartnerEventsClient,
     EventPublisher,
+    Outcome,
     PartnerEvent,
     PartnerEventsClient,
     Receipt,
@@ -35,7 +37,9 @@ from eventbridge_partner.testing import (
     FailRequest,
     FakeEventBridge,
     LoseAnswer,
+    SlowAnswer,
 )
+from tests.patience import SOON, until
 from tests.strategies import SOURCE
 
 AT_ONCE = RetryPolicy(wait=wait_none(), throttle_wait=wait_none())
@@ -163,6 +167,116 @@ def test_a_request_that_fails(
     assert first.failed == sum(codes.values())
     assert first.accepted == 3 - first.failed
     assert first.status == status
+
+
+def unanswered(seen: list[Observation]) -> list[tuple[dict[str, int], int, int | None]]:
+    """Return the codes, the entries and the status of requests that failed."""
+    requests = [one for one in seen if isinstance(one, RequestEnded) and one.failed]
+    return [(dict(one.codes), one.entries, one.status) for one in requests]
+
+
+def test_an_interrupted_call_reports_its_requests(service: FakeEventBridge) -> None:
+    """A request in flight ends with the call, and is reported before the call's end."""
+    seen: list[Observation] = []
+    service.play(SlowAnswer(SOON))
+
+    def interrupted() -> Iterator[PartnerEvent]:
+        yield from events(20)
+        until(lambda: service.requests)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_threads(service, seen.append, lambda client: client.put_events(interrupted()))
+    assert unanswered(seen) == [({"Cancelled": 20}, 20, None)]
+    assert isinstance(seen[-1], DeliveryEnded)
+
+
+def test_an_abandoned_stream_reports_its_requests(service: FakeEventBridge) -> None:
+    """A request in flight ends with the stream, and is reported before the stream's end."""
+    seen: list[Observation] = []
+    service.play(SlowAnswer(SOON, after=1))
+
+    async def first_of(stream: AsyncGenerator[Outcome, None]) -> None:
+        await anext(stream)
+        await stream.aclose()
+
+    on_a_loop(service, seen.append, lambda client: first_of(client.stream_events(events(40))))
+    assert unanswered(seen) == [({"Cancelled": 20}, 20, None)]
+    assert isinstance(seen[-1], DeliveryEnded)
+
+
+@pytest.mark.asyncio
+async def test_a_cancelled_call_reports_its_requests(service: FakeEventBridge) -> None:
+    """Answers that have come are reported as they are, and the others as cancelled."""
+    seen: list[Observation] = []
+    service.play(SlowAnswer(SOON, after=1))
+    with service.serve() as server:
+        async with AsyncPartnerEventsClient(
+            service.region,
+            endpoint_url=server.url,
+            credentials=service.credentials,
+            observe=seen.append,
+        ) as client:
+            call = asyncio.create_task(client.put_events(events(40)))
+            await asyncio.to_thread(
+                until,
+                lambda: len(service.requests) == 2 and isinstance(seen[-1], RequestEnded),
+            )
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+    assert unanswered(seen) == [({"Cancelled": 20}, 20, None)]
+    assert sum(one.accepted for one in seen if isinstance(one, RequestEnded)) == 20
+    assert isinstance(seen[-1], DeliveryEnded)
+
+
+def test_a_deadline_ends_requests(perform: Any, service: FakeEventBridge) -> None:
+    """A request in flight at the deadline is reported once."""
+    seen: list[Observation] = []
+    service.play(SlowAnswer(SOON))
+
+    perform(service, seen.append, lambda client: client.put_events(events(3), deadline=0.2))
+
+    ((codes, entries, status),) = unanswered(seen)
+    assert codes.keys() <= {"DeadlineExceeded", "TransportError"}
+    assert (sum(codes.values()), entries, status) == (3, 3, None)
+
+
+@pytest.mark.parametrize("link", [None, lambda: None], ids=["no-links", "links"])
+def test_a_closed_publisher_reports_its_requests(
+    perform: Any, service: FakeEventBridge, link: Any
+) -> None:
+    """What `close` cuts off is reported, whether or not the observer knows links."""
+    seen: list[Observation] = []
+    service.play(SlowAnswer(SOON))
+
+    class Seeing:
+        def __call__(self, observation: Observation) -> None:
+            seen.append(observation)
+
+    observer = Seeing()
+    if link is not None:
+        observer.link = link  # type: ignore[attr-defined]
+
+    def publish(client: Any) -> Any:
+        if not isinstance(client, PartnerEventsClient):
+            return publish_on_a_loop(client)
+        publisher = EventPublisher(client, linger=0)
+        publisher.publish(events(1)[0])
+        until(lambda: service.requests)
+        publisher.close(timeout=0)
+        until(lambda: unanswered(seen))
+        return None
+
+    async def publish_on_a_loop(client: AsyncPartnerEventsClient) -> None:
+        publisher = AsyncEventPublisher(client, linger=0)
+        await publisher.publish(events(1)[0])
+        await asyncio.to_thread(until, lambda: service.requests)
+        await publisher.close(timeout=0)
+        await asyncio.to_thread(until, lambda: unanswered(seen))
+
+    perform(service, observer, publish)
+    assert unanswered(seen) == [({"PublisherClosed": 1}, 1, None)]
 
 
 def test_single_requests(perform: Any, service: FakeEventBridge) -> None:
