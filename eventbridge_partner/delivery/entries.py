@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from eventbridge_partner.models import (
-    Accepted,
-    GivenEvent,
-    Outcome,
-    PartnerEvent,
-    entry_size,
-)
+from eventbridge_partner.models import GivenEvent, Outcome, PartnerEvent, entry_size
+from eventbridge_partner.models._outcomes import accept_all
 
 
 class Trouble:
@@ -97,9 +91,8 @@ class Group:
 
     def accept(self, event_ids: Sequence[str | None]) -> None:
         """Give all events the outcome `Accepted`, at their first attempt."""
-        indexes = range(self.first, self.first + len(self.given))
         # A signal handler may raise between any two steps, so each step is atomic.
-        accepted = list(map(Accepted, event_ids, self.given, indexes, itertools.repeat(1)))
+        accepted = accept_all(event_ids, self.given, self.first)
         if self._decided is not None:
             self._decided += accepted
         self.outcomes = cast("list[Outcome | None]", accepted)

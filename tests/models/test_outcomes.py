@@ -20,7 +20,7 @@ from eventbridge_partner import (
     ResultEntry,
     Unconfirmed,
 )
-from eventbridge_partner.models._outcomes import renumbered
+from eventbridge_partner.models._outcomes import accept_all, renumbered
 from tests.strategies import SOURCE, events
 
 DAY = datetime.date(2030, 1, 2)
@@ -69,6 +69,24 @@ def test_outcomes_match_by_position():
         case Rejected(code, message, event, index, attempts):
             assert (code, message, index, attempts) == ("C", "m", 7, 1)
             assert event is GIVEN["event"]
+
+
+def test_outcomes_made_at_once():
+    """They are like those made one by one: of the same class, equal, frozen, and picklable."""
+    given = [PartnerEvent(SOURCE, "t", {"n": number}) for number in range(3)]
+    made: list[Any] = accept_all(["a", None, "c"], given, 40)
+
+    assert made == [
+        Accepted("a", given[0], 40, 1),
+        Accepted(None, given[1], 41, 1),
+        Accepted("c", given[2], 42, 1),
+    ]
+    assert {type(outcome) for outcome in made} == {Accepted}
+    assert pickle.loads(pickle.dumps(made)) == made
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        made[0].index = 7
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        del made[0].index
 
 
 def test_renumbering():
