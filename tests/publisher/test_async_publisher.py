@@ -219,6 +219,33 @@ def test_room_that_a_cancelled_task_leaves_goes_to_the_next(play: Play) -> None:
     play(scenario)
 
 
+def test_room_that_a_source_may_not_use_goes_to_the_next(play: Play) -> None:
+    """If the next task's source has nine tenths of the room, the task behind it gets the rest."""
+
+    async def scenario(stage: Stage) -> None:
+        bad = event(source="bad").source
+        stage.service.play(
+            FailEntries(
+                "ThrottlingException", times=None, matching=lambda entry: entry["Source"] == bad
+            )
+        )
+        later = RetryPolicy(throttle_wait=wait_fixed(10 * SOON))
+        publisher = stage.publisher(stage.gate, later, max_buffered_events=10, block_timeout=SOON)
+        await publisher.publish_many(event(number, "bad") for number in range(9))
+        await publisher.publish(event(source="good"))
+        refused = asyncio.create_task(publisher.publish(event(source="bad")))
+        behind = asyncio.create_task(publisher.publish(event(source="other")))
+        await asyncio.sleep(0.01)
+        stage.gate.is_open.set()
+        assert isinstance(await (await behind), Accepted)
+        assert not refused.done()
+        await publisher.close(0)
+        with pytest.raises(PublisherClosedError):
+            await refused
+
+    play(scenario)
+
+
 @pytest.mark.parametrize(("on_full", "lost"), [("drop_newest", [2, 3]), ("drop_oldest", [0, 1])])
 def test_dropped_events_have_an_outcome(play: Play, on_full: str, lost: list[int]) -> None:
     """Their outcome is `Exhausted`, with a code of its own."""

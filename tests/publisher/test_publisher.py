@@ -767,13 +767,18 @@ def test_invalid_arguments(service: FakeEventBridge, wrong: dict[str, Any]) -> N
         EventPublisher(PartnerEventsClient(), **wrong)
 
 
-def test_without_credentials_events_are_exhausted(service: FakeEventBridge) -> None:
-    """Nothing was sent: the outcome has no attempts."""
+def test_without_credentials_events_are_exhausted(
+    service: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without credentials, the outcome has no attempts; once there are some, events are sent."""
     client = PartnerEventsClient(service.region, transport=service.transport(), retry=QUICK)
     with EventPublisher(client, linger=0) as publisher:
         outcome = publisher.publish(event()).result(SOON)
         assert isinstance(outcome, Exhausted)
         assert (outcome.code, outcome.attempts) == ("CredentialsError", 0)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", service.credentials.access_key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", service.credentials.secret_key)
+        assert isinstance(publisher.publish(event()).result(SOON), Accepted)
 
 
 def test_the_publisher_continues_after_an_untrusted_endpoint(
@@ -954,7 +959,8 @@ def test_publishing_on_the_sender_thread_never_waits(
 def test_a_forgotten_publisher_loses_no_event(
     open_publisher: Open, service: FakeEventBridge
 ) -> None:
-    """The events that it holds are sent."""
+    """The events that it holds are sent, and then its thread ends."""
+    before = _senders()
     client = PartnerEventsClient(
         service.region, credentials=service.credentials, transport=service.transport()
     )
@@ -963,6 +969,7 @@ def test_a_forgotten_publisher_loses_no_event(
     del publisher
     gc.collect()
     assert isinstance(receipt.result(SOON), Accepted)
+    until(lambda: not _senders() - before)
 
 
 def test_no_payload_is_shown(
