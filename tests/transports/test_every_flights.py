@@ -35,7 +35,7 @@ Open = Callable[..., Flights[Any]]
 @pytest.fixture(params=sorted(MAKERS))
 def open_flights(request: pytest.FixtureRequest) -> Iterator[Open]:
     """Open flights on each transport in its turn; those with the same settings share one."""
-    transports: dict[str, Transport] = {}
+    transports: dict[str, Any] = {}
     opened: list[Flights[Any]] = []
     workers = WorkerThreads()
 
