@@ -391,7 +391,7 @@ def test_a_call_looks_up_no_more_than_it_may(guarded, service):
 def test_patience_without_end(guarded, service):
     """With infinite patience and an infinite timeout, slow look-ups are waited for."""
     guard = guarded(patience=float("inf"), look_up_timeout=float("inf"))
-    service.play(SlowAnswer(0.3, operations=SOURCE_OPERATIONS, times=None))
+    service.play(SlowAnswer(0.05, operations=SOURCE_OPERATIONS, times=None))
     assert seen(guard.put_events(EVENTS)) == AS_REJECTED
 
 

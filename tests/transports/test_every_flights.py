@@ -14,7 +14,7 @@ import pytest
 
 from eventbridge_partner._http import HttpRequest, HttpResponse, Timeouts
 from eventbridge_partner.errors import TransportError
-from eventbridge_partner.transports import Flights, MultiplexingTransport, Transport
+from eventbridge_partner.transports import Flights, MultiplexingTransport
 from eventbridge_partner.transports.curl import CurlTransport
 from eventbridge_partner.transports.flights import BlockingFlights, WorkerThreads
 from eventbridge_partner.transports.requests import RequestsTransport
