@@ -100,7 +100,7 @@ def _printed(result: Result) -> str:
     for title, table in tables.sections(result):
         lines += ["", title, "", table]
     if reached := bars(result):
-        about = "CPU an event, with TLS, if not said otherwise"
+        about = "CPU per event, with TLS unless noted otherwise"
         if result.settings["quick"]:
             about = "with --quick, they tell nothing"
         lines += ["", f"Bars: {about}", ""]

@@ -76,7 +76,7 @@ def _sending_table(result: Result, figures: Sequence[SendingFigures]) -> str:
     busiest = max((one.service_busy for one in figures if one.contender != "floor"), default=0.0)
     note = (
         f"the service: {min(service_cpu):.0f} to {max(service_cpu):.0f} us of CPU a request, "
-        f"at work for {busiest:.0%} of the time at most (but for wrk)"
+        f"at work for {busiest:.0%} of the time at most (not counting wrk)"
     )
     return f"{aligned(header, rows, text_columns=2)}\n{note}"
 

@@ -564,7 +564,7 @@ def test_sending_table_compares_with_boto3(result):
     assert len(rows) == len(CONTENDERS)
     assert rows[0].endswith("|")
     assert re.search(r"ours, curl +32 .* 10\.0x +10\.0-10\.0 +10\.0x$", rows[6])
-    assert table.endswith("at work for 20% of the time at most (but for wrk)")
+    assert table.endswith("at work for 20% of the time at most (not counting wrk)")
 
 
 def test_memory_table_has_all_who_tell(result):

@@ -14,8 +14,6 @@ from eventbridge_partner.testing import EVERY_FAULT, EventPattern
 
 pytestmark = pytest.mark.process
 
-pytestmark = pytest.mark.process
-
 HEAD = """\
 import pytest
 from eventbridge_partner import PartnerEvent

@@ -146,6 +146,7 @@ class CredentialsKeeper:
         self._remembered: FrozenCredentials | None = None
         # Refreshed after the service called the earlier ones unknown.
         self._renewed: FrozenCredentials | None = None
+        self._renewed_at = -math.inf
         self._kept_until = -math.inf
         self._has_warned = False
         self._lock = threading.RLock()
@@ -323,19 +324,19 @@ class CredentialsKeeper:
 
     def renew(self, unknown: FrozenCredentials) -> bool:
         """
-        Look for credentials again, once, after the service called some unknown.
+        Look for credentials again after the service called some unknown, at most once a minute.
 
         Returns:
             Whether there are different ones now.
         """
-        if unknown == self._renewed:
+        if unknown == self._renewed and monotonic() - self._renewed_at < _RENEWED_SECONDS:
             return False
         try:
             self.refresh(unknown, by_force=True)
             found = self.frozen()
         except CredentialsError:
             return False
-        self._renewed = found
+        self._renewed, self._renewed_at = found, monotonic()
         return found != unknown
 
     def _look_again(self, stale: FrozenCredentials, *, by_force: bool) -> None:
@@ -394,6 +395,7 @@ def _refreshable(source: Credentials) -> _Refreshable | None:
 
 _ASK_AGAIN_SECONDS: Final = 10.0
 _KEPT_SECONDS: Final = 1.0
+_RENEWED_SECONDS: Final = 60.0
 _GIVEN_TO_THE_SESSION: Final = "explicit"
 
 

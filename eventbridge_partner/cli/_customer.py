@@ -30,6 +30,9 @@ _EPILOG: Final = "\n".join(
         *(f"  {action:<12} {meaning}" for action, meaning in _ACTIONS.items()),
         "",
         "AWS has no such calls: they stand for the customer's part in `serve`.",
+        "",
+        "Exit status: 0 done; 1 not done: there is no such source, it is in another state, or no",
+        "local service answers; 2 wrong usage.",
     )
 )
 

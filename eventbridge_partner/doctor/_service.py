@@ -114,7 +114,7 @@ class Asking:
         message = f"{host} accepts the signature and allows events:ListPartnerEventSources"
         self.tell(Finding("service", "pass", message, facts=facts))
         if self.prefix is None:
-            message = "their states are not looked at without the prefix of their names"
+            message = "their states are checked only if you give the prefix of their names"
             fix = "eventbridge-partner doctor --prefix aws.partner/YOUR-PARTNER-NAME/"
             self.tell(Finding("sources", "warn", message, fix))
             return
@@ -211,7 +211,7 @@ def _told_of(unfit: list[SourceAccount], looked_at: int, *, is_all: bool) -> Ite
     }
     if not looked_at:
         fix = "eventbridge-partner sources create NAME --account ID, or check the prefix"
-        yield Finding("sources", "warn", "there are none of this prefix", fix, facts=facts)
+        yield Finding("sources", "warn", "no source has this prefix", fix, facts=facts)
         return
     if not unfit:
         yield Finding("sources", "pass", f"none of {seen} is PENDING", facts=facts)

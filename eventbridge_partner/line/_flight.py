@@ -166,7 +166,7 @@ def remedy(
     credentials: CredentialsKeeper,
     edge: SigningEdge,
 ) -> PartnerEventsError:
-    """Refresh credentials or clock if that is why, and return the error to go on with."""
+    """Refresh credentials or clock if they are the cause, and return the error to report."""
     match error:
         case ExpiredCredentialsError():
             try:

@@ -48,7 +48,7 @@ _MAX_IN_VAIN: Final = 8
 _LEAST_LOOK_SECONDS: Final = 5.0
 """The least time for a check, so that a last one is possible when the time is over."""
 
-_PASSING: Final = frozenset({Verdict.TRANSIENT, Verdict.THROTTLED})
+_TRANSIENT: Final = frozenset({Verdict.TRANSIENT, Verdict.THROTTLED})
 
 
 # ---------------------------------------------------------------- arguments
@@ -275,7 +275,7 @@ def _wait(
             found = yield from _find(control, name, account, until)
         except PartnerEventsError as error:
             # An outage is no reason to stop: the customer may take days anyway.
-            if control.judge.verdict_on_request(error) not in _PASSING:
+            if control.judge.verdict_on_request(error) not in _TRANSIENT:
                 raise
             failure = error
         else:

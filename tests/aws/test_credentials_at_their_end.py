@@ -1,4 +1,4 @@
-"""Credentials that expire soon are used until they do; revoked ones are refreshed once."""
+"""Credentials that expire soon are used until they do; revoked ones are refreshed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from eventbridge_partner import (
     Rejected,
     ServiceError,
 )
+from eventbridge_partner.aws import credentials as _credentials
 from eventbridge_partner.aws.credentials import CredentialsKeeper
 from eventbridge_partner.testing import FailRequest, FakeEventBridge
 from tests.strategies import SOURCE
@@ -131,7 +132,7 @@ def test_revoked_credentials_are_refreshed_once(service: FakeEventBridge, code: 
 
 @pytest.mark.parametrize("code", CODES)
 def test_credentials_refused_after_a_refresh(service: FakeEventBridge, code: str) -> None:
-    """If a refresh does not help, events are rejected, and later calls do not refresh again."""
+    """If a refresh does not help, events are rejected, and no call of this minute refreshes."""
     source = Source(service, lasts=7200)
     client = client_of(service, source.credentials)
     service.play(FailRequest(code, 400, times=None))
@@ -157,8 +158,25 @@ def test_static_credentials_are_refused_at_once(service: FakeEventBridge, code: 
     assert outcome.attempts == 1
 
 
+def test_credentials_revoked_a_second_time(
+    service: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refreshed credentials that are revoked after more than a minute are refreshed too."""
+    now = 0.0
+    monkeypatch.setattr(_credentials, "monotonic", lambda: now)
+    source = Source(service, lasts=7200)
+    client = client_of(service, source.credentials)
+    for asked in (2, 3):
+        service.rotate_credentials()
+        service.play(FailRequest("UnrecognizedClientException", 400))
+        (outcome,) = client.put_events(events())
+        assert isinstance(outcome, Accepted)
+        assert source.asked == asked
+        now += 61
+
+
 def test_single_requests_too(service: FakeEventBridge) -> None:
-    """A source operation refreshes and retries once; the raw call does not retry."""
+    """A source operation refreshes and retries once."""
     source = Source(service, lasts=7200)
     client = client_of(service, source.credentials)
     client.look_up()
@@ -169,11 +187,23 @@ def test_single_requests_too(service: FakeEventBridge) -> None:
 
     assert created.name == SOURCE
     assert source.asked == 2
+
+
+def test_the_raw_call_too(service: FakeEventBridge) -> None:
+    """The raw call refreshes but does not retry, so the next call succeeds."""
+    source = Source(service, lasts=7200)
+    client = client_of(service, source.credentials)
+    client.look_up()
     service.rotate_credentials()
     service.play(FailRequest("UnrecognizedClientException", 400))
     entry = {"Source": SOURCE, "DetailType": "t", "Detail": "{}"}
+
     with pytest.raises(ServiceError):
         client.put_partner_events(Entries=[entry])
+
+    assert service.request_count == 1
+    assert client.put_partner_events(Entries=[entry])["FailedEntryCount"] == 0
+    assert source.asked == 2
 
 
 async def _on_a_loop(service: FakeEventBridge, lasts: float) -> tuple[Any, Source]:

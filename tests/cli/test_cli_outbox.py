@@ -227,6 +227,21 @@ def test_send_much_to_an_outbox(run, outbox):
     assert outbox.stats().waiting == 1201
 
 
+def test_send_to_an_outbox_stores_all_or_nothing(run, outbox):
+    """A file is stored in one transaction: if one event cannot be stored, none is."""
+    with contextlib.closing(sqlite3.connect("shop.db")) as database:
+        database.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON eventbridge_outbox"
+            " WHEN (SELECT count(*) FROM eventbridge_outbox) = 1200"
+            " BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+    Path("events.jsonl").write_text(json_lines(*[entry()] * 1201))
+    ended = run("send", "events.jsonl", "--outbox", URL)
+    assert (ended.status, ended.out) == (1, "")
+    assert "the outbox in shop.db cannot be used" in ended.err
+    assert outbox.stats().waiting == 0
+
+
 def test_send_to_no_outbox(run):
     """Without tables, nothing is stored or sent."""
     Path("events.jsonl").write_text(json_lines(entry()))

@@ -17,7 +17,7 @@ import boto3
 import pytest
 import requests
 
-from eventbridge_partner import PartnerEventsClient, RetryPolicy
+from eventbridge_partner import PartnerEventsClient, RetryPolicy, StaticCredentials
 from eventbridge_partner.testing import FakeEventBridge
 from tests.cli.program import entry
 from tests.patience import SOON
@@ -101,7 +101,7 @@ def test_the_printed_settings_are_all_a_client_needs(serve, monkeypatch):
 
 @pytest.mark.process
 def test_it_verifies_signatures_with_the_given_credentials(serve, monkeypatch):
-    """Its settings are those given, and a request signed for another Region is rejected."""
+    """Its settings are those given; other credentials and another Region are rejected."""
     served = serve(
         *("--access-key-id", "AKIDX", "--secret-access-key", "s$e", "--session-token", "t"),
         *("--region", "eu-west-1", "--quiet"),
@@ -111,8 +111,10 @@ def test_it_verifies_signatures_with_the_given_credentials(serve, monkeypatch):
         monkeypatch.setenv(name, value.strip("'"))
     assert send(1).counts.accepted == 1
     assert send(1, region="us-east-1").rejected
+    for other in (("AKIDX", "other", "t"), ("AKIDY", "s$e", "t"), ("AKIDX", "s$e", "other")):
+        assert send(1, credentials=StaticCredentials(*other)).rejected
     status, err = served.end()
-    assert (status, err) == (0, "2 requests, 1 event accepted\n")
+    assert (status, err) == (0, "5 requests, 1 event accepted\n")
 
 
 @pytest.mark.process

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from tenacity import wait_fixed
 
 from eventbridge_partner import (
     Accepted,
@@ -20,13 +21,14 @@ from eventbridge_partner import (
     PartnerEvent,
     PartnerEventsClient,
     RegionRouter,
+    RetryPolicy,
     SourceGuard,
     Timeouts,
     Transport,
     Unconfirmed,
 )
 from eventbridge_partner._signals import raised_by_handler
-from eventbridge_partner.testing import FakeEventBridge
+from eventbridge_partner.testing import FailEntries, FakeEventBridge
 from eventbridge_partner.transports.curl import CurlTransport
 from tests.patience import SOON
 from tests.strategies import SOURCE
@@ -169,37 +171,46 @@ def test_a_time_limit_ends_a_call_that_waits(
 
 @pytest.mark.usefixtures("limit")
 def test_the_report_has_the_outcome_of_each_event() -> None:
-    """The report tells apart what was answered, what was in flight, and what was never sent."""
+    """The report holds every event that was read: answered, in flight, or waiting to be sent."""
     service = FakeEventBridge()
-    client = client_of(service, transport=Striking(service), max_in_flight=1)
+    service.play(FailEntries("ThrottlingException", indexes=[0]))
+    later = RetryPolicy(throttle_wait=wait_fixed(10 * SOON))
+    client = client_of(service, transport=Striking(service), max_in_flight=1, retry=later)
+    given = events(60)
+    unread = iter(given)
 
     with pytest.raises(TimeLimit) as caught:
-        client.put_events(events(60))
+        client.put_events(unread)
 
     cause = caught.value.__cause__
     assert isinstance(cause, CallInterruptedError)
+    read = given[: len(given) - len(list(unread))]
+    assert [outcome.event for outcome in cause.report] == read
+    assert [outcome.index for outcome in cause.report] == list(range(len(read)))
     kinds = [type(outcome) for outcome in cause.report]
-    assert kinds[:20] == [Accepted] * 20
-    assert kinds[20:40] == [Unconfirmed] * 20
+    assert kinds[:40] == [Exhausted] + [Accepted] * 19 + [Unconfirmed] * 20
     assert set(kinds[40:]) <= {Exhausted}
-    assert [outcome.index for outcome in cause.report] == list(range(len(kinds)))
     assert len(client.put_events(events(3)).accepted) == 3
 
 
 @pytest.mark.usefixtures("limit")
 def test_a_stream_reports_outcomes_not_yet_handed_out() -> None:
-    """The report continues where the outcomes that were handed out end."""
+    """The report continues where the outcomes that were handed out end, and holds the rest."""
     service = FakeEventBridge()
     client = client_of(service, transport=Striking(service), max_in_flight=1)
+    given = events(60)
+    unread = iter(given)
     seen: list[Any] = []
 
     with pytest.raises(TimeLimit) as caught:
-        seen.extend(client.stream_events(events(40)))
+        seen.extend(client.stream_events(unread))
 
     cause = caught.value.__cause__
     assert isinstance(cause, CallInterruptedError)
     together = [*seen, *cause.report]
-    assert [outcome.index for outcome in together] == list(range(len(together)))
+    read = given[: len(given) - len(list(unread))]
+    assert [outcome.event for outcome in together] == read
+    assert [outcome.index for outcome in together] == list(range(len(read)))
 
 
 class Interrupting(Mapping[str, Any]):

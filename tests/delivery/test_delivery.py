@@ -982,22 +982,21 @@ FAILURES: dict[str, Answer] = {
 }
 
 
-@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-@pytest.mark.parametrize("retry", BUGS.values(), ids=BUGS)
-def test_a_bug_in_a_policy_changes_no_outcome(retry: RetryPolicy, failure: Answer) -> None:
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("retry", BUGS)
+def test_a_bug_in_a_policy_changes_no_outcome(retry: str, failure: str) -> None:
     """The default policy decides, the bug is reported, and every event has its outcome."""
     bugs: list[str] = []
-    answers = iter([failure])
+    answers = iter([FAILURES[failure]])
 
     def serve(batch: Batch) -> Answer:
         return next(answers, None) or accept(batch)
 
     given = [event(number) for number in range(2)]
-    outcomes = Run()(given, serve, retry=retry, on_bug=lambda what, _: bugs.append(what))
+    outcomes = Run()(given, serve, retry=BUGS[retry], on_bug=lambda what, _: bugs.append(what))
 
     assert [type(outcome) for outcome in outcomes] == [Accepted] * 2
-    if retry is not BUGS["verdicts"]:
-        assert bugs
+    assert bool(bugs) is (retry != "verdicts" or failure != "one entry says neither")
 
 
 def test_only_an_entry_without_a_clear_result_is_retried() -> None:

@@ -16,7 +16,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from eventbridge_partner import AsyncPartnerEventsClient, PartnerEventsClient, Rejected
+from eventbridge_partner import (
+    AsyncPartnerEventsClient,
+    Exhausted,
+    PartnerEventsClient,
+    Rejected,
+    Unconfirmed,
+)
 from eventbridge_partner.otel import OpenTelemetry
 from tests.docs import test_delivery_semantics as table
 from tests.docs.test_delivery_semantics import FAULTS, STORIES, Make, rows, the_outcome
@@ -92,15 +98,17 @@ def faults() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("seen", "code", "make"), list(faults()))
 def test_a_fault_is_traced(trace: Trace, seen: str, code: str, make: Make) -> None:
-    """Each attempt has a span, and the last one names the code of a rejection."""
+    """Each attempt has a span, and the last one names the code of an event that failed."""
     with trace.tracer.start_as_current_span("caller"):
         outcome = the_outcome(make(times=None))
     requests = trace.of(REQUEST)
     assert [(one.attributes or {})["eventbridge_partner.attempt"] for one in requests] == [
         *range(1, outcome.attempts + 1)
     ]
-    if isinstance(outcome, Rejected):
-        assert (requests[-1].attributes or {})["error.type"] == code
+    if isinstance(outcome, (Rejected, Exhausted)):
+        assert (requests[-1].attributes or {})["error.type"] == outcome.code == code
+    elif isinstance(outcome, Unconfirmed):
+        assert requests[-1].status.status_code is StatusCode.ERROR
     trace.check(has_failed=FAILURES.match(seen) is not None)
 
 

@@ -256,10 +256,14 @@ def test_pending_sources(service, look):
 
 
 def test_sources_about_to_expire():
-    """The message says how many sources are about to expire."""
-    now = time.time()
-    service = FakeEventBridge(pending_seconds=86400, clock=lambda: now)
-    service.sources.create(NAME, ACCOUNT)
+    """Sources that are about to expire are named first, and the message says how many they are."""
+    day = 86400
+    now = time.time() - 10 * day
+    service = FakeEventBridge(pending_seconds=12 * day, clock=lambda: now)
+    service.sources.create(f"{NAME}-old", ACCOUNT)
+    now += 10 * day
+    for number in range(8):
+        service.sources.create(f"{NAME}-{number}", ACCOUNT)
     with (
         service.serve() as server,
         PartnerEventsClient(
@@ -267,7 +271,8 @@ def test_sources_about_to_expire():
         ) as client,
     ):
         found = by_check(doctor.check(client, prefix=PREFIX))["sources"]
-    assert found.facts["expiring"] == 1
+    assert (found.facts["pending"], found.facts["expiring"]) == (9, 1)
+    assert f"9 of 9 ({NAME}-old in {ACCOUNT}, " in found.message
     assert "1 expire within 3 days" in found.message
 
 
@@ -528,11 +533,17 @@ def refreshable(seconds: float) -> RefreshableCredentials:
     return RefreshableCredentials.create_from_metadata(metadata, lambda: metadata, "sso")
 
 
-@pytest.mark.parametrize(("seconds", "status"), [(86400, "pass"), (700, "warn")])
-def test_credentials_that_expire(look, seconds, status):
-    """The finding tells when the credentials expire, and never what they are."""
+@pytest.mark.parametrize(
+    ("seconds", "status", "fix"),
+    [
+        (86400, "pass", None),
+        (700, "warn", "put fresh credentials where these are from: the argument credentials"),
+    ],
+)
+def test_credentials_that_expire(look, seconds, status, fix):
+    """The finding tells when credentials expire and how to get new ones, never what they are."""
     found = look(credentials=refreshable(seconds))["credentials"]
-    assert found.status == status
+    assert (found.status, found.fix) == (status, fix)
     assert found.facts["temporary"] is True
     assert found.facts["expires"] is not None
     assert CANARY not in str(found)

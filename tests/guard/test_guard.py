@@ -388,9 +388,10 @@ def test_a_call_looks_up_no_more_than_it_may(guarded, service):
     assert look_ups(service) == 10
 
 
-def test_patience_without_end(guarded):
-    """Infinite patience and an infinite timeout are allowed."""
+def test_patience_without_end(guarded, service):
+    """With infinite patience and an infinite timeout, slow look-ups are waited for."""
     guard = guarded(patience=float("inf"), look_up_timeout=float("inf"))
+    service.play(SlowAnswer(0.05, operations=SOURCE_OPERATIONS, times=None))
     assert seen(guard.put_events(EVENTS)) == AS_REJECTED
 
 

@@ -253,7 +253,7 @@ def test_numbers_of_subclasses_are_bounded():
     assert "is an integer of 65 bits" in refusal({"n": Liar(2**64)})[0]
     assert "is NaN" in refusal({"n": LiarFloat("nan")})[0]
     assert "is infinite" in refusal({"n": LiarFloat("inf"), "x": None})[0]
-    assert "is a Decimal that is not finite" in refusal({"n": Dec("NaN")})[0].replace("Dec ", "D ")
+    assert "is a Decimal that is not finite" in refusal({"n": Dec("NaN")})[0]
 
 
 def test_the_order_of_an_ordered_dict_is_kept():

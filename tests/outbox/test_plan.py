@@ -403,7 +403,9 @@ def test_a_guard_that_parks_under_a_relay():
     worker.claim(row(1))
     worker.outcomes(Exhausted("SourceParked", "m", {}, 0, 0))
     worker.settle()
-    assert 'on_pending="reject"' in worker.log[0][1]
+    ((level, text),) = worker.log
+    assert level == logging.ERROR
+    assert 'on_pending="reject"' in text
 
 
 def test_a_row_that_kills_its_process_is_not_sent():

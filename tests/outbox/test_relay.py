@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,7 +23,7 @@ from eventbridge_partner import (
     RetryPolicy,
     SourceGuard,
 )
-from eventbridge_partner.outbox import DrainReport, Relay, SqliteOutbox
+from eventbridge_partner.outbox import Relay, SqliteOutbox
 from eventbridge_partner.outbox.contract import event
 from eventbridge_partner.testing import FailEntries, FailRequest, FakeEventBridge, LoseAnswer
 from tests.patience import SOON, until
@@ -138,12 +139,31 @@ def test_a_row_that_was_changed_by_hand(outbox, client, service):
     assert "canary" not in dead.message
 
 
-def test_several_regions(outbox, service, client):
-    """A router's events are sent, and one without a Region becomes a dead letter."""
-    regions = {event(1, "east").source: service.region, event(2, "west").source: service.region}
+class ByRegion:
+    """A transport to several services: the host says which."""
+
+    def __init__(self, *services):
+        self._transports = {one.region: one.transport() for one in services}
+
+    def send(self, request, timeouts):
+        _, region, *_ = urlsplit(request.url).hostname.split(".")
+        return self._transports[region].send(request, timeouts)
+
+    def close(self):
+        pass
+
+
+def test_several_regions(outbox):
+    """A router's events go to their Regions, and one without a Region becomes a dead letter."""
+    east, west = FakeEventBridge("us-east-1"), FakeEventBridge("us-west-2")
+    regions = {event(1, "east").source: east.region, event(2, "west").source: west.region}
     put(outbox, event(1, "east"), event(2, "west"), event(3, "nowhere"))
-    report = Relay(outbox, RegionRouter(client, regions)).drain()
+    with PartnerEventsClient(
+        east.region, credentials=east.credentials, transport=ByRegion(east, west)
+    ) as client:
+        report = Relay(outbox, RegionRouter(client, regions)).drain()
     assert (report.accepted, report.dead) == (2, 1)
+    assert (numbers(east), numbers(west)) == ({1: 1}, {2: 1})
     assert next(outbox.dead_letters()).code == "UnknownRegion"
 
 
@@ -219,6 +239,19 @@ def test_the_database_is_away(outbox, client, service, caplog):
     assert "the outbox cannot be used" in caplog.text
 
 
+def test_a_line_is_logged_once_a_minute(outbox, client, service, caplog, monkeypatch):
+    """What happens several times a minute is logged once."""
+    now = time.monotonic()
+    monkeypatch.setattr("eventbridge_partner.outbox._relay.monotonic", lambda: now)
+    service.play(FailEntries("MalformedDetail", times=None))
+    relay = Relay(outbox, client, workers=1, claim_events=1)
+    for lines in (1, 2):
+        put(outbox, *map(event, range(3)))
+        assert relay.drain().dead == 3
+        assert caplog.text.count("1 event is a dead letter now (MalformedDetail)") == lines
+        now += 61
+
+
 def test_no_tables(tmp_path, client):
     """A drain of a database without an outbox names the command that creates one."""
     with pytest.raises(OutboxSchemaError, match="outbox create"):
@@ -282,7 +315,7 @@ def test_stop_before_run(outbox, client):
     put(outbox, event(1))
     relay = Relay(outbox, client)
     relay.stop()
-    assert relay.run() == DrainReport(seconds=relay.report.seconds) or relay.report.claims == 0
+    assert relay.run().claims == 0
     assert outbox.stats().due == 1
 
 
@@ -355,6 +388,24 @@ def test_a_worker_that_hangs(outbox, client, monkeypatch):
         now += 60
         assert not relay.relay.is_alive
         leave.set()
+
+
+def test_a_worker_that_rests(outbox, client, monkeypatch):
+    """A relay whose worker waits for events is alive, however long it waits."""
+    now = time.monotonic()
+    monkeypatch.setattr("eventbridge_partner.outbox._relay.monotonic", lambda: now)
+    rests = threading.Event()
+
+    class Resting(SqliteOutbox):
+        def wait(self, seconds):
+            rests.set()
+            super().wait(seconds)
+
+    relay = Relay(Resting(outbox._path), client, workers=1, lease=5.0, poll=1000.0)
+    with running(relay):
+        assert rests.wait(SOON)
+        now += 500
+        assert relay.is_alive
 
 
 def test_drain_in_time(outbox, client):

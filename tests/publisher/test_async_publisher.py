@@ -149,7 +149,7 @@ def test_receipts_have_the_outcomes_of_their_events(play: Play) -> None:
 
     async def scenario(stage: Stage) -> None:
         stage.service.play(FailEntries("NotAuthorizedForSourceException", indexes=[1]))
-        async with stage.publisher(linger=30.0) as publisher:
+        async with stage.publisher(linger=10 * SOON) as publisher:
             receipts = await publisher.publish_many(map(event, range(20)))
             outcomes = [await receipt for receipt in receipts]
         assert [type(outcome) for outcome in outcomes].count(Accepted) == 19
@@ -219,12 +219,39 @@ def test_room_that_a_cancelled_task_leaves_goes_to_the_next(play: Play) -> None:
     play(scenario)
 
 
+def test_room_that_a_source_may_not_use_goes_to_the_next(play: Play) -> None:
+    """If the next task's source has nine tenths of the room, the task behind it gets the rest."""
+
+    async def scenario(stage: Stage) -> None:
+        bad = event(source="bad").source
+        stage.service.play(
+            FailEntries(
+                "ThrottlingException", times=None, matching=lambda entry: entry["Source"] == bad
+            )
+        )
+        later = RetryPolicy(throttle_wait=wait_fixed(10 * SOON))
+        publisher = stage.publisher(stage.gate, later, max_buffered_events=10, block_timeout=SOON)
+        await publisher.publish_many(event(number, "bad") for number in range(9))
+        await publisher.publish(event(source="good"))
+        refused = asyncio.create_task(publisher.publish(event(source="bad")))
+        behind = asyncio.create_task(publisher.publish(event(source="other")))
+        await asyncio.sleep(0.01)
+        stage.gate.is_open.set()
+        assert isinstance(await (await behind), Accepted)
+        assert not refused.done()
+        await publisher.close(0)
+        with pytest.raises(PublisherClosedError):
+            await refused
+
+    play(scenario)
+
+
 @pytest.mark.parametrize(("on_full", "lost"), [("drop_newest", [2, 3]), ("drop_oldest", [0, 1])])
 def test_dropped_events_have_an_outcome(play: Play, on_full: str, lost: list[int]) -> None:
     """Their outcome is `Exhausted`, with a code of its own."""
 
     async def scenario(stage: Stage) -> None:
-        publisher = stage.publisher(max_buffered_events=2, on_full=on_full, linger=30.0)
+        publisher = stage.publisher(max_buffered_events=2, on_full=on_full, linger=10 * SOON)
         receipts = [await publisher.publish(event(number)) for number in range(4)]
         for number in lost:
             outcome = await receipts[number]
@@ -303,7 +330,7 @@ def test_flush_honours_its_time(play: Play) -> None:
     """Events that are left when a flush times out are still sent."""
 
     async def scenario(stage: Stage) -> None:
-        publisher = stage.publisher(stage.gate, linger=30.0)
+        publisher = stage.publisher(stage.gate, linger=10 * SOON)
         assert (await publisher.flush()).left == 0
         await publisher.publish_many(map(event, range(3)))
         report = await publisher.flush(0.02)
@@ -458,7 +485,7 @@ def test_a_loop_that_ends_without_close_sends_what_is_left(
     kept: list[Receipt] = []
 
     async def scenario(stage: Stage) -> None:
-        publisher = stage.publisher(linger=30.0)
+        publisher = stage.publisher(linger=10 * SOON)
         kept.extend(await publisher.publish_many(map(event, range(30))))
 
     play(scenario)
@@ -469,7 +496,7 @@ def test_a_loop_that_ends_at_once_sends_what_is_left(service: FakeEventBridge) -
     """Events are sent even if the sender's task has not run yet."""
 
     async def main() -> Receipt:
-        return await Stage(service).publisher(linger=30.0).publish(event())
+        return await Stage(service).publisher(linger=10 * SOON).publish(event())
 
     assert isinstance(asyncio.run(main()).outcome, Accepted)
 
@@ -627,7 +654,7 @@ def test_a_loop_that_is_dropped_leaves_no_receipt_open(
     """The next publish on another loop decides the receipts of the dropped one."""
     loop = asyncio.new_event_loop()
     stage = Stage(service)
-    publisher = stage.publisher(stage.gate, linger=30.0)
+    publisher = stage.publisher(stage.gate, linger=10 * SOON)
     receipt = loop.run_until_complete(publisher.publish(event()))
     (task,) = asyncio.all_tasks(loop)
     task._log_destroy_pending = False  # type: ignore[attr-defined]  # dropped on purpose
@@ -658,7 +685,7 @@ client = AsyncPartnerEventsClient(
     endpoint_url={server.url!r},
     credentials=Credentials({service.credentials.access_key!r}, {service.credentials.secret_key!r}),
 )
-publisher = AsyncEventPublisher(client, linger=30)
+publisher = AsyncEventPublisher(client, linger=600)
 def events(*numbers):
     return [PartnerEvent("aws.partner/example.com/acme", "t", {{"n": n}}) for n in range(*numbers)]
 

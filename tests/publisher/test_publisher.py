@@ -135,7 +135,7 @@ def test_events_that_come_together_share_a_request(
     open_publisher: Open, service: FakeEventBridge
 ) -> None:
     """A batch that fills up before the linger time ends goes out as one request."""
-    publisher = open_publisher(linger=30.0)
+    publisher = open_publisher(linger=10 * SOON)
     receipts = publisher.publish_many(map(event, range(20)))
     assert [type(receipt.result(SOON)) for receipt in receipts] == [Accepted] * 20
     assert service.request_count == 1
@@ -385,7 +385,7 @@ def test_dropped_events_have_an_outcome(
     open_publisher: Open, gate: Gate, on_full: str, lost: list[int]
 ) -> None:
     """Dropped events are counted, and their receipts are decided."""
-    publisher = open_publisher(gate, max_buffered_events=2, on_full=on_full, linger=30.0)
+    publisher = open_publisher(gate, max_buffered_events=2, on_full=on_full, linger=10 * SOON)
     told: list[Receipt] = []
     receipts: list[Receipt] = []
     for number in range(4):
@@ -469,7 +469,7 @@ def test_many_threads_wait_for_room(open_publisher: Open, service: FakeEventBrid
 
 def test_flush_says_what_was_sent_and_what_is_left(open_publisher: Open, gate: Gate) -> None:
     """A flush ends at its timeout and counts what it left."""
-    publisher = open_publisher(gate, linger=30.0)
+    publisher = open_publisher(gate, linger=10 * SOON)
     publisher.publish_many(map(event, range(3)))
     started = time.monotonic()
     report = publisher.flush(0.02)
@@ -483,7 +483,7 @@ def test_flush_says_what_was_sent_and_what_is_left(open_publisher: Open, gate: G
 
 def test_flush_does_not_wait_for_what_comes_later(open_publisher: Open, gate: Gate) -> None:
     """Otherwise flush would never end while others publish."""
-    publisher = open_publisher(gate, linger=30.0)
+    publisher = open_publisher(gate, linger=10 * SOON)
     publisher.publish(event(1))
     flushed: list[Any] = []
     flushing = threading.Thread(target=lambda: flushed.append(publisher.flush(SOON)))
@@ -498,7 +498,7 @@ def test_flush_does_not_wait_for_what_comes_later(open_publisher: Open, gate: Ga
 @pytest.mark.slow
 def test_close_sends_what_is_there(open_publisher: Open, service: FakeEventBridge) -> None:
     """Close sends every buffered event, and its report holds their outcomes."""
-    publisher = open_publisher(linger=30.0)
+    publisher = open_publisher(linger=10 * SOON)
     receipts = publisher.publish_many(map(event, range(30)))
     report = publisher.close(SOON)
     assert len(report.accepted) == 30 and service.accepted_count == 30
@@ -626,7 +626,7 @@ def test_stats_describe_the_publisher(
 ) -> None:
     """Stats include queue depth, age and throttling as well as the counts."""
     assert open_publisher().stats().published == 0
-    publisher = open_publisher(gate, linger=30.0)
+    publisher = open_publisher(gate, linger=10 * SOON)
     publisher.publish_many(map(event, range(25)))
     assert gate.asked.acquire(timeout=SOON)
     time.sleep(0.02)
@@ -767,13 +767,18 @@ def test_invalid_arguments(service: FakeEventBridge, wrong: dict[str, Any]) -> N
         EventPublisher(PartnerEventsClient(), **wrong)
 
 
-def test_without_credentials_events_are_exhausted(service: FakeEventBridge) -> None:
-    """Nothing was sent: the outcome has no attempts."""
+def test_without_credentials_events_are_exhausted(
+    service: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without credentials, the outcome has no attempts; once there are some, events are sent."""
     client = PartnerEventsClient(service.region, transport=service.transport(), retry=QUICK)
     with EventPublisher(client, linger=0) as publisher:
         outcome = publisher.publish(event()).result(SOON)
         assert isinstance(outcome, Exhausted)
         assert (outcome.code, outcome.attempts) == ("CredentialsError", 0)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", service.credentials.access_key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", service.credentials.secret_key)
+        assert isinstance(publisher.publish(event()).result(SOON), Accepted)
 
 
 def test_the_publisher_continues_after_an_untrusted_endpoint(
@@ -954,15 +959,17 @@ def test_publishing_on_the_sender_thread_never_waits(
 def test_a_forgotten_publisher_loses_no_event(
     open_publisher: Open, service: FakeEventBridge
 ) -> None:
-    """The events that it holds are sent."""
+    """The events that it holds are sent, and then its thread ends."""
+    before = _senders()
     client = PartnerEventsClient(
         service.region, credentials=service.credentials, transport=service.transport()
     )
-    publisher = EventPublisher(client, linger=30.0)
+    publisher = EventPublisher(client, linger=10 * SOON)
     receipt = publisher.publish(event())
     del publisher
     gc.collect()
     assert isinstance(receipt.result(SOON), Accepted)
+    until(lambda: not _senders() - before)
 
 
 def test_no_payload_is_shown(

@@ -178,7 +178,7 @@ def test_exit_without_close_sends_what_is_buffered(
         server.url,
         transport,
         """
-publisher = EventPublisher(client, linger=30)
+publisher = EventPublisher(client, linger=600)
 for number in range(90):
     publisher.publish(event(number))
 """,
@@ -197,7 +197,7 @@ def test_exit_with_more_requests_than_threads(
         server.url,
         "None",
         """
-publisher = EventPublisher(client, linger=30)
+publisher = EventPublisher(client, linger=600)
 for number in range(19):
     publisher.publish(event(number))
 def late():
@@ -298,7 +298,7 @@ def test_an_uncaught_exception_loses_no_event(
         server.url,
         "None",
         """
-publisher = EventPublisher(client, linger=30)
+publisher = EventPublisher(client, linger=600)
 receipts = publisher.publish_many(map(event, range(30)))
 sys.exit(3)
 """,
@@ -379,7 +379,7 @@ def test_ctrl_c_loses_no_event(run: Run, service: FakeEventBridge, server: Local
         server.url,
         "None",
         """
-publisher = EventPublisher(client, linger=30)
+publisher = EventPublisher(client, linger=600)
 receipts = publisher.publish_many(map(event, range(30)))
 try:
     say("ready")
@@ -574,7 +574,7 @@ def test_a_fork_leaves_events_to_the_parent(
         server.url,
         transport,
         """
-publisher = EventPublisher(client, linger=30)
+publisher = EventPublisher(client, linger=600)
 receipts = publisher.publish_many(map(event, range(50)))
 child = os.fork()
 if child == 0:
@@ -682,7 +682,7 @@ def test_a_forked_job_flushes_before_it_exits(
         server.url,
         transport,
         """
-publisher = EventPublisher(client, linger=30)
+publisher = EventPublisher(client, linger=600)
 for job in range(3):
     child = os.fork()
     if child == 0:
@@ -705,7 +705,7 @@ def test_os_exit_without_flush_loses_what_lingers(
         server.url,
         "None",
         """
-publisher = EventPublisher(client, linger=30)
+publisher = EventPublisher(client, linger=600)
 publisher.publish_many(map(event, range(10)))
 os._exit(0)
 """,

@@ -248,7 +248,7 @@ def test_an_expired_token(client, service):
         client.sources.list(PREFIX)
 
 
-PASSING = {
+TRANSIENT = {
     "throttled": FailRequest("ThrottlingException"),
     "an internal failure": FailRequest("InternalException", 500),
     "a bad gateway": FailRequest("", 502, form="html"),
@@ -262,7 +262,7 @@ PASSING = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+@pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT)
 def test_transient_faults(client, service, fault):
     """Each operation succeeds despite a transient fault, and takes effect once."""
     service.play(fault)

@@ -27,6 +27,7 @@ from eventbridge_partner.testing import (
     _server,
 )
 from eventbridge_partner.testing._fault_documents import fault_document, read_fault
+from tests.patience import SOON
 
 SOURCE = "aws.partner/example.com/acme/tickets"
 ACCOUNT = "210987654321"
@@ -592,17 +593,19 @@ def test_readers_are_limited(server):
                     break
 
 
-def test_a_reader_that_does_not_read_is_dropped(server, service, client, entry, monkeypatch):
-    """A reader that does not read is dropped, and its thread ends."""
+def test_a_reader_that_does_not_read_is_dropped(server, service, client, entry, get, monkeypatch):
+    """A reader that does not read is dropped, its thread ends, and the server goes on."""
     monkeypatch.setattr(_server, "SLOW_SECONDS", 0.2)
+    before = set(threading.enumerate())
     with Reader(server) as reader:
         reader.next("hello")
+        (its_thread,) = set(threading.enumerate()) - before
         for _ in range(200):
             client.put([entry(Detail='{"a": "%s"}' % ("x" * 2000))] * 20)
-        gone = [thread for thread in threading.enumerate() if thread.name.endswith("-peer")]
-        for thread in gone:
-            thread.join(10)
-            assert not thread.is_alive()
+        its_thread.join(SOON)
+        assert not its_thread.is_alive()
+        status, _ = get("health")
+        assert status == 200
 
 
 def test_closing_the_server_ends_its_streams(service):

@@ -22,6 +22,7 @@ from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports import Transport
 from eventbridge_partner.transports.curl import CurlTransport
 from eventbridge_partner.transports.requests import RequestsTransport
+from tests.patience import until
 from tests.transports.senders import without_requests
 from tests.transports.servers import answer_with, echoing, post, read_request, served
 
@@ -102,12 +103,20 @@ def test_ten_threads_share_a_transport(make: Make) -> None:
 
 
 def test_closing_while_others_send_does_them_no_harm(make: Make) -> None:
-    """Threads that send while the transport is closed still get their answers."""
+    """Threads that send during a close get their answers; the last close ends all connections."""
     transport = make()
     failures: list[Exception] = []
+    connections: set[socket.socket] = set()
     is_over = threading.Event()
 
-    with served(echoing) as port:
+    def handle(connection: socket.socket) -> None:
+        connections.add(connection)
+        try:
+            echoing(connection)
+        finally:
+            connections.discard(connection)
+
+    with served(handle) as port:
 
         def send() -> None:
             try:
@@ -125,9 +134,9 @@ def test_closing_while_others_send_does_them_no_harm(make: Make) -> None:
         is_over.set()
         for thread in threads:
             thread.join()
-
-    assert failures == []
-    transport.close()
+        assert failures == []
+        transport.close()
+        until(lambda: not connections)
 
 
 # ---------------------------------------------------------------- files

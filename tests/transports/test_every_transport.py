@@ -438,6 +438,22 @@ def test_connections_are_kept(send: Sender) -> None:
     assert len(connections) == 1
 
 
+def test_tls_connections_are_kept(open_sender: Open, tls: ssl.SSLContext, bundle: Path) -> None:
+    """Ten requests over TLS use one connection."""
+    connections: list[socket.socket] = []
+
+    def handle(connection: socket.socket) -> None:
+        connections.append(connection)
+        echoing(connection)
+
+    send = open_sender(ca_bundle=str(bundle))
+    with served(handle, tls) as port:
+        for number in range(10):
+            assert send(to_localhost(port, b"%d" % number)).body == b"%d" % number
+
+    assert len(connections) == 1
+
+
 @pytest.mark.parametrize("end", [lambda connection: None, reset], ids=["closed", "reset"])
 @pytest.mark.parametrize(("idle", "requests"), [(0.02, 3), (1.2, 2)])
 def test_a_connection_that_was_closed_meanwhile_is_replaced(
