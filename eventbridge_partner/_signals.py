@@ -11,7 +11,10 @@ import functools
 import signal
 from collections.abc import Iterator
 from types import CodeType
-from typing import Any
+from typing import Any, Final
+
+_NUMBERS: Final = tuple(signal.valid_signals())
+"""Asked for once: Python makes a set of some sixty enumeration members at each call."""
 
 
 def raised_by_handler(error: BaseException) -> BaseException | None:
@@ -50,7 +53,7 @@ def let_pass(error: BaseException) -> None:
 
 
 def _handlers() -> Iterator[Any]:
-    for number in signal.valid_signals():
+    for number in _NUMBERS:
         handler = signal.getsignal(number)
         if callable(handler):
             yield handler

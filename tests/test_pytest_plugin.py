@@ -166,24 +166,29 @@ def test_failed(eventbridge):
     ran.stdout.fnmatch_lines(["never played: FailEntries(times=1, *code='X'*unplayed='allow')*"])
 
 
-@pytest.mark.parametrize(
-    ("marker", "says"),
-    [
-        ("fault=[]", "found fault; allowed: faults, sources, seed, unplayed, by name"),
-        ("[]", "found [[][]]; allowed"),
-        ("unplayed='warn'", "unplayed is 'warn'; allowed: 'fail', 'allow'"),
-        ("sources={SOURCE: 'OPEN'}", "is 'OPEN'; allowed: PENDING, ACTIVE, DELETED"),
-    ],
-)
-def test_a_marker_that_is_wrong(attempt, marker, says):
+WRONG_MARKERS = {
+    "fault=[]": "found fault; allowed: faults, sources, seed, unplayed, by name",
+    "[]": "found [[][]]; allowed",
+    "unplayed='warn'": "unplayed is 'warn'; allowed: 'fail', 'allow'",
+    "sources={SOURCE: 'OPEN'}": "is 'OPEN'; allowed: PENDING, ACTIVE, DELETED",
+}
+
+
+def test_a_marker_that_is_wrong(attempt):
     """A wrong marker is an error that says what is allowed."""
-    ran = attempt(f"""\
+    ran = attempt(
+        "\n".join(
+            f"""\
 @pytest.mark.eventbridge({marker})
-def test_it(eventbridge):
+def test_{number}(eventbridge):
     pass
-""")
-    assert ran.parseoutcomes()["errors"] == 1
-    ran.stdout.fnmatch_lines([f"*{says}*"])
+"""
+            for number, marker in enumerate(WRONG_MARKERS)
+        )
+    )
+    assert ran.parseoutcomes() == {"errors": len(WRONG_MARKERS)}
+    for number, says in enumerate(WRONG_MARKERS.values()):
+        ran.stdout.fnmatch_lines([f"*ERROR at setup of test_{number} *", f"E *{says}*"])
 
 
 def test_an_outbox_of_its_own(attempt):

@@ -12,6 +12,7 @@ import traceback
 from typing import Any
 
 import boto3
+import botocore.loaders
 import botocore.session
 import botocore.utils
 import pytest
@@ -103,6 +104,8 @@ REGIONS = [
     "mx-central-1",
     "xx-new-1",
 ]
+# botocore's files about all services and endpoints, which its sessions read anew otherwise.
+DATA = botocore.loaders.create_loader()
 GENERAL = "https://general.example.com"
 OWN = "https://own.example.com"
 SETTINGS = {
@@ -156,7 +159,11 @@ def test_endpoint_matches_boto3(files, environment, variables):
     files(SERVICES)
     environment(**variables)
     try:
-        client = boto3.Session().client("events", aws_access_key_id="a", aws_secret_access_key="s")
+        session = botocore.session.Session()
+        session.register_component("data_loader", DATA)
+        client = boto3.Session(botocore_session=session).client(
+            "events", aws_access_key_id="a", aws_secret_access_key="s"
+        )
         client_endpoint = endpoint_used(client)
     except BotoCoreError:
         with pytest.raises(ConfigurationError):
@@ -200,6 +207,7 @@ def test_default_client_configuration(files, environment, config, variables):
     """A session's default client configuration applies to our client too."""
     environment(AWS_DEFAULT_REGION="sa-east-1", **variables)
     session = botocore.session.Session()
+    session.register_component("data_loader", DATA)
     session.set_default_client_config(config)
     client = session.create_client("events", aws_access_key_id="a", aws_secret_access_key="s")
     configuration = found(session)

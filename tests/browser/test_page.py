@@ -144,6 +144,33 @@ def test_what_a_rule_misses_is_found_and_explained(page, send, service):
     page.locator("#pattern-count.error", has_text="found the operator 'x'").wait_for()
 
 
+def test_a_rule_counts_an_event_once(page, send):
+    """However many questions about the same events are under way."""
+    held = []
+
+    def hold_two(asked):
+        if len(held) < 2:
+            held.append(asked)
+        else:
+            asked.continue_()
+
+    page.route("**/_control/match", hold_two)
+    send({"priority": "low"}, {"priority": "high"})
+    wait_for_rows(page, "2 of 2")
+    page.get_by_role("tab", name="Pattern").click()
+    with page.expect_request("**/_control/match"):
+        page.fill("#pattern", '{"detail": {"priority": ["high"]}}')
+    send({"priority": "high"})
+    while len(held) < 2:
+        page.wait_for_timeout(10)
+    for asked in tuple(held):
+        with page.expect_response("**/_control/match"):
+            asked.continue_()
+    page.locator("#pattern-count", has_text="matches 2 of 3 accepted events").wait_for()
+    send({"priority": "low"})
+    page.locator("#pattern-count", has_text="matches 2 of 4 accepted events").wait_for()
+
+
 def test_customers_act_on_sources(page, service):
     """The page offers the actions that a source's state allows, and shows its new state."""
     service.sources.create(SOURCE, ACCOUNT)

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import eventbridge_partner.testing
 from benchmarks import pacing
+from eventbridge_partner.cli import main
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
 
-
-def help_of(*command: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-m", "eventbridge_partner", *command, "--help"],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"COLUMNS": "200"},
-    ).stdout
+HelpOf = Callable[..., str]
 
 
-@pytest.mark.process
+@pytest.fixture
+def help_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> HelpOf:
+    """Return what a command shows when it is asked for help, in lines that are wide enough."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def help_of(*command: str) -> str:
+        with pytest.raises(SystemExit) as end:
+            main([*command, "--help"])
+        assert end.value.code == 0
+        return capsys.readouterr().out
+
+    return help_of
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -44,7 +47,7 @@ def help_of(*command: str) -> str:
         "match",
     ],
 )
-def test_options_of_the_command_line_are_described(command: str) -> None:
+def test_options_of_the_command_line_are_described(help_of: HelpOf, command: str) -> None:
     """The page has exactly the options that `--help` shows."""
     shown = help_of(command)
     if command == "sources":  # its options are those of its actions

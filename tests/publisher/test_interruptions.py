@@ -149,14 +149,17 @@ class Points:
     def pass_one(self) -> None:
         self.passed += 1
         if self.passed - 1 == self._chosen:
+            # No point that follows is chosen: the rest runs at full speed.
+            sys.settrace(None)
+            sys.setprofile(None)
             self._act()
 
     def on_line(self, frame: FrameType, kind: str, _: Any) -> Any:
         """Stop at every line, which is more often than a signal or a finalizer can."""
-        if not frame.f_code.co_filename.endswith(POINTS):
-            return None
         if kind == "line":
             self.pass_one()
+        elif kind == "call" and not frame.f_code.co_filename.endswith(POINTS):
+            return None
         return self.on_line
 
     def on_call(self, frame: FrameType, kind: str, _: Any) -> None:

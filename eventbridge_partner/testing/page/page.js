@@ -394,9 +394,14 @@ async function comparePattern(isNew = false) {
   }
   if (!patternIsGood) return;
   const asked = epoch;
+  const after = comparedTo;
   try {
-    const found = await call("match", { pattern: text, after: comparedTo });
-    if (asked !== epoch || text !== $("pattern").value || found.after < comparedTo) return;
+    const found = await call("match", { pattern: text, after });
+    if (asked !== epoch || text !== $("pattern").value) return;
+    if (after !== comparedTo) { // another answer has counted these events, or some of them
+      if (found.after > comparedTo) comparePattern();
+      return;
+    }
     for (const number of found.matching) matching.add(number);
     compared += found.compared;
     comparedTo = found.after;
