@@ -11,10 +11,7 @@ import functools
 import signal
 from collections.abc import Iterator
 from types import CodeType
-from typing import Any, Final
-
-_NUMBERS: Final = tuple(signal.valid_signals())
-"""Asked for once: Python makes a set of some sixty enumeration members at each call."""
+from typing import Any
 
 
 def raised_by_handler(error: BaseException) -> BaseException | None:
@@ -53,7 +50,7 @@ def let_pass(error: BaseException) -> None:
 
 
 def _handlers() -> Iterator[Any]:
-    for number in _NUMBERS:
+    for number in _numbers():
         handler = signal.getsignal(number)
         if callable(handler):
             yield handler
@@ -67,3 +64,8 @@ def _code_of(handler: Any) -> CodeType | None:
         if isinstance(code, CodeType):
             return code
     return None
+
+
+@functools.cache  # Python makes a set of some sixty enumeration members at each call
+def _numbers() -> frozenset[int]:
+    return frozenset(signal.valid_signals())

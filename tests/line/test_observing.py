@@ -39,6 +39,7 @@ from eventbridge_partner.testing import (
     LoseAnswer,
     SlowAnswer,
 )
+from eventbridge_partner.testing._faults import Visit
 from tests.patience import SOON, until
 from tests.strategies import SOURCE
 
@@ -200,10 +201,18 @@ def test_an_interrupted_call_reports_its_requests(service: FakeEventBridge) -> N
     assert isinstance(seen[-1], DeliveryEnded)
 
 
+class SlowSecondBatch(SlowAnswer):
+    """The answer to the second batch of a call is slow, whichever request arrives first."""
+
+    def concerns(self, visit: Visit) -> bool:
+        """Whether the request carries the call's second batch."""
+        return '{"n":20,' in visit.entries[0]["Detail"]
+
+
 def test_an_abandoned_stream_reports_its_requests(service: FakeEventBridge) -> None:
     """A request in flight ends with the stream, and is reported before the stream's end."""
     seen: list[Observation] = []
-    service.play(SlowAnswer(SOON, after=1))
+    service.play(SlowSecondBatch(SOON))
 
     async def first_of(stream: AsyncGenerator[Outcome, None]) -> None:
         await anext(stream)
@@ -218,7 +227,7 @@ def test_an_abandoned_stream_reports_its_requests(service: FakeEventBridge) -> N
 async def test_a_cancelled_call_reports_its_requests(service: FakeEventBridge) -> None:
     """Answers that have come are reported as they are, and the others as cancelled."""
     seen: list[Observation] = []
-    service.play(SlowAnswer(SOON, after=1))
+    service.play(SlowSecondBatch(SOON))
     with service.serve() as server:
         async with AsyncPartnerEventsClient(
             service.region,
