@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self, Unpack
 
@@ -35,17 +37,41 @@ if TYPE_CHECKING:
 _MAX_ID_CHARACTERS: Final = 128
 
 
-def _invocation_id() -> str:
-    """Return a random UUID (version 4) as text, in a quarter of the time of `uuid.uuid4`."""
-    digits = os.urandom(16).hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+_48_BITS: Final = 1 << 48
+
+
+class _InvocationIds:
+    """
+    Ids of requests, in the form of a random UUID (version 4).
+
+    Asking the system for random bytes takes 2 % of a request, so that is done once in a process.
+    The time and a number make each id unique, even if a process is restored from a snapshot twice.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin anew: a child process continues its parent's numbers."""
+        digits = os.urandom(10).hex()
+        self._start = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-"
+
+    def next(self) -> str:
+        """Return an id that no other request has."""
+        return f"{self._start}{(time.time_ns() + next(self._numbers)) % _48_BITS:012x}"
+
+
+_invocation_ids: Final = _InvocationIds()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_invocation_ids.begin)
 
 
 def sign(
     edge: SigningEdge, call: Call[Any], credentials: FrozenCredentials, attempt: int
 ) -> HttpRequest:
     """Return the signed request of one attempt of a call."""
-    return edge.request(call, credentials, invocation_id=_invocation_id(), attempt=attempt)
+    return edge.request(call, credentials, invocation_id=_invocation_ids.next(), attempt=attempt)
 
 
 def log_failure(call: Call[Any], error: PartnerEventsError, arrived: object) -> None:
