@@ -39,6 +39,7 @@ from eventbridge_partner.transports._faults import (
 )
 from eventbridge_partner.transports._proxies import Proxies
 from eventbridge_partner.transports._reading import AnswerReader, GarbledAnswerError
+from eventbridge_partner.transports._writing import header_lines
 
 try:
     import pycurl
@@ -536,17 +537,15 @@ class _Transfer:
 
 def _header_lines(headers: Mapping[str, str]) -> list[str] | list[bytes]:
     """Return the headers to send, and those that libcurl must not add."""
-    lines = [f"{name}: {value}" for name, value in headers.items()]
+    lines = header_lines(headers)
     if "" in headers.values():
         lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers.items()]
     lines += ("Accept:", "Expect:")
     if "Content-Type" not in headers:
         lines.append("Content-Type:")
-    joined = "".join(lines)
-    if "\r" in joined or "\n" in joined or "\0" in joined:
-        raise ValueError("a header holds a line break or a NUL")
-    # pycurl only accepts str that is ASCII.
-    return lines if joined.isascii() else [line.encode("latin-1") for line in lines]
+    if all(map(str.isascii, lines)):  # pycurl accepts no other str
+        return lines
+    return [line.encode("latin-1") for line in lines]
 
 
 def _without_others(lines: list[bytes], *, is_tunneled: bool) -> bytes:

@@ -40,7 +40,19 @@ def encoded(head: str, headers: Mapping[str, str], body: bytes) -> bytes:
     Raises:
         ValueError: A header cannot be sent.
     """
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if not lines.count("\r") == lines.count("\n") == len(headers) or "\0" in lines:
+    lines = "\r\n".join(header_lines(headers))
+    return f"{head}{lines}\r\n\r\n".encode("latin-1") + body
+
+
+def header_lines(headers: Mapping[str, str]) -> list[str]:
+    """
+    Return a line for each header.
+
+    Raises:
+        ValueError: A header holds a line break or a NUL.
+    """
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    joined = "".join(lines)
+    if "\r" in joined or "\n" in joined or "\0" in joined:
         raise ValueError("a header holds a line break or a NUL")
-    return f"{head}{lines}\r\n".encode("latin-1") + body
+    return lines
