@@ -184,7 +184,7 @@ class Delivery:
 
     def _keep(self, group: Group) -> None:
         """Add a complete group, and give its outcome to each event that cannot be sent."""
-        decided = sum(outcome is not None for outcome in group.outcomes)
+        decided = len(group.outcomes) - group.outcomes.count(None)
         group.outcomes += [None] * (len(group) - len(group.outcomes))
         group.undecided = len(group) - decided
         sizes = [0 if event is None else entry_size(event) for event in group.events]
