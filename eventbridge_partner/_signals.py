@@ -18,9 +18,9 @@ def raised_by_handler(error: BaseException) -> BaseException | None:
     """
     Return the signal handler's exception that an exception is or comes from, if there is one.
 
-    It is recognised by a traceback frame that runs the code of an installed handler, also along
+    It is recognized by a traceback frame that runs the code of an installed handler, also along
     the chain of causes and contexts. Handlers without Python code (written in C, `SIG_DFL`) and
-    exceptions injected into a thread cannot be recognised.
+    exceptions injected into a thread cannot be recognized.
 
     Returns:
         The handler's exception: `error` itself, or one in its chain; None if there is none.

@@ -3,7 +3,7 @@ The exceptions of this package.
 
     PartnerEventsError
     ├── InvalidEventError (ValueError)      an event or a source breaks a limit; nothing was sent
-    ├── ConfigurationError (ValueError)     a setting cannot work: Region, endpoint, retry mode
+    ├── ConfigurationError (ValueError)     a setting cannot work: Region, endpoint, attempts
     ├── CredentialsError                    no usable AWS credentials
     ├── ServiceError                        the service refused the whole request
     │   ├── ThrottledError                  too many requests: wait longer
@@ -20,6 +20,7 @@ The exceptions of this package.
     ├── UnreadableAnswerError               the answer cannot be understood
     ├── SourceNotActiveError                a source did not become ACTIVE in time
     ├── InputInterruptedError               the caller's iterable raised; holds the report
+    ├── CallInterruptedError                a signal handler ended a call; holds the report
     ├── CallCancelledError                  an asyncio task was cancelled; holds the report
     ├── BufferFullError                     a publisher has no room for the event
     ├── PublisherClosedError                a publisher takes no more events

@@ -1,5 +1,5 @@
 """
-Checks whether a set-up can deliver: settings, credentials, the service, an outbox. Read-only.
+Checks whether a setup can deliver: settings, credentials, the service, an outbox. Read-only.
 
     from eventbridge_partner import PartnerEventsClient, doctor
 

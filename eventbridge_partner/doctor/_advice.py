@@ -1,4 +1,4 @@
-"""What a refusal of the service means for a set-up, and how to fix it."""
+"""What a refusal of the service means for a setup, and how to fix it."""
 
 from __future__ import annotations
 

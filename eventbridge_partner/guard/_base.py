@@ -54,7 +54,7 @@ class BaseGuard(ABC, Generic[ClientT]):
                 all its accounts. If the function raises, or returns an invalid account, that is
                 logged and counts as None.
             on_source_gone: Called once with the name of a source that no longer exists, on the
-                thread or task that found out. Stop sending to the source, and drop its mapping.
+                thread or task that found out. Stop sending to the source, and forget it.
                 On asyncio it may be asynchronous.
             ttl: Seconds for which the result of a look-up is valid.
             pending_ttl: The same for sources that were PENDING.

@@ -1,4 +1,4 @@
-"""An id in the detail, by which a customer recognises duplicates."""
+"""An id in the detail, by which a customer recognizes duplicates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def stamp(
     schema: str | None = None,
 ) -> dict[str, Any]:
     """
-    Return a detail with an id added, by which customers recognise duplicates.
+    Return a detail with an id added, by which customers recognize duplicates.
 
     Delivery is at least once, and the service gives each duplicate an EventId of its own. Stamp
     the detail before the event is stored or first sent, so that the id stays the same however

@@ -1,7 +1,7 @@
 """
 Adds events inside the transaction of the application's own connection.
 
-A connection is recognised without importing its library: whoever passes one has imported it.
+A connection is recognized without importing its library: whoever passes one has imported it.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Statement:
 @attrs.frozen
 class _Open:
     """
-    A connection of the application, recognised.
+    A connection of the application, recognized.
 
     Attributes:
         database: The kind of database that it is connected to.
@@ -405,7 +405,7 @@ def _psycopg_in_transaction(connection: Any) -> bool:
 
 
 def _of_sqlalchemy(connection: Any, sync: Any) -> _Open:
-    """Return the recognised connection behind a connection of SQLAlchemy, sync or asyncio."""
+    """Return the recognized connection behind a connection of SQLAlchemy, sync or asyncio."""
     dialect, pooled = sync.dialect, sync.connection
     if dialect.name == "sqlite":
         in_transaction = _sqlite_in_transaction(pooled.driver_connection)

@@ -90,7 +90,7 @@ class EventPublisher:
             a guard, only events of a source that must be looked up wait for the look-up; events
             that it rejects or parks have that outcome. With a router, each Region has a thread of
             its own, and may use nine tenths of the room that other Regions leave; `publish` calls
-            a `lookup` function, and again for the same source after a minute.
+            the router's `lookup` function, and caches the Region of each source for a minute.
         linger: Seconds that an event waits for others to share its request.
         max_buffered_events: The most events without an outcome, including those in flight. One
             source may use nine tenths of the room that other sources leave.
@@ -101,9 +101,9 @@ class EventPublisher:
         block_timeout: Seconds that `publish` waits for room by default.
         exit_timeout: Seconds for the events left when a process ends without `close`.
         on_undelivered: Called on the callback thread with the outcomes of all events that are not
-            accepted, in lists of at most 1,000, before `close` returns. As many outcomes wait for
-            it as the buffer holds events; if it is too slow, the rest are left out, and their
-            number is logged. Exceptions that it raises are logged.
+            accepted, in lists of at most 1,000, before `close` returns. At most as many outcomes
+            wait for it as the buffer may hold events; if it is too slow, it misses the rest, and
+            their number is logged. Exceptions that it raises are logged.
 
     Raises:
         ValueError: A setting is out of range.
