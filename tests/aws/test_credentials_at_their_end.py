@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,6 +174,26 @@ def test_credentials_revoked_a_second_time(
         assert isinstance(outcome, Accepted)
         assert source.asked == asked
         now += 61
+
+
+def test_a_new_key_that_comes_late(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A key that is replaced in a file after it was refused is found within a minute."""
+    now = 0.0
+    monkeypatch.setattr(_credentials, "monotonic", lambda: now)
+    file = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    service = FakeEventBridge(access_key_id="AKIANEW", secret_access_key="secret")
+
+    def put(key: str) -> None:
+        file.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = secret\n")
+
+    put("AKIAOLD")
+    client = PartnerEventsClient(service.region, transport=service.transport())
+    assert isinstance(client.put_events(events())[0], Rejected)
+    put("AKIANEW")
+    assert isinstance(client.put_events(events())[0], Rejected)
+    now += 61
+    assert isinstance(client.put_events(events())[0], Accepted)
 
 
 def test_single_requests_too(service: FakeEventBridge) -> None:
