@@ -17,6 +17,7 @@ import functools
 import queue
 import socket
 import ssl
+import traceback
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
@@ -321,7 +322,16 @@ class _PostingPool(urllib3.HTTPConnectionPool):
             raise not_trusted(place, words(root)) from error
         except Exception as error:  # a test's stand-in for the network can raise anything
             let_pass(error)
+            close_half_made(_root(error))
             raise no_connection(place, _why(error)) from error
+
+
+def close_half_made(error: BaseException) -> None:
+    """Close the socket that `wrap_socket` leaves open if its peer left before the handshake."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        half_made = frame.f_locals.get("self")
+        if isinstance(half_made, ssl.SSLSocket):
+            half_made.close()
 
 
 class _TlsPostingPool(_PostingPool, urllib3.HTTPSConnectionPool):  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -6,11 +6,11 @@ import socket
 import ssl
 import struct
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from eventbridge_partner._http import HttpRequest, Timeouts
+from eventbridge_partner.transports._post import close_half_made
 
 PATIENCE = Timeouts(connect=2, read=0.5)
 IMPATIENCE = Timeouts(connect=2, read=0.2)
@@ -61,14 +61,6 @@ def served(handle: Handler, context: ssl.SSLContext | None = None) -> Iterator[i
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join()
-
-
-def close_half_made(error: OSError) -> None:
-    """Close the socket that `wrap_socket` leaves open if its peer left before the handshake."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        half_made = frame.f_locals.get("self")
-        if isinstance(half_made, ssl.SSLSocket):
-            half_made.close()
 
 
 def read_request(connection: socket.socket) -> Request:

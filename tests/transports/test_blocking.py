@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import socket
 import ssl
 import subprocess
@@ -22,9 +23,17 @@ from eventbridge_partner.errors import TransportError
 from eventbridge_partner.transports import Transport
 from eventbridge_partner.transports.curl import CurlTransport
 from eventbridge_partner.transports.requests import RequestsTransport
-from tests.patience import until
+from tests.patience import SOON, until
 from tests.transports.senders import without_requests
-from tests.transports.servers import answer_with, echoing, post, read_request, served
+from tests.transports.servers import (
+    answer_with,
+    echoing,
+    post,
+    read_request,
+    reset,
+    served,
+    to_localhost,
+)
 
 MAKERS: dict[str, Any] = {
     "default": without_requests,
@@ -174,6 +183,29 @@ def test_no_file_stays_open(make: Make, tls: ssl.SSLContext, bundle: Path, is_cl
             del transport
 
     assert open_files() <= before
+
+
+@needs_proc
+@pytest.mark.parametrize("name", ["default", "requests"])  # libcurl has sockets of its own
+def test_a_peer_that_leaves_before_the_handshake_leaves_no_file_open(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket that Python cannot make one of TLS, because its peer has left, is closed."""
+    connect = socket.socket.connect
+
+    def connect_and_be_left(self: socket.socket, address: Any) -> None:
+        connect(self, address)
+        select.select([self], [], [], SOON)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_and_be_left)
+    transport = MAKERS[name]()
+    with served(reset) as port:
+        before = open_files()
+        with pytest.raises(TransportError) as caught:  # whose traceback holds what was not closed
+            transport.send(to_localhost(port), LONG)
+        assert open_files() <= before
+    assert not caught.value.may_have_been_sent
+    transport.close()
 
 
 def test_it_works_with_more_files_than_select_can_take(make: Make) -> None:
