@@ -140,7 +140,7 @@ def test_many_requests_are_in_flight(service: FakeEventBridge, server: LocalServ
             (await client.put_events(events(640))).raise_for_undelivered()
 
     run(main())
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 6
 
 
 @pytest.mark.slow

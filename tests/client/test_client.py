@@ -254,13 +254,13 @@ def test_no_region_is_reported_by_the_first_call() -> None:
 @pytest.mark.slow
 def test_several_batches_are_in_flight(service: FakeEventBridge, server: LocalServer) -> None:
     """With four in flight, twelve slow answers take as long as three."""
-    service.play(SlowAnswer(0.2, times=None))
+    service.play(SlowAnswer(0.3, times=None))
     started = time.monotonic()
 
     with http_client_of(service, server, max_in_flight=4) as client:
         client.put_events(events(240)).raise_for_undelivered()
 
-    assert 0.6 <= time.monotonic() - started < 1.8
+    assert 0.9 <= time.monotonic() - started < 3.6
 
 
 def test_ten_threads_share_a_client(service: FakeEventBridge, server: LocalServer) -> None:
@@ -291,7 +291,7 @@ def test_a_deadline_ends_a_call_that_hangs(service: FakeEventBridge, server: Loc
     with http_client_of(service, server, max_in_flight=2) as client:
         report = client.put_events(events(60), deadline=0.3)
 
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 4
     assert [len(report.unconfirmed), len(report.exhausted)] == [40, 20]
 
 
@@ -341,7 +341,7 @@ def test_an_interrupt_is_prompt_and_the_client_stays_usable(
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             client.put_events(events(20 * in_flight))
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 4
         timer.join()
 
         report = client.put_events(events(45))

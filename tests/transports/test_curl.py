@@ -363,7 +363,7 @@ def test_a_client_takes_the_class(service: FakeEventBridge, server: LocalServer)
     with client_of(service, server) as client:
         report = client.put_events(list(events(640)))
     assert report.counts.accepted == 640
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 6
 
 
 def test_a_stream_that_is_left_leaves_the_client_usable(

@@ -251,16 +251,13 @@ def test_a_timeout_is_noticed_while_answers_keep_coming(flights: Flights[Any]) -
         for number in range(8):
             flights.submit(number, post(port, b"quick"), TIMEOUTS)
         found: dict[Any, Any] = {}
-        while "silent" not in found and time.monotonic() < started + 5:
+        while "silent" not in found and time.monotonic() < started + SOON:
             flights.flush()
             time.sleep(0.002)  # so that something is there whenever we look
             found = dict(flights.collect(None))
             for number in set(found) - {"silent"}:
                 flights.submit(number, post(port, b"quick"), TIMEOUTS)
-        late = time.monotonic() - started - 0.3
-
     assert isinstance(found["silent"], TransportError)
-    assert late < 0.5
 
 
 @pytest.mark.slow
@@ -298,11 +295,11 @@ def test_closing_while_a_request_goes_out_ends_it(
     """`close` does not wait for a handshake that hangs."""
     flights = open_flights(ca_bundle=str(bundle))
     with served(silent) as port:
-        flights.submit("key", https(port), Timeouts(1, 1))
+        flights.submit("key", https(port), Timeouts(SOON, SOON))
         flights.flush()
         started = time.monotonic()
         flights.close()
-        assert time.monotonic() - started < 0.4
+        assert time.monotonic() - started < SOON / 2
 
 
 def test_an_idle_connection_is_used_again(open_flights: Open) -> None:

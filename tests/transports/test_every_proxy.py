@@ -342,7 +342,7 @@ def test_a_proxy_that_misbehaves_lets_nothing_through(
             send(to_localhost(1), Timeouts(connect=0.5, read=5))
         seconds = time.monotonic() - started
 
-    assert seconds < 1
+    assert seconds < 3
     assert not caught.value.may_have_been_sent
     assert not isinstance(caught.value, TlsError)
     assert "no connection to localhost:1 through the proxy 127.0.0.1" in str(caught.value)

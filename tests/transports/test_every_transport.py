@@ -310,7 +310,7 @@ def test_a_silent_server_is_left_after_the_read_timeout(send: Sender) -> None:
 
     assert error.may_have_been_sent
     assert re.fullmatch(r"no answer from 127\.0\.0\.1:\d+ in time", str(error))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4
 
 
 def test_an_answer_that_drips_is_left_after_the_read_timeout(send: Sender) -> None:
@@ -351,7 +351,7 @@ def test_headers_that_drip_are_left_after_the_read_timeout(send: Sender, dripped
     error = failure(send, handle, IMPATIENCE)
 
     assert error.may_have_been_sent
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 2
 
 
 def test_connecting_and_reading_share_a_bound(send: Sender) -> None:
@@ -360,7 +360,7 @@ def test_connecting_and_reading_share_a_bound(send: Sender) -> None:
     with served(silent) as port:
         with pytest.raises(TransportError) as caught:
             send(post(port), Timeouts(connect=5, read=5, total=0.3))
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 4
     assert caught.value.may_have_been_sent
 
 
@@ -401,7 +401,7 @@ def test_a_server_that_does_not_accept_is_left_after_the_connect_timeout(send: S
         with pytest.raises(TransportError) as caught:
             send(post(listening.getsockname()[1]), Timeouts(connect=0.3, read=5))
 
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4
     assert not caught.value.may_have_been_sent
     assert not isinstance(caught.value, TlsError)
 
@@ -415,7 +415,7 @@ def test_a_handshake_that_hangs_is_left_after_the_connect_timeout(
     with served(silent) as port:
         with pytest.raises(TransportError) as caught:
             send(to_localhost(port), Timeouts(connect=0.3, read=5))
-        assert time.monotonic() - started < 1.2
+        assert time.monotonic() - started < 4
     assert not caught.value.may_have_been_sent
     assert not isinstance(caught.value, TlsError)
 
