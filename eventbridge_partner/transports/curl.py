@@ -41,6 +41,9 @@ _LONGEST_WAIT: Final = 3600.0
 _MOMENT: Final = 0.005
 """If the caller is away for longer than these seconds, a thread sends its requests."""
 
+_LONGEST_MOMENT: Final = 0.04
+"""While the caller comes back quickly, the thread looks less often: each look takes the GIL."""
+
 _SOON: Final = 0.001
 """
 If the caller was away for less than these seconds, its requests wait for more to go with.
@@ -274,10 +277,11 @@ class _Connections:
 
     def _stand_by(self) -> None:
         """Send once the caller stays away for a moment; end if it has not left again meanwhile."""
-        leaves = -1
+        leaves, moment = -1, _MOMENT
         while leaves != self._leaves:
             leaves = self._leaves
-            time.sleep(_MOMENT)
+            time.sleep(moment)
+            moment = min(2 * moment, _LONGEST_MOMENT)
         self._is_watched = False
         # The caller will meet the same error after `come_back`.
         with self._minding, suppress(LibcurlError):
