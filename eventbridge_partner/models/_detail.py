@@ -253,9 +253,10 @@ _JSON_NAMES: Final[dict[type, str]] = {
 
 def _may_have_large_integer(raw: bytes) -> bool:
     """Tell whether JSON has enough digits in a row for an integer beyond 63 bits."""
-    return (
-        raw[::9].translate(_DIGITS_ALIKE).find(b"00") >= 0
-        and raw[::4].translate(_DIGITS_ALIKE).find(b"0000") >= 0
+    # `find` parses its arguments, which takes longer than copying what `partition` returns.
+    return bool(
+        raw[::9].translate(_DIGITS_ALIKE).partition(b"00")[1]
+        and raw[::4].translate(_DIGITS_ALIKE).partition(b"0000")[1]
     )
 
 

@@ -114,13 +114,22 @@ class PartnerEvent:
             size += TIME_BYTES
         if findings:
             raise InvalidEventError(findings)
-        # Setting the slots directly is a third cheaper than object.__setattr__.
-        _keep_source(self, source)
-        _keep_detail_type(self, detail_type)
-        _keep_detail(self, detail if type(detail) is str else raw.decode())
-        _keep_resources(self, resources)
-        _keep_time(self, time)
-        _keep_size(self, size)
+        text = detail if type(detail) is str else raw.decode()
+        if type(self) is not PartnerEvent:
+            values = (source, detail_type, text, resources, time, size)
+            for name, value in zip(_SLOTS, values, strict=True):
+                object.__setattr__(self, name, value)
+            return
+        # Each attribute of a frozen instance takes a call to set; those of a draft do not.
+        _set_class(self, _Draft)
+        draft: Any = self
+        draft.source = source
+        draft.detail_type = detail_type
+        draft.detail = text
+        draft.resources = resources
+        draft.time = time
+        draft._size = size
+        draft.__class__ = PartnerEvent
 
     @classmethod
     def from_entry(
@@ -189,10 +198,16 @@ class PartnerEvent:
         return entry
 
 
-_keep_source, _keep_detail_type, _keep_detail, _keep_resources, _keep_time, _keep_size = (
-    vars(PartnerEvent)[name].__set__
-    for name in ("source", "detail_type", "detail", "resources", "time", "_size")
-)
+class _Draft(PartnerEvent):
+    """A `PartnerEvent` that is not frozen yet; it has the same layout."""
+
+    __slots__ = ()
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
+
+
+_set_class: Final = vars(object)["__class__"].__set__
+_SLOTS: Final = ("source", "detail_type", "detail", "resources", "time", "_size")
 
 _MEMBERS: Final = {
     "Source": "source",

@@ -340,3 +340,24 @@ def test_a_time_that_no_calendar_has_is_refused(time):
         PartnerEvent.from_entry(
             {"Source": "aws.partner/a/b", "DetailType": "x", "Detail": "{}", "Time": time}
         )
+
+
+def test_an_event_of_a_subclass():
+    """A subclass, even one with attributes of its own, is filled, frozen and sent like an event."""
+
+    class Ticket(PartnerEvent):
+        label = "support"
+
+    class Small(PartnerEvent):
+        __slots__ = ()
+
+    for kind in (PartnerEvent, Ticket, Small):
+        event: Any = kind(SOURCE, "t", {"n": 1}, resources=["r"], time=0)
+        plain = PartnerEvent(SOURCE, "t", '{"n":1}', resources=["r"], time=0)
+        assert event.to_entry() == plain.to_entry()
+        assert entry_size(event) == entry_size(plain)
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            event.source = "other"
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            del event.source
+        assert type(event) is kind
