@@ -17,6 +17,7 @@ from collections.abc import (
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from eventbridge_partner import models
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner.client._async_input import Intake
 from eventbridge_partner.client._base import BaseClient, line_of
@@ -42,7 +43,7 @@ from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._off_loop import OffLoop
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.line._undelivered import warn_of
-from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome, Readiness
+from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
 from eventbridge_partner.transports import Answer, AsyncTransport
 from eventbridge_partner.wire.calls import put_partner_events
 
@@ -97,7 +98,7 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
             await line.frozen()
         return self
 
-    async def readiness(self, *, timeout: float = 1.0) -> Readiness:  # noqa: ASYNC109  # as the other client
+    async def readiness(self, *, timeout: float = 1.0) -> models.Readiness:  # noqa: ASYNC109  # as the other client
         """
         Tell whether it could send now: there are settings and credentials. It sends nothing.
 
@@ -111,7 +112,7 @@ class AsyncPartnerEventsClient(BaseClient[AsyncTransport, AsyncLine, "AsyncSourc
             ValueError: It is not above 0.
         """
         check_seconds(timeout=timeout)
-        return Readiness(await reasons_within(self.look_up(credentials=True), timeout))
+        return models.Readiness(await reasons_within(self.look_up(credentials=True), timeout))
 
     # ------------------------------------------------------------ sending
 

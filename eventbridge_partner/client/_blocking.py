@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from eventbridge_partner import models
 from eventbridge_partner._clock import monotonic
 from eventbridge_partner._signals import let_pass
 from eventbridge_partner.client._base import BaseClient
@@ -30,7 +31,7 @@ from eventbridge_partner.line._blocking import Line
 from eventbridge_partner.line._flight import Flight
 from eventbridge_partner.line._setup import Setup
 from eventbridge_partner.line._undelivered import warn_of
-from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome, Readiness
+from eventbridge_partner.models import DeliveryReport, GivenEvent, Outcome
 from eventbridge_partner.transports import Answer, Transport
 from eventbridge_partner.transports.flights import WorkerThreads
 from eventbridge_partner.wire.calls import put_partner_events
@@ -87,7 +88,7 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
             line.credentials.frozen()
         return self
 
-    def readiness(self, *, timeout: float = 1.0) -> Readiness:
+    def readiness(self, *, timeout: float = 1.0) -> models.Readiness:
         """
         Tell whether it could send now: there are settings and credentials. It sends nothing.
 
@@ -104,10 +105,10 @@ class PartnerEventsClient(BaseClient[Transport, Line, "Sources"]):
 
         check_seconds(timeout=timeout)
         if self._line is not None and not self._line.credentials.may_block():
-            return Readiness(reasons_now(self._line.credentials.frozen))
+            return models.Readiness(reasons_now(self._line.credentials.frozen))
         if self._probe is None:
             self._probe = Probe()
-        return Readiness(self._probe.reasons(self._look_up_all, timeout))
+        return models.Readiness(self._probe.reasons(self._look_up_all, timeout))
 
     def _look_up_all(self) -> None:
         self.look_up(credentials=True)
