@@ -24,8 +24,9 @@ _ALLOWED: Final = (
     "allowed: exact names of hosts or addresses, such as localstack, without a scheme, a port or a "
     "wildcard"
 )
-_NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
-_ADDRESS: Final = re.compile(r"[0-9a-f:.]*:[0-9a-f:.]*")
+# Not compiled before a host is given: at a start, each pattern counts.
+_NAME: Final = r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*"
+_ADDRESS: Final = r"[0-9a-f:.]*:[0-9a-f:.]*"
 
 # The domains of all partitions (botocore's partitions.json), with their subdomains.
 _DOMAINS_OF_AWS: Final = (
@@ -78,7 +79,7 @@ def _checked(host: object, setting: str) -> str:
         kind = escaped(type(host).__qualname__)
         raise ConfigurationError(f"{setting} has a member of type {kind}; {_ALLOWED}")
     name = plain_host(host)
-    if not (_NAME.fullmatch(name) or _ADDRESS.fullmatch(name)):
+    if not (re.fullmatch(_NAME, name) or re.fullmatch(_ADDRESS, name)):
         raise ConfigurationError(f"{setting} has {quoted(host)}; {_ALLOWED}")
     if _is_of_aws(name):
         raise ConfigurationError(

@@ -68,17 +68,18 @@ def _error_class(status: int, code: str, message: str) -> type[ServiceError]:
     return _ERROR_CLASSES.get(code, ServiceError)
 
 
-_XML_CODE: Final = re.compile(rb"<Code>\s*([^<\s]{1,200})\s*</Code>")
+# Not compiled before there is a refusal: at a start, each pattern counts.
+_XML_CODE: Final = rb"<Code>\s*([^<\s]{1,200})\s*</Code>"
 
 
-_XML_MESSAGE: Final = re.compile(rb"<Message>([^<]{1,2000})</Message>")
+_XML_MESSAGE: Final = rb"<Message>([^<]{1,2000})</Message>"
 
 
 def _error_in_body(body: bytes) -> tuple[str, str]:
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:
-        named, said = _XML_CODE.search(body), _XML_MESSAGE.search(body)
+        named, said = re.search(_XML_CODE, body), re.search(_XML_MESSAGE, body)
         return (
             named[1].decode(errors="replace") if named else "",
             without_echo(said[1].decode(errors="replace")) if said else "",
@@ -100,20 +101,20 @@ def _first_text(members: Mapping[str, object], *names: str) -> str:
     return ""
 
 
-_CODE: Final = re.compile(r"[A-Za-z][\w.\-]{0,127}")
+_CODE: Final = r"[A-Za-z][\w.\-]{0,127}"
 
 
 def _bare_code(code: str) -> str:
     """Strip the URI after `:`, which may hold a `#`, and the namespace before `#`."""
     bare = code.strip().partition(":")[0].rpartition("#")[2]
-    return bare if _CODE.fullmatch(bare) else ""
+    return bare if re.fullmatch(_CODE, bare) else ""
 
 
-_MILLISECONDS: Final = re.compile(r"[0-9]{1,9}")
+_MILLISECONDS: Final = r"[0-9]{1,9}"
 
 
 def _seconds(milliseconds: str) -> float | None:
-    return int(milliseconds) / 1000 if _MILLISECONDS.fullmatch(milliseconds) else None
+    return int(milliseconds) / 1000 if re.fullmatch(_MILLISECONDS, milliseconds) else None
 
 
 _ECHOES: Final = (("Value '", "' at '"), ("{", "}"))
