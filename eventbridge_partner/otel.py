@@ -369,14 +369,14 @@ def _label(code: str) -> str:
 
 
 class _Origin(str):
-    """The `traceparent` of a span, with a link to the span: parsing the text takes longer."""
+    """The `traceparent` of a span, which also holds a link to it: parsing the text is slower."""
 
     __slots__ = ("link",)
     link: trace.Link
 
 
 def _current() -> _Origin | None:
-    """Return where the current span is; None without one."""
+    """Return the `traceparent` of the current span; None without one."""
     context = trace.get_current_span().get_span_context()
     if not context.is_valid:
         return None
@@ -391,7 +391,7 @@ def _links(traceparents: Sequence[str]) -> list[trace.Link]:
     for one in traceparents:
         if isinstance(one, _Origin):
             links.append(one.link)
-        elif (match := _TRACEPARENT.fullmatch(one)) is not None:
+        elif (match := _TRACEPARENT.match(one)) is not None:
             trace_id, span_id, flags = match.groups()
             context = trace.SpanContext(
                 int(trace_id, 16), int(span_id, 16), True, trace.TraceFlags(int(flags, 16))

@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 _MAX_ID_CHARACTERS: Final = 128
 
 
-_48_BITS: Final = 1 << 48
+_24_BITS: Final = 1 << 24
 
 
 class _InvocationIds:
     """
     Ids of requests, in the form of a random UUID (version 4).
 
-    Asking the system for random bytes takes 2 % of a request, so that is done once in a process.
-    The time and a number make each id unique, even if a process is restored from a snapshot twice.
+    Asking the system for random bytes takes 2 % of a request, so that is done once in a process. A
+    number tells the ids of a process apart, and the time those of two copies of a snapshot.
     """
 
     def __init__(self) -> None:
@@ -53,13 +53,13 @@ class _InvocationIds:
         self.begin()
 
     def begin(self) -> None:
-        """Begin anew: a child process continues its parent's numbers."""
+        """Choose a new start: a child process has its parent's numbers."""
         digits = os.urandom(10).hex()
         self._start = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-"
 
     def next(self) -> str:
         """Return an id that no other request has."""
-        return f"{self._start}{(time.time_ns() + next(self._numbers)) % _48_BITS:012x}"
+        return f"{self._start}{next(self._numbers) % _24_BITS:06x}{time.time_ns() % _24_BITS:06x}"
 
 
 _invocation_ids: Final = _InvocationIds()
@@ -132,14 +132,14 @@ class Flight(NamedTuple):
         cls, batch: Batch, credentials: FrozenCredentials, departure: Departure | None = None
     ) -> Self:
         """Make the call of a batch."""
-        flight = cls(batch, put_partner_events(batch.events), credentials, departure)
-        if departure is not None:
-            departure.under_way[batch] = flight
-        return flight
+        return cls(batch, put_partner_events(batch.events), credentials, departure)
 
     def request(self, edge: SigningEdge) -> HttpRequest:
-        """Return the signed request."""
-        return sign(edge, self.call, self.credentials, self.batch.attempt)
+        """Return the signed request, which is under way from now on."""
+        request = sign(edge, self.call, self.credentials, self.batch.attempt)
+        if self.departure is not None:
+            self.departure.under_way[self.batch] = self
+        return request
 
     def landed(
         self, arrived: Answer, recipient: Recipient, note: Note = log_info

@@ -67,7 +67,7 @@ _BY_NAME: Final[Mapping[str, str]] = {
 
 
 _RETRIED: Final = "the relay retries them"
-_DEAD: Final = "they become dead letters; see `eventbridge-partner outbox dead list`"
+_DEAD: Final = "`eventbridge-partner outbox dead list` shows those that become dead letters"
 
 _ADVICE_TO_RELAYS: Final[Mapping[str, str]] = {
     **_ADVICE,

@@ -57,7 +57,7 @@ class Departure:
     at: float
     delivery: int | None = None
     links: Sequence[str] = ()
-    under_way: UnderWay = attrs.field(factory=dict)
+    under_way: UnderWay = attrs.field(factory=dict, repr=False, eq=False)
 
 
 def tell(observe: Observer, observation: Observation) -> None:

@@ -58,7 +58,7 @@ class _Told:
         return plain_outcome(cast("Outcome", self), detail=detail)
 
 
-@attrs.frozen(init=False)
+@attrs.frozen
 class Accepted(_Told):
     """
     The service accepted the event. There is nothing left to do.
@@ -78,22 +78,9 @@ class Accepted(_Told):
     index: int
     attempts: int
 
-    def __init__(self, event_id: str | None, event: GivenEvent, index: int, attempts: int) -> None:
-        # There is one for each event, so the slots are set directly: that takes half as long as
-        # the __init__ that attrs makes for a frozen class.
-        _keep_event_id(self, event_id)
-        _keep_event(self, event)
-        _keep_index(self, index)
-        _keep_attempts(self, attempts)
-
-
-_keep_event_id, _keep_event, _keep_index, _keep_attempts = (
-    vars(Accepted)[name].__set__ for name in ("event_id", "event", "index", "attempts")
-)
-
 
 class _Draft(Accepted):
-    """An `Accepted` that is not frozen yet; it has the same layout."""
+    """An `Accepted` that is not frozen yet: each attribute of a frozen one takes a call to set."""
 
     __slots__ = ()
     __setattr__ = object.__setattr__
@@ -206,6 +193,9 @@ Outcome = Accepted | Rejected | Exhausted | Unconfirmed
 """The final outcome of an event."""
 
 
+_set_event, _set_index = (vars(Accepted)[name].__set__ for name in ("event", "index"))
+
+
 def renumbered(outcome: Outcome, index: int, event: GivenEvent | None = None) -> Outcome:
     """
     Return an outcome with another position of its event.
@@ -218,9 +208,9 @@ def renumbered(outcome: Outcome, index: int, event: GivenEvent | None = None) ->
         event: The event as the caller gave it, if the client was given another form of it.
     """
     if type(outcome) is Accepted:
-        _keep_index(outcome, index)
+        _set_index(outcome, index)
         if event is not None:
-            _keep_event(outcome, event)
+            _set_event(outcome, event)
         return outcome
     if event is None:
         event = outcome.event

@@ -894,7 +894,8 @@ class _Sender:
             except Exception as error:  # noqa: BLE001  # a transport's error decides no event
                 name = type(error).__name__
                 log(logging.ERROR, "closing the publisher's connections raised %s", name)
-        self.dispatch.tell_unanswered()
+            finally:
+                self.dispatch.tell_unanswered()
 
     async def _step(self) -> None:
         flights = self._flights

@@ -720,7 +720,8 @@ class _Sender:
             except Exception as error:  # noqa: BLE001  # a transport's error decides no event
                 name = type(error).__name__
                 log(logging.ERROR, "closing the publisher's connections raised %s", name)
-        self.dispatch.tell_unanswered()
+            finally:
+                self.dispatch.tell_unanswered()
 
     def _open_flights(self) -> Flights[Flight]:
         flights = self._flights = self._line.open_flights(stays_free=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import uuid
 
 import pytest
 
 from eventbridge_partner import PartnerEvent, PartnerEventsClient
+from eventbridge_partner.line._flight import _invocation_ids
 from eventbridge_partner.testing import FakeEventBridge
 from tests.strategies import SOURCE
 
@@ -28,6 +30,12 @@ def test_ids_look_random_and_differ() -> None:
     ids = ids_of(service)
     assert len(set(ids)) == len(ids) == 100
     assert {(one.version, one.variant) for one in ids} == {(4, uuid.RFC_4122)}
+
+
+def test_threads_get_different_ids_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number alone tells ids apart, whatever the clock says."""
+    monkeypatch.setattr(time, "time_ns", iter([3, 2, 1]).__next__)
+    assert len({_invocation_ids.next() for _ in range(3)}) == 3
 
 
 @pytest.mark.process

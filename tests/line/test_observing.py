@@ -23,6 +23,9 @@ from eventbridge_partner import (
     RetryPolicy,
     ServiceError,
 )
+from eventbridge_partner.delivery.entries import Batch, Group
+from eventbridge_partner.line._flight import Flight
+from eventbridge_partner.line._witness import Departure
 from eventbridge_partner.observing import (
     DeliveryBegan,
     DeliveryEnded,
@@ -40,6 +43,7 @@ from eventbridge_partner.testing import (
     SlowAnswer,
 )
 from eventbridge_partner.testing._faults import Visit
+from eventbridge_partner.wire.sigv4 import FrozenCredentials
 from tests.patience import SOON, until
 from tests.strategies import SOURCE
 
@@ -295,6 +299,17 @@ def test_a_closed_publisher_reports_its_requests(
 
     perform(service, observer, publish)
     assert unanswered(seen) == [({"PublisherClosed": 1}, 1, None)]
+
+
+def test_no_repr_of_what_is_in_flight_holds_a_payload() -> None:
+    """A debugger that shows a flight or its departure shows neither payload nor secret."""
+    group = Group(0)
+    group.given += events(1)
+    group.events += events(1)
+    departure = Departure(0.0, 0.0)
+    flight = Flight.of(Batch(group=group), FrozenCredentials("A", CANARY), departure)
+    departure.under_way[flight.batch] = flight
+    assert CANARY not in repr(flight) + repr(departure)
 
 
 def test_single_requests(perform: Any, service: FakeEventBridge) -> None:

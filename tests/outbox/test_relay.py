@@ -480,7 +480,7 @@ def test_the_log_says_that_the_relay_retries(outbox, client, service, caplog, is
         ),
         (
             "1 event of a relay was not accepted: Rejected, MalformedDetail; "
-            "they become dead letters; see `eventbridge-partner outbox dead list`"
+            "`eventbridge-partner outbox dead list` shows those that become dead letters"
         ),
     ]
 
