@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 _EPILOG: Final = """\
 Prints the environment variables that point the AWS SDKs and this program to the service, ready
 for a shell, and then a line for each request on standard error. It remembers the newest 10,000
-requests, in at most 64 MiB, so it can run for as long as you like. Ctrl-C or SIGTERM ends it with
-exit status 0. It accepts events of any source until the first source is created. `customer` acts
-on its sources as a customer does.
+requests, in at most 64 MiB, so it can run for as long as you like. It accepts events of any source
+until the first source is created. `customer` acts on its sources as a customer does.
+
+Exit status: 0 after Ctrl-C or SIGTERM; 2 wrong usage, or an address that it cannot listen on.
 """
 
 
